@@ -1,0 +1,1 @@
+"""Labels in, batches out: readers (to Record), augmentation, and the input pipeline."""

@@ -1,0 +1,1 @@
+"""The criterion: box, class and objectness terms and their named total."""

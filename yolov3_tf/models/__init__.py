@@ -1,0 +1,1 @@
+"""Networks: images in, one row of raw predictions a slot out."""
