@@ -1,0 +1,61 @@
+"""The box code of YOLOv3, both directions side by side, and where its numbers lie in the network's output.
+
+    centre = (sigmoid(t_xy) + cell) * stride        t_xy -> fraction of the cell
+    size   = anchor * exp(t_wh)                     t_wh = log(size / anchor)
+
+Source: Redmon & Farhadi, "YOLOv3: An Incremental Improvement", 2018, section 2.1 and figure 2.
+"""
+from __future__ import annotations
+
+import tensorflow as tf
+
+from yolov3_tf import boxes as box_ops
+from yolov3_tf.structures import Priors, RawPredictions
+
+# exp(10) times the largest prior is 8 million pixels: no box needs more, and areas of such boxes are
+# still finite in float32. An unbounded exp is the most reported cause of NaN in the reference.
+LARGEST_T = 10.
+# Nothing a training gets right ever leaves this range; inside it every square, sum and product is finite.
+LARGEST_LOGIT = 1e4
+
+
+def split(outputs) -> RawPredictions:
+    """[B, S, 5 + C] as the network puts it out -> its three parts, float32 and bounded to +-1e4.
+
+    The bound changes no value of a healthy network. NaN passes through on purpose: the training loop
+    stops on it and names the pictures.
+    """
+    outputs = tf.clip_by_value(tf.cast(outputs, tf.float32), -LARGEST_LOGIT, LARGEST_LOGIT)
+    return RawPredictions(t=outputs[..., :4], objectness=outputs[..., 4], classes=outputs[..., 5:])
+
+
+def decode(t, priors: Priors):
+    """tx, ty, tw, th of all S slots -> boxes.
+
+    Args:
+      t: float32 [..., S, 4].
+
+    Returns:
+      float32 [..., S, 4] boxes in pixels of the network input; not clipped to it.
+    """
+    centre = (tf.sigmoid(t[..., :2]) + priors.cells) * priors.strides[:, None]
+    size = priors.anchors * tf.exp(tf.clip_by_value(t[..., 2:], -LARGEST_T, LARGEST_T))
+    return box_ops.from_cxcywh(tf.concat([centre, size], axis=-1))
+
+
+def encode(boxes, priors: Priors, slots):
+    """Boxes -> what the slots that answer for them should put out.
+
+    Args:
+      boxes: float32 [B, N, 4] pixels of the network input.
+      slots: int32 [B, N] slot of each box.
+
+    Returns:
+      float32 [B, N, 4]: x and y as the fraction of the cell (the target of sigmoid(t_xy), in 0..1 where
+      the centre lies in the slot's cell), then log(width / anchor), log(height / anchor). Sizes under
+      a hundredth of a pixel count as that, so that the logarithm is finite for boxes without area.
+    """
+    boxes_cxcywh = box_ops.to_cxcywh(boxes)
+    centre = boxes_cxcywh[..., :2] / tf.gather(priors.strides, slots)[..., None] - tf.gather(priors.cells, slots)
+    size = tf.math.log(tf.maximum(boxes_cxcywh[..., 2:], .01) / tf.gather(priors.anchors, slots))
+    return tf.concat([centre, size], axis=-1)

@@ -1,0 +1,77 @@
+"""Box terms: how far the assigned slot's box is from its object. One table, one signature.
+
+Each takes ``Matched`` and returns named losses, each [B, M], before weighting and masking.
+"""
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from yolov3_tf import boxes as box_ops
+
+
+class Matched(NamedTuple):
+    """Predictions of the assigned slots beside their objects; M candidates a picture.
+
+    Attributes:
+      t: float32 [B, M, 4] raw tx, ty, tw, th.
+      boxes: float32 [B, M, 4] the same decoded, pixels.
+      truth_t: float32 [B, M, 4] fraction of the cell x, y; log size ratios (``codec.encode``).
+      truth_boxes: float32 [B, M, 4] pixels.
+      anchors: float32 [B, M, 2] prior width, height in pixels.
+      strides: float32 [B, M].
+      smallness: float32 [B, M] 2 - w h / (W H) of the object: small boxes count up to twice.
+      rivals: [B, N, 4] boxes and bool [B, M, N] mask of the objects that ``matched='best'`` may choose
+        from, or None to compare with the assigned object.
+    """
+    t: Any
+    boxes: Any
+    truth_t: Any
+    truth_boxes: Any
+    anchors: Any
+    strides: Any
+    smallness: Any
+    rivals: Any = None
+
+
+def mse(matched: Matched):
+    """The reference's squared error in t-space, (2 - wh) sum of squares, centre and size apart."""
+    centre = tf.square(matched.truth_t[..., :2] - tf.sigmoid(matched.t[..., :2]))
+    size = tf.square(matched.truth_t[..., 2:] - matched.t[..., 2:])
+    return {'xy': matched.smallness * tf.reduce_sum(centre, -1), 'wh': matched.smallness * tf.reduce_sum(size, -1)}
+
+
+def smooth_l1(matched: Matched):
+    """Smooth L1 (beta 1) over SSD's four offsets from the prior on its cell's centre (the paper's eq. 3).
+
+    The two centres differ by (sigmoid(t) - fraction) strides, so the cell's own place cancels; the size
+    offsets log(w / w_anchor) are tw, th themselves.
+    """
+    fraction = tf.sigmoid(matched.t[..., :2]) - matched.truth_t[..., :2]
+    centre = fraction * matched.strides[..., None] / matched.anchors
+    away = tf.abs(tf.concat([centre, matched.t[..., 2:] - matched.truth_t[..., 2:]], axis=-1))
+    return {'smooth_l1': tf.reduce_sum(tf.where(away < 1, away * away / 2, away - .5), axis=-1)}
+
+
+def _overlap_loss(name, measure):
+    def loss(matched: Matched):
+        if matched.rivals is None:
+            return {name: 1 - measure(matched.boxes, matched.truth_boxes)}
+        boxes, mask = matched.rivals
+        every = measure(matched.boxes[..., :, None, :], boxes[..., None, :, :])         # [B, M, N]
+        return {name: 1 - tf.reduce_max(tf.where(mask, every, -2.), axis=-1)}
+    loss.__name__ = name
+    loss.__doc__ = (f'1 - {name} of the decoded box and its object (``boxes.{name}``), without the (2 - wh) weight; '
+                    'with rivals, the published code\'s maximum over all objects of the scale.')
+    return loss
+
+
+iou = _overlap_loss('iou', box_ops.iou)
+giou = _overlap_loss('giou', box_ops.giou)
+diou = _overlap_loss('diou', box_ops.diou)
+ciou = _overlap_loss('ciou', box_ops.ciou)
+
+BOX_LOSSES = {'mse': mse, 'smooth_l1': smooth_l1, 'iou': iou, 'giou': giou, 'diou': diou, 'ciou': ciou}
+# Losses that measure an overlap, and so can be taken with the best object of the scale.
+OVERLAPS = frozenset(('iou', 'giou', 'diou', 'ciou'))
