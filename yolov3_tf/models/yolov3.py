@@ -1,0 +1,68 @@
+"""YOLOv3: images in, one row of raw predictions a slot out."""
+from __future__ import annotations
+
+import tensorflow as tf
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.models.blocks import ConvStack
+from yolov3_tf.models.darknet53 import darknet53
+from yolov3_tf.models.head import coupled
+
+ANCHORS_A_LEVEL = 3
+BACKBONE = '^backbone_'
+# Names of the layers whose shape depends on the number of classes.
+OUTPUTS = '^head_conv_(59|67|75)$'
+
+
+def build(num_classes: int, width_multiplier: float = 1., folded: bool = False) -> tf.keras.Model:
+    """The network as a functional Keras model; precision follows the global Keras policy.
+
+    Layers are named ``backbone_conv_01`` .. ``backbone_conv_52`` and ``head_conv_53`` ..
+    ``head_conv_75`` (with ``.._bn_..`` beside), numbered as in darknet's weight files.
+
+    Args:
+      num_classes: C, at least 1.
+      width_multiplier: 1 is the published network: 61,949,149 trainable parameters at C = 80,
+        61,626,049 at C = 20, beside 52,608 moving statistics.
+      folded: convolutions with bias and no BatchNorm, for inference (``fold``).
+
+    Returns:
+      Model from float32 RGB in 0..1 [B, H, W, 3], H and W multiples of 32, to float32 [B, S, 5 + C]:
+      tx, ty, tw, th, objectness logit, class logits; slots ordered as in ``structures.Priors``.
+
+    Raises:
+      InputError: no class, or a width multiplier that is not positive.
+    """
+    if num_classes < 1 or width_multiplier <= 0:
+        raise InputError(f'expected at least 1 class and a positive width multiplier, '
+                         f'got {num_classes} and {width_multiplier}')
+    stack = ConvStack(width_multiplier, folded)
+    images = tf.keras.Input([None, None, 3], name='images')
+    routes = darknet53(images, stack)
+    stack.part = 'head'
+    levels = coupled(routes, ANCHORS_A_LEVEL * (5 + num_classes), stack)
+    slots = [tf.keras.layers.Reshape([-1, 5 + num_classes], dtype='float32', name=f'head_slots_{stride}')(level)
+             for stride, level in zip((8, 16, 32), levels)]
+    outputs = tf.keras.layers.Concatenate(axis=1, dtype='float32', name='raw_predictions')(slots)
+    return tf.keras.Model(images, outputs, name='yolov3')
+
+
+def convolutions(model: tf.keras.Model):
+    """Pairs (convolution, its BatchNorm or None) in the order of darknet's weight files."""
+    layers = {layer.name: layer for layer in model.layers}
+    names = sorted((name for name in layers if '_conv_' in name), key=lambda name: name.rsplit('_', 1)[1])
+    return [(layers[name], layers.get(name.replace('_conv_', '_bn_'))) for name in names]
+
+
+def fold(model: tf.keras.Model, folded: tf.keras.Model):
+    """Copies ``model`` into ``folded`` (built with ``folded=True``), BatchNorm multiplied into the kernels.
+
+    kernel' = kernel gamma / sqrt(variance + epsilon), bias' = beta - mean gamma / sqrt(variance + epsilon).
+    """
+    for (conv, norm), (target, _) in zip(convolutions(model), convolutions(folded)):
+        if norm is None:
+            target.set_weights(conv.get_weights())
+            continue
+        gamma, beta, mean, variance = norm.get_weights()
+        factor = gamma / (variance + norm.epsilon) ** .5
+        target.set_weights([conv.get_weights()[0] * factor, beta - mean * factor])
