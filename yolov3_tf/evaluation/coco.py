@@ -1,0 +1,110 @@
+"""COCO's twelve numbers and AP per class, by pycocotools itself on dictionaries built in memory.
+
+Nothing of the measure is written here; only its input is. A COCO set gives the numbers that
+pycocotools gives on the same instances and results files. Two marks become its ``iscrowd``, the only
+one that COCOeval honours (its ``_prepare`` overwrites the field ``ignore`` with ``iscrowd``):
+
+* crowd, which is what it is there for;
+* difficult (VOC): such an object must count neither way, as often as it is found. The price is that
+  COCO divides an overlap with a crowd by the DETECTION's area, so a false positive that lies inside
+  a difficult object is forgiven, where VOC would ask for half of the union.
+"""
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Dict, List, NamedTuple, Sequence
+
+import numpy as np
+
+from yolov3_tf.structures import PictureDetections, Record
+
+NAMES = ('AP', 'AP50', 'AP75', 'APsmall', 'APmedium', 'APlarge',
+         'AR1', 'AR10', 'AR100', 'ARsmall', 'ARmedium', 'ARlarge')
+
+
+class Scores(NamedTuple):
+    """What COCOeval's summary prints, in 0..1; nan where no object falls in a class or size (COCOeval: -1).
+
+    summary: the numbers by ``NAMES``, in COCOeval's order. per_class: float64 [C] AP at .5:.95.
+    """
+    summary: Dict[str, float]
+    per_class: np.ndarray
+
+
+def evaluate(records: Sequence[Record], detections: Sequence[PictureDetections], num_classes: int) -> Scores:
+    """Measures detections (one item a record, in the same order) of ``num_classes`` classes.
+
+    COCO looks at the 100 best detections of a picture and class, and accepts equality at the threshold.
+    """
+    from pycocotools.cocoeval import COCOeval
+    numbers = picture_numbers([record.image_id for record in records])
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = _index(numbers, num_classes, _objects(records, numbers))
+        results = _index(numbers, num_classes, _results(detections, numbers))
+        judge = COCOeval(truth, results, 'bbox')
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    return Scores(dict(zip(NAMES, _known(judge.stats).tolist())), _per_class(judge.eval['precision']))
+
+
+def picture_numbers(image_ids: Sequence[str]) -> List[int]:
+    """COCO's own numbers where the ids are distinct numbers, else 1, 2, ... in the order given.
+
+    COCOeval goes through pictures by number, which decides between equal scores: COCO's order is kept.
+    """
+    if all(name.isdecimal() for name in image_ids):
+        numbers = [int(name) for name in image_ids]
+        if len(set(numbers)) == len(numbers):
+            return numbers
+    return list(range(1, len(image_ids) + 1))
+
+
+def _objects(records, numbers):
+    annotations = []
+    for record, number in zip(records, numbers):
+        ignored = np.asarray(record.crowd, bool) | np.asarray(record.difficult, bool)
+        rows = zip(_xywh(record.boxes), np.asarray(record.classes).tolist(),
+                   np.asarray(record.areas, np.float64).tolist(), ignored.tolist())
+        annotations += [dict(image_id=number, category_id=label + 1, bbox=box, area=area, iscrowd=int(crowd))
+                        for box, label, area, crowd in rows]
+    return annotations
+
+
+def _results(detections, numbers):
+    annotations = []
+    for found, number in zip(detections, numbers):
+        rows = zip(_xywh(found.boxes), np.asarray(found.classes).tolist(),
+                   np.asarray(found.scores, np.float64).tolist())
+        annotations += [dict(image_id=number, category_id=label + 1, bbox=box, score=score,
+                             area=box[2] * box[3], iscrowd=0) for box, label, score in rows]
+    return annotations
+
+
+def _index(numbers, num_classes, annotations):
+    """COCO object of these annotations; their ids start at 1, for COCOeval reads 0 as "not matched"."""
+    from pycocotools.coco import COCO
+    index = COCO()
+    index.dataset = dict(images=[dict(id=number) for number in numbers],
+                         categories=[dict(id=label + 1) for label in range(num_classes)],
+                         annotations=[dict(row, id=place + 1) for place, row in enumerate(annotations)])
+    index.createIndex()
+    return index
+
+
+def _xywh(boxes):
+    """[n, 4] -> list of x, y, width, height as COCO writes boxes, subtracted in double precision."""
+    boxes = np.array(boxes, np.float64).reshape(-1, 4)
+    boxes[:, 2:] -= boxes[:, :2]
+    return boxes.tolist()
+
+
+def _per_class(precision):
+    """Mean over thresholds and recall levels of COCOeval's precision [T, R, C, areas, maxDets] at all, 100."""
+    table = _known(precision[:, :, :, 0, -1])
+    return table.mean(axis=(0, 1))
+
+
+def _known(values):
+    return np.where(np.asarray(values) == -1, np.nan, values)

@@ -1,0 +1,236 @@
+"""All measures of a set of detections side by side, as a tuple, a table and a file.
+
+Scores are kept in 0..1 with nan for "not measured" (a class without objects), printed in percent with
+one decimal and '-' for nan, and written to JSON in 0..1 with null.
+"""
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.evaluation import coco, voc
+from yolov3_tf.structures import Dataset, PictureDetections, Record
+
+THRESHOLD = .5                          # of VOC's AP
+THRESHOLDS = np.linspace(.5, .95, 10)   # of an AP without a threshold in its name
+LEVELS = np.linspace(0, 1, 101)         # of recall, for the mean curve
+POINTS = 500                            # at most, of a curve in a file
+
+
+class Report(NamedTuple):
+    """Measures of one set.
+
+    Attributes:
+      class_names: C names.
+      pictures: number of pictures.
+      objects: int [C] that count; ignored: int [C] difficult or crowd, which count neither way.
+      detections: int [C].
+      voc_area, voc_07: float [C] AP at IoU .5, all-point area and VOC07 11-point.
+      giou_area: float [C] all-point AP where GIoU, not IoU, must exceed .5.
+      coco_ap: float [C] COCO's AP at .5:.95.
+      summary: means over the classes that have objects: mAP (area, IoU .5: THE score where one is
+        wanted), mAP_07, mAP_giou, AP_iou and AP_giou (all-point, mean over .5:.95, as the GIoU
+        authors report), then COCO's twelve under ``coco_`` names.
+      curves: C precision-recall curves at IoU .5.
+    """
+    class_names: List[str]
+    pictures: int
+    objects: np.ndarray
+    ignored: np.ndarray
+    detections: np.ndarray
+    voc_area: np.ndarray
+    voc_07: np.ndarray
+    giou_area: np.ndarray
+    coco_ap: np.ndarray
+    summary: Dict[str, float]
+    curves: List[voc.Curve]
+
+
+def evaluate(dataset: Dataset, detections: Sequence[PictureDetections]) -> Report:
+    """Every measure of ``detections`` against the labels of ``dataset``.
+
+    Args:
+      dataset: records with labels; difficult and crowd objects count neither way.
+      detections: at most one item a picture, in any order; a picture without one has no detections.
+
+    Raises:
+      InputError: a picture that is not in the set or comes twice, a class outside the set's, or a
+        number that is not finite.
+    """
+    detections = align(dataset, detections)
+    count = len(dataset.class_names)
+    truths = [_truth(record) for record in dataset.records]
+    by_iou, by_giou = (voc.pair(truths, detections, count, criterion) for criterion in ('iou', 'giou'))
+    curves, giou_curves = voc.curves(by_iou, THRESHOLD), voc.curves(by_giou, THRESHOLD)
+    judged = coco.evaluate(dataset.records, detections, count)
+    labels = np.concatenate([np.zeros(0, int)] + [np.asarray(truth.classes, int) for truth in truths])
+    report = Report(
+        class_names=list(dataset.class_names), pictures=len(truths), objects=by_iou.positives,
+        ignored=np.bincount(labels, minlength=count) - by_iou.positives,
+        detections=np.bincount(by_iou.classes, minlength=count),
+        voc_area=_each(voc.area_ap, curves), voc_07=_each(voc.eleven_point_ap, curves),
+        giou_area=_each(voc.area_ap, giou_curves), coco_ap=judged.per_class, summary={}, curves=curves)
+    return report._replace(summary=dict(
+        mAP=voc.mean(report.voc_area), mAP_07=voc.mean(report.voc_07), mAP_giou=voc.mean(report.giou_area),
+        AP_iou=_over_thresholds(by_iou), AP_giou=_over_thresholds(by_giou),
+        **{f'coco_{name}': value for name, value in judged.summary.items()}))
+
+
+def mean_ap(dataset: Dataset, detections: Sequence[PictureDetections]) -> float:
+    """``summary['mAP']`` alone, in a fraction of the time: the score that picks the best checkpoint."""
+    truths = [_truth(record) for record in dataset.records]
+    pairing = voc.pair(truths, align(dataset, detections), len(dataset.class_names))
+    return voc.mean(_each(voc.area_ap, voc.curves(pairing, THRESHOLD)))
+
+
+def align(dataset: Dataset, detections: Sequence[PictureDetections]) -> List[PictureDetections]:
+    """One item a record in the records' order, empty where a picture has none; everything checked.
+
+    Detections that name the same pictures in the same order are taken as they stand, so a set may
+    hold two pictures of one name; otherwise names must tell the pictures apart.
+    """
+    for found in detections:
+        _check(found, dataset.class_names)
+    names = [record.image_id for record in dataset.records]
+    given = [found.image_id for found in detections]
+    if given == names:
+        return list(detections)
+    _check_names(names, given)
+    by_name = {found.image_id: found for found in detections}
+    return [by_name.get(name) or empty(name) for name in names]
+
+
+def empty(image_id: str) -> PictureDetections:
+    """A picture in which nothing was found."""
+    return PictureDetections(image_id, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+
+
+def table(report: Report) -> str:
+    """Text table, one row a class and one for the mean, with COCO's twelve numbers under it."""
+    head = ('class', 'objects', 'ignored', 'detections', 'VOC area', 'VOC07', 'GIoU', 'COCO AP')
+    counts = zip(report.objects, report.ignored, report.detections)
+    scores = zip(report.voc_area, report.voc_07, report.giou_area, report.coco_ap)
+    rows = [(name, *map(str, whole), *map(_percent, parts))
+            for name, whole, parts in zip(report.class_names, counts, scores)]
+    total = ('mean', str(report.objects.sum()), str(report.ignored.sum()), str(report.detections.sum()),
+             *(_percent(report.summary[key]) for key in ('mAP', 'mAP_07', 'mAP_giou', 'coco_AP')))
+    missing = [name for name, objects in zip(report.class_names, report.objects) if not objects]
+    lines = _columns([head, *rows, total]) + ['']
+    lines += [f'AP in % over {report.pictures} pictures; VOC area, VOC07 and GIoU at an overlap above .5, '
+              'COCO at .5:.95.']
+    if missing:
+        lines += [f'Without objects, so in no mean: {", ".join(missing)}.']
+    lines += [f'All-point AP at .5:.95: {_percent(report.summary["AP_iou"])} by IoU, '
+              f'{_percent(report.summary["AP_giou"])} by GIoU.', *_coco_lines(report.summary)]
+    return '\n'.join(lines)
+
+
+def to_json(report: Report) -> str:
+    """The report as JSON text: summary, per_class rows, curves (thinned to 500 points) and their mean."""
+    per_class = [{'class': name, 'objects': int(report.objects[k]), 'ignored': int(report.ignored[k]),
+                  'detections': int(report.detections[k]), 'voc_area': report.voc_area[k],
+                  'voc_07': report.voc_07[k], 'giou_area': report.giou_area[k], 'coco_ap': report.coco_ap[k]}
+                 for k, name in enumerate(report.class_names)]
+    curves = [{'class': name, **_points(of)} for name, of in zip(report.class_names, report.curves)]
+    mean_curve = dict(recall=LEVELS.tolist(), precision=_mean_curve(report.curves))
+    content = dict(pictures=report.pictures, summary=report.summary, per_class=per_class, curves=curves,
+                   mean_curve=mean_curve)
+    return '{' + ',\n'.join(f'"{key}": {_json(value)}' for key, value in content.items()) + '}\n'
+
+
+def write(folder, report: Report) -> pathlib.Path:
+    """Writes ``metrics.json`` into the folder, which is made where it is missing; returns its path."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / 'metrics.json'
+    path.write_text(to_json(report), encoding='utf-8')
+    return path
+
+
+def _truth(record: Record) -> voc.Truth:
+    ignored = np.asarray(record.difficult, bool) | np.asarray(record.crowd, bool)
+    return voc.Truth(record.boxes, record.classes, ignored)
+
+
+def _check(found, class_names):
+    if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
+        raise InputError(f'detections of {found.image_id}: expected finite boxes and scores, got nan or inf')
+    classes = np.asarray(found.classes)
+    if len(classes) and not 0 <= classes.min() <= classes.max() < len(class_names):
+        raise InputError(f'detections of {found.image_id}: expected classes 0..{len(class_names) - 1} '
+                         f'({", ".join(class_names)}), got {classes.min()}..{classes.max()}; '
+                         'give the class list that the detector was trained with')
+
+
+def _check_names(names, given):
+    for what, repeated in (('the data', _repeated(names)), ('the detections', _repeated(given))):
+        if repeated:
+            raise InputError(f'picture {repeated} comes twice in {what}: expected every picture once')
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        raise InputError(f'detections of {len(unknown)} pictures that are not in the data, such as {unknown[0]} '
+                         f'(the data has {names[0] if names else "no picture"}, ...): give the split they were made on')
+
+
+def _repeated(names):
+    seen = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)
+
+
+def _each(measure, curves) -> np.ndarray:
+    return np.array([measure(of) for of in curves], np.float64)
+
+
+def _over_thresholds(pairing):
+    return voc.mean([voc.mean(_each(voc.area_ap, voc.curves(pairing, threshold))) for threshold in THRESHOLDS])
+
+
+def _percent(value):
+    return '-' if math.isnan(value) else f'{100 * value:.1f}'
+
+
+def _columns(rows: Sequence[Tuple[str, ...]]) -> List[str]:
+    """Names to the left, numbers to the right, a rule under the head and above the mean."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+    lines = ['  '.join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
+             for row in rows]
+    rule = '-' * len(lines[0])
+    return [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+
+
+def _coco_lines(summary):
+    groups = (('AP', 'AP50', 'AP75'), ('APsmall', 'APmedium', 'APlarge'),
+              ('AR1', 'AR10', 'AR100'), ('ARsmall', 'ARmedium', 'ARlarge'))
+    return ['COCO  ' + '  '.join(f'{name:>8} {_percent(summary["coco_" + name]):>5}' for name in group)
+            for group in groups]
+
+
+def _points(of: voc.Curve):
+    kept = np.unique(np.linspace(0, len(of.scores) - 1, min(len(of.scores), POINTS)).round().astype(int))
+    return {name: np.round(values[kept], 6).tolist() for name, values in
+            (('recall', of.recall), ('precision', of.precision), ('score', of.scores))}
+
+
+def _mean_curve(curves):
+    known = [voc.precision_at(of, LEVELS) for of in curves if of.positives]
+    return np.round(np.mean(known, axis=0), 6).tolist() if known else [None] * len(LEVELS)
+
+
+def _json(value):
+    """One line a row of a list, so that the file can be read and compared; nan becomes null."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return '[\n' + ',\n'.join(map(_json, value)) + ']'
+    return json.dumps(_without_nan(value), allow_nan=False)
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

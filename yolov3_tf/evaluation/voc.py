@@ -1,0 +1,203 @@
+"""Average precision as PASCAL VOC defines it, for every class of a set at once. NumPy only, imports nothing of ours.
+
+The rules are those of the VOC development kit (VOCevaldet.m): detections of a class are taken best
+score first over the whole set; each is compared with the object of its class and picture that it
+overlaps most; the first to overlap an object by MORE than the threshold is a hit, a later one a
+false positive; one whose object is marked difficult counts neither way, however many there are.
+"More than" is the wording of the VOC paper (Everingham et al., IJCV 2010) and of the Python port most
+published numbers come from; the kit's own code accepts equality, which integer boxes can reach.
+
+Boxes are x1, y1, x2, y2 in pixels with the far edge exclusive. VOC's inclusive corners
+xmin, ymin, xmax, ymax are such boxes once written xmin - 1, ymin - 1, xmax, ymax, so its
+"width = xmax - xmin + 1" is plain x2 - x1 here.
+"""
+from __future__ import annotations
+
+from typing import Any, List, NamedTuple, Sequence
+
+import numpy as np
+
+
+class Truth(NamedTuple):
+    """Objects of one picture.
+
+    boxes float [m, 4] pixels; classes int [m] in 0..C-1; difficult bool [m], objects that count neither way.
+    """
+    boxes: np.ndarray
+    classes: np.ndarray
+    difficult: np.ndarray
+
+
+class Pairing(NamedTuple):
+    """Every detection of the set, best score first (equal scores in the order given), with its nearest object.
+
+    Attributes:
+      scores: float64 [n].
+      classes: int64 [n].
+      overlaps: float64 [n] with the object of its class and picture it overlaps most; -inf where there is none.
+      objects: int64 [n] number of that object in the set; has no meaning where the overlap is -inf.
+      difficult: bool [n], that object counts neither way.
+      positives: int64 [C] objects of each class, those that count neither way left out.
+    """
+    scores: np.ndarray
+    classes: np.ndarray
+    overlaps: np.ndarray
+    objects: np.ndarray
+    difficult: np.ndarray
+    positives: np.ndarray
+
+
+class Curve(NamedTuple):
+    """Precision and recall of one class after each of its k counted detections, best score first.
+
+    recall, precision, scores float64 [k]; positives the number of objects. Recall is nan without any.
+    """
+    recall: np.ndarray
+    precision: np.ndarray
+    scores: np.ndarray
+    positives: int
+
+
+def iou(a, b):
+    """Intersection over union in 0..1, boxes [..., 4] broadcast; 0 for two boxes without area."""
+    shared = _area(np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:]))
+    return _ratio(shared, _area(a[..., :2], a[..., 2:]) + _area(b[..., :2], b[..., 2:]) - shared)
+
+
+def giou(a, b):
+    """Generalised IoU in -1..1: IoU - (hull - union) / hull (Rezatofighi et al., CVPR 2019, algorithm 1)."""
+    shared = _area(np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:]))
+    union = _area(a[..., :2], a[..., 2:]) + _area(b[..., :2], b[..., 2:]) - shared
+    hull = _area(np.minimum(a[..., :2], b[..., :2]), np.maximum(a[..., 2:], b[..., 2:]))
+    return _ratio(shared, union) - _ratio(hull - union, hull)
+
+
+CRITERIA = {'iou': iou, 'giou': giou}
+
+
+def pair(truths: Sequence[Truth], detections: Sequence[Any], num_classes: int, criterion: str = 'iou') -> Pairing:
+    """Finds for every detection the object it overlaps most; thresholds come later, in ``curve``.
+
+    Which object a detection is compared with depends on no other detection, so the work is one
+    table of overlaps a picture and nothing is sequential.
+
+    Args:
+      truths: one a picture.
+      detections: one a picture in the same order, with attributes boxes float [n, 4] pixels,
+        scores float [n], classes int [n].
+      num_classes: C.
+      criterion: 'iou', or 'giou' for the GIoU authors' AP, whose overlap is GIoU at the same thresholds.
+
+    Raises:
+      ValueError: unknown criterion, another number of pictures, or a class outside 0..C-1.
+    """
+    if criterion not in CRITERIA:
+        raise ValueError(f'unknown criterion {criterion!r}: expected one of {", ".join(sorted(CRITERIA))}')
+    if len(truths) != len(detections):
+        raise ValueError(f'expected detections of {len(truths)} pictures, got those of {len(detections)}')
+    columns, seen = [], 0
+    for truth, found in zip(truths, detections):
+        columns.append(_nearest(truth, found, CRITERIA[criterion], seen))
+        seen += len(truth.boxes)
+    overlaps, objects, difficult = (_join(column) for column in zip(*columns)) if columns else np.zeros((3, 0))
+    scores = _join([found.scores for found in detections]).astype(np.float64)
+    classes = _checked([found.classes for found in detections], num_classes)
+    order = np.argsort(-scores, kind='stable')
+    return Pairing(scores[order], classes[order], overlaps[order], objects[order].astype(np.int64),
+                   difficult[order].astype(bool), _positives(truths, num_classes))
+
+
+def curve(pairing: Pairing, label: int, threshold: float = .5) -> Curve:
+    """Precision and recall of class ``label`` where a hit overlaps its object by more than ``threshold``."""
+    mine = pairing.classes == label
+    near = pairing.overlaps[mine] > threshold
+    ignored = near & pairing.difficult[mine]
+    claims = np.flatnonzero(near & ~ignored)
+    _, first = np.unique(pairing.objects[mine][claims], return_index=True)
+    hit = np.zeros(len(near), bool)
+    hit[claims[first]] = True
+    hits = np.cumsum(hit[~ignored])
+    positives = int(pairing.positives[label])
+    return Curve(recall=hits / positives if positives else np.full(len(hits), np.nan),
+                 precision=hits / np.arange(1, len(hits) + 1),
+                 scores=pairing.scores[mine][~ignored], positives=positives)
+
+
+def curves(pairing: Pairing, threshold: float = .5) -> List[Curve]:
+    """One curve a class."""
+    return [curve(pairing, label, threshold) for label in range(len(pairing.positives))]
+
+
+def area_ap(of: Curve) -> float:
+    """All-point AP (VOC2010 on): area under the precision made non-increasing; nan for a class without objects."""
+    if not of.positives:
+        return float('nan')
+    steps = np.diff(of.recall, prepend=0.)
+    return float(np.sum(steps * _envelope(of.precision)))
+
+
+def eleven_point_ap(of: Curve) -> float:
+    """VOC07 AP: mean of the best precision at recall >= 0, .1, ... 1; nan for a class without objects.
+
+    The levels are multiples of the float .1, as in the Python port and the toolkits that figures are
+    published from: .3, .6 and .7 come out one rounding too high, so a recall of exactly 9 / 15 does
+    not reach .6. It matters when a recall hits a level exactly, and the published figures need it.
+    """
+    return float(np.mean(precision_at(of, np.linspace(0, 1, 11))))
+
+
+def precision_at(of: Curve, levels) -> np.ndarray:
+    """Best precision at a recall of at least each level, 0 where it is never reached; nan without objects."""
+    if not of.positives:
+        return np.full(len(levels), np.nan)
+    reached = np.searchsorted(of.recall, levels, side='left')
+    return np.append(_envelope(of.precision), 0.)[reached]
+
+
+def mean(values) -> float:
+    """Mean over the classes that have objects; classes without any (nan) are left out, nan if there is no other."""
+    known = np.asarray(values, np.float64)
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if len(known) else float('nan')
+
+
+def _nearest(truth, found, measure, seen):
+    """Overlap, number and mark of the nearest object of the same class for each detection, three arrays [n]."""
+    n = len(found.boxes)
+    if not n or not len(truth.boxes):
+        return np.full(n, -np.inf), np.zeros(n, np.int64), np.zeros(n, bool)
+    boxes, objects = np.asarray(found.boxes, np.float64), np.asarray(truth.boxes, np.float64)
+    table = measure(boxes[:, None], objects[None])    # [detections, objects]
+    table[np.asarray(found.classes)[:, None] != np.asarray(truth.classes)] = -np.inf
+    best = table.argmax(axis=1)
+    return table[np.arange(n), best], best + seen, np.asarray(truth.difficult, bool)[best]
+
+
+def _positives(truths, num_classes):
+    classes = _checked([truth.classes for truth in truths], num_classes)
+    counted = ~_join([truth.difficult for truth in truths]).astype(bool)
+    return np.bincount(classes[counted], minlength=num_classes)
+
+
+def _checked(parts, num_classes):
+    classes = _join(parts).astype(np.int64)
+    if len(classes) and not 0 <= classes.min() <= classes.max() < num_classes:
+        raise ValueError(f'expected classes in 0..{num_classes - 1}, got {classes.min()}..{classes.max()}')
+    return classes
+
+
+def _join(parts):
+    return np.concatenate([np.asarray(part) for part in parts]) if len(parts) else np.zeros(0)
+
+
+def _envelope(precision):
+    return np.maximum.accumulate(precision[::-1])[::-1]
+
+
+def _area(near, far):
+    size = np.maximum(far - near, 0.)
+    return size[..., 0] * size[..., 1]
+
+
+def _ratio(part, whole):
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
