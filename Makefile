@@ -1,0 +1,37 @@
+# Every target makes its environment first (tools/bootstrap.sh): .venv/pyXYZ, once per Python and lock.
+#   make test PYTHON=python3.12     chooses the Python, 3.9 to 3.13; otherwise the first that runs
+
+PYTHON ?=
+export PYTHON
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+# The sentence of the README at a size that two cores finish in minutes.
+DEMO_SENTENCE = --loss=giou --focal --ignore_thresh=0.45
+DEMO_FLAGS = --train_data=shapes:400 --val_data=shapes:80 --width_multiplier=0.25 --image_size=160
+
+PYTEST_FLAGS =
+UV = uv==0.13.8
+
+.PHONY: help demo test test-slow lint lock clean
+
+help:  ## this list (default)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
+
+demo:  ## train, evaluate, export and draw on built-in pictures; again: goes on, or shows; FRESH=1: anew
+	@python=$$(tools/bootstrap.sh) && tools/demo.sh "$$python" $(DEMO_SENTENCE) $(DEMO_FLAGS)
+
+test:  ## the suite without the slow proofs
+	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest $(PYTEST_FLAGS)
+
+test-slow:  ## the slow proofs alone
+	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest -m slow $(PYTEST_FLAGS)
+
+lint:  ## ruff
+	@python=$$(tools/bootstrap.sh) && "$$python" -m ruff check .
+
+lock:  ## rewrite requirements/*.lock from the .in files; UPGRADE=1 moves every pin to the newest
+	@tools/lock.sh "$(UV)" $(if $(UPGRADE),--upgrade)
+
+clean:  ## remove environments, caches and builds; runs/ and weights/ stay
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis ./*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

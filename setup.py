@@ -1,0 +1,36 @@
+"""The packages yolov3_tf and voc_annotations; the scripts stay in the repository (README).
+
+cv2 has two rival providers that overwrite each other's files, so none is forced: ``pip install '.[headless]'``
+for servers (no libGL needed), ``'.[desktop]'`` for opencv-python, neither where one is installed already.
+
+Ranges here say what the code runs with; requirements/*.lock say what it was tested with.
+"""
+from setuptools import find_packages, setup
+
+KERAS2 = 'python_version < "3.12"'
+KERAS3 = 'python_version >= "3.12"'
+
+setup(
+    name='yolov3_tf',
+    version='0.1.0',
+    description='YOLOv3 in TensorFlow 2: train, measure, export, in two commands',
+    license='MIT',
+    python_requires='>=3.9,<3.14',
+    packages=find_packages(include=['yolov3_tf', 'yolov3_tf.*', 'voc_annotations', 'voc_annotations.*']),
+    install_requires=[
+        f'tensorflow>=2.15.1,<2.16; {KERAS2}',
+        f'tensorflow>=2.21,<2.22; {KERAS3}',
+        f'numpy<2; {KERAS2}',
+        f'numpy; {KERAS3}',
+        'absl-py',
+        'h5py',
+        'matplotlib',
+        'pycocotools',
+        'tensorboard',
+    ],
+    extras_require={
+        'headless': ['opencv-python-headless>=4.11,<4.12'],
+        'desktop': ['opencv-python>=4.11,<4.12'],
+        'dev': ['hypothesis', 'pytest', 'ruff', f'tensorflow-addons>=0.23; {KERAS2}'],
+    },
+)
