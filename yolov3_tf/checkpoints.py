@@ -1,0 +1,142 @@
+"""One HDF5 file holds a model, what it takes to rebuild it, and, for a run, all it takes to go on.
+
+Keras's own ``.weights.h5`` names variables differently in Keras 2 and 3; here a variable is
+``weights/LAYER/VARIABLE``, so a checkpoint made beside one Keras is read beside the other. Everything
+that is not an array is JSON text in the file's attributes: reading one never runs code.
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import h5py
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors
+from yolov3_tf.choices import InputError
+from yolov3_tf.models import yolov3
+
+FORMAT = 1
+
+
+class Description(NamedTuple):
+    """What a user of a model must know beside its weights.
+
+    Attributes:
+      class_names: C names, in the order of the outputs.
+      width_multiplier: see ``models.yolov3.build``.
+      image_size: height, width in pixels that it is used at.
+      letterbox: pictures keep their proportions (grey margins) or are stretched.
+      anchors: the priors its outputs are relative to.
+    """
+    class_names: Tuple[str, ...]
+    width_multiplier: float
+    image_size: Tuple[int, int]
+    letterbox: bool
+    anchors: Anchors = YOLOV3_ANCHORS
+
+
+class Progress(NamedTuple):
+    """Where a training stands: its optimiser's arrays by name, and counters as JSON values."""
+    optimizer: Dict[str, np.ndarray]
+    counters: Dict[str, Any]
+
+
+def save_model(path: str, model: tf.keras.Model, description: Description, progress: Optional[Progress] = None):
+    """Writes a checkpoint so that a kill at any moment leaves the old file or the new one, whole."""
+    temporary = f'{path}.part'
+    with h5py.File(temporary, 'w') as file:
+        file.attrs['format'] = FORMAT
+        file.attrs['description'] = json.dumps(description._asdict())
+        for name, value in _variables(model).items():
+            file[f'weights/{name}'] = value.numpy()
+        if progress is not None:
+            file.attrs['counters'] = json.dumps(progress.counters)
+            for name, array in progress.optimizer.items():
+                file[f'optimizer/{name}'] = array
+    with open(temporary, 'rb') as written:
+        os.fsync(written.fileno())
+    os.replace(temporary, path)
+
+
+def load_model(path: str) -> Tuple[tf.keras.Model, Description]:
+    """Rebuilds the network of a checkpoint with its weights."""
+    description = describe(path)
+    model = yolov3.build(len(description.class_names), description.width_multiplier)
+    load_weights(path, model)
+    return model, description
+
+
+def describe(path: str) -> Description:
+    """Reads what a checkpoint says of its model, without the weights."""
+    with _open(path) as file:
+        fields = json.loads(file.attrs['description'])
+    sizes, strides = fields['anchors']
+    anchors = Anchors(tuple(tuple(tuple(pair) for pair in level) for level in sizes), tuple(strides))
+    return Description(tuple(fields['class_names']), fields['width_multiplier'], tuple(fields['image_size']),
+                       fields['letterbox'], anchors)
+
+
+def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> List[str]:
+    """Reads a checkpoint's weights into a model of the same make; nothing is assigned unless all fit.
+
+    Args:
+      fresh: pattern of layer names that keep their present values when the file's do not fit them
+        (``models.yolov3.OUTPUTS`` for another number of classes).
+
+    Returns:
+      Names of the variables left as they were.
+
+    Raises:
+      InputError: a variable is missing or of another shape.
+    """
+    kept, values = [], []
+    with _open(path) as file:
+        stored = file['weights']
+        for name, variable in _variables(model).items():
+            shape = stored[name].shape if name in stored else None
+            if shape == tuple(variable.shape):
+                values.append((variable, stored[name][...]))
+            elif re.match(fresh, name.split('/')[0]):
+                kept.append(name)
+            else:
+                raise InputError(f'{path}: expected {name} of shape {tuple(variable.shape)}, got {shape}: the file '
+                                 'holds another network (see its --width_multiplier and classes)')
+    for variable, value in values:
+        variable.assign(value)
+    return kept
+
+
+def load_progress(path: str) -> Progress:
+    """Reads where the training that wrote this checkpoint stood."""
+    with _open(path) as file:
+        if 'counters' not in file.attrs:
+            raise InputError(f'{path} holds a model but no training to go on with')
+        optimizer = {}
+        if 'optimizer' in file:
+            file['optimizer'].visititems(
+                lambda name, item: optimizer.update({name: item[...]}) if isinstance(item, h5py.Dataset) else None)
+        return Progress(optimizer, json.loads(file.attrs['counters']))
+
+
+def _variables(model) -> Dict[str, Any]:
+    """LAYER/VARIABLE -> variable, in the model's order; the same names in both Keras versions."""
+    return {f'{layer.name}/{variable.name.split("/")[-1].split(":")[0]}': variable
+            for layer in model.layers for variable in layer.weights}
+
+
+def _open(path):
+    if not os.path.isfile(path):
+        raise InputError(f'no checkpoint at {path}')
+    try:
+        file = h5py.File(path, 'r')
+    except OSError as error:
+        raise InputError(f'{path} is not a readable checkpoint (truncated, or another kind of file): {error}') from error
+    if file.attrs.get('format') != FORMAT or 'description' not in file.attrs or 'weights' not in file:
+        file.close()
+        raise InputError(f'{path} is an HDF5 file but not a checkpoint of this program (expected format {FORMAT}); '
+                         'plain Keras weights and darknet files go through convert_darknet_weights.py')
+    return file

@@ -1,0 +1,46 @@
+"""Which arithmetic the network runs in, and what the machine can do."""
+from __future__ import annotations
+
+import pathlib
+
+import tensorflow as tf
+
+from yolov3_tf.choices import InputError, choose
+
+POLICIES = {'auto': None, 'float32': 'float32', 'float16': 'mixed_float16', 'bfloat16': 'mixed_bfloat16'}
+
+
+def resolve(name: str) -> str:
+    """The precision a flag value stands for on this machine: float32, float16 or bfloat16.
+
+    'auto' takes bfloat16 on a GPU of compute capability 8 or more, float16 (with loss scaling) on one of
+    7 or more, bfloat16 on a CPU with instructions for it, float32 elsewhere.
+
+    Raises:
+      InputError: an unknown name, or float16 without a GPU (measured 100 times slower than float32).
+    """
+    choose(POLICIES, name, 'mixed_precision')
+    gpus = tf.config.list_physical_devices('GPU')
+    if name == 'float16' and not gpus:
+        raise InputError('mixed_precision=float16 on a CPU measured 100 times slower than float32: '
+                         'use auto, bfloat16 or float32')
+    if name != 'auto':
+        return name
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get('compute_capability', (0, 0))
+        return 'bfloat16' if capability >= (8, 0) else 'float16' if capability >= (7, 0) else 'float32'
+    return 'bfloat16' if cpu_has_bfloat16() else 'float32'
+
+
+def apply(name: str) -> str:
+    """Sets the global Keras policy to what ``name`` resolves to, and returns that."""
+    resolved = resolve(name)
+    tf.keras.mixed_precision.set_global_policy(POLICIES[resolved])
+    return resolved
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware; without it bfloat16 is slower than float32."""
+    info = pathlib.Path('/proc/cpuinfo')
+    flags = info.read_text().split() if info.is_file() else ()
+    return 'avx512_bf16' in flags or 'amx_bf16' in flags
