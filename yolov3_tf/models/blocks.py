@@ -59,16 +59,25 @@ class BatchNorm(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable('yolov3_tf')
 class LeakyReLU(tf.keras.layers.Layer):
-    """max(x, .1 x), with a gradient that vectorises in bfloat16 (four times faster in TensorFlow 2.15)."""
+    """max(x, .1 x), with a gradient that vectorises in bfloat16 (four times faster in TensorFlow 2.15).
 
-    def __init__(self, **kwargs):
+    Args:
+      inference: take TensorFlow's own op instead. Only that one is fused into the convolution before it;
+        a custom gradient leaves an IdentityN between the two.
+    """
+
+    def __init__(self, inference=False, **kwargs):
         super().__init__(**kwargs)
+        self.inference = inference
 
     def call(self, x):
-        return _leaky_relu(x)
+        return tf.nn.leaky_relu(x, SLOPE) if self.inference else _leaky_relu(x)
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), 'inference': self.inference}
 
 
 @tf.custom_gradient
@@ -109,7 +118,7 @@ class ConvStack:
             name=f'{self.part}_conv_{self.count:02d}')(x)
         if not self.folded:
             x = BatchNorm(name=f'{self.part}_bn_{self.count:02d}')(x)
-        return LeakyReLU(name=f'{self.part}_leaky_{self.count:02d}')(x)
+        return LeakyReLU(inference=self.folded, name=f'{self.part}_leaky_{self.count:02d}')(x)
 
     def output(self, x, channels: int):
         """1x1 convolution with bias, in float32 whatever the precision of the rest."""
