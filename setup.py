@@ -1,7 +1,7 @@
 """The packages yolov3_tf and voc_annotations; the scripts stay in the repository (README).
 
-cv2 has two rival providers that overwrite each other's files, so none is forced: ``pip install '.[headless]'``
-for servers (no libGL needed), ``'.[desktop]'`` for opencv-python, neither where one is installed already.
+cv2 has two rival providers that overwrite each other's files, so neither is forced:
+`pip install '.[headless]'` for servers (needs no libGL), `'.[desktop]'` for opencv-python, plain `.` where one is installed already.
 
 Ranges here say what the code runs with; requirements/*.lock say what it was tested with.
 """
