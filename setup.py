@@ -1,7 +1,8 @@
 """The packages yolov3_tf and voc_annotations; the scripts stay in the repository (README).
 
 cv2 has two rival providers that overwrite each other's files, so neither is forced:
-`pip install '.[headless]'` for servers (needs no libGL), `'.[desktop]'` for opencv-python, plain `.` where one is installed already.
+`pip install '.[headless]'` for servers (needs no libGL), `'.[desktop]'` for opencv-python,
+plain `.` where one of them is installed already.
 
 Ranges here say what the code runs with; requirements/*.lock say what it was tested with.
 """

@@ -106,12 +106,13 @@ def call_faults(tree):
 
 def import_graph(root):
     """Module -> the modules of the package that its first level of statements imports."""
-    paths = {module_name(root, path): path for path in source_files(root)}
+    named = {module_name(root, path): path for path in source_files(root)}
+    paths = {module: path for module, path in named.items() if within(module, PACKAGE)}
     graph = {}
-    for module in [name for name in paths if within(name, PACKAGE)]:
-        tree = ast.parse(paths[module].read_text(encoding='utf-8'))
+    for module, path in paths.items():
+        tree = ast.parse(path.read_text(encoding='utf-8'))
         tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        names = {name for _, name in imported(tree, module, paths[module].name == '__init__.py')}
+        names = {name for _, name in imported(tree, module, path.name == '__init__.py')}
         graph[module] = {name if name in paths else name.rpartition('.')[0] for name in names} & set(paths)
     return graph
 
