@@ -1,0 +1,119 @@
+"""Converts weights between darknet's files and Keras, both ways.
+
+    python convert_darknet_weights.py --weights=yolov3.weights --output=yolov3.h5
+    python convert_darknet_weights.py --weights=darknet53.conv.74 --backbone --num_classes=20 --output=start.h5
+    python convert_darknet_weights.py --weights=runs/NAME/best.h5 --to_darknet --output=mine.weights
+
+An --output ending in .weights.h5 is plain Keras weights (``model.load_weights``); any other is a
+checkpoint of this package, as the other scripts take it.
+"""
+from __future__ import annotations
+
+import os
+import sys
+
+from absl import app, flags
+
+from yolov3_tf import checkpoints, darknet_file, darknet_weights
+from yolov3_tf.choices import InputError
+from yolov3_tf.data import labels
+from yolov3_tf.models import yolov3
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string('weights', None, 'File to read: a darknet file; with --to_darknet a checkpoint.')
+flags.DEFINE_string('output', None, 'File to write.')
+flags.DEFINE_boolean('backbone', False, 'The darknet file is of the backbone alone, as darknet53.conv.74 is. Read, it '
+                     'leaves the rest of the network random and needs --num_classes.')
+flags.DEFINE_float('width_multiplier', 1., 'Width of the network the darknet file is of.')
+flags.DEFINE_integer('num_classes', None, 'Classes of the network. Default: what the size of the file says.', 1)
+flags.DEFINE_string('classes', None, 'File of class names, one a line, for the checkpoint. Default: COCO\'s names '
+                    'for 80 classes, VOC\'s for 20, else class_0, class_1, ...')
+flags.DEFINE_list('image_size', ['416'], 'Size, or height,width, kept in the checkpoint: what it is used at.')
+flags.DEFINE_boolean('letterbox', True, 'Kept in the checkpoint: pictures keep their proportions, as in darknet.')
+flags.DEFINE_boolean('to_darknet', False, 'From a checkpoint to a darknet file.')
+flags.DEFINE_string('darknet_version', '0.2.0', 'Version in the header --to_darknet writes; under 0.2 it is short.')
+flags.DEFINE_integer('seen', 0, 'Pictures seen in training, for the header --to_darknet writes.', 0)
+flags.mark_flags_as_required(['weights', 'output'])
+
+PLAIN = '.weights.h5'
+PUBLISHED_NAMES = {len(names): names for names in (labels.COCO_CLASSES, labels.VOC_CLASSES)}
+
+
+def main(_):
+    try:
+        _check_output(FLAGS.output)
+        (_to_darknet if FLAGS.to_darknet else _to_keras)()
+    except InputError as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
+    print(f'wrote {FLAGS.output}, {os.path.getsize(FLAGS.output):,} bytes')
+
+
+def _to_keras():
+    model = yolov3.build(_class_count(), FLAGS.width_multiplier)
+    description = _describe(model.output_shape[-1] - 5)
+    header = (darknet_weights.read_backbone if FLAGS.backbone else darknet_weights.read)(FLAGS.weights, model)
+    _report(FLAGS.weights, model, header)
+    if not FLAGS.output.endswith(PLAIN):
+        print(f'classes: {", ".join(description.class_names)}')
+        checkpoints.save_model(FLAGS.output, model, description)
+        return
+    partial = f'{FLAGS.output[:-len(PLAIN)]}.part{PLAIN}'
+    model.save_weights(partial)
+    os.replace(partial, FLAGS.output)
+
+
+def _to_darknet():
+    header = darknet_file.Header(*_numbers('darknet_version', FLAGS.darknet_version.split('.'), 3), FLAGS.seen)
+    model, _ = checkpoints.load_model(FLAGS.weights)
+    (darknet_weights.write_backbone if FLAGS.backbone else darknet_weights.write)(FLAGS.output, model, header)
+    _report(FLAGS.output, model, header)
+
+
+def _check_output(path):
+    if os.path.isdir(path) or os.path.exists(path) and os.path.samefile(path, FLAGS.weights):
+        raise InputError(f'--output={path}: expected a file of its own to write, got a folder or the file to read')
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+
+
+def _class_count():
+    if FLAGS.num_classes:
+        return FLAGS.num_classes
+    if FLAGS.backbone:
+        raise InputError('--backbone: expected --num_classes beside it, got none: a file of the backbone does not '
+                         'say how many classes the network around it is to have')
+    size = darknet_file.inspect(FLAGS.weights)[1]
+    # A size that fits no class count is refused when the file is read, with the reason.
+    return darknet_weights.infer_classes(size, yolov3.build(1, FLAGS.width_multiplier)) or 80
+
+
+def _describe(classes):
+    names = (labels.read_class_file(FLAGS.classes) if FLAGS.classes else
+             PUBLISHED_NAMES.get(classes, [f'class_{index}' for index in range(classes)]))
+    if len(names) != classes:
+        raise InputError(f'--classes={FLAGS.classes}: expected {classes} names, got {len(names)}')
+    size = _numbers('image_size', FLAGS.image_size * (2 if len(FLAGS.image_size) == 1 else 1), 2)
+    return checkpoints.Description(tuple(names), FLAGS.width_multiplier, tuple(size), FLAGS.letterbox)
+
+
+def _numbers(flag, parts, count):
+    if len(parts) != count or not all(part.strip().isdigit() for part in parts):
+        raise InputError(f'--{flag}: expected {count} whole numbers, got {parts}')
+    return [int(part) for part in parts]
+
+
+def _report(path, model, header):
+    """Says what the darknet file holds, byte by byte."""
+    runs = darknet_weights.walk(model, yolov3.BACKBONE if FLAGS.backbone else '')
+    kernels = [run for run in runs if run.what == 'kernel']
+    norms = [run for run in runs if run.what == 'gamma']
+    size, floats = os.path.getsize(path), darknet_weights.count(runs)
+    print(f'{path}: version {".".join(map(str, header[:3]))}, {header.seen:,} pictures seen\n'
+          f'  {len(kernels)} convolutions, {len(norms)} with BatchNorm; '
+          + ('the backbone alone' if FLAGS.backbone else f'{model.output_shape[-1] - 5} classes') + '\n'
+          f'  {size:,} bytes = a header of {header.size} + 4 x {floats:,} floats; '
+          f'{size - header.size - 4 * floats} bytes unaccounted for')
+
+
+if __name__ == '__main__':
+    app.run(main)

@@ -1,0 +1,124 @@
+"""What can be said of a darknet weights file without knowing its network: a header, then finite floats.
+
+Source: darknet, src/parser.c (``load_weights_upto``, ``save_weights_upto``).
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import struct
+from typing import NamedTuple, Tuple
+
+import numpy as np
+
+from yolov3_tf.choices import InputError
+
+FLOAT = np.dtype('<f4')
+AGAIN = 'fetch or copy the file again'
+
+
+class Header(NamedTuple):
+    """Version of the file, and how many pictures its training has seen.
+
+    From version 0.2 on ``seen`` takes 8 bytes (20 in all), before that 4 (16 in all).
+    """
+    major: int = 0
+    minor: int = 2
+    revision: int = 0
+    seen: int = 0
+
+    @property
+    def format(self) -> str:
+        return '<iiiQ' if self.major * 10 + self.minor >= 2 else '<iiiI'
+
+    @property
+    def size(self) -> int:
+        return struct.calcsize(self.format)
+
+    def pack(self) -> bytes:
+        return struct.pack(self.format, *self)
+
+
+def inspect(path) -> Tuple[Header, int]:
+    """Header of a file, and how many bytes follow it.
+
+    Raises:
+      InputError: no such file, or its first bytes are not darknet's.
+    """
+    if not os.path.isfile(path):
+        got = 'a folder' if os.path.isdir(path) else 'no such file'
+        raise InputError(f'{path}: expected a darknet weights file, got {got}: check the path')
+    with _readable(path), open(path, 'rb') as file:
+        start, size = file.read(64), os.fstat(file.fileno()).st_size
+    # A file that fits cannot pass for text: versions are small integers, so some of its first bytes are zero.
+    if start.strip() and re.fullmatch(rb'[\t\n\r -~\x80-\xff]+', start):
+        text = start.split(b'\n')[0].decode('utf-8', 'replace')
+        raise InputError(f'{path}: expected a darknet weights file, got text that begins {text!r} '
+                         f'(a download that failed?): {AGAIN}')
+    header = _parse_header(path, start, size)
+    return header, size - header.size
+
+
+def _parse_header(path, start, size):
+    if size < 16:
+        raise InputError(f'{path}: expected a header of 16 or 20 bytes, got a file of {size} bytes: {AGAIN}')
+    header = Header(*struct.unpack('<iii', start[:12]))
+    # Darknet itself takes a major or minor version beyond 1000 for a mark of transposed matrices.
+    if not (0 <= header.major < 1000 and 0 <= header.minor < 1000 and header.revision >= 0):
+        version = '.'.join(map(str, header[:3]))
+        raise InputError(f'{path}: expected a version such as 0.2.0 in the first 12 bytes, got {version}: '
+                         'this is not a darknet weights file, use another')
+    if size < header.size:
+        raise InputError(f'{path}: expected a header of {header.size} bytes, got a file of {size}: {AGAIN}')
+    return Header(*struct.unpack(header.format, start[:header.size]))
+
+
+def read_floats(path, header: Header, count: int) -> np.ndarray:
+    """The first ``count`` floats after the header, float32; their values are not looked at."""
+    with _readable(path):
+        floats = np.fromfile(path, FLOAT, count, offset=header.size)
+    if floats.size < count:
+        raise InputError(f'{path}: expected {count:,} floats, got {floats.size:,}: cut off, {AGAIN}')
+    return floats
+
+
+def verify(path):
+    """Raises InputError unless the file is a header and, to its last byte, finite floats."""
+    header, size = inspect(path)
+    if size % FLOAT.itemsize:
+        raise InputError(f'{path}: expected whole floats after the header, got {size:,} bytes: {AGAIN}')
+    floats = read_floats(path, header, size // FLOAT.itemsize)
+    finite = np.isfinite(floats)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise InputError(f'{path}: expected finite values, got {floats[first]} as float {first:,} after the '
+                         f'header ({finite.size - int(finite.sum()):,} of {finite.size:,} are bad): {AGAIN}')
+
+
+@contextlib.contextmanager
+def _readable(path):
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read: {error.strerror or error}') from error
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A binary file that takes the place of ``path`` when the block ends well, and vanishes otherwise."""
+    partial = f'{path}.{os.getpid()}.part'
+    try:
+        if os.path.isdir(path):
+            raise InputError(f'{path}: expected the name of a file to write, got a folder: add a name')
+        os.makedirs(os.path.dirname(partial) or '.', exist_ok=True)
+        with open(partial, 'wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f'{path}: cannot be written: {error.strerror or error}') from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
