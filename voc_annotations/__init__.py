@@ -1,0 +1,1 @@
+"""``python -m voc_annotations``: turns a VOCdevkit into checked annotation lists."""
