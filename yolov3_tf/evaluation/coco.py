@@ -101,7 +101,7 @@ def _xywh(boxes):
 
 
 def _per_class(precision):
-    """Mean over thresholds and recall levels of COCOeval's precision [T, R, C, areas, maxDets] at all, 100."""
+    """Mean over COCOeval's precision [thresholds, recalls, C, areas, maxDets] at area all, maxDets 100."""
     table = _known(precision[:, :, :, 0, -1])
     return table.mean(axis=(0, 1))
 

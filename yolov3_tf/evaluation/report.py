@@ -107,7 +107,8 @@ def align(dataset: Dataset, detections: Sequence[PictureDetections]) -> List[Pic
 
 def empty(image_id: str) -> PictureDetections:
     """A picture in which nothing was found."""
-    return PictureDetections(image_id, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+    return PictureDetections(image_id, boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32),
+                             classes=np.zeros(0, np.int32))
 
 
 def table(report: Report) -> str:
@@ -173,8 +174,9 @@ def _check_names(names, given):
             raise InputError(f'picture {repeated} comes twice in {what}: expected every picture once')
     unknown = sorted(set(given) - set(names))
     if unknown:
-        raise InputError(f'detections of {len(unknown)} pictures that are not in the data, such as {unknown[0]} '
-                         f'(the data has {names[0] if names else "no picture"}, ...): give the split they were made on')
+        raise InputError(f'{len(unknown)} pictures of the detections are not in the data: got {unknown[0]}, '
+                         f'expected names such as {names[0] if names else "none"}; '
+                         'give the split they were made on')
 
 
 def _repeated(names):
@@ -187,7 +189,7 @@ def _each(measure, curves) -> np.ndarray:
 
 
 def _over_thresholds(pairing):
-    return voc.mean([voc.mean(_each(voc.area_ap, voc.curves(pairing, threshold))) for threshold in THRESHOLDS])
+    return voc.mean([voc.mean(_each(voc.area_ap, voc.curves(pairing, at))) for at in THRESHOLDS])
 
 
 def _percent(value):
@@ -197,8 +199,7 @@ def _percent(value):
 def _columns(rows: Sequence[Tuple[str, ...]]) -> List[str]:
     """Names to the left, numbers to the right, a rule under the head and above the mean."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]
-    lines = ['  '.join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
-             for row in rows]
+    lines = ['  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     rule = '-' * len(lines[0])
     return [lines[0], rule, *lines[1:-1], rule, lines[-1]]
 

@@ -1,4 +1,4 @@
-"""Average precision as PASCAL VOC defines it, for every class of a set at once. NumPy only, imports nothing of ours.
+"""Average precision as PASCAL VOC defines it, for every class of a set. NumPy only, imports nothing of ours.
 
 The rules are those of the VOC development kit (VOCevaldet.m): detections of a class are taken best
 score first over the whole set; each is compared with the object of its class and picture that it
@@ -29,12 +29,12 @@ class Truth(NamedTuple):
 
 
 class Pairing(NamedTuple):
-    """Every detection of the set, best score first (equal scores in the order given), with its nearest object.
+    """Every detection of the set, best score first (ties in the order given), with its nearest object.
 
     Attributes:
       scores: float64 [n].
       classes: int64 [n].
-      overlaps: float64 [n] with the object of its class and picture it overlaps most; -inf where there is none.
+      overlaps: float64 [n] with the object of its class and picture it overlaps most, -inf without any.
       objects: int64 [n] number of that object in the set; has no meaning where the overlap is -inf.
       difficult: bool [n], that object counts neither way.
       positives: int64 [C] objects of each class, those that count neither way left out.
@@ -75,7 +75,8 @@ def giou(a, b):
 CRITERIA = {'iou': iou, 'giou': giou}
 
 
-def pair(truths: Sequence[Truth], detections: Sequence[Any], num_classes: int, criterion: str = 'iou') -> Pairing:
+def pair(truths: Sequence[Truth], detections: Sequence[Any], num_classes: int,
+         criterion: str = 'iou') -> Pairing:
     """Finds for every detection the object it overlaps most; thresholds come later, in ``curve``.
 
     Which object a detection is compared with depends on no other detection, so the work is one
@@ -95,16 +96,16 @@ def pair(truths: Sequence[Truth], detections: Sequence[Any], num_classes: int, c
         raise ValueError(f'unknown criterion {criterion!r}: expected one of {", ".join(sorted(CRITERIA))}')
     if len(truths) != len(detections):
         raise ValueError(f'expected detections of {len(truths)} pictures, got those of {len(detections)}')
-    columns, seen = [], 0
+    columns, seen = [(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, bool))], 0
     for truth, found in zip(truths, detections):
         columns.append(_nearest(truth, found, CRITERIA[criterion], seen))
         seen += len(truth.boxes)
-    overlaps, objects, difficult = (_join(column) for column in zip(*columns)) if columns else np.zeros((3, 0))
-    scores = _join([found.scores for found in detections]).astype(np.float64)
+    overlaps, objects, difficult = (np.concatenate(column) for column in zip(*columns))
+    scores = _join([found.scores for found in detections], np.float64)
     classes = _checked([found.classes for found in detections], num_classes)
     order = np.argsort(-scores, kind='stable')
-    return Pairing(scores[order], classes[order], overlaps[order], objects[order].astype(np.int64),
-                   difficult[order].astype(bool), _positives(truths, num_classes))
+    return Pairing(scores[order], classes[order], overlaps[order], objects[order], difficult[order],
+                   _positives(truths, num_classes))
 
 
 def curve(pairing: Pairing, label: int, threshold: float = .5) -> Curve:
@@ -129,7 +130,7 @@ def curves(pairing: Pairing, threshold: float = .5) -> List[Curve]:
 
 
 def area_ap(of: Curve) -> float:
-    """All-point AP (VOC2010 on): area under the precision made non-increasing; nan for a class without objects."""
+    """All-point AP (VOC2010 on): area under the precision made non-increasing; nan without objects."""
     if not of.positives:
         return float('nan')
     steps = np.diff(of.recall, prepend=0.)
@@ -155,14 +156,14 @@ def precision_at(of: Curve, levels) -> np.ndarray:
 
 
 def mean(values) -> float:
-    """Mean over the classes that have objects; classes without any (nan) are left out, nan if there is no other."""
+    """Mean over the classes that have objects; those without (nan) are left out. nan where none has."""
     known = np.asarray(values, np.float64)
     known = known[~np.isnan(known)]
     return float(known.mean()) if len(known) else float('nan')
 
 
 def _nearest(truth, found, measure, seen):
-    """Overlap, number and mark of the nearest object of the same class for each detection, three arrays [n]."""
+    """Overlap, number and mark of the nearest object of its class for each detection, three arrays [n]."""
     n = len(found.boxes)
     if not n or not len(truth.boxes):
         return np.full(n, -np.inf), np.zeros(n, np.int64), np.zeros(n, bool)
@@ -175,19 +176,19 @@ def _nearest(truth, found, measure, seen):
 
 def _positives(truths, num_classes):
     classes = _checked([truth.classes for truth in truths], num_classes)
-    counted = ~_join([truth.difficult for truth in truths]).astype(bool)
+    counted = ~_join([truth.difficult for truth in truths], bool)
     return np.bincount(classes[counted], minlength=num_classes)
 
 
 def _checked(parts, num_classes):
-    classes = _join(parts).astype(np.int64)
+    classes = _join(parts, np.int64)
     if len(classes) and not 0 <= classes.min() <= classes.max() < num_classes:
         raise ValueError(f'expected classes in 0..{num_classes - 1}, got {classes.min()}..{classes.max()}')
     return classes
 
 
-def _join(parts):
-    return np.concatenate([np.asarray(part) for part in parts]) if len(parts) else np.zeros(0)
+def _join(parts, dtype):
+    return np.concatenate([np.zeros(0, dtype)] + [np.asarray(part, dtype) for part in parts])
 
 
 def _envelope(precision):

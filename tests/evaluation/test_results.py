@@ -1,0 +1,175 @@
+"""Result files: exact text, round trips, the server's tar, and one message for each kind of bad input."""
+import json
+import tarfile
+
+import numpy as np
+import pytest
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.evaluation import results
+from yolov3_tf.structures import Dataset, PictureDetections, Record
+
+NAMES = ['dog', 'dining_table', 'table', 'traffic light']
+
+
+def dataset(*image_ids):
+    none = np.zeros(0)
+    return Dataset([Record(f'{name}.jpg', name, 0, 0, none.reshape(0, 4), none, none, none, none)
+                    for name in image_ids], NAMES, [])
+
+
+def found(name, boxes, scores, classes):
+    return PictureDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
+                             np.array(classes, np.int32))
+
+
+def at_random(seed=1, pictures=('2008_000008', '000005', 'my photo')):
+    rng, detections = np.random.default_rng(seed), []
+    for name in pictures:
+        near = rng.uniform(1, 400, (20, 2))
+        boxes = np.hstack([near, near + rng.uniform(0, 300, (20, 2))])
+        detections.append(found(name, boxes, rng.random(20) ** 8, rng.integers(0, len(NAMES), 20)))
+    return detections
+
+
+def assert_same(read, written):
+    """The same detections of every picture; a text file holds them class by class."""
+    assert {one.image_id for one in read} == {one.image_id for one in written}
+    by_name = {one.image_id: one for one in read}
+    for one in written:
+        order = np.argsort(one.classes, kind='stable')
+        other = by_name[one.image_id]
+        again = np.argsort(other.classes, kind='stable')
+        for field in ('boxes', 'scores', 'classes'):
+            np.testing.assert_array_equal(getattr(other, field)[again], getattr(one, field)[order])
+            assert getattr(other, field).dtype == getattr(one, field).dtype
+
+
+def test_comp4_text_is_one_based_and_inclusive(tmp_path):
+    """A box over the top left 10 x 20 pixels has the inclusive corners 1 1 and 10 20."""
+    detections = [found('2008_000008', [[0, 0, 10, 20], [2.5, 3, 7, 9]], [.5, .25], [0, 2])]
+    paths = results.write_voc(tmp_path / 'new' / 'folder', detections, NAMES, 'val')
+    assert [path.name for path in paths] == [f'comp4_det_val_{name}.txt' for name in NAMES]
+    assert [path.read_text() for path in paths] == [
+        '2008_000008 0.5 1 1 10 20\n', '', '2008_000008 0.25 3.5 4 7 9\n', '']
+
+
+def test_comp4_round_trip_is_exact(tmp_path):
+    detections = at_random()
+    results.write_voc(tmp_path, detections, NAMES, '2012_test')
+    (tmp_path / 'notes.txt').write_text('not a result')
+    assert_same(results.read_voc(tmp_path, dataset('000005', 'my photo', '2008_000008', 'other')), detections)
+
+
+def test_submission_layout_and_bytes(tmp_path):
+    detections = at_random()
+    first = results.write_submission(tmp_path / 'deep' / 'a.tar', detections, NAMES)
+    second = results.write_submission(tmp_path / 'b.tar', detections, NAMES)
+    assert first.read_bytes() == second.read_bytes()
+    texts = results.write_voc(tmp_path / 'text', detections, NAMES)
+    written = {path.name: path.read_bytes() for path in texts}
+    with tarfile.open(first) as archive:
+        for member in archive.getmembers():
+            assert (member.uid, member.gid, member.uname, member.mtime, member.mode) == (0, 0, '', 0, 0o644)
+            content = archive.extractfile(member).read()
+            assert content == written.pop(member.name[len('results/VOC2012/Main/'):])
+    assert not written
+
+
+def test_coco_round_trip_is_exact(tmp_path):
+    detections = at_random(pictures=('139', '000005', '2008_000008'))
+    path = results.write_coco(tmp_path / 'new' / 'r.json', detections, [18, 67, 1, 10])
+    entries = json.loads(path.read_text())
+    assert {entry['category_id'] for entry in entries} == {18, 67, 1, 10}
+    assert [entries[k]['image_id'] for k in (0, 20, 40)] == [139, '000005', '2008_000008']
+    assert_same(results.read_coco(path, dataset('139', '000005', '2008_000008'), [18, 67, 1, 10]), detections)
+
+
+def test_coco_entry_is_x_y_width_height(tmp_path):
+    path = results.write_coco(tmp_path / 'r.json', [found('7', [[1, 2, 11, 22.5]], [.5], [3])])
+    assert json.loads(path.read_text()) == [
+        {'image_id': 7, 'category_id': 4, 'bbox': [1, 2, 10, 20.5], 'score': .5}]
+
+
+def test_no_detections_round_trip(tmp_path):
+    results.write_voc(tmp_path / 'voc', [], NAMES)
+    results.write_coco(tmp_path / 'r.json', [])
+    assert results.read_voc(tmp_path / 'voc', dataset('1')) == []
+    assert results.read_coco(tmp_path / 'r.json', dataset('1')) == []
+
+
+@pytest.mark.parametrize('line, message', [
+    ('000005 .5 1 1 10', r'dog.txt:2: expected six columns, id score xmin .* got .000005 .5 1 1 10'),
+    ('000005 .5 1 1 10 20 7', 'dog.txt:2: unknown picture .000005 .5.'),
+    ('000005 nan 1 1 10 20', 'dog.txt:2: expected six columns.*finite'),
+    ('000005 .5 1 1 inf 20', 'dog.txt:2: expected six columns.*finite'),
+    ('000005 .5 one 1 10 20', 'dog.txt:2: expected six columns.*finite'),
+    ('000006 .5 1 1 10 20', 'dog.txt:2: unknown picture .000006.'),
+    ('000005 .5 20 1 10 20', 'dog.txt:2: .*expected a width and a height of 0 or more, got -9 and 20'),
+])
+def test_bad_comp4_line(tmp_path, line, message):
+    (tmp_path / 'comp4_det_test_dog.txt').write_text(f'000005 .9 1 1 5 5\n{line}\n')
+    with pytest.raises(InputError, match=message):
+        results.read_voc(tmp_path, dataset('000005'))
+
+
+def test_bad_comp4_folders(tmp_path):
+    with pytest.raises(InputError, match='expected a folder with comp4_det_SET_CLASS.txt files, got nothing'):
+        results.read_voc(tmp_path / 'absent', dataset('1'))
+    with pytest.raises(InputError, match='expected comp4_det_SET_CLASS.txt files, got none'):
+        results.read_voc(tmp_path, dataset('1'))
+    (tmp_path / 'comp3_det_test_dog.txt').write_text('')
+    (tmp_path / 'comp3_det_val_dog.txt').write_text('')
+    with pytest.raises(InputError, match='a second file of class .dog. beside comp3_det_test_dog.txt'):
+        results.read_voc(tmp_path, dataset('1'))
+
+
+def test_unknown_class_file_names_the_classes(tmp_path):
+    (tmp_path / 'comp4_det_test_zebra.txt').write_text('')
+    with pytest.raises(InputError, match='zebra.txt: unknown class.*dog, dining_table'):
+        results.read_voc(tmp_path, dataset('1'))
+
+
+def test_binary_file_is_no_text(tmp_path):
+    (tmp_path / 'comp4_det_test_dog.txt').write_bytes(b'000005 \xff\xfe')
+    with pytest.raises(InputError, match='expected UTF-8 text, got other bytes at 7'):
+        results.read_voc(tmp_path, dataset('1'))
+
+
+def test_class_name_that_is_a_path_is_refused(tmp_path):
+    with pytest.raises(InputError, match='without slashes'):
+        results.write_voc(tmp_path, [], ['../dog'])
+
+
+def entry(**changes):
+    return json.dumps([{'image_id': 1, 'category_id': 1, 'bbox': [1, 1, 2, 2], 'score': 1, **changes}])
+
+
+@pytest.mark.parametrize('text, message', [
+    ('[{"image_id": 1,\n "score" .5}]', r'r.json:2: expected JSON, got at column 10'),
+    ('{"annotations": []}', 'expected a list of detections as COCO defines results, got a JSON dict'),
+    ('[5]', 'entry 0: expected image_id, category_id, bbox and score, got 5'),
+    ('[{"image_id": 1, "score": 1}]', 'entry 0: expected image_id, category_id, bbox and score, got {'),
+    (entry(image_id=2), 'entry 0: unknown image_id 2'),
+    (entry(category_id=9), 'entry 0: unknown category_id 9: expected one of 1, 2, 3, 4'),
+    (entry(category_id=[]), 'entry 0: unknown category_id'),
+    (entry(bbox=[1, 1, 2]), r'entry 0: expected bbox \[x, y'),
+    (entry(bbox=[1, 1, 2, float('nan')]), 'entry 0: expected bbox.*finite'),
+    (entry(score=None), 'entry 0: expected bbox.*finite'),
+    (entry(bbox=[1, 1, -2, 2]), 'entry 0: .*got -2 and 2'),
+])
+def test_bad_coco_results(tmp_path, text, message):
+    (tmp_path / 'r.json').write_text(text)
+    with pytest.raises(InputError, match=message):
+        results.read_coco(tmp_path / 'r.json', dataset('1'))
+
+
+def test_category_ids_by_name(tmp_path):
+    path = tmp_path / 'instances.json'
+    path.write_text(json.dumps({'categories': [{'id': 90, 'name': 'toothbrush'}, {'id': 18, 'name': 'dog '}]}))
+    assert results.read_category_ids(path, ['dog', 'toothbrush']) == [18, 90]
+    with pytest.raises(InputError, match='no category named .cat.: expected one of toothbrush, dog'):
+        results.read_category_ids(path, ['cat'])
+    path.write_text('[]')
+    with pytest.raises(InputError, match='expected COCO.s instances'):
+        results.read_category_ids(path, ['cat'])

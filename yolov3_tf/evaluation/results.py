@@ -1,0 +1,259 @@
+"""Detections as files other programs read: VOC's comp4 text, the VOC server's tar, COCO results JSON.
+
+comp4 (VOC development kit): one file a class, ``comp4_det_SET_CLASS.txt``, one detection a line,
+``id score xmin ymin xmax ymax``, corners 1-based and inclusive. Nine digits bring every float32 back.
+COCO: a list of {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, corners 0-based.
+"""
+from __future__ import annotations
+
+import io
+import json
+import math
+import pathlib
+import re
+import tarfile
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.structures import Dataset, PictureDetections
+
+COMP4_FILE = re.compile(r'comp[34]_det_.+_.+\.txt')
+COLUMNS = 'id score xmin ymin xmax ymax'
+
+Row = Tuple[str, int, float, List[float]]    # image id, class, score, x1 y1 x2 y2
+
+
+def comp4_files(detections: Sequence[PictureDetections], class_names: Sequence[str],
+                image_set: str = 'test') -> Iterator[Tuple[str, str]]:
+    """Name and text of each class's comp4 file; without detections it is empty, as the kit wants.
+
+    Raises:
+      InputError: a class name that cannot be part of a file name.
+    """
+    lines: List[List[str]] = [[] for _ in class_names]
+    for found in detections:
+        inclusive = np.asarray(found.boxes, np.float64).reshape(-1, 4) + [1, 1, 0, 0]
+        for box, score, label in zip(inclusive.tolist(), found.scores, found.classes):
+            lines[label].append(' '.join([found.image_id, f'{score:.9g}', *(f'{x:.9g}' for x in box)]) + '\n')
+    for name, text in zip(class_names, lines):
+        if not re.fullmatch(r'[^/\\\0]+', name):
+            raise InputError(f'class {name!r}: expected a name without slashes, for it becomes a file name')
+        yield f'comp4_det_{image_set}_{name}.txt', ''.join(text)
+
+
+def write_voc(folder, detections: Sequence[PictureDetections], class_names: Sequence[str],
+              image_set: str = 'test') -> List[pathlib.Path]:
+    """Writes one comp4 file a class into the folder, made where it is missing; returns their paths."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, text in comp4_files(detections, class_names, image_set):
+        paths.append(folder / name)
+        paths[-1].write_bytes(text.encode('utf-8'))
+    return paths
+
+
+def write_submission(path, detections: Sequence[PictureDetections], class_names: Sequence[str],
+                     year: str = 'VOC2012', image_set: str = 'test') -> pathlib.Path:
+    """Writes the tar that the VOC server takes, ``results/YEAR/Main/comp4_det_SET_CLASS.txt``.
+
+    Equal detections give an equal file: owner, mode and time of every member are fixed.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, 'w', format=tarfile.USTAR_FORMAT) as archive:
+        for name, text in comp4_files(detections, class_names, image_set):
+            content = text.encode('utf-8')
+            member = tarfile.TarInfo(f'results/{year}/Main/{name}')    # owner 0, mode 644, time 0
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def read_voc(folder, dataset: Dataset) -> List[PictureDetections]:
+    """Reads comp3 or comp4 files of any detector, one item a picture that has detections.
+
+    A class without a file has no detections. Scores may have any range; only their order counts.
+
+    Raises:
+      InputError: no such file in the folder, one of a class the data does not have, two of one class,
+        or a line that is not six columns of a known picture and finite numbers (with file and line).
+    """
+    files = _class_files(pathlib.Path(folder), dataset.class_names)
+    known = {record.image_id for record in dataset.records}
+    rows = []
+    for label, path in files.items():
+        for number, line in enumerate(_text(path).splitlines(), start=1):
+            if line.strip():
+                rows.append(_comp4_row(line, label, known, f'{path}:{number}'))
+    return _by_picture(rows)
+
+
+def write_coco(path, detections: Sequence[PictureDetections],
+               category_ids: Optional[Sequence[int]] = None) -> pathlib.Path:
+    """Writes COCO results, a detection a line. ``category_ids``: COCO's number of each class, or 1, 2, ..."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for found in detections:
+        boxes_xywh = np.array(found.boxes, np.float64).reshape(-1, 4)
+        boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
+        for box, score, label in zip(boxes_xywh.tolist(), found.scores, found.classes):
+            rows.append(json.dumps(dict(
+                image_id=_coco_image_id(found.image_id),
+                category_id=int(label) + 1 if category_ids is None else int(category_ids[label]),
+                bbox=[float(f'{x:.9g}') for x in box], score=float(f'{score:.9g}')), allow_nan=False))
+    path.write_text('[' + ',\n'.join(rows) + ']\n', encoding='utf-8')
+    return path
+
+
+def read_coco(path, dataset: Dataset,
+              category_ids: Optional[Sequence[int]] = None) -> List[PictureDetections]:
+    """Reads COCO results of any detector, one item a picture that has detections.
+
+    Args:
+      path: results JSON.
+      dataset: the data they were made on.
+      category_ids: COCO's number of each class (``read_category_ids``); without it 1, 2, ...
+
+    Raises:
+      InputError: not a list of detections, or one of an unknown picture or category, without a box of
+        four finite numbers and a finite score (with the number of the entry, counted from 0).
+    """
+    path = pathlib.Path(path)
+    entries = _json(path)
+    if not isinstance(entries, list):
+        raise InputError(f'{path}: expected a list of detections as COCO defines results, '
+                         f'got a JSON {type(entries).__name__}')
+    ids = category_ids if category_ids is not None else range(1, len(dataset.class_names) + 1)
+    labels = {number: label for label, number in enumerate(ids)}
+    known = {record.image_id for record in dataset.records}
+    return _by_picture([_coco_row(entry, labels, known, f'{path}: entry {place}')
+                        for place, entry in enumerate(entries)])
+
+
+def read_category_ids(path, class_names: Sequence[str]) -> List[int]:
+    """COCO's number of each class from the ``categories`` of an instances file.
+
+    Raises:
+      InputError: no categories, or none of that name.
+    """
+    content = _json(pathlib.Path(path))
+    try:
+        numbers = {str(category['name']).strip(): int(category['id']) for category in content['categories']}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f'{path}: expected COCO\'s instances, "categories" with an id and a name each, '
+                         f'got {type(error).__name__}: {error}') from error
+    missing = [name for name in class_names if name not in numbers]
+    if missing:
+        raise InputError(f'{path}: no category named {missing[0]!r}: expected one of {", ".join(numbers)}')
+    return [numbers[name] for name in class_names]
+
+
+def _class_files(folder, class_names) -> Dict[int, pathlib.Path]:
+    """Class index -> its one comp4 file."""
+    if not folder.is_dir():
+        raise InputError(f'{folder}: expected a folder with comp4_det_SET_CLASS.txt files, got '
+                         f'{"a file" if folder.exists() else "nothing"}')
+    labels = {name: label for label, name in enumerate(class_names)}
+    files: Dict[int, pathlib.Path] = {}
+    for path in sorted(folder.iterdir()):
+        if COMP4_FILE.fullmatch(path.name):
+            names = [name for name in class_names if path.stem.endswith(f'_{name}')]
+            if not names:
+                raise InputError(f'{path}: unknown class: expected a name that ends with one of '
+                                 f'{", ".join(class_names)}')
+            label = labels[max(names, key=len)]
+            if label in files:
+                raise InputError(f'{path}: a second file of class {class_names[label]!r} beside '
+                                 f'{files[label].name}: expected one image set; move the others away')
+            files[label] = path
+    if not files:
+        raise InputError(f'{folder}: expected comp4_det_SET_CLASS.txt files, got none')
+    return files
+
+
+def _comp4_row(line, label, known, where) -> Row:
+    name, *columns = line.rsplit(None, 5)    # from the right: a picture's name may hold a space
+    numbers = _finite(columns)
+    if numbers is None or len(numbers) != 5:
+        raise InputError(f'{where}: expected six columns, {COLUMNS}, the last five finite numbers, '
+                         f'got {line.strip()!r}')
+    if name.strip() not in known:
+        raise InputError(f'{where}: unknown picture {name.strip()!r}: expected {COLUMNS} with the id of a '
+                         'picture of the data; give the split the file was made on')
+    score, x1, y1, x2, y2 = numbers
+    return name.strip(), label, score, _upright([x1 - 1, y1 - 1, x2, y2], f'{where}: {line.strip()}')
+
+
+def _coco_row(entry, labels, known, where) -> Row:
+    if not isinstance(entry, dict) or not {'image_id', 'category_id', 'bbox', 'score'} <= set(entry):
+        raise InputError(f'{where}: expected image_id, category_id, bbox and score, got {_short(entry)}')
+    if str(entry['image_id']) not in known:
+        raise InputError(f'{where}: unknown image_id {entry["image_id"]!r}: expected a picture of the data; '
+                         'give the split the file was made on')
+    if isinstance(entry['category_id'], (list, dict)) or entry['category_id'] not in labels:
+        raise InputError(f'{where}: unknown category_id {entry["category_id"]!r}: expected one of '
+                         f'{", ".join(map(str, labels))}')
+    box, score = entry['bbox'], entry['score']
+    numbers = _finite([*box, score]) if isinstance(box, list) and len(box) == 4 else None
+    if numbers is None:
+        raise InputError(f'{where}: expected bbox [x, y, width, height] and score as finite numbers, '
+                         f'got bbox {_short(box)}, score {_short(score)}')
+    x, y, width, height, score = numbers
+    return (str(entry['image_id']), labels[entry['category_id']], score,
+            _upright([x, y, x + width, y + height], f'{where}: bbox {box}'))
+
+
+def _upright(box, where):
+    if box[2] < box[0] or box[3] < box[1]:
+        raise InputError(f'{where}: expected a width and a height of 0 or more, '
+                         f'got {box[2] - box[0]:g} and {box[3] - box[1]:g}')
+    return box
+
+
+def _finite(values) -> Optional[List[float]]:
+    """The values as floats, or None if one is no finite number."""
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):
+        return None
+    return numbers if all(map(math.isfinite, numbers)) else None
+
+
+def _by_picture(rows: List[Row]) -> List[PictureDetections]:
+    """Rows grouped by picture, pictures and rows in the order they first came."""
+    groups: Dict[str, List[Row]] = {}
+    for row in rows:
+        groups.setdefault(row[0], []).append(row)
+    return [PictureDetections(name, boxes=np.array([row[3] for row in group], np.float32),
+                              scores=np.array([row[2] for row in group], np.float32),
+                              classes=np.array([row[1] for row in group], np.int32))
+            for name, group in groups.items()]
+
+
+def _coco_image_id(name) -> Any:
+    """COCO's ids are numbers; a name that a number would not give back (000005, 2008_000008) stays text."""
+    return int(name) if name.isdecimal() and str(int(name)) == name else name
+
+
+def _text(path) -> str:
+    try:
+        return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise InputError(f'{path}: expected UTF-8 text, got other bytes at {error.start}') from error
+
+
+def _json(path):
+    try:
+        return json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f'{path}:{error.lineno}: expected JSON, got at column {error.colno}: '
+                         f'{error.msg}') from error
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + '...'
