@@ -18,6 +18,7 @@ setup(
     license='MIT',
     python_requires='>=3.9,<3.14',
     packages=find_packages(include=['yolov3_tf', 'yolov3_tf.*', 'voc_annotations', 'voc_annotations.*']),
+    package_data={'': ['*.names']},
     install_requires=[
         f'tensorflow>=2.15.1,<2.16; {KERAS2}',
         f'tensorflow>=2.21,<2.22; {KERAS3}',
