@@ -1,0 +1,200 @@
+"""Boxes and labels on pictures, and contact sheets. Pictures are uint8 RGB [h, w, 3]; none is ever changed.
+
+Line widths and letters grow with the picture, so a drawing reads the same at 300 and at 3000 pixels.
+"""
+from __future__ import annotations
+
+import colorsys
+from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+CAPITAL = 22.         # height in pixels of this font's capitals at scale 1
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+PAPER = 24            # grey level behind a contact sheet
+
+Colour = Tuple[int, int, int]
+Corners = Tuple[int, int, int, int]    # x1, y1, x2, y2
+
+
+class Pen(NamedTuple):
+    """Sizes in pixels that fit one picture: box lines, height of capitals, their strokes, room around text."""
+    line: int
+    capital: int
+    stroke: int
+    pad: int
+
+
+def class_colour(label: int) -> Colour:
+    """RGB of a class. It depends on the index alone, and neighbours lie far apart on the colour circle.
+
+    Hues step by the golden section, which never comes back near a recent one; brightness takes turns.
+    """
+    hue = (.02 + label * .618034) % 1
+    red, green, blue = colorsys.hsv_to_rgb(hue, (.85, .6)[label // 7 % 2], (1., .8)[label // 14 % 2])
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def draw_detections(image: np.ndarray, boxes, classes, scores, class_names: Sequence[str]) -> np.ndarray:
+    """A copy of the picture with solid boxes, each labelled with its class and score in percent.
+
+    Args:
+      image: uint8 [h, w, 3] RGB.
+      boxes: float [n, 4] pixels of the picture, cut at its edges; one that lies outside is left out.
+      classes: int [n]; scores: float [n] in 0..1, or None for labels without a score.
+      class_names: names the classes point to.
+
+    Raises:
+      ValueError: another kind of picture, or lengths that differ.
+    """
+    texts = [class_names[label] for label in classes]
+    if scores is not None:
+        texts = [f'{text} {100 * score:.0f}%' for text, score in zip(texts, _same_length(scores, classes))]
+    order = range(len(texts)) if scores is None else np.argsort(np.asarray(scores), kind='stable')
+    canvas, corners = _prepare(image, boxes, classes)
+    pen = pen_for(image)
+    shown = [k for k in order if corners[k] is not None]    # best last, so on top
+    for k in shown:
+        cv2.rectangle(canvas, corners[k][:2], corners[k][2:], class_colour(int(classes[k])), pen.line)
+    plates: List[Corners] = []
+    for k in reversed(shown):    # the best chooses its place first
+        plates.append(_place(texts[k], corners[k], image.shape[:2], pen, plates))
+    for k, plate in zip(shown, reversed(plates)):
+        _write(canvas, texts[k], plate, class_colour(int(classes[k])), pen)
+    return canvas
+
+
+def draw_truth(image: np.ndarray, boxes, classes=None,
+               class_names: Optional[Sequence[str]] = None) -> np.ndarray:
+    """A copy of the picture with the labelled boxes as white dashes on black, told apart from detections.
+
+    With ``classes`` int [n] and ``class_names`` each box carries its name at the lower edge, so that
+    detections drawn over it keep the upper one.
+    """
+    canvas, corners = _prepare(image, boxes, boxes if classes is None else classes)
+    pen = pen_for(image)
+    for k, corner in enumerate(corners):
+        if corner is not None:
+            _dashes(canvas, corner, pen)
+            if classes is not None and class_names is not None:
+                foot = (corner[0], corner[3], corner[2], corner[3])
+                name = class_names[classes[k]]
+                _write(canvas, name, _place(name, foot, image.shape[:2], pen, []), WHITE, pen)
+    return canvas
+
+
+def grid(images: Sequence[np.ndarray], columns: int, cell: int = 480) -> np.ndarray:
+    """Contact sheet: pictures in rows of ``columns``, each fitted into ``cell`` x ``cell`` pixels.
+
+    Proportions are kept and small pictures are enlarged; a row is as high as its highest picture.
+
+    Raises:
+      ValueError: no picture, fewer than one column, or another kind of picture.
+    """
+    if not images or columns < 1:
+        raise ValueError(f'expected pictures and at least 1 column, got {len(images)} and {columns}')
+    columns, gap = min(columns, len(images)), max(2, cell // 80)
+    fitted = [_fit(_checked(image), cell) for image in images]
+    rows = [fitted[start:start + columns] for start in range(0, len(fitted), columns)]
+    heights = [max(len(image) for image in row) for row in rows]
+    sheet = np.full((sum(heights) + gap * (len(rows) + 1), columns * (cell + gap) + gap, 3), PAPER, np.uint8)
+    top = gap
+    for row, height in zip(rows, heights):
+        for column, image in enumerate(row):
+            h, w = image.shape[:2]
+            y, x = top + (height - h) // 2, gap + column * (cell + gap) + (cell - w) // 2
+            sheet[y:y + h, x:x + w] = image
+        top += height + gap
+    return sheet
+
+
+def pen_for(image: np.ndarray) -> Pen:
+    """Capitals of a fortieth of the picture's mean side, never under 9 pixels: smaller ones are not read."""
+    capital = max(9, round(sum(image.shape[:2]) / 2 / 40))
+    return Pen(line=round(capital / 5), capital=capital, stroke=max(1, capital // 10), pad=capital // 3)
+
+
+def _prepare(image, boxes, classes):
+    """Copy of the picture, and each box as its outermost pixels x1, y1, x2, y2 inside it (None outside)."""
+    canvas = np.ascontiguousarray(_checked(image)).copy()
+    boxes = np.asarray(_same_length(boxes, classes), np.float64).reshape(-1, 4)
+    height, width = image.shape[:2]
+    corners = []
+    for x1, y1, x2, y2 in boxes:
+        finite = np.isfinite([x1, y1, x2, y2]).all()
+        if not (finite and max(x1, 0) < min(x2, width) and max(y1, 0) < min(y2, height)):
+            corners.append(None)
+            continue
+        left, top = min(round(max(x1, 0)), width - 1), min(round(max(y1, 0)), height - 1)
+        right, bottom = round(min(x2, width)) - 1, round(min(y2, height)) - 1
+        corners.append((left, top, max(left, right), max(top, bottom)))
+    return canvas, corners
+
+
+def _place(text, corner, size, pen, taken) -> Corners:
+    """A plate for the text at a place of its box that no other plate takes: above it, in it, below it.
+
+    Far edges are exclusive. Where all are taken it lies above the box, behind the plates of better ones.
+    """
+    height, width = size
+    (letters, _), _ = cv2.getTextSize(_ascii(text), FONT, pen.capital / CAPITAL, pen.stroke)
+    wide, high = letters + 2 * pen.pad, pen.capital + 2 * pen.pad
+    lefts = {max(0, min(left, width - wide)): None for left in (corner[0], corner[2] + 1 - wide)}
+    tops = [top for top in (corner[1] - high, corner[1], corner[3] + 1) if 0 <= top <= height - high] or [0]
+    plates = [(left, top, left + wide, top + high) for left in lefts for top in tops]
+    return next((one for one in plates if not any(_overlap(one, other) for other in taken)), plates[0])
+
+
+def _write(canvas, text, plate, colour, pen):
+    cv2.rectangle(canvas, plate[:2], (plate[2] - 1, plate[3] - 1), colour, cv2.FILLED)
+    foot = plate[0] + pen.pad, plate[3] - 1 - pen.pad
+    cv2.putText(canvas, _ascii(text), foot, FONT, pen.capital / CAPITAL, _ink(colour), pen.stroke,
+                cv2.LINE_AA)
+
+
+def _ascii(text):
+    """The font has no other letters."""
+    return text.encode('ascii', 'replace').decode()
+
+
+def _overlap(a, b):
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _ink(colour) -> Colour:
+    """Black or white, whichever stands out on the colour (luma of ITU-R BT.601)."""
+    return BLACK if .299 * colour[0] + .587 * colour[1] + .114 * colour[2] > 110 else WHITE
+
+
+def _dashes(canvas, corner, pen):
+    """A black rectangle with white dashes upon it, so that it shows on any background."""
+    x1, y1, x2, y2 = corner
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), BLACK, pen.line)
+    dash = 4 * pen.line + 2
+    for start in range(x1, x2 + 1, 2 * dash):
+        for y in (y1, y2):
+            cv2.line(canvas, (start, y), (min(start + dash, x2), y), WHITE, pen.line)
+    for start in range(y1, y2 + 1, 2 * dash):
+        for x in (x1, x2):
+            cv2.line(canvas, (x, start), (x, min(start + dash, y2)), WHITE, pen.line)
+
+
+def _fit(image, cell):
+    height, width = image.shape[:2]
+    scale = cell / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def _checked(image):
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(f'expected a uint8 RGB picture [h, w, 3], got {image.dtype} {list(image.shape)}')
+    return image
+
+
+def _same_length(values, others):
+    if len(values) != len(others):
+        raise ValueError(f'expected one value a box, got {len(values)} for {len(others)}')
+    return values
