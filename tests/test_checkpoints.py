@@ -1,0 +1,101 @@
+"""A checkpoint gives back what went in, in one piece or not at all."""
+import os
+import pathlib
+
+import numpy as np
+import pytest
+
+from yolov3_tf import checkpoints
+from yolov3_tf.checkpoints import Description, Progress
+from yolov3_tf.choices import InputError
+from yolov3_tf.models import yolov3
+
+DESCRIPTION = Description(('cat', 'dög'), .125, (96, 160), False)
+
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('checkpoints') / 'last.h5')
+    model = yolov3.build(2, .125)
+    progress = Progress({'step': np.int64(7), 'momentum/000': np.arange(3.)}, {'stage': 1, 'sums': {'xy': .1}})
+    checkpoints.save_model(path, model, DESCRIPTION, progress)
+    return path, model
+
+
+def test_round_trip(saved):
+    path, model = saved
+    again, description = checkpoints.load_model(path)
+    assert description == DESCRIPTION
+    assert len(again.weights) == len(model.weights)
+    for mine, other in zip(again.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(mine, other)
+    progress = checkpoints.load_progress(path)
+    assert progress.counters == {'stage': 1, 'sums': {'xy': .1}}
+    np.testing.assert_array_equal(progress.optimizer['momentum/000'], [0, 1, 2])
+    assert progress.optimizer['step'] == 7
+
+
+def test_a_write_that_failed_half_way_leaves_the_old_file(saved, tmp_path, monkeypatch):
+    _, model = saved
+    path = str(tmp_path / 'last.h5')
+    checkpoints.save_model(path, model, DESCRIPTION)
+    before = pathlib.Path(path).read_bytes()
+
+    def full_disk(number):
+        raise OSError('No space left on device')
+    monkeypatch.setattr(os, 'fsync', full_disk)
+    with pytest.raises(OSError, match='No space'):
+        checkpoints.save_model(path, model, DESCRIPTION, Progress({}, {'new': 1}))
+    assert pathlib.Path(path).read_bytes() == before
+
+
+def test_another_class_count_fits_when_the_outputs_may_start_afresh(saved):
+    path, model = saved
+    other = yolov3.build(5, .125)
+    with pytest.raises(InputError, match='head_conv_'):
+        checkpoints.load_weights(path, other)
+    kept = checkpoints.load_weights(path, other, yolov3.OUTPUTS)
+    assert sorted({name.split('/')[0] for name in kept}) == ['head_conv_59', 'head_conv_67', 'head_conv_75']
+    np.testing.assert_array_equal(other.get_layer('head_conv_74').get_weights()[0],
+                                  model.get_layer('head_conv_74').get_weights()[0])
+
+
+def test_another_width_is_refused_and_changes_nothing(saved):
+    path, _ = saved
+    other = yolov3.build(2, .25)
+    before = other.get_weights()
+    with pytest.raises(InputError, match='width_multiplier'):
+        checkpoints.load_weights(path, other)
+    for mine, old in zip(other.get_weights(), before):
+        np.testing.assert_array_equal(mine, old)
+
+
+@pytest.mark.parametrize('content, message', [(b'', 'not a readable checkpoint'), (b'<html>', 'not a readable checkpoint')])
+def test_files_that_are_no_checkpoint_are_refused(tmp_path, content, message):
+    path = tmp_path / 'x.h5'
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        checkpoints.describe(str(path))
+
+
+def test_truncated_missing_and_foreign_files_are_refused(saved, tmp_path):
+    import h5py
+    path, _ = saved
+    half = tmp_path / 'half.h5'
+    half.write_bytes(pathlib.Path(path).read_bytes()[:5000])
+    with pytest.raises(InputError, match='truncated'):
+        checkpoints.load_model(str(half))
+    with pytest.raises(InputError, match='no checkpoint at'):
+        checkpoints.load_model(str(tmp_path / 'none.h5'))
+    with h5py.File(tmp_path / 'foreign.h5', 'w') as file:
+        file['x'] = 1
+    with pytest.raises(InputError, match='convert_darknet_weights'):
+        checkpoints.load_model(str(tmp_path / 'foreign.h5'))
+
+
+def test_a_best_checkpoint_holds_no_training_to_go_on_with(saved, tmp_path):
+    _, model = saved
+    path = str(tmp_path / 'best.h5')
+    checkpoints.save_model(path, model, DESCRIPTION)
+    with pytest.raises(InputError, match='no training'):
+        checkpoints.load_progress(path)

@@ -1,0 +1,73 @@
+"""Schedules against hand arithmetic, and freezing by name."""
+import pytest
+import tensorflow as tf
+
+from yolov3_tf import stages
+from yolov3_tf.choices import InputError
+from yolov3_tf.models import yolov3
+from yolov3_tf.stages import Stage
+
+
+def test_rates_warm_up_linearly_and_the_pieces_count_from_there():
+    stage = Stage('all', stages.NOTHING, ((2, 1e-2), (1, 1e-3)), warmup_epochs=1)
+    assert stage.epochs == 4
+    rates = [stages.rate_at(stage, step, 4) for step in range(16)]
+    assert rates[:4] == pytest.approx([0, .0025, .005, .0075])
+    assert rates[4:12] == [1e-2] * 8
+    assert rates[12:] == [1e-3] * 4
+
+
+def test_two_stages_leave_out_a_part_without_epochs_and_warm_up_the_first():
+    head, everything = stages.two_stages(((50, 1e-3),), ((30, 1e-4), (10, 1e-5)), warmup_epochs=3, patience=5)
+    assert (head.epochs, head.patience, everything.epochs, everything.patience) == (53, 5, 40, 0)
+    only, = stages.two_stages((), ((30, 1e-4),), warmup_epochs=3)
+    assert (only.name, only.epochs) == ('all', 33)
+    with pytest.raises(InputError, match='no epoch'):
+        stages.two_stages((), ())
+
+
+@pytest.mark.parametrize('epochs, rates, message', [
+    ([1, 2], [.1], 'as many'), ([-1], [.1], '0 or more'), ([1], [0.], 'positive'), ([1], [float('nan')], 'positive')])
+def test_pieces_that_make_no_sense_are_refused(epochs, rates, message):
+    with pytest.raises(InputError, match=message):
+        stages.pieces(epochs, rates, 'stage2')
+
+
+def test_pieces_of_no_epochs_vanish():
+    assert stages.pieces([0, 3], [1., .1], 'stage1') == ((3, .1),)
+
+
+@pytest.mark.parametrize('losses, settled', [
+    ([], False), ([3.], False), ([3., 2., 2.5], False), ([3., 2., 2.5, 2.4], True), ([3., 2., 2.5, 1.9], False),
+    ([2., 2., 2.], True)])
+def test_a_stage_settles_after_patience_epochs_without_a_lower_loss(losses, settled):
+    assert stages.has_settled(Stage('head', '^b', ((9, 1.),), patience=2), losses) is settled
+    assert not stages.has_settled(Stage('head', '^b', ((9, 1.),), patience=0), losses)
+
+
+def test_freezing_rests_the_backbone_and_nothing_else():
+    model = yolov3.build(1, .125)
+    head, everything = stages.two_stages(((1, .1),), ((1, .1),), frozen_bn='fixed')
+    stages.freeze(model, head)
+    assert all(variable.name.startswith(('kernel', 'gamma', 'beta', 'bias', 'head')) for variable in model.trainable_variables)
+    rests = {layer.name for layer in model.layers if layer.weights and not layer.trainable}
+    assert len(rests) == 104 and all(name.startswith('backbone_') for name in rests)
+    stages.freeze(model, everything)
+    assert all(layer.trainable for layer in model.layers)
+
+
+@pytest.mark.parametrize('frozen_bn, moves', [('adapt', True), ('fixed', False)])
+def test_statistics_of_a_resting_backbone_move_only_when_they_adapt(frozen_bn, moves):
+    model = yolov3.build(1, .125)
+    head, _ = stages.two_stages(((1, .1),), ((1, .1),), frozen_bn=frozen_bn)
+    stages.freeze(model, head)
+    norm = model.get_layer('backbone_bn_01')
+    before = norm.moving_mean.numpy().copy()
+    model(tf.random.stateless_uniform([1, 32, 32, 3], [1, 2]), training=True)
+    assert bool(abs(norm.moving_mean.numpy() - before).max() > 0) == moves
+
+
+@pytest.mark.parametrize('pattern', ['^no_such_layer', '.'])
+def test_a_pattern_that_freezes_nothing_or_everything_is_refused(pattern):
+    with pytest.raises(InputError, match='some but not all'):
+        stages.freeze(yolov3.build(1, .125), Stage('head', pattern, ((1, .1),)))

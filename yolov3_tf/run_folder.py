@@ -1,0 +1,102 @@
+"""What a run leaves behind, and how it is found again.
+
+    run.flags        the flags, one a line; `train.py --flagfile=` replays them
+    labels.txt       class names, one a line
+    metrics.jsonl    one JSON object a line; the same bytes whether or not the run was interrupted
+    events/          TensorBoard: the same numbers, speed, and validation pictures with drawn boxes
+    checkpoints/     last.h5 (to go on from), best.h5 (highest validation mAP)
+    evaluation/      measures and curves of the best checkpoint
+    saved_model/1/   the best checkpoint, ready to serve
+"""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any, Dict, Sequence
+
+import tensorflow as tf
+
+from yolov3_tf.choices import InputError
+
+
+class RunFolder:
+    """The files of one run below ``root``; made when first needed."""
+
+    def __init__(self, root):
+        self.root = pathlib.Path(root)
+        self.flags = self.root / 'run.flags'
+        self.labels = self.root / 'labels.txt'
+        self.metrics = self.root / 'metrics.jsonl'
+        self.last = self.root / 'checkpoints' / 'last.h5'
+        self.best = self.root / 'checkpoints' / 'best.h5'
+        self.evaluation = self.root / 'evaluation'
+        self.saved_model = self.root / 'saved_model'
+        self._events = None
+
+    def claim(self, flags: Dict[str, str], class_names: Sequence[str], may_differ: Sequence[str] = ()):
+        """Makes the folder for a run of these flags, or finds that it is theirs already.
+
+        Args:
+          flags: every flag that shapes the result, as text.
+          may_differ: names of flags that a resumed run may change.
+
+        Raises:
+          InputError: the folder belongs to a run of other flags; both values of each are named.
+        """
+        if self.flags.exists():
+            self._compare(self._read_flags(), flags, may_differ)
+            return
+        self.last.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.labels, ''.join(f'{name}\n' for name in class_names))
+        write_text(self.flags, ''.join(f'--{name}={value}\n' for name, value in sorted(flags.items())))
+
+    def append(self, line: Dict[str, Any]) -> int:
+        """Adds one object to the metrics and returns the file's length in bytes afterwards."""
+        with open(self.metrics, 'a', encoding='utf-8') as file:
+            file.write(json.dumps(line) + '\n')
+            return file.tell()
+
+    def rewind_metrics(self, length: int):
+        """Cuts off what a killed process wrote after its last checkpoint; that part will be written again."""
+        if length or self.metrics.exists():
+            with open(self.metrics, 'ab') as file:
+                file.truncate(length)
+
+    def scalars(self, step: int, values: Dict[str, float]):
+        """Adds named numbers to TensorBoard."""
+        with self._writer().as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+
+    def pictures(self, step: int, name: str, image):
+        """Adds one uint8 [H, W, 3] picture to TensorBoard."""
+        with self._writer().as_default(step=step):
+            tf.summary.image(name, image[None])
+        self._writer().flush()
+
+    def _writer(self):
+        if self._events is None:
+            self._events = tf.summary.create_file_writer(str(self.root / 'events'))
+        return self._events
+
+    def _read_flags(self):
+        lines = self.flags.read_text(encoding='utf-8').splitlines()
+        return dict(line[2:].partition('=')[::2] for line in lines if line.startswith('--'))
+
+    def _compare(self, old, new, may_differ):
+        changed = [f'--{name}={old.get(name)} (now {new.get(name)})' for name in sorted({*old, *new})
+                   if old.get(name) != new.get(name) and name not in may_differ]
+        if changed:
+            raise InputError(f'{self.root} belongs to a run of other flags: {", ".join(changed)}. Choose another '
+                             '--name, repeat the old flags to go on with it, or delete the folder')
+
+
+def write_text(path, text: str):
+    """Writes a file so that a kill leaves the old one or the new one."""
+    temporary = f'{path}.part'
+    with open(temporary, 'w', encoding='utf-8') as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
