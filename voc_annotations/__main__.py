@@ -25,12 +25,12 @@ from yolov3_tf.structures import Dataset
 FLAGS = flags.FLAGS
 flags.DEFINE_string('voc', 'VOCdevkit', 'VOCdevkit, or a folder with Annotations, JPEGImages and ImageSets.')
 flags.DEFINE_string('out', None, 'Folder for the lists; made where missing, not inside --voc.')
-flags.DEFINE_list('splits', None, 'Lists to write: NAME=SPLIT[+SPLIT...], or a paper split by its name (train, '
-                  'test), or any split of the folder. Default: the paper\'s, else those that are there.')
-flags.DEFINE_string('classes', None, 'File of class names, one a line; default: VOC\'s twenty where they fit, '
-                    'else those found.')
-flags.DEFINE_bool('difficult', False, 'Keep objects marked difficult, as ordinary ones: a list cannot mark them. '
-                  'The reference leaves them out.')
+flags.DEFINE_list('splits', None, "Lists to write: NAME=SPLIT[+SPLIT...], or a paper split by its name "
+                  "(train, test), or any split of the folder. Default: the paper's, else those there.")
+flags.DEFINE_string('classes', None, "File of class names, one a line; default: VOC's twenty where they fit, "
+                    "else those found.")
+flags.DEFINE_bool('difficult', False, 'Keep objects marked difficult, as ordinary ones, for a list cannot '
+                  'mark them. The reference leaves them out.')
 flags.DEFINE_bool('strict', False, 'Any problem: write nothing and exit with 1.')
 
 
@@ -97,7 +97,7 @@ def wanted(folder, requests) -> dict:
         if not given:
             splits = paper if paper and there.issuperset(paper.split('+')) else name
         if name in parts or not name or os.path.basename(name) != name:
-            raise InputError(f'--splits={request}: expected NAME=SPLIT[+SPLIT...], each NAME once and without a path')
+            raise InputError(f'--splits={request}: expected NAME=SPLIT[+SPLIT...], each NAME once, no path')
         parts[name] = splits
     return parts
 
@@ -113,8 +113,8 @@ def for_list(dataset, difficult):
         if not (record.width and record.height):
             image = cv2.imread(record.image_path, cv2.IMREAD_UNCHANGED)
             if image is None:
-                dataset.problems.append(f'{record.image_path}: not a readable picture, and its annotation has '
-                                        'no size; picture dropped')
+                dataset.problems.append(f'{record.image_path}: not a readable picture, and its annotation '
+                                        'has no size; picture dropped')
                 continue
             record = record._replace(height=image.shape[0], width=image.shape[1])
         kept = ~record.difficult | difficult
