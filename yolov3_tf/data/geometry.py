@@ -1,0 +1,149 @@
+"""ONE home for the resize: where a picture's pixels land in the network input, and the way back.
+
+Training, evaluation, export and detection all place pictures by :func:`fit`, so a detection undoes exactly
+what the network saw. The resized size is a whole number of pixels; scales are the quotient of the whole
+sizes, not the ratio that was asked for, so boxes move with the pixels and not up to half a pixel beside.
+Pixel centres lie at half integers (``half_pixel_centers``, OpenCV's convention too). Everything is in graph.
+"""
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+GREY = 128
+
+
+class Placement(NamedTuple):
+    """Map of picture pixels to network pixels: network = picture * scale + offset, for x and y.
+
+    Fields are float32, all of one shape: [] for one picture, [B] for a batch.
+    """
+    scale_x: Any
+    scale_y: Any
+    offset_x: Any
+    offset_y: Any
+
+
+class Shown(NamedTuple):
+    """What of a picture is seen through a view, and where it stands in the network input.
+
+    Attributes:
+      rectangle: int32 [4] x1, y1, x2, y2 pixels of the picture, inside it, at least one pixel.
+      place: int32 [4] x1, y1, x2, y2 pixels of the network input that ``rectangle`` fills.
+      placement: the exact map of the one onto the other.
+    """
+    rectangle: Any
+    place: Any
+    placement: Placement
+
+
+def fit(picture_height, picture_width, height, width, letterbox):
+    """Resized size and position of a picture in a network input; sizes are ints or int32 scalars, in pixels.
+
+    Args:
+      letterbox: keep the aspect ratio and centre the picture between grey bars, or else stretch it.
+
+    Returns:
+      (Placement, resized_height, resized_width, top, left), the last four int32 scalars, resized sizes >= 1.
+    """
+    picture = tf.stack([picture_width, picture_height])
+    room = tf.stack([width, height])
+    size = _letterboxed(picture, room) if letterbox else room
+    near = (room - size) // 2
+    scale = tf.cast(size, tf.float32) / tf.cast(picture, tf.float32)
+    offset = tf.cast(near, tf.float32)
+    return Placement(scale[0], scale[1], offset[0], offset[1]), size[1], size[0], near[1], near[0]
+
+
+def _letterboxed(picture, room):
+    """Largest size of the picture's aspect inside the room, int32 [2]; whole numbers all the way, no float."""
+    by_other_side = (2 * picture * room[::-1] + picture[::-1]) // (2 * picture[::-1])     # rounded quotient
+    return tf.maximum(tf.minimum(by_other_side, room), 1)
+
+
+def look(picture_height, picture_width, view, height, width, letterbox):
+    """Fits a view into the network input and tells which pixels of the picture are seen in it.
+
+    Args:
+      view: int32 [4] x1, y1, x2, y2 pixels of the picture; it may reach beyond the picture (that part
+        stays grey) but must share at least one pixel with it.
+
+    Returns:
+      Shown.
+    """
+    whole, _, _, _, _ = fit(view[3] - view[1], view[2] - view[0], height, width, letterbox)
+    limit = tf.stack([picture_width, picture_height] * 2)
+    rectangle = tf.clip_by_value(view, 0, limit)
+    room = tf.stack([width, height])
+    edges = tf.cast(tf.round(_affine(tf.cast(rectangle - tf.tile(view[:2], [2]), tf.float32), whole)), tf.int32)
+    near = tf.minimum(edges[:2], room - 1)
+    far = tf.minimum(tf.maximum(edges[2:], near + 1), room)
+    scale = tf.cast(far - near, tf.float32) / tf.cast(rectangle[2:] - rectangle[:2], tf.float32)
+    offset = tf.cast(near, tf.float32) - tf.cast(rectangle[:2], tf.float32) * scale
+    return Shown(rectangle, tf.concat([near, far], 0), Placement(scale[0], scale[1], offset[0], offset[1]))
+
+
+def to_network(boxes, placement):
+    """Boxes [..., N, 4] of the picture -> pixels of the network input; placement fields [...]."""
+    return _affine(boxes, Placement(*[tf.expand_dims(field, -1) for field in placement]))
+
+
+def to_picture(boxes, placement):
+    """Boxes [..., N, 4] of the network input -> pixels of the picture (not clipped); placement fields [...]."""
+    scale_x, scale_y, offset_x, offset_y = [tf.expand_dims(field, -1) for field in placement]
+    return _affine(boxes, Placement(1 / scale_x, 1 / scale_y, -offset_x / scale_x, -offset_y / scale_y))
+
+
+def _affine(boxes, placement):
+    """Boxes [..., 4] times scale plus offset; placement fields broadcast to [...]."""
+    scale = tf.stack([placement.scale_x, placement.scale_y] * 2, axis=-1)
+    offset = tf.stack([placement.offset_x, placement.offset_y] * 2, axis=-1)
+    return boxes * scale + offset
+
+
+def mirror(boxes, width):
+    """Boxes [..., 4] seen in a mirror: left and right exchanged in a picture of this width in pixels."""
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    width = tf.cast(width, boxes.dtype)
+    return tf.stack([width - x2, y1, width - x1, y2], axis=-1)
+
+
+def place_image(image, height, width, letterbox):
+    """Resizes a picture into the network input, with grey 128 around it under letterbox.
+
+    Args:
+      image: uint8 or float [h, w, 3] in 0..255.
+      height, width: of the network input, ints or int32 scalars.
+
+    Returns:
+      (uint8 [height, width, 3], Placement with scalar fields).
+    """
+    shape = tf.shape(image)
+    placement, resized_height, resized_width, top, left = fit(shape[0], shape[1], height, width, letterbox)
+    resized = to_uint8(resize(image, resized_height, resized_width))
+    return pad(resized, top, left, height, width, GREY), placement
+
+
+def resize(image, height, width):
+    """Bilinear, [h, w, 3] uint8 or float -> float32 [height, width, 3], unrounded."""
+    return tf.compat.v1.image.resize_bilinear(image[None], [height, width], half_pixel_centers=True)[0]
+
+
+def pad(image, top, left, height, width, value):
+    """[h, w, 3] -> [height, width, 3] of the same dtype, the picture at (top, left), ``value`` around it."""
+    shape = tf.shape(image)
+    around = [[top, height - top - shape[0]], [left, width - left - shape[1]], [0, 0]]
+    padded = tf.pad(image, around, constant_values=tf.cast(value, image.dtype))
+    return tf.ensure_shape(padded, [_static(height), _static(width), 3])
+
+
+def to_uint8(image):
+    """Rounds and limits float pixels to 0..255: the one kernel that does both in a single pass."""
+    quantized = tf.quantization.quantize(image, 0., 255., tf.quint8, mode='SCALED', round_mode='HALF_TO_EVEN')
+    return tf.bitcast(quantized.output, tf.uint8)
+
+
+def _static(size):
+    """The size where it is known before the graph runs, else None."""
+    return tf.get_static_value(size) if tf.is_tensor(size) else int(size)
