@@ -1,0 +1,76 @@
+"""The class term: independent sigmoids, the owner's class, smoothing."""
+import math
+
+import cases
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from yolov3_tf.losses import classes
+
+OBJECT = [15, 21.5, 25, 34.5]                                 # owns level 0, row 3, column 2, prior 0
+
+
+def one_object(logits, label, **more):
+    case = cases.empty_case(64, 96, len(logits), [OBJECT], labels=[label], **more)
+    case.classes[0, cases.slot_at(case, 0, 3, 2, 0)] = logits
+    return case
+
+
+def softplus(x):
+    return math.log(1 + math.exp(x))
+
+
+def test_by_hand():
+    got = cases.loss_of(one_object([2., -1., .5], 1))['classes']
+    assert got == pytest.approx(softplus(2) + softplus(1) + softplus(.5), rel=1e-6)
+
+
+def test_sigmoids_not_softmax():
+    """Two classes may be sure at once: with softmax the second would cost a log 2, whatever its logit."""
+    assert cases.loss_of(one_object([20., -20.], 0))['classes'] == pytest.approx(0, abs=1e-6)
+    assert cases.loss_of(one_object([20., 20.], 0))['classes'] == pytest.approx(20, rel=1e-6)
+
+
+def test_a_single_class_still_learns():
+    assert cases.loss_of(one_object([-3.], 0))['classes'] == pytest.approx(softplus(3), rel=1e-6)
+
+
+def test_label_smoothing_by_hand():
+    got = cases.loss_of(one_object([2., -1., .5], 1), label_smoothing=True)['classes']
+    wrong, right = .01 / 3, .99 + .01 / 3
+    wanted = ((wrong * softplus(-2) + (1 - wrong) * softplus(2)) + (right * softplus(1) + (1 - right) * softplus(-1))
+              + (wrong * softplus(-.5) + (1 - wrong) * softplus(.5)))
+    assert got == pytest.approx(wanted, rel=1e-6)
+
+
+def test_two_classes_equal_keras_smoothing():
+    """Keras smooths towards 1/2 (y (1 - s) + s / 2), which is our 1/C when there are two classes."""
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 3, (50, 2)).astype(np.float32), rng.integers(0, 2, 50)
+    one_hot = np.eye(2, dtype=np.float32)[labels]
+    for smoothing in (0., .01):
+        wanted = 2 * tf.keras.losses.binary_crossentropy(one_hot, logits, from_logits=True, label_smoothing=smoothing)
+        got = classes.cross_entropy(tf.constant(logits), tf.constant(labels, tf.int32), smoothing > 0)
+        np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
+def test_the_mix_up_weight_multiplies():
+    full = cases.loss_of(one_object([2., -1.], 1))['classes']
+    assert cases.loss_of(one_object([2., -1.], 1, weights=[.3]))['classes'] == pytest.approx(.3 * full, rel=1e-6)
+
+
+def test_the_later_box_of_a_slot_brings_its_class_alone():
+    """The reference left both classes standing there."""
+    case = cases.empty_case(64, 96, 2, [OBJECT, OBJECT], labels=[0, 1])
+    case.classes[0, cases.slot_at(case, 0, 3, 2, 0)] = [-4., 4.]
+    assert cases.loss_of(case)['classes'] == pytest.approx(2 * softplus(-4), rel=1e-5)
+
+
+def test_only_owners_learn_a_class():
+    case = cases.random_case(2, 3, 32, 64, 3, 5)
+    _, (by_t, by_objectness, by_classes) = cases.gradients_of(case, part='classes')
+    for b in range(3):
+        owner = cases.slow_reference.assign(case.boxes[b], case.valid[b], *case.anchors, case.height, case.width)
+        assert set(np.flatnonzero(np.abs(by_classes[b]).sum(-1))) == set(owner)
+    assert not by_t.any() and not by_objectness.any()

@@ -1,0 +1,97 @@
+"""The objectness term by hand: who is an object, who is background, who is left in peace."""
+import math
+
+import cases
+import numpy as np
+import pytest
+
+from yolov3_tf.anchors import Anchors
+
+HEIGHT, WIDTH = 64, 96
+SLOTS = 3 * (8 * 12 + 4 * 6 + 2 * 3)
+LN2 = math.log(2)                                             # BCE of either target at logit 0
+# Priors 0 and 1 are the same on two levels: a raw 0 predicts the same 10 x 13 twice in each cell.
+TWINS = Anchors(sizes=(((10., 13.), (10., 13.), (33., 23.)), ((10., 13.), (62., 45.), (59., 119.)),
+                       ((116., 90.), (156., 198.), (373., 326.))), strides=(8, 16, 32))
+TWICE_AS_WIDE = [10, 21.5, 30, 34.5]                          # IoU exactly 1/2 with the prior around (20, 28)
+
+
+def counted(case, **settings):
+    """How many slots the plain objectness term counts when every logit is 0."""
+    return cases.loss_of(case, **settings)['objectness'] / LN2
+
+
+def test_without_objects_every_slot_is_background():
+    assert counted(cases.empty_case(HEIGHT, WIDTH, 1)) == pytest.approx(SLOTS, rel=1e-6)
+
+
+def test_ignored_from_the_threshold_on_background_strictly_below():
+    case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], table=TWINS)
+    above = math.nextafter(.5, 1) + 1e-6 if hasattr(math, 'nextafter') else .500001
+    at, beyond = counted(case, ignore_thresh=.5), counted(case, ignore_thresh=above)
+    assert at == pytest.approx(SLOTS - 1, rel=1e-6)           # the twin at the very threshold is left in peace
+    assert beyond == pytest.approx(SLOTS, rel=1e-6)
+
+
+def test_the_owner_is_never_ignored():
+    case = cases.empty_case(HEIGHT, WIDTH, 1, [[15, 21.5, 25, 34.5]])       # the prior itself: IoU 1
+    case.objectness[0, cases.slot_at(case, 0, 3, 2, 0)] = -3.
+    parts = cases.loss_of(case, ignore_thresh=.99)
+    wanted = (SLOTS - 1) * LN2 + math.log(1 + math.exp(3))
+    assert parts['objectness'] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_scope_scale_is_blind_for_objects_of_other_scales():
+    """Stride 16, row 1, column 1 stands around (24, 24), as does the object, which stride 8 answers for."""
+    case = cases.empty_case(HEIGHT, WIDTH, 1, [[19, 17.5, 29, 30.5]], table=TWINS)
+    scale, image = (counted(case, ignore_scope=scope, ignore_thresh=.9) for scope in ('scale', 'image'))
+    assert scale - image == pytest.approx(1, abs=1e-3)
+    assert scale == pytest.approx(SLOTS, rel=1e-6)            # its own twin is half a cell away: IoU below .9
+
+
+def test_scope_image_sees_an_overwritten_object_and_scope_scale_does_not():
+    overwritten = [15, 21.5, 25, 34.5]                        # equals the twin's prediction
+    case = cases.empty_case(HEIGHT, WIDTH, 1, [overwritten, TWICE_AS_WIDE], table=TWINS)
+    assert counted(case, ignore_scope='scale', ignore_thresh=.9) == pytest.approx(SLOTS, rel=1e-6)
+    assert counted(case, ignore_scope='image', ignore_thresh=.9) == pytest.approx(SLOTS - 1, rel=1e-6)
+
+
+def test_an_object_is_background_to_nobody_in_another_picture():
+    one = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], table=TWINS)
+    two = one._replace(**{field: np.concatenate([getattr(one, field)] * 2) for field in one._fields[:7]})
+    two.valid[1] = False
+    total = (SLOTS - 1 + SLOTS) / 2
+    assert counted(two, ignore_thresh=.5) == pytest.approx(total, rel=1e-6)
+
+
+def test_the_mix_up_weight_counts_for_objects_only():
+    case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], weights=[.25])
+    assert counted(case, ignore_thresh=.9) == pytest.approx(SLOTS - 1 + .25, rel=1e-6)
+
+
+def test_focal_by_hand():
+    case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE])
+    case.objectness[:] = math.log(1 / 3)                      # sigmoid = 1/4
+    wanted = (SLOTS - 1) * (1 / 4) ** 2 * -math.log(3 / 4) + (3 / 4) ** 2 * -math.log(1 / 4)
+    assert cases.loss_of(case, focal=True, ignore_thresh=.9)['objectness'] == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize('focal', [False, True])
+def test_the_mask_carries_no_gradient_to_the_boxes(focal):
+    case = cases.random_case(1, 2, 32, 64, 2, 4)
+    _, (by_t, by_objectness, by_classes) = cases.gradients_of(case, part='objectness', focal=focal)
+    assert not by_t.any() and not by_classes.any() and by_objectness.any()
+
+
+def test_focal_equals_tensorflow_addons():
+    addons = pytest.importorskip('tensorflow_addons', reason='no tensorflow-addons for this TensorFlow')
+    case = cases.random_case(5, 3, 32, 64, 2, 5)              # threshold 1: nothing is ignored
+    owned = np.zeros_like(case.objectness)
+    for b in range(3):
+        owner = cases.slow_reference.assign(case.boxes[b], case.valid[b], *case.anchors, case.height, case.width)
+        owned[b, list(owner)] = 1
+    case = case._replace(weights=case.valid.astype(np.float32))
+    wanted = addons.losses.sigmoid_focal_crossentropy(owned, case.objectness, alpha=None, gamma=2., from_logits=True)
+    got = cases.loss_of(case, focal=True, ignore_thresh=1.)['objectness']
+    assert owned.sum() > 3
+    assert got == pytest.approx(np.sum(wanted) / 3, rel=1e-5)
