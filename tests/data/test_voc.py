@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from yolov3_tf.choices import InputError
 from yolov3_tf.data import labels, voc, voc_xml
 
-OBJECT = ('<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>'
-          '</object>')
+OBJECT = ('<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin>'
+          '<xmax>{}</xmax><ymax>{}</ymax></bndbox></object>')
 SIZE = '<size><width>100</width><height>50</height></size>'
 
 

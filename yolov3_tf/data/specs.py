@@ -48,7 +48,7 @@ def default_specs(folder='.') -> tuple[str, str, str]:
     devkit = os.path.join(folder, 'VOCdevkit') if folder != '.' else 'VOCdevkit'
     if not os.path.isdir(devkit):
         return 'shapes', 'shapes', (f'no data flags and no {devkit}/ here: training on the built-in shapes '
-                                    f'({builtin.DEFAULT_COUNT} drawn pictures)')
+                                    f'({builtin.DEFAULT_COUNT} pictures, drawn once into {builtin.CACHE}/)')
     train, held_out = voc.training_splits(devkit)
     return (f'voc:{devkit}:{train}', f'voc:{devkit}:{held_out}',
             f'no data flags: training on {devkit} {train}, measuring on {held_out}')
