@@ -127,7 +127,7 @@ def place_image(image, height, width, letterbox):
 
 def resize(image, height, width):
     """Bilinear, [h, w, 3] uint8 or float -> float32 [height, width, 3], unrounded."""
-    return tf.compat.v1.image.resize_bilinear(image[None], [height, width], half_pixel_centers=True)[0]
+    return tf.raw_ops.ResizeBilinear(images=image[None], size=[height, width], half_pixel_centers=True)[0]
 
 
 def pad(image, top, left, height, width, value):
@@ -140,7 +140,8 @@ def pad(image, top, left, height, width, value):
 
 def to_uint8(image):
     """Rounds and limits float pixels to 0..255: the one kernel that does both in a single pass."""
-    quantized = tf.quantization.quantize(image, 0., 255., tf.quint8, mode='SCALED', round_mode='HALF_TO_EVEN')
+    quantized = tf.raw_ops.QuantizeV2(input=image, min_range=0., max_range=255., T=tf.quint8, mode='SCALED',
+                                      round_mode='HALF_TO_EVEN')
     return tf.bitcast(quantized.output, tf.uint8)
 
 

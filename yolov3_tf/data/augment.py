@@ -1,0 +1,231 @@
+"""Augmentations of one picture: sample -> sample, the randomness drawn apart from the geometry.
+
+``draw_*(seed)`` makes the numbers, and the function of the same name applies them: the same numbers give the
+same sample. A sample is a plan. Its boxes stay in pixels of the stored picture, its view says which rectangle
+will fill the network input, and no pixel is touched before the pipeline renders the plan, once.
+The order stands in ``AUGMENTATIONS``, the reference's: colour, expand, crop, (resize,) flip.
+"""
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf import boxes as box_ops
+
+MAX_EXPANSION = 4.
+CROP_TRIALS = 50
+CROP_SCALE = (.3, 1.)
+CROP_ASPECT = 2.
+CROP_MIN_IOU = (.1, .3, .5, .7, .9, -1.)        # -1: any crop
+BRIGHTNESS, HUE, SATURATION, VALUE = 32., 2 * math.pi * 18 / 180, .5, .5
+_YIQ = np.array([[.299, .587, .114], [.596, -.274, -.322], [.211, -.523, .312]], np.float32)      # NTSC
+_YIQ[1:] -= _YIQ[1:].mean(axis=1, keepdims=True)        # the printed digits leave grey a trace of colour
+_RGB = np.linalg.inv(_YIQ)
+
+
+class Sample(NamedTuple):
+    """A picture's labels and the plan of what will be seen of it.
+
+    Attributes:
+      height, width: int32 scalars, pixels of the stored picture.
+      boxes: float32 [n, 4] pixels of the stored picture.
+      classes: int32 [n].
+      weights: float32 [n].
+      view: int32 [4] x1, y1, x2, y2 pixels of the stored picture that fill the network input; it may reach
+        beyond the picture, where there is grey.
+      mirrored: bool scalar, the view is seen left-right reversed.
+      matrix: float32 [3, 3] and
+      offset: float32 scalar: colour = matrix @ RGB + offset, in 0..255. Grey stays grey under the matrix.
+    """
+    height: Any
+    width: Any
+    boxes: Any
+    classes: Any
+    weights: Any
+    view: Any
+    mirrored: Any
+    matrix: Any
+    offset: Any
+
+
+def whole_picture(height, width, boxes, classes):
+    """Sample that shows all of the picture as it is; boxes cut at its edges, those without area left out."""
+    boxes = box_ops.clip(boxes, height, width)
+    sample = Sample(height, width, boxes, classes, tf.ones_like(boxes[:, 0]), tf.stack([0, 0, width, height]),
+                    tf.constant(False), tf.eye(3), tf.constant(0.))
+    return keep(sample, has_area(boxes))
+
+
+def has_area(boxes):
+    """[n, 4] -> bool [n]; a box with a NaN has none."""
+    return tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=1)
+
+
+def keep(sample, mask):
+    """Leaves the boxes where ``mask`` (bool [n]) holds, their classes and weights with them."""
+    return sample._replace(boxes=tf.boolean_mask(sample.boxes, mask),
+                           classes=tf.boolean_mask(sample.classes, mask),
+                           weights=tf.boolean_mask(sample.weights, mask))
+
+
+class Expansion(NamedTuple):
+    """ratio in 1..4 of the canvas to the view; left, top in 0..1: share of the added room on those sides."""
+    ratio: Any
+    left: Any
+    top: Any
+
+
+def draw_expand(seed):
+    coin, ratio, left, top = tf.unstack(tf.random.stateless_uniform([4], seed))
+    return Expansion(tf.where(coin < .5, 1 + ratio * (MAX_EXPANSION - 1), 1.), left, top)
+
+
+def expand(sample, draw):
+    """Puts the view somewhere on a larger canvas of its own aspect (SSD's zoom out)."""
+    size = sample.view[2:] - sample.view[:2]
+    canvas = tf.cast(tf.cast(size, tf.float32) * draw.ratio, tf.int32)
+    added = tf.cast(canvas - size, tf.float32)
+    near = sample.view[:2] - tf.cast(added * tf.stack([draw.left, draw.top]), tf.int32)
+    return sample._replace(view=tf.concat([near, near + canvas], 0))
+
+
+class Crop(NamedTuple):
+    """One number in 0..1 a trial for size, shape and place; and one a rule: the highest that can be met wins."""
+    scale: Any          # [50]
+    aspect: Any         # [50]
+    left: Any           # [50]
+    top: Any            # [50]
+    priorities: Any     # [7] whole view, then CROP_MIN_IOU
+
+
+def draw_crop(seed):
+    numbers = tf.random.stateless_uniform([4 * CROP_TRIALS + 1 + len(CROP_MIN_IOU)], seed)
+    return Crop(*tf.split(numbers, [CROP_TRIALS] * 4 + [1 + len(CROP_MIN_IOU)]))
+
+
+def crop(sample, draw):
+    """SSD's constrained crop, as the reference has it, all trials at once.
+
+    Each rule asks that the crop's IoU with every box be at least its minimum, and takes the first trial that
+    meets it and holds the centre of a box. One of the rules met, or the whole view, is chosen at random.
+    Boxes whose centre stays inside are kept and cut at the crop's edges.
+    """
+    crops = tf.concat([sample.view[None], _crop_trials(sample.view, draw)], 0)        # [51, 4]
+    usable = _is_usable(sample, tf.cast(crops, tf.float32)) & (tf.range(CROP_TRIALS + 1) > 0)
+    overlaps = box_ops.iou(tf.cast(crops, tf.float32)[:, None], sample.boxes)         # [51, n]
+    lowest = tf.reduce_min(overlaps, axis=1)                                          # +inf without boxes
+    met = (lowest >= tf.constant(CROP_MIN_IOU)[:, None]) & usable                     # [6, 51]
+    firsts = tf.concat([[0], tf.argmax(met, axis=1, output_type=tf.int32)], 0)        # [7]
+    allowed = tf.concat([[True], tf.reduce_any(met, axis=1)], 0)                      # [7]
+    chosen = crops[firsts[tf.argmax(tf.where(allowed, draw.priorities, -1.))]]
+    return _look_at(sample, chosen)
+
+
+def _crop_trials(view, draw):
+    """int32 [50, 4] rectangles inside the view; aspect between 1:2 and 2:1 as far as the view has room."""
+    near, size = view[:2], tf.cast(view[2:] - view[:2], tf.float32)
+    scale = CROP_SCALE[0] + draw.scale * (CROP_SCALE[1] - CROP_SCALE[0])
+    low, high = tf.maximum(1 / CROP_ASPECT, scale ** 2), tf.minimum(CROP_ASPECT, scale ** -2)
+    aspect = tf.sqrt(low + draw.aspect * (high - low))
+    sides = tf.stack([scale * aspect, scale / aspect], axis=1) * size                 # [50, 2]
+    sides = tf.clip_by_value(tf.floor(sides), 1., size)
+    corner = near + tf.cast(tf.stack([draw.left, draw.top], axis=1) * (size - sides), tf.int32)
+    return tf.concat([corner, corner + tf.cast(sides, tf.int32)], axis=1)
+
+
+def _is_usable(sample, crops):
+    """Whether a crop holds the centre of a box; without boxes, whether it shows any of the picture. [51]."""
+    picture = tf.cast(tf.stack([0, 0, sample.width, sample.height]), tf.float32)
+    if_empty = box_ops.intersection(crops, picture) > 0
+    some = tf.reduce_any(_centres_inside(sample.boxes, crops[:, None]), axis=1)
+    return tf.where(tf.shape(sample.boxes)[0] > 0, some, if_empty)
+
+
+def _centres_inside(boxes, rectangles):
+    centres = (boxes[..., :2] + boxes[..., 2:]) / 2
+    return tf.reduce_all((centres >= rectangles[..., :2]) & (centres < rectangles[..., 2:]), axis=-1)
+
+
+def _look_at(sample, view):
+    edges = tf.cast(view, tf.float32)
+    inside = keep(sample, _centres_inside(sample.boxes, edges))
+    return inside._replace(view=view, boxes=tf.clip_by_value(inside.boxes, tf.tile(edges[:2], [2]),
+                                                             tf.tile(edges[2:], [2])))
+
+
+class Colour(NamedTuple):
+    """brightness in -32..32 added, hue in radians, saturation and value as factors in .5..1.5."""
+    brightness: Any
+    hue: Any
+    saturation: Any
+    value: Any
+
+
+def draw_colour(seed):
+    """Each part is left alone with probability one half."""
+    numbers = tf.random.stateless_uniform([4, 2], seed)
+    parts = tf.where(numbers[:, 0] < .5, 2 * numbers[:, 1] - 1, 0.) * [BRIGHTNESS, HUE, SATURATION, VALUE]
+    return Colour(parts[0], parts[1], 1 + parts[2], 1 + parts[3])
+
+
+def colour(sample, draw):
+    """Brightness, then hue, saturation and value as one matrix: a turn and a stretch of the I-Q plane of YIQ.
+
+    In HSV these are a cylinder's coordinates and need branches for every pixel; turning the chroma plane is
+    the linear form of the same, so all of it is one 3 x 3 product.
+    """
+    chroma = draw.saturation * tf.stack([tf.cos(draw.hue), tf.sin(draw.hue)])
+    turned = tf.stack([tf.constant([1., 0., 0.]), tf.stack([0., chroma[0], -chroma[1]]),
+                       tf.stack([0., chroma[1], chroma[0]])])
+    matrix = draw.value * tf.matmul(_RGB, tf.matmul(turned, _YIQ))
+    return sample._replace(matrix=tf.matmul(matrix, sample.matrix),
+                           offset=draw.value * (sample.offset + draw.brightness))
+
+
+def draw_flip(seed):
+    """bool scalar."""
+    return tf.random.stateless_uniform([], seed) < .5
+
+
+def flip(sample, draw):
+    """Exchanges left and right of what is seen."""
+    return sample._replace(mirrored=tf.not_equal(sample.mirrored, draw))
+
+
+# name -> (draw, apply), in the order of application
+AUGMENTATIONS = {
+    'colour': (draw_colour, colour),
+    'expand': (draw_expand, expand),
+    'crop': (draw_crop, crop),
+    'flip': (draw_flip, flip),
+}
+
+
+def augment(sample, names, seed):
+    """Applies the named augmentations in the table's order; int64 [2] ``seed`` decides everything.
+
+    Each draws from a stream of its own, so leaving one out does not change the others.
+    """
+    for number, (name, (draw, apply)) in enumerate(AUGMENTATIONS.items()):
+        if name in names:
+            sample = apply(sample, draw(tf.random.experimental.stateless_fold_in(seed, number)))
+    return sample
+
+
+def paint(canvas, sample):
+    """Applies the sample's colour to float32 [H, W, 3] of its view; W a multiple of eight. Not rounded.
+
+    Eight pixels are multiplied at once by a block diagonal: more arithmetic, a third of the time of the
+    [N, 3] x [3, 3] product, whose rows are shorter than the processor's vectors.
+    """
+    blocks = tf.eye(8)[:, None, :, None] * tf.transpose(sample.matrix)[None, :, None, :]
+    rows = tf.matmul(tf.reshape(canvas, [-1, 24]), tf.reshape(blocks, [24, 24]))
+    return tf.reshape(tf.nn.bias_add(rows, tf.fill([24], sample.offset)), tf.shape(canvas))
+
+
+def grey_to_paint(sample, grey):
+    """The level that ``paint`` turns into ``grey``, so that what lies around the picture keeps its grey."""
+    return (grey - sample.offset) / tf.reduce_sum(sample.matrix[0])

@@ -1,0 +1,280 @@
+"""Records -> batches: every step of the input path and their order.
+
+    permutation of the records -> read -> header -> plan (augment) -> decode the part that is seen
+        -> flip -> resize into place, grey around it -> colour -> pad the boxes -> prefetch
+"""
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf.choices import InputError, choose
+from yolov3_tf.data import augment, geometry, pictures
+from yolov3_tf.structures import GroundTruth
+
+AUGMENTATIONS = tuple(augment.AUGMENTATIONS)
+_ORDER, _SAMPLE, _SIZE = range(3)       # streams of random numbers
+
+
+class PipelineSettings(NamedTuple):
+    """How training batches are made.
+
+    Attributes:
+      batch_size: pictures a batch.
+      sizes: network input sizes in pixels, each an int (square) or (height, width), multiples of 32. With
+        several, one is drawn for every ``batches_per_size`` batches.
+      batches_per_size: see above.
+      letterbox: keep the aspect ratio between grey bars (else stretch); evaluation must be given the same.
+      augment: names among ``AUGMENTATIONS``; they are applied in that tuple's order.
+      strict: a picture that cannot be used stops the iteration (else it is left out of its batch).
+      threads: batches made side by side; None: one a processor.
+    """
+    batch_size: int
+    sizes: Sequence[Union[int, Tuple[int, int]]]
+    batches_per_size: int = 10
+    letterbox: bool = True
+    augment: Sequence[str] = AUGMENTATIONS
+    strict: bool = False
+    threads: Optional[int] = None
+
+
+class EvaluationBatch(NamedTuple):
+    """Attributes:
+      images: uint8 [B, H, W, 3] RGB.
+      placement: ``geometry.Placement`` with fields float32 [B].
+      sizes: int32 [B, 2] height, width of the pictures in pixels.
+      indices: int32 [B], positions in the records.
+      truth: ``GroundTruth`` in pixels of the network input.
+    """
+    images: Any
+    placement: geometry.Placement
+    sizes: Any
+    indices: Any
+    truth: GroundTruth
+
+
+class _Labels(NamedTuple):
+    """All records as tensors: record i has the boxes from ``starts[i]`` to ``starts[i + 1]``."""
+    paths: Any          # string [n]
+    starts: Any         # int64 [n + 1]
+    boxes: Any          # float32 [M, 4]
+    classes: Any        # int32 [M]
+
+
+def training_batches(dataset, settings, seed, first_epoch=0, first_step=0):
+    """Endless batches over shuffled epochs, the same for the same (seed, epoch, step) wherever it starts.
+
+    An epoch is a permutation of all records, cut into full batches; a set smaller than one batch repeats
+    pictures inside it. A picture that cannot be used is left out, so that a batch may be smaller than
+    ``batch_size``, even empty: element k is always step k. Compare ``indices`` with ``batch_indices`` and
+    ask ``reason`` about those that are missing.
+
+    Args:
+      dataset: ``Dataset``; its crowd boxes are no targets.
+      settings: ``PipelineSettings``.
+      seed: int.
+      first_epoch, first_step: where to begin.
+
+    Returns:
+      tf.data.Dataset of (images uint8 [B, H, W, 3] RGB, GroundTruth in network pixels, indices int32 [B]).
+
+    Raises:
+      InputError: no records, an unknown augmentation, a size no multiple of 32.
+    """
+    sizes, labels = _sizes(settings), _flatten(dataset.records)
+    n, batch_size = len(dataset.records), settings.batch_size
+    steps = steps_per_epoch(n, batch_size)
+
+    def epoch_steps(epoch):
+        order = tf.reshape(_epoch_order(n, batch_size, seed, epoch), [steps, batch_size])
+        start = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
+        numbers = tf.range(start, steps)
+        return tf.data.Dataset.from_tensor_slices((epoch * steps + numbers, order[start:]))
+
+    def batch(number, indices):
+        size = _draw_size(sizes, seed, number // settings.batches_per_size)
+        keys = number * batch_size + tf.range(batch_size, dtype=tf.int64)
+        planned = tf.data.Dataset.from_tensor_slices((indices, keys)).map(
+            lambda index, key: _plan(labels, index, size, settings, _key(seed, _SAMPLE, key)))
+        made = _usable(planned, settings.strict).map(lambda *plan: _render(*plan, size, settings))
+        return made.padded_batch(batch_size).concatenate(_empty_batch(size)).take(1)
+
+    batches = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch_steps)
+    return _side_by_side(batches, batch, settings.threads)
+
+
+def evaluation_batches(dataset, height, width, letterbox, batch_size, strict=False, threads=None):
+    """Every record once, in order, unaugmented; the last batch may be smaller.
+
+    Pictures that cannot be used are left out (``strict``: stop the iteration); ``indices`` tells which came.
+
+    Returns:
+      tf.data.Dataset of EvaluationBatch.
+
+    Raises:
+      InputError: no records.
+    """
+    labels = _flatten(dataset.records)
+
+    def batch(indices):
+        read = tf.data.Dataset.from_tensor_slices(indices).map(lambda index: _read_whole(labels, index))
+        made = _usable(read, strict).map(lambda *read: _place_whole(*read, height, width, letterbox))
+        return made.padded_batch(batch_size)
+
+    indices = tf.data.Dataset.range(len(dataset.records), output_type=tf.int32).batch(batch_size)
+    return _side_by_side(indices, batch, threads)
+
+
+def steps_per_epoch(n, batch_size):
+    """Batches an epoch of n records; a set smaller than a batch makes one."""
+    return max(n // batch_size, 1)
+
+
+def batch_indices(n, batch_size, seed, epoch, step):
+    """The records that batch ``step`` of ``epoch`` should hold, int32 [batch_size] NumPy."""
+    return _order_array(n, batch_size, seed, epoch)[step * batch_size:(step + 1) * batch_size]
+
+
+def reproduce(dataset, settings, seed, epoch, position):
+    """Makes one training sample again, op by op, so that whatever goes wrong is raised where it does.
+
+    Args:
+      position: of the sample in its epoch: step * batch_size + its place in the batch.
+
+    Returns:
+      (image uint8 [H, W, 3], GroundTruth with fields [n, ...], index int32 scalar).
+    """
+    labels, n = _flatten(dataset.records), len(dataset.records)
+    steps = steps_per_epoch(n, settings.batch_size)
+    step, place = divmod(position, settings.batch_size)
+    index = batch_indices(n, settings.batch_size, seed, epoch, step)[place]
+    number = epoch * steps + step
+    size = _draw_size(_sizes(settings), seed, number // settings.batches_per_size)
+    key = _key(seed, _SAMPLE, number * settings.batch_size + place)
+    return _render(*_plan(labels, tf.constant(index), size, settings, key), size, settings)
+
+
+def reason(path):
+    """Why the picture was left out, as one message; a picture that can be read is blamed on us."""
+    return pictures.explain(path) or (f'{path}: can be read now, so it changed meanwhile or an augmentation '
+                                      'failed on it; pipeline.reproduce raises the error itself')
+
+
+def _plan(labels, index, size, settings, key):
+    """All that may fail on a bad picture: (pixels of the part seen, its place, the augmented sample, index)."""
+    picture = pictures.open_picture(tf.io.read_file(labels.paths[index]))
+    sample = augment.augment(_sample(labels, index, picture), settings.augment, key)
+    shown = geometry.look(sample.height, sample.width, sample.view, *size, settings.letterbox)
+    boxes = geometry.to_network(sample.boxes, shown.placement)
+    place = tf.cast(shown.place, tf.float32)
+    boxes, place = tf.cond(sample.mirrored, lambda: (geometry.mirror(boxes, size[1]), geometry.mirror(place, size[1])),
+                           lambda: (boxes, place))
+    sample = augment.keep(sample._replace(boxes=boxes), augment.has_area(boxes))
+    return pictures.decode_part(picture, shown.rectangle), tf.cast(place, tf.int32), sample, index
+
+
+def _render(pixels, place, sample, index, size, settings):
+    """Touches the pixels, each once: (image uint8 [H, W, 3], GroundTruth, index)."""
+    pixels = tf.cond(sample.mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
+    image = geometry.resize(pixels, place[3] - place[1], place[2] - place[0])
+    if 'colour' in settings.augment:
+        grey = augment.grey_to_paint(sample, geometry.GREY)
+        image = augment.paint(geometry.pad(image, place[1], place[0], *size, grey), sample)
+        image = geometry.to_uint8(image)
+    else:
+        image = geometry.pad(geometry.to_uint8(image), place[1], place[0], *size, geometry.GREY)
+    return image, _truth(sample), index
+
+
+def _read_whole(labels, index):
+    picture = pictures.open_picture(tf.io.read_file(labels.paths[index]))
+    sample = _sample(labels, index, picture)
+    return pictures.decode_part(picture, sample.view), sample, index
+
+
+def _place_whole(pixels, sample, index, height, width, letterbox):
+    image, placement = geometry.place_image(pixels, height, width, letterbox)
+    truth = _truth(sample._replace(boxes=geometry.to_network(sample.boxes, placement)))
+    return EvaluationBatch(image, placement, tf.stack([sample.height, sample.width]), index, truth)
+
+
+def _sample(labels, index, picture):
+    near, far = labels.starts[index], labels.starts[index + 1]
+    return augment.whole_picture(picture.height, picture.width, labels.boxes[near:far], labels.classes[near:far])
+
+
+def _truth(sample):
+    """One picture's row of the GroundTruth."""
+    return GroundTruth(sample.boxes, sample.classes, tf.ones_like(sample.classes, tf.bool), sample.weights)
+
+
+def _empty_batch(size):
+    truth = GroundTruth(tf.zeros([1, 0, 4]), tf.zeros([1, 0], tf.int32), tf.zeros([1, 0], tf.bool), tf.zeros([1, 0]))
+    one = tf.zeros([1, *size, 3], tf.uint8), truth, tf.zeros([1], tf.int32)
+    return tf.data.Dataset.from_tensors(tf.nest.map_structure(lambda part: part[:0], one))
+
+
+def _usable(samples, strict):
+    return samples if strict else samples.ignore_errors()
+
+
+def _side_by_side(batches, make, threads):
+    """Makes several batches at a time, in order; ``make`` turns an element into a dataset of one batch."""
+    threads = threads or os.cpu_count()
+    options = tf.data.Options()
+    options.threading.max_intra_op_parallelism = 1      # the parallelism is over batches
+    made = batches.interleave(make, cycle_length=threads, num_parallel_calls=threads, deterministic=True)
+    return made.prefetch(2).with_options(options)
+
+
+def _sizes(settings):
+    """(height, width) pairs; checks what the user can get wrong in the settings."""
+    for name in settings.augment:
+        choose(augment.AUGMENTATIONS, name, 'augmentation')
+    sizes = [tuple(size) if isinstance(size, (tuple, list)) else (size, size) for size in settings.sizes]
+    for size in sizes or [()]:
+        if len(size) != 2 or any(side < 32 or side % 32 for side in size):
+            raise InputError(f'network input size {size}: expected positive multiples of 32, height and width')
+    if settings.batch_size < 1:
+        raise InputError(f'batch size {settings.batch_size}: expected at least 1')
+    return sizes
+
+
+def _flatten(records):
+    if not records:
+        raise InputError('no pictures to make batches from: the data spec gave no records')
+    targets = [~record.crowd for record in records]
+    counts = [int(np.count_nonzero(mask)) for mask in targets]
+    return _Labels(tf.constant([record.image_path for record in records]),
+                   tf.constant(np.cumsum([0, *counts], dtype=np.int64)),
+                   tf.constant(np.concatenate([r.boxes[mask] for r, mask in zip(records, targets)]), tf.float32),
+                   tf.constant(np.concatenate([r.classes[mask] for r, mask in zip(records, targets)]), tf.int32))
+
+
+def _key(seed, stream, number):
+    """Seed int64 [2] for the stateless ops: a stream of its own for every (seed, stream, number)."""
+    return tf.random.experimental.stateless_fold_in(tf.constant([seed, stream], tf.int64), tf.cast(number, tf.int64))
+
+
+def _draw_size(sizes, seed, number):
+    """(height, width): Python ints where there is no choice, so that shapes are known."""
+    if len(sizes) == 1:
+        return sizes[0]
+    choice = tf.random.stateless_uniform([], _key(seed, _SIZE, number), 0, len(sizes), tf.int32)
+    return tuple(tf.unstack(tf.constant(sizes)[choice]))
+
+
+def _epoch_order(n, batch_size, seed, epoch):
+    """int32 [steps * batch_size]: the records of an epoch in the order they are shown."""
+    order = tf.random.experimental.stateless_shuffle(tf.range(n), _key(seed, _ORDER, epoch))
+    return tf.gather(order, tf.range(steps_per_epoch(n, batch_size) * batch_size) % n)
+
+
+@functools.lru_cache(maxsize=4)
+def _order_array(n, batch_size, seed, epoch):
+    with tf.device('CPU'):      # where the pipeline draws it
+        return _epoch_order(n, batch_size, seed, epoch).numpy()
