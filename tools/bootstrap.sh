@@ -38,7 +38,8 @@ if ! ready; then
     say "Setting up $environment from $lock (about 2 GB; to watch: tail -f $log) ..."
     if ! install >"$log" 2>&1; then
       say "error: could not install $lock into $environment:" \
-        "$(grep -i error "$log" | tail -n 1) (all of it: $log). Mend that and run the same command again."
+        "$(grep -i error "$log" | tail -n 1) (all of it: $log)." \
+        "Check the network and the disk, then run the same command again."
       exit 2
     fi
     printf '%s\n' "$wanted" >"$stamp.new" && mv "$stamp.new" "$stamp"
