@@ -1,7 +1,7 @@
 """Converts weights between darknet's files and Keras, both ways.
 
     python convert_darknet_weights.py --weights=yolov3.weights --output=yolov3.h5
-    python convert_darknet_weights.py --weights=darknet53.conv.74 --backbone --num_classes=20 --output=start.h5
+    python convert_darknet_weights.py --weights=darknet53.conv.74 --backbone --num_classes=3 --output=new.h5
     python convert_darknet_weights.py --weights=runs/NAME/best.h5 --to_darknet --output=mine.weights
 
 An --output ending in .weights.h5 is plain Keras weights (``model.load_weights``); any other is a
@@ -22,17 +22,17 @@ from yolov3_tf.models import yolov3
 FLAGS = flags.FLAGS
 flags.DEFINE_string('weights', None, 'File to read: a darknet file; with --to_darknet a checkpoint.')
 flags.DEFINE_string('output', None, 'File to write.')
-flags.DEFINE_boolean('backbone', False, 'The darknet file is of the backbone alone, as darknet53.conv.74 is. Read, it '
-                     'leaves the rest of the network random and needs --num_classes.')
+flags.DEFINE_boolean('backbone', False, 'The darknet file is of the backbone alone, as darknet53.conv.74 is. '
+                     'Read, it leaves the rest of the network random and needs --num_classes.')
 flags.DEFINE_float('width_multiplier', 1., 'Width of the network the darknet file is of.')
-flags.DEFINE_integer('num_classes', None, 'Classes of the network. Default: what the size of the file says.', 1)
-flags.DEFINE_string('classes', None, 'File of class names, one a line, for the checkpoint. Default: COCO\'s names '
-                    'for 80 classes, VOC\'s for 20, else class_0, class_1, ...')
+flags.DEFINE_integer('num_classes', None, 'Classes of the network. Default: as the size of the file says.', 1)
+flags.DEFINE_string('classes', None, 'File of class names, one a line, for the checkpoint. Default: COCO\'s '
+                    'names for 80 classes, VOC\'s for 20, else class_0, class_1, ...')
 flags.DEFINE_list('image_size', ['416'], 'Size, or height,width, kept in the checkpoint: what it is used at.')
-flags.DEFINE_boolean('letterbox', True, 'Kept in the checkpoint: pictures keep their proportions, as in darknet.')
+flags.DEFINE_boolean('letterbox', True, 'Kept in the checkpoint: pictures keep their shape, as in darknet.')
 flags.DEFINE_boolean('to_darknet', False, 'From a checkpoint to a darknet file.')
-flags.DEFINE_string('darknet_version', '0.2.0', 'Version in the header --to_darknet writes; under 0.2 it is short.')
-flags.DEFINE_integer('seen', 0, 'Pictures seen in training, for the header --to_darknet writes.', 0)
+flags.DEFINE_string('darknet_version', '0.2.0', 'Version --to_darknet writes; under 0.2: short header.')
+flags.DEFINE_integer('seen', 0, 'Pictures seen in training, which --to_darknet writes.', 0)
 flags.mark_flags_as_required(['weights', 'output'])
 
 PLAIN = '.weights.h5'
@@ -64,24 +64,28 @@ def _to_keras():
 
 
 def _to_darknet():
-    header = darknet_file.Header(*_numbers('darknet_version', FLAGS.darknet_version.split('.'), 3), FLAGS.seen)
+    version = _numbers('darknet_version', FLAGS.darknet_version.split('.'), 3)
+    header = darknet_file.Header(*version, FLAGS.seen)
     model, _ = checkpoints.load_model(FLAGS.weights)
     (darknet_weights.write_backbone if FLAGS.backbone else darknet_weights.write)(FLAGS.output, model, header)
     _report(FLAGS.output, model, header)
 
 
 def _check_output(path):
-    if os.path.isdir(path) or os.path.exists(path) and os.path.samefile(path, FLAGS.weights):
-        raise InputError(f'--output={path}: expected a file of its own to write, got a folder or the file to read')
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    if os.path.isdir(path) or os.path.realpath(path) == os.path.realpath(FLAGS.weights):
+        raise InputError(f'--output={path}: expected a file to write, got a folder or the file to read')
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    except OSError as error:
+        raise InputError(f'--output={path}: its folder cannot be made: {error.strerror}') from error
 
 
 def _class_count():
     if FLAGS.num_classes:
         return FLAGS.num_classes
     if FLAGS.backbone:
-        raise InputError('--backbone: expected --num_classes beside it, got none: a file of the backbone does not '
-                         'say how many classes the network around it is to have')
+        raise InputError('--backbone: expected --num_classes beside it, got none: a backbone file does '
+                         'not say how many classes the network around it is to have')
     size = darknet_file.inspect(FLAGS.weights)[1]
     # A size that fits no class count is refused when the file is read, with the reason.
     return darknet_weights.infer_classes(size, yolov3.build(1, FLAGS.width_multiplier)) or 80

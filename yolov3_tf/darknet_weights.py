@@ -164,9 +164,10 @@ def _advise(size, expected, model):
                 'from it with --init_weights, which takes all but the output layers')
     if size == FLOAT.itemsize * count(walk(model, BACKBONE)):
         return 'It fits the backbone alone: start a training from it with --backbone_weights'
-    if abs(size - expected) < 4096:
-        fault = 'missing' if size < expected else 'too many'
-        return f'{abs(size - expected):,} bytes {fault}: {darknet_file.AGAIN}'
+    difference = abs(size - expected)
+    if difference < 4096:
+        bytes_, fault = 'byte' if difference == 1 else 'bytes', 'missing' if size < expected else 'too many'
+        return f'{difference:,} {bytes_} {fault}: {darknet_file.AGAIN}'
     return ('It is cut off or of another network: the published files fit width_multiplier 1 only; '
             f'set the width it was trained with, or {darknet_file.AGAIN}')
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import os
 import sys
+import urllib.error
 import urllib.request
 from typing import Mapping, NamedTuple, Optional
 
@@ -102,6 +103,9 @@ def _receive(url, size, file):
                 file.write(chunk)
                 done += len(chunk)
                 _show_progress(url, done, size)
+    except urllib.error.HTTPError as error:
+        with error:     # the error is the answer, still open
+            raise InputError(f'{url}: expected {size:,} bytes, got "{error}"') from error
     except (OSError, http.client.HTTPException) as error:
         raise InputError(f'{url}: expected {size:,} bytes, got {done:,} and then: {error}') from error
     finally:
