@@ -56,8 +56,8 @@ def test_two_levels_of_unequal_counts():
     np.testing.assert_array_equal(priors.anchors[-3:], [[23, 27], [81, 82], [81, 82]])
 
 
-@pytest.mark.parametrize('height, width, message', [(100, 96, 'height 100.*32.*96'), (96, 250, 'width 250.*256'),
-                                                    (0, 32, 'height 0'), (32, -32, 'width -32')])
+@pytest.mark.parametrize('height, width, message', [
+    (100, 96, 'height 100.*32.*96'), (96, 250, 'width 250.*256'), (0, 32, 'height 0'), (32, -32, 'width -')])
 def test_a_size_that_does_not_fit_is_refused_with_one_that_does(height, width, message):
     with pytest.raises(InputError, match=message):
         lay_out(YOLOV3_ANCHORS, height, width)

@@ -43,7 +43,7 @@ def test_each_prior_answers_for_its_own_shape(number):
 
 
 def test_the_best_shape_iou_by_hand():
-    """20 x 20: against 16 x 30 it is 320 / 560, against 33 x 23 it is 400 / 759, against 10 x 13 only 130 / 400."""
+    """20 x 20 by 16 x 30 is 320 / 560; by 33 x 23 it is 400 / 759, by 10 x 13 only 130 / 400."""
     slots, _, _ = assign([around(4, 4, 20, 20)])
     assert slots[0] == slot(8, 0, 0, 1)
 
@@ -65,14 +65,16 @@ def test_ties_go_to_the_lowest_prior(first, second):
 
 
 def test_a_tie_of_different_shapes_goes_to_the_lower_prior_too():
-    table = Anchors(sizes=(((20., 10.), (10., 20.), (90., 90.)),) + YOLOV3_ANCHORS.sizes[1:], strides=(8, 16, 32))
+    level = ((20., 10.), (10., 20.), (90., 90.))
+    table = Anchors(sizes=(level,) + YOLOV3_ANCHORS.sizes[1:], strides=(8, 16, 32))
     slots, _, _ = assign([around(100, 40, 15, 15)], table=table)
     assert slots[0] == slot(8, 5, 12, 0)
 
 
 @pytest.mark.parametrize('stride, size', [(8, (10, 13)), (16, (30, 61)), (32, (116, 90))])
 def test_a_centre_on_the_far_border_belongs_to_the_last_cell(stride, size):
-    slots, _, positive = assign([around(WIDTH, HEIGHT, *size), around(WIDTH, 0, *size), around(0, HEIGHT, *size)])
+    corners = [(WIDTH, HEIGHT), (WIDTH, 0), (0, HEIGHT)]
+    slots, _, positive = assign([around(x, y, *size) for x, y in corners])
     rows, columns = HEIGHT // stride, WIDTH // stride
     assert slots.tolist() == [slot(stride, rows - 1, columns - 1, 0), slot(stride, 0, columns - 1, 0),
                               slot(stride, rows - 1, 0, 0)]
@@ -98,7 +100,7 @@ def test_padding_overwrites_nothing_even_where_it_holds_numbers():
 
 
 def test_x2_zero_is_no_padding_mark():
-    """A box may end at the left border of the picture after a crop and still count; only ``valid`` says padding."""
+    """A box may end at the left border of the picture and still count; only ``valid`` says padding."""
     assert assign([[-12, 20, 0, 33]])[2].tolist() == [True]
 
 
@@ -138,7 +140,8 @@ def test_slots_stay_in_range_and_have_one_owner_each(boxes):
 
 
 def test_types_and_the_table():
-    result = best_anchor(GroundTruth(tf.zeros([2, 3, 4]), tf.zeros([2, 3], tf.int32), tf.zeros([2, 3], tf.bool),
-                                     tf.zeros([2, 3])), lay_out(YOLOV3_ANCHORS, 32, 64))
+    nothing = GroundTruth(tf.zeros([2, 3, 4]), tf.zeros([2, 3], tf.int32), tf.zeros([2, 3], tf.bool),
+                          tf.zeros([2, 3]))
+    result = best_anchor(nothing, lay_out(YOLOV3_ANCHORS, 32, 64))
     assert [x.dtype for x in result] == [tf.int32, tf.int32, tf.bool]
     assert {tuple(x.shape) for x in result} == {(2, 3)} and ASSIGNERS['best_anchor'] is best_anchor

@@ -11,7 +11,7 @@ import tensorflow as tf
 from yolov3_tf import boxes
 
 MEASURES = {'iou': boxes.iou, 'giou': boxes.giou, 'diou': boxes.diou, 'ciou': boxes.ciou}
-SAMPLED = hypothesis.settings(deadline=None, max_examples=25, derandomize=True)
+SAMPLED = hypothesis.settings(deadline=None, max_examples=12, derandomize=True)
 
 # The boxes and the four-digit tables of torchvision's test_ops.py (BoxTestBase), squares first.
 SQUARES = [[0, 0, 100, 100], [0, 0, 50, 50], [200, 200, 300, 300]]
@@ -26,7 +26,7 @@ CLOSE = [[285.3538, 185.5758, 1193.5110, 851.4551],
          [279.2440, 197.9812, 1189.4746, 849.2019]]
 CLOSE_TABLE = [[1., .9933, .9673], [.9933, 1., .9737], [.9673, .9737, 1.]]
 
-# Degenerate partners of every kind: a point, two lines, inverted, inside out in one axis, tiny, huge, ordinary.
+# Partners of every kind: points, lines, inverted in both axes and in one, tiny, huge, and an ordinary box.
 ODD = np.array([[5, 5, 5, 5], [0, 0, 0, 0], [2, 3, 2, 9], [2, 3, 9, 3], [9, 9, 2, 2], [2, 9, 9, 3],
                 [1, 1, 1 + 1e-6, 1 + 1e-6], [-1e9, -1e9, 1e9, 1e9], [1e6, 1e6, 1e6 + 1, 1e6 + 1],
                 [0, 0, 1e-15, 1e-15], [0, 0, 1e-25, 1e-25], [2, 2, 8, 6]], np.float32)
@@ -36,7 +36,8 @@ def valid_boxes(rows=6, limit=512):
     """Arrays [rows, 4] of x1 < x2, y1 < y2 on a grid of 1/8 pixel, where float32 sums stay exact."""
     near = arrays.arrays(np.int32, (rows, 2), elements=st.integers(-limit * 8, limit * 8))
     size = arrays.arrays(np.int32, (rows, 2), elements=st.integers(1, limit * 8))
-    return st.tuples(near, size).map(lambda two: np.concatenate([two[0], two[0] + two[1]], -1) / np.float32(8))
+    eighths = st.tuples(near, size).map(lambda two: np.concatenate([two[0], two[0] + two[1]], -1))
+    return eighths.map(lambda boxes: boxes / np.float32(8))
 
 
 def of_one_pair(measure, a, b):
@@ -164,8 +165,8 @@ def test_gradients_equal_central_differences(name):
     gradient = tape.gradient(value, variable).numpy()
     for axis in range(4):
         step = np.eye(4)[axis] * 1e-5
-        slope = (measure(tf.constant(a + step), tf.constant(b)) - measure(tf.constant(a - step), tf.constant(b))) / 2e-5
-        np.testing.assert_allclose(gradient[:, axis], slope, rtol=1e-5, atol=1e-7)
+        above, below = (measure(tf.constant(a + s), tf.constant(b)).numpy() for s in (step, -step))
+        np.testing.assert_allclose(gradient[:, axis], (above - below) / 2e-5, rtol=1e-5, atol=1e-7)
 
 
 @hypothesis.given(valid_boxes())

@@ -41,7 +41,7 @@ def test_decode_by_hand(priors):
     """Stride 8, row 3, column 11, second prior 16 x 30."""
     s = (3 * 20 + 11) * 3 + 1
     t = np.zeros((2, FINE + 6 * 10 * 3 + 3 * 5 * 3, 4), np.float32)
-    t[1, s] = [math.log(3), -math.log(3), math.log(2), -math.log(4)]      # sigmoid 3/4 and 1/4, size x2 and /4
+    t[1, s] = [math.log(3), -math.log(3), math.log(2), -math.log(4)]   # sigmoid 3/4 and 1/4, size x2 and /4
     box = codec.decode(t, priors).numpy()[1, s]
     x, y, w, h = (11 + .75) * 8, (3 + .25) * 8, 16 * 2, 30 / 4
     np.testing.assert_allclose(box, [x - w / 2, y - h / 2, x + w / 2, y + h / 2], rtol=1e-6)
@@ -50,8 +50,8 @@ def test_decode_by_hand(priors):
 def test_decode_of_zero_is_the_prior_in_the_middle_of_its_cell(priors):
     boxes = codec.decode(tf.zeros([1, FINE + 225, 4]), priors).numpy()[0]
     np.testing.assert_allclose(boxes[0], [4 - 5, 4 - 6.5, 4 + 5, 4 + 6.5])
-    last = [(4 + .5) * 32 - 373 / 2, (2 + .5) * 32 - 326 / 2, (4 + .5) * 32 + 373 / 2, (2 + .5) * 32 + 326 / 2]
-    np.testing.assert_allclose(boxes[-1], last)
+    x, y = (4 + .5) * 32, (2 + .5) * 32
+    np.testing.assert_allclose(boxes[-1], [x - 373 / 2, y - 326 / 2, x + 373 / 2, y + 326 / 2])
 
 
 def test_decode_takes_any_leading_shape(priors):
@@ -81,7 +81,7 @@ def test_encode_of_a_box_without_area_is_finite(priors):
 
 
 def test_round_trip_of_every_slot(priors):
-    """A box with its centre in each slot's cell and a size near each prior comes back to a hundredth of a pixel."""
+    """A box centred in each slot's cell, near its prior in size, comes back to a hundredth of a pixel."""
     rng = np.random.default_rng(0)
     cells, strides, sizes = (x.numpy() for x in (priors.cells, priors.strides, priors.anchors))
     centre = (cells + rng.uniform(.02, .98, cells.shape)) * strides[:, None]

@@ -32,7 +32,7 @@ class Case(NamedTuple):
 
 
 def random_case(seed, batch, height, width, class_count, objects, table=SMALL_ANCHORS):
-    """Truth near some predictions (so that some are ignored), two boxes in one slot, a close third, one picture bare."""
+    """Truth near some predictions (some get ignored), two boxes in one slot, a third close by; the last bare."""
     rng = np.random.default_rng(seed)
     slots = slow_reference.slots_of(table.sizes, table.strides, height, width)
     t = rng.normal(0, .5, (batch, len(slots), 4)).astype(np.float32)
@@ -67,6 +67,11 @@ def empty_case(height, width, class_count, boxes=(), labels=None, weights=None, 
                 table, height, width)
 
 
+def owners_of(case, b):
+    """{slot: index of its box} of picture b, by the slow reference."""
+    return slow_reference.assign(case.boxes[b], case.valid[b], *case.anchors, case.height, case.width)
+
+
 def truth_of(case):
     return GroundTruth(tf.constant(case.boxes), tf.constant(case.labels), tf.constant(case.valid),
                        tf.constant(case.weights))
@@ -84,11 +89,12 @@ def loss_of(case, **settings):
 
 
 def gradients_of(case, part='total', **settings):
-    """Gradients of one part by the three raw predictions, NumPy; the raw values pass ``codec.split`` first."""
+    """One part and its gradients by the three raw predictions, which pass ``codec.split`` first."""
     outputs = tf.Variable(np.concatenate([case.t, case.objectness[..., None], case.classes], -1))
     priors = lay_out(case.anchors, case.height, case.width)
+    settings = total.LossSettings(**settings)
     with tf.GradientTape() as tape:
-        parts = total.detection_loss(codec.split(outputs), truth_of(case), priors, total.LossSettings(**settings))
+        parts = total.detection_loss(codec.split(outputs), truth_of(case), priors, settings)
     gradient = tape.gradient(parts[part], outputs, unconnected_gradients='zero').numpy()
     return parts[part].numpy(), (gradient[..., :4], gradient[..., 4], gradient[..., 5:])
 

@@ -169,7 +169,8 @@ def ssd_offsets(box, slot):
     _, row, column, anchor_w, anchor_h, stride = slot
     anchor_x, anchor_y = (column + .5) * stride, (row + .5) * stride
     (w, h), x, y = size_of(box), (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    return (x - anchor_x) / anchor_w, (y - anchor_y) / anchor_h, math.log(w / anchor_w), math.log(h / anchor_h)
+    return ((x - anchor_x) / anchor_w, (y - anchor_y) / anchor_h,
+            math.log(w / anchor_w), math.log(h / anchor_h))
 
 
 def smooth_l1_term(t, box, slot):
@@ -227,7 +228,8 @@ def loss(t, objectness, classes, truth_boxes, truth_classes, truth_valid, truth_
     ``held_alphas``: a dict that remembers CIoU's alphas from the first call on, for finite differences.
     """
     slots = slots_of(sizes, strides, height, width)
-    parts = {name: 0. for name in (('xy', 'wh') if box == 'mse' else (box,)) + ('objectness', 'classes')}
+    names = (('xy', 'wh') if box == 'mse' else (box,)) + ('objectness', 'classes')
+    parts = dict.fromkeys(names, 0.)
     batch = len(t)
     for b in range(batch):
         owner = assign(truth_boxes[b], truth_valid[b], sizes, strides, height, width)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from yolov3_tf.losses import box as box_losses
 
 HEIGHT, WIDTH = 64, 96
-# The prior of slot (level 0, row 3, column 2, prior 0) is 10 x 13 around (20, 28); this object is twice as wide.
+# The prior of slot (level 0, row 3, column 2, prior 0) is 10 x 13 around (20, 28); this one is twice as wide.
 WIDE = [10, 21.5, 30, 34.5]
 
 
@@ -27,7 +27,8 @@ def test_mse_by_hand():
     parts = cases.loss_of(wide_case(t=(logit(.75), logit(.4), 0, .5)), box='mse')
     weight = 2 - 20 * 13 / (96 * 64)
     assert parts['xy'] == pytest.approx(weight * ((.5 - .75) ** 2 + (.5 - .4) ** 2), rel=1e-5)
-    assert parts['wh'] == pytest.approx(weight * (math.log(20 / 10) ** 2 + (math.log(13 / 13) - .5) ** 2), rel=1e-5)
+    sizes = (math.log(20 / 10) - 0) ** 2 + (math.log(13 / 13) - .5) ** 2
+    assert parts['wh'] == pytest.approx(weight * sizes, rel=1e-5)
 
 
 def test_smooth_l1_by_hand_on_both_sides_of_one():
@@ -52,9 +53,10 @@ def test_ciou_adds_the_aspect():
 def test_giou_and_diou_off_the_centre():
     """sigmoid(tx) = 1 - 1/16: the prediction stands 7/16 of 8 pixels to the right: x from 18.5 to 28.5."""
     case = wide_case(t=(logit(15 / 16), 0, 0, 0))
-    assert cases.loss_of(case, box='giou')['giou'] == pytest.approx(.5, rel=1e-5)         # still inside
-    assert cases.loss_of(case, box='diou')['diou'] == pytest.approx(.5 + 3.5 ** 2 / (20 ** 2 + 13 ** 2), rel=1e-5)
-    case = wide_case(t=(0, logit(15 / 16), 0, 0))                                          # 3.5 pixels down
+    assert cases.loss_of(case, box='giou')['giou'] == pytest.approx(.5, rel=1e-5)      # still inside
+    wanted = .5 + 3.5 ** 2 / (20 ** 2 + 13 ** 2)
+    assert cases.loss_of(case, box='diou')['diou'] == pytest.approx(wanted, rel=1e-5)
+    case = wide_case(t=(0, logit(15 / 16), 0, 0))                                      # 3.5 pixels down
     shared, union, hull = 10 * 9.5, 130 + 260 - 10 * 9.5, 20 * 16.5
     wanted = 1 - (shared / union - (hull - union) / hull)
     assert cases.loss_of(case, box='giou')['giou'] == pytest.approx(wanted, rel=1e-5)
@@ -69,7 +71,7 @@ def test_zero_for_the_perfect_prediction(name):
 
 @pytest.mark.parametrize('name', ['smooth_l1', 'iou', 'giou', 'diou', 'ciou'])
 def test_only_mse_weighs_small_boxes_more(name):
-    small, large = (cases.loss_of(wide_case(height=h, width=w), **{'box': name})[name]
+    small, large = (cases.loss_of(wide_case(height=h, width=w), box=name)[name]
                     for h, w in ((64, 96), (160, 128)))
     assert small == pytest.approx(large, rel=1e-6)
     mse_small, mse_large = (cases.loss_of(wide_case(height=h, width=w), box='mse')['wh']
@@ -87,10 +89,10 @@ def test_the_mix_up_weight_multiplies(name):
 
 
 def test_best_of_scale_takes_a_neighbour_that_fits_better():
-    """The slot of WIDE predicts 10 x 13 around (20, 28); a second object, 10 x 15, sits in the next cell down."""
-    neighbour = [15, 25, 25, 40]                                            # centre (20, 32.5): row 4
+    """The slot of WIDE predicts 10 x 13 around (20, 28); a second object sits a cell lower."""
+    neighbour = [15, 25, 25, 40]                              # 10 x 15, centre (20, 32.5): row 4
     case = cases.empty_case(HEIGHT, WIDTH, 1, [WIDE, neighbour])
-    alone = 1 - 10 * 10.5 / (10 * 15 + 10 * 13 - 10 * 10.5)                 # its own slot: prior around (20, 36)
+    alone = 1 - 10 * 10.5 / (10 * 15 + 10 * 13 - 10 * 10.5)   # its own slot: prior around (20, 36)
     own, other = .5, 1 - 10 * 9.5 / (10 * 15 + 10 * 13 - 10 * 9.5)
     assert cases.loss_of(case, box='iou', matched='assigned')['iou'] == pytest.approx(own + alone, rel=1e-5)
     wanted = min(own, other) + alone
@@ -98,7 +100,7 @@ def test_best_of_scale_takes_a_neighbour_that_fits_better():
 
 
 def test_best_of_scale_does_not_see_overwritten_boxes_nor_other_scales_nor_other_pictures():
-    overwritten, large = [15, 21.5, 25, 34.5], [-38, -31, 78, 87]           # the first equals the prediction itself
+    overwritten, large = [15, 21.5, 25, 34.5], [-38, -31, 78, 87]    # the first is just what is predicted
     case = cases.empty_case(HEIGHT, WIDTH, 1, [overwritten, WIDE, large])
     assert cases.loss_of(case, box='iou', matched='best')['iou'] == pytest.approx(
         cases.loss_of(case, box='iou', matched='assigned')['iou'], rel=1e-6)
@@ -112,7 +114,7 @@ def test_sizes_beyond_the_bound_of_exp_stop_growing(name):
 
 @pytest.mark.parametrize('name', ['mse', 'smooth_l1'])
 def test_sizes_beyond_the_bound_of_exp_still_find_back(name):
-    """A coordinate loss pulls tw back however far it has run; an overlap cannot, and does not explode either."""
+    """A coordinate loss pulls tw back however far it has run; an overlap beyond the bound cannot."""
     case = wide_case(t=(0, 0, 30, 0))
     s = cases.slot_at(case, 0, 3, 2, 0)
     _, (by_t, _, _) = cases.gradients_of(case, box=name)
@@ -124,8 +126,8 @@ def test_overlap_losses_equal_tensorflow_addons():
     rng = np.random.default_rng(4)
     near = rng.uniform(0, 60, (2, 40, 2)).astype(np.float32)
     mine, truth = np.concatenate([near, near + rng.uniform(1, 40, near.shape)], -1).astype(np.float32)
-    matched = box_losses.Matched(t=None, boxes=tf.constant(mine), truth_t=None, truth_boxes=tf.constant(truth),
-                                 anchors=None, strides=None, smallness=None)
+    matched = box_losses.Matched(boxes=tf.constant(mine), truth_boxes=tf.constant(truth),
+                                 t=None, truth_t=None, anchors=None, strides=None, smallness=None)
     for name in ('iou', 'giou'):
         wanted = addons.losses.giou_loss(truth[..., [1, 0, 3, 2]], mine[..., [1, 0, 3, 2]], mode=name)
         np.testing.assert_allclose(box_losses.BOX_LOSSES[name](matched)[name], wanted, atol=1e-6)
