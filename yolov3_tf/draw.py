@@ -20,7 +20,7 @@ Corners = Tuple[int, int, int, int]    # x1, y1, x2, y2
 
 
 class Pen(NamedTuple):
-    """Sizes in pixels that fit one picture: box lines, height of capitals, their strokes, room around text."""
+    """Sizes in pixels that fit one picture: box lines, height of capitals, their strokes, room about text."""
     line: int
     capital: int
     stroke: int

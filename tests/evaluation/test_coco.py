@@ -6,8 +6,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from yolov3_tf.data import coco as coco_reader
 from yolov3_tf.evaluation import coco, results
-from yolov3_tf.structures import Dataset, PictureDetections, Record
+from yolov3_tf.structures import PictureDetections, Record
 
 
 def record(name, boxes, classes, areas=None, difficult=None, crowd=None):
@@ -24,18 +25,12 @@ def found(name, boxes, scores, classes):
                              np.array(classes, np.int32))
 
 
-def read_instances(path):
-    """The instances file as a Dataset, nothing dropped; deliberately not the package's reader."""
-    content = json.loads(path.read_text())
-    categories = sorted(content['categories'], key=lambda one: one['id'])
-    labels = {one['id']: place for place, one in enumerate(categories)}
-    records = []
-    for image in content['images']:
-        rows = [one for one in content['annotations'] if one['image_id'] == image['id']]
-        corners = [[x, y, x + w, y + h] for x, y, w, h in (one['bbox'] for one in rows)]
-        classes, crowd = [labels[one['category_id']] for one in rows], [bool(one['iscrowd']) for one in rows]
-        records.append(record(str(image['id']), corners, classes, [one['area'] for one in rows], crowd=crowd))
-    return Dataset(records, [one['name'] for one in categories], []), [one['id'] for one in categories]
+def read_instances(shared_data, split):
+    """The file, its Dataset by the package's reader, and COCO's number of each class."""
+    path = shared_data / 'coco_tiny' / 'annotations' / f'instances_{split}2017.json'
+    dataset = coco_reader.read(str(path), str(shared_data / 'coco_tiny' / 'images' / f'{split}2017'))
+    assert not dataset.problems
+    return path, dataset, results.read_category_ids(path, dataset.class_names)
 
 
 def jittered(dataset, seed):
@@ -64,8 +59,7 @@ def direct(truth_path, results_path):
 
 @pytest.mark.parametrize('split', ['train', 'val'])
 def test_identical_to_pycocotools_on_the_files(shared_data, tmp_path, split):
-    path = shared_data / 'coco_tiny' / 'annotations' / f'instances_{split}2017.json'
-    dataset, category_ids = read_instances(path)
+    path, dataset, category_ids = read_instances(shared_data, split)
     detections = jittered(dataset, seed=5)
     judge = direct(path, results.write_coco(tmp_path / 'results.json', detections, category_ids))
     ours = coco.evaluate(dataset.records, detections, len(dataset.class_names))
@@ -80,8 +74,7 @@ def test_identical_to_pycocotools_on_the_files(shared_data, tmp_path, split):
 
 def test_identical_from_the_results_file_of_another_detector(shared_data, tmp_path):
     """Sixteen digits in the file, float32 within: the same numbers still."""
-    path = shared_data / 'coco_tiny' / 'annotations' / 'instances_val2017.json'
-    dataset, category_ids = read_instances(path)
+    path, dataset, category_ids = read_instances(shared_data, 'val')
     rng = np.random.default_rng(2)
     rows = [dict(image_id=int(one.image_id), category_id=category_ids[label], score=float(rng.random()),
                  bbox=[float(x + rng.normal(0, 4)), float(y + rng.normal(0, 4)), float(u - x), float(v - y)])

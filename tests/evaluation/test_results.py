@@ -166,7 +166,8 @@ def test_bad_coco_results(tmp_path, text, message):
 
 def test_category_ids_by_name(tmp_path):
     path = tmp_path / 'instances.json'
-    path.write_text(json.dumps({'categories': [{'id': 90, 'name': 'toothbrush'}, {'id': 18, 'name': 'dog '}]}))
+    content = {'categories': [{'id': 90, 'name': 'toothbrush'}, {'id': 18, 'name': 'dog '}]}
+    path.write_text(json.dumps(content))
     assert results.read_category_ids(path, ['dog', 'toothbrush']) == [18, 90]
     with pytest.raises(InputError, match='no category named .cat.: expected one of toothbrush, dog'):
         results.read_category_ids(path, ['cat'])
