@@ -1,0 +1,104 @@
+"""Measures a detector on labelled pictures: VOC07 11-point, VOC area, COCO .5:.95, GIoU; per class.
+
+    python evaluate.py --model=runs/NAME/checkpoints/best.h5 --data=voc:VOCdevkit:2007_test
+    python evaluate.py --model=runs/NAME/saved_model --data=...
+    python evaluate.py --results=DIR_OF_COMP4_FILES --data=...      any detector's results, no network
+"""
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+from absl import app, flags, logging  # noqa: E402
+
+from yolov3_tf.choices import InputError  # noqa: E402
+from yolov3_tf.data import specs  # noqa: E402
+from yolov3_tf.data.labels import read_class_file  # noqa: E402
+from yolov3_tf.evaluation import report, results  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string('model', None, 'a checkpoint (.h5) or an exported SavedModel')
+flags.DEFINE_string('results', None, 'instead of a model: a folder of VOC comp4 text files, or COCO results (.json)')
+flags.DEFINE_string('data', None, 'labelled pictures: voc:DIR:SPLIT[+SPLIT], list:FILE, coco:JSON:DIR, shapes[:N]')
+flags.DEFINE_string('classes', None, 'file of class names, one a line (default: the model\'s, or as found in the data)')
+flags.DEFINE_string('output', None, 'folder for metrics.json, plots and result files (default: beside the model)')
+flags.DEFINE_integer('image_size', None, 'input size for a checkpoint (default: its own)', lower_bound=32)
+flags.DEFINE_integer('batch_size', 8, 'pictures at once', lower_bound=1)
+flags.DEFINE_float('score_threshold', .01, 'lowest score that counts, for a checkpoint', lower_bound=0., upper_bound=1.)
+flags.DEFINE_float('nms_threshold', .45, 'IoU from which the weaker of two boxes goes, for a checkpoint',
+                   lower_bound=0., upper_bound=1.)
+flags.DEFINE_integer('max_per_class', 150, 'most detections of a class in a picture, for a checkpoint', lower_bound=1)
+flags.DEFINE_string('image_set', 'test', 'name of the image set in the comp4 files')
+flags.DEFINE_bool('strict', False, 'stop at the first bad label or picture')
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f'unexpected argument {argv[1]!r}: every setting is a flag, --name=value')
+    logging.set_verbosity(logging.WARNING)
+    try:
+        return run()
+    except InputError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+
+
+def run() -> int:
+    if bool(FLAGS.model) == bool(FLAGS.results):
+        raise InputError('give either --model or --results')
+    if not FLAGS.data:
+        raise InputError('--data says which labelled pictures to measure on, for example voc:VOCdevkit:2007_test')
+    classes = read_class_file(FLAGS.classes) if FLAGS.classes else None
+    dataset, detections, skipped = of_model(classes) if FLAGS.model else of_results(classes)
+    for problem in dataset.problems:
+        print(f'label: {problem}', file=sys.stderr)
+    for why in skipped.values():
+        print(f'skipped: {why}', file=sys.stderr)
+    measured = report.evaluate(dataset, detections)
+    print(report.table(measured))
+    write(dataset, detections, measured)
+    return 0
+
+
+def of_results(classes):
+    dataset = specs.load(FLAGS.data, classes, FLAGS.strict, 'val')
+    if not FLAGS.results.endswith('.json'):
+        return dataset, results.read_voc(FLAGS.results, dataset), {}
+    kind, _, rest = FLAGS.data.partition(':')
+    ids = results.read_category_ids(rest.rpartition(':')[0], dataset.class_names) if kind == 'coco' else None
+    return dataset, results.read_coco(FLAGS.results, dataset, ids), {}
+
+
+def of_model(classes):
+    # Loaded here, so that measuring result files needs no TensorFlow.
+    from yolov3_tf import checkpoints, detector, validation
+    if os.path.isdir(FLAGS.model):
+        served = detector.load(FLAGS.model)
+        dataset = specs.load(FLAGS.data, classes or served.class_names, FLAGS.strict, 'val')
+        return (dataset, *validation.detect_each(served, dataset, FLAGS.strict))
+    model, description = checkpoints.load_model(FLAGS.model)
+    if FLAGS.image_size:
+        description = description._replace(image_size=(FLAGS.image_size, FLAGS.image_size))
+    dataset = specs.load(FLAGS.data, classes or list(description.class_names), FLAGS.strict, 'val')
+    suppression = validation.Suppression(FLAGS.score_threshold, FLAGS.nms_threshold, FLAGS.max_per_class)
+    outcome = validation.Validator(model, description, dataset, FLAGS.batch_size, suppression=suppression,
+                                   strict=FLAGS.strict).run()
+    return dataset, outcome.detections, outcome.skipped
+
+
+def write(dataset, detections, measured):
+    from yolov3_tf import plots
+    beside = os.path.join(os.path.dirname(os.path.abspath(FLAGS.model or FLAGS.results)), 'evaluation')
+    folder = FLAGS.output or beside
+    metrics = report.write(folder, measured)
+    plot = plots.precision_recall(metrics, os.path.join(folder, 'precision_recall.png'))
+    submission = results.write_submission(os.path.join(folder, 'comp4.tar'), detections, dataset.class_names,
+                                          image_set=FLAGS.image_set)
+    coco = results.write_coco(os.path.join(folder, 'coco_results.json'), detections)
+    print(f'written: {metrics}, {plot}, {submission}, {coco}')
+
+
+if __name__ == '__main__':
+    app.run(main)
