@@ -171,6 +171,8 @@ def test_category_ids_by_name(tmp_path):
     assert results.read_category_ids(path, ['dog', 'toothbrush']) == [18, 90]
     with pytest.raises(InputError, match='no category named .cat.: expected one of toothbrush, dog'):
         results.read_category_ids(path, ['cat'])
+    with pytest.raises(InputError, match='absent.json: expected a file, got nothing'):
+        results.read_coco(tmp_path / 'absent.json', dataset('1'))
     path.write_text('[]')
     with pytest.raises(InputError, match='expected COCO.s instances'):
         results.read_category_ids(path, ['cat'])

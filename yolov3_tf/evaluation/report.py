@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import pathlib
+import textwrap
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -125,7 +126,7 @@ def table(report: Report) -> str:
     lines += [f'AP in % over {report.pictures} pictures; VOC area, VOC07 and GIoU at an overlap above .5, '
               'COCO at .5:.95.']
     if missing:
-        lines += [f'Without objects, so in no mean: {", ".join(missing)}.']
+        lines += textwrap.wrap(f'Without objects, so in no mean: {", ".join(missing)}.', 100)
     lines += [f'All-point AP at .5:.95: {_percent(report.summary["AP_iou"])} by IoU, '
               f'{_percent(report.summary["AP_giou"])} by GIoU.', *_coco_lines(report.summary)]
     return '\n'.join(lines)

@@ -240,8 +240,10 @@ def _coco_image_id(name) -> Any:
 
 
 def _text(path) -> str:
+    if not path.is_file():
+        raise InputError(f'{path}: expected a file, got {"a folder" if path.exists() else "nothing"}')
     try:
-        return path.read_text(encoding='utf-8')
+        return path.read_text(encoding='utf-8-sig')
     except UnicodeDecodeError as error:
         raise InputError(f'{path}: expected UTF-8 text, got other bytes at {error.start}') from error
 
