@@ -29,8 +29,8 @@ from yolov3_tf.choices import InputError  # noqa: E402
 from yolov3_tf.data import pipeline, specs  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
 from yolov3_tf.evaluation import report  # noqa: E402
-from yolov3_tf.losses.total import IGNORE_SCOPES, MATCHES, LossSettings  # noqa: E402
 from yolov3_tf.losses.box import BOX_LOSSES  # noqa: E402
+from yolov3_tf.losses.total import IGNORE_SCOPES, MATCHES, LossSettings  # noqa: E402
 from yolov3_tf.models import yolov3  # noqa: E402
 from yolov3_tf.optimizers import KINDS, OptimizerSettings  # noqa: E402
 from yolov3_tf.run_folder import RunFolder  # noqa: E402
@@ -41,7 +41,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string('train_data', None, 'pictures to train on: voc:DIR:SPLIT[+SPLIT], list:FILE, coco:JSON:DIR, '
                     'shapes[:N]; without it VOCdevkit/ where there is one, else shapes')
 flags.DEFINE_string('val_data', None, 'pictures to measure on, as train_data; shapes brings its own')
-flags.DEFINE_string('classes', None, 'file of class names, one a line; else VOC\'s twenty where they fit, else as found')
+flags.DEFINE_string('classes', None, 'file of class names, one a line; else VOC\'s twenty if they fit, else as found')
 flags.DEFINE_bool('strict', False, 'stop at the first bad label or picture instead of skipping and naming it')
 # Weights
 flags.DEFINE_string('backbone_weights', None, 'imagenet (default on real data), a darknet backbone file, or none')
@@ -69,7 +69,8 @@ flags.DEFINE_integer('stage1_epochs', None, 'most epochs of the head on a restin
                      'weights)', lower_bound=0)
 flags.DEFINE_float('stage1_lr', 1e-3, 'learning rate of stage 1')
 flags.DEFINE_integer('patience', 5, 'epochs without lower validation loss that end stage 1; 0: never', lower_bound=0)
-flags.DEFINE_list('stage2_epochs', None, 'epochs of everything, a count a rate (default 30,10; 60,20 from random weights)')
+flags.DEFINE_list('stage2_epochs', None,
+                  'epochs of everything, a count a rate (default 30,10; 60,20 from random weights)')
 flags.DEFINE_list('stage2_lr', None, 'learning rates of stage 2 (default 1e-4,1e-5; 1e-3,1e-4 from random weights)')
 flags.DEFINE_integer('warmup_epochs', 0, 'epochs of linear warm-up before everything else', lower_bound=0)
 flags.DEFINE_enum('frozen_bn', 'adapt', sorted(stages.FROZEN_BN), 'what BatchNorm does in a resting backbone')

@@ -49,7 +49,6 @@ def test_freezing_rests_the_backbone_and_nothing_else():
     model = yolov3.build(1, .125)
     head, everything = stages.two_stages(((1, .1),), ((1, .1),), frozen_bn='fixed')
     stages.freeze(model, head)
-    assert all(variable.name.startswith(('kernel', 'gamma', 'beta', 'bias', 'head')) for variable in model.trainable_variables)
     rests = {layer.name for layer in model.layers if layer.weights and not layer.trainable}
     assert len(rests) == 104 and all(name.startswith('backbone_') for name in rests)
     stages.freeze(model, everything)

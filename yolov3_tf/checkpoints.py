@@ -134,7 +134,8 @@ def _open(path):
     try:
         file = h5py.File(path, 'r')
     except OSError as error:
-        raise InputError(f'{path} is not a readable checkpoint (truncated, or another kind of file): {error}') from error
+        raise InputError(f'{path} is not a readable checkpoint (truncated, or another kind of file): '
+                         f'{error}') from error
     if file.attrs.get('format') != FORMAT or 'description' not in file.attrs or 'weights' not in file:
         file.close()
         raise InputError(f'{path} is an HDF5 file but not a checkpoint of this program (expected format {FORMAT}); '

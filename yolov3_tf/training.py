@@ -148,7 +148,7 @@ class Trainer:
 
     def _run_epoch(self, stage, stream, bar):
         while self.at['step'] < self.steps:
-            self._run_step(stage, next(stream), bar)
+            self._run_step(stage, self._next(stream), bar)
             checkpoint_due = self.settings.checkpoint_steps and self.at['step'] % self.settings.checkpoint_steps == 0
             if self.stop or checkpoint_due and self.at['step'] < self.steps:
                 self._save()
@@ -159,6 +159,17 @@ class Trainer:
         self._validate(stage, bar)
         self._save()
         bar.pause(time.monotonic() - began)
+
+    def _next(self, stream):
+        try:
+            return next(stream)
+        except tf.errors.OpError as error:          # only under strict: the pipeline leaves bad pictures out
+            raise pipeline.blame(self.train_set, self._expected(), error) from error
+
+    def _expected(self):
+        """Records that the batch at hand should hold."""
+        return pipeline.batch_indices(len(self.train_set.records), self.settings.batches.batch_size,
+                                      self.settings.seed, self.at['data_epoch'], self.at['step'])
 
     def _run_step(self, stage, batch, bar):
         images, truth, indices = batch
@@ -191,8 +202,7 @@ class Trainer:
                 f'A lower learning rate usually helps. The batch:\n  {files}')
 
     def _name_skipped(self, indices, bar):
-        expected = pipeline.batch_indices(len(self.train_set.records), self.settings.batches.batch_size,
-                                          self.settings.seed, self.at['data_epoch'], self.at['step'])
+        expected = self._expected()
         if len(indices) == len(expected):
             return
         for place, index in enumerate(expected):

@@ -23,6 +23,9 @@ class Suppression(NamedTuple):
     max_per_class: int = 150
 
 
+REFERENCE = Suppression()
+
+
 class Outcome(NamedTuple):
     """Attributes:
       detections: one item a picture that could be read, pixels of the picture.
@@ -44,7 +47,7 @@ class Validator:
     """
 
     def __init__(self, model: tf.keras.Model, description: Description, dataset: Dataset, batch_size: int = 8,
-                 loss: Optional[total.LossSettings] = None, suppression: Suppression = Suppression(),
+                 loss: Optional[total.LossSettings] = None, suppression: Suppression = REFERENCE,
                  strict: bool = False):
         self.model, self.dataset, self.loss, self.suppression = model, dataset, loss, suppression
         self.priors = priors_room.lay_out(description.anchors, *description.image_size)
@@ -54,16 +57,23 @@ class Validator:
 
     def run(self) -> Outcome:
         detections, sums, seen = [], {}, []
-        for batch in self.batches:
+        for batch in self._batches():
             found, losses = self._step(batch.images, batch.truth, batch.placement, batch.sizes)
             indices = batch.indices.numpy().tolist()
             detections += self._by_picture(found, indices)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.) + float(value) * len(indices)
             seen += indices
-        missing = [self.dataset.records[index].image_path for index in sorted({*range(len(self.dataset.records))} - {*seen})]
+        came = set(seen)
+        missing = [record.image_path for index, record in enumerate(self.dataset.records) if index not in came]
         means = {name: value / len(seen) for name, value in sums.items()} if seen else {}
         return Outcome(detections, means, {path: pipeline.reason(path) for path in missing})
+
+    def _batches(self):
+        try:
+            yield from self.batches
+        except tf.errors.OpError as error:          # only under strict
+            raise pipeline.blame(self.dataset, range(len(self.dataset.records)), error) from error
 
     def _measure(self, images, truth, placement, sizes):
         outputs = self.model(to_input(images), training=False)

@@ -1,0 +1,132 @@
+"""What loss and optimiser add to a training step, and what our two layers save.
+
+    python benchmarks/training_step.py [--precision=float32] [--batch=4] [--size=416] [--width=1] [--rounds=3]
+
+Each line is pictures a second, the median over rounds in which all variants take turns, so that a
+machine that slows down slows all of them; the ratios are what to quote.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import time
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+
+import tensorflow as tf  # noqa: E402
+
+from yolov3_tf import stages, training  # noqa: E402
+from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
+from yolov3_tf.losses.total import LossSettings  # noqa: E402
+from yolov3_tf.models import blocks, yolov3  # noqa: E402
+from yolov3_tf.optimizers import Optimizer, OptimizerSettings  # noqa: E402
+from yolov3_tf.precision import POLICIES  # noqa: E402
+from yolov3_tf.structures import GroundTruth  # noqa: E402
+
+
+def batch(size, count, objects=8):
+    """A batch of noise with ``objects`` boxes a picture: the cost does not depend on what is seen."""
+    corner = tf.random.stateless_uniform([count, objects, 2], [1, 2], 0, size * .5)
+    extent = tf.random.stateless_uniform([count, objects, 2], [3, 4], 16, size * .5)
+    truth = GroundTruth(tf.concat([corner, corner + extent], -1), tf.zeros([count, objects], tf.int32),
+                        tf.ones([count, objects], tf.bool), tf.ones([count, objects]))
+    images = tf.random.stateless_uniform([count, size, size, 3], [5, 6], 0, 256, tf.int32)
+    return tf.cast(images, tf.uint8), truth
+
+
+def bare_step(model, images):
+    """Forward and backward of the network alone: a mean for a loss, a slice of every gradient to force it."""
+    variables = [getattr(variable, '_value', variable) for variable in model.trainable_variables]
+
+    @tf.function
+    def step():
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            loss = tf.reduce_mean(model(training.to_input(images), training=True))
+        return tf.add_n([tf.reshape(gradient, [-1])[0] for gradient in tape.gradient(loss, variables)])
+    return step
+
+
+def full_step(model, images, truth, focal=True):
+    """The step as ``train.py`` runs it."""
+    optimizer = Optimizer(model.trainable_variables, OptimizerSettings())
+    signature = [tf.TensorSpec(images.shape, tf.uint8), GroundTruth(*(tf.TensorSpec(x.shape, x.dtype) for x in truth))]
+    step = training.make_step(model, YOLOV3_ANCHORS, optimizer, LossSettings('giou', focal, .45), signature)
+    return lambda: step(images, truth, tf.constant(1e-6))
+
+
+class StockBatchNorm(tf.keras.layers.BatchNormalization):
+    def __init__(self, **kwargs):
+        super().__init__(momentum=.99, epsilon=1e-5, **kwargs)
+
+
+class StockLeakyReLU(tf.keras.layers.LeakyReLU):
+    def __init__(self, **kwargs):
+        slope = 'alpha' if tf.keras.__version__.startswith('2') else 'negative_slope'
+        super().__init__(**{slope: .1}, **kwargs)
+
+
+def stock_model(classes, width):
+    """The same network of Keras's own BatchNormalization and LeakyReLU."""
+    ours = blocks.BatchNorm, blocks.LeakyReLU
+    blocks.BatchNorm, blocks.LeakyReLU = StockBatchNorm, StockLeakyReLU
+    try:
+        return yolov3.build(classes, width)
+    finally:
+        blocks.BatchNorm, blocks.LeakyReLU = ours
+
+
+def variants(options):
+    """name -> one step; the gradient variables are shared by the bare and the whole step."""
+    images, truth = batch(options.size, options.batch)
+    model, frozen = (yolov3.build(options.classes, options.width) for _ in range(2))
+    stages.freeze(frozen, stages.Stage('head', yolov3.BACKBONE, ((1, 1.),)))
+    return {'bare network, all layers': bare_step(model, images),
+            'whole step, all layers': full_step(model, images, truth),
+            'bare network of stock Keras layers': bare_step(stock_model(options.classes, options.width), images),
+            'bare network, resting backbone': bare_step(frozen, images),
+            'whole step, resting backbone': full_step(frozen, images, truth)}
+
+
+def measure(options):
+    steps = variants(options)
+    speeds = {name: [] for name in steps}
+    for round_ in range(options.rounds + 1):                # the first round traces and warms up
+        for name, step in steps.items():
+            began = time.perf_counter()
+            tf.nest.map_structure(lambda value: value.numpy(), step())
+            if round_:
+                speeds[name].append(options.batch / (time.perf_counter() - began))
+    return {name: statistics.median(values) for name, values in speeds.items()}
+
+
+def report(options, speed):
+    print(f'TensorFlow {tf.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores, '
+          f'{options.precision}, {options.size} px, batch {options.batch}, width {options.width:g}, '
+          f'median of {options.rounds} rounds')
+    for name, value in speed.items():
+        print(f'{value:8.3f} pictures/s  {options.batch / value:7.2f} s/step  {name}')
+    for part in ('all layers', 'resting backbone'):
+        on_top = speed[f'bare network, {part}'] / speed[f'whole step, {part}'] - 1
+        print(f'loss and optimiser on top, {part}: {100 * on_top:.1f} %')
+    ratio = speed['bare network, all layers'] / speed['bare network of stock Keras layers']
+    print(f'our layers against stock Keras layers: {ratio:.2f} times')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--precision', default='float32', choices=['float32', 'bfloat16'])
+    for name, default in (('batch', 4), ('size', 416), ('rounds', 3), ('classes', 20)):
+        parser.add_argument(f'--{name}', type=int, default=default)
+    parser.add_argument('--width', type=float, default=1.)
+    options = parser.parse_args()
+    tf.keras.mixed_precision.set_global_policy(POLICIES[options.precision])
+    report(options, measure(options))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,204 @@
+"""A run: what trains, what rests, what stops it, and that nothing shows where it was stopped."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny_network
+
+from yolov3_tf import stages, training
+from yolov3_tf.checkpoints import Description
+from yolov3_tf.choices import InputError
+from yolov3_tf.data import specs
+from yolov3_tf.data.pipeline import PipelineSettings
+from yolov3_tf.losses.total import LossSettings
+from yolov3_tf.optimizers import OptimizerSettings
+from yolov3_tf.run_folder import RunFolder
+from yolov3_tf.training import Interrupted, NonFiniteLoss, Trainer, TrainingSettings
+
+HEAD, ALL = stages.two_stages(((2, 1e-3),), ((1, 1e-3), (1, 1e-4)), warmup_epochs=1)
+
+
+@pytest.fixture(scope='module')
+def shapes(tmp_path_factory):
+    cache = str(tmp_path_factory.mktemp('shapes'))
+    return [specs.load('shapes:13', split=split, cache=cache) for split in ('train', 'val')]
+
+
+def settings(*plan, strict=False, kind='sgd', **changes):
+    return TrainingSettings(
+        stages=plan or (HEAD, ALL), loss=LossSettings('giou', True, .45), optimizer=OptimizerSettings(kind),
+        batches=PipelineSettings(batch_size=4, sizes=(64, 96), batches_per_size=2, strict=strict),
+        log_steps=2, checkpoint_steps=1, **changes)
+
+
+def trainer(folder, data, chosen=None):
+    tf.keras.utils.set_random_seed(3)
+    run = RunFolder(folder)
+    run.claim({}, data[0].class_names)
+    description = Description(tuple(data[0].class_names), 1., (96, 96), True)
+    return Trainer(run, tiny_network.build(len(data[0].class_names)), description, *data, chosen or settings())
+
+
+def stop_after(run, steps, by_signal=None):
+    """Lets the run make some more steps, then stops it as a kill or a Ctrl-C would."""
+    make_step, left = run._run_step, [steps]
+
+    def step(*arguments):
+        if not left[0]:
+            raise KeyboardInterrupt
+        make_step(*arguments)
+        left[0] -= 1
+        if not left[0] and by_signal:
+            os.kill(os.getpid(), by_signal)
+            left[0] = 1
+    run._run_step = step
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(shapes, tmp_path_factory):
+    run = trainer(tmp_path_factory.mktemp('runs') / 'whole', shapes)
+    start = run.model.get_weights()
+    run.run()
+    return run, start
+
+
+def test_a_run_logs_named_terms_and_keeps_its_best(uninterrupted):
+    run, _ = uninterrupted
+    lines = [json.loads(line) for line in run.folder.metrics.read_text().splitlines()]
+    train, val = ([line for line in lines if line['kind'] == kind] for kind in ('train', 'val'))
+    assert {'giou', 'classes', 'objectness', 'total', 'l2', 'lr'} <= set(train[0])
+    assert {'giou', 'classes', 'objectness', 'total', 'mAP'} <= set(val[0])
+    # 13 pictures in batches of 4: three steps an epoch, logged after the second and the last.
+    assert [line['step'] for line in train][:4] == [2, 3, 5, 6]
+    assert [line['epoch'] for line in val] == [1, 2, 3, 4, 5]
+    assert [line['stage'] for line in val] == ['head'] * 3 + ['all'] * 2
+    assert run.folder.best.exists() and list((run.folder.root / 'events').iterdir())
+    assert run.at['finished']
+
+
+@pytest.mark.parametrize('stops', [(2, 3, 6), (1, 9, 4)])
+def test_a_killed_run_goes_on_to_the_same_weights_and_metrics_bit_for_bit(uninterrupted, shapes, tmp_path, stops):
+    for steps in stops:
+        run = trainer(tmp_path / 'run', shapes)
+        stop_after(run, steps)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+        # What a process writes after its last checkpoint must not survive it.
+        run.folder.append({'kind': 'train', 'lost': True})
+    run = trainer(tmp_path / 'run', shapes)
+    run.run()
+    whole, _ = uninterrupted
+    assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
+    for mine, other in zip(run.model.get_weights(), whole.model.get_weights()):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_a_finished_run_has_nothing_left_to_do(uninterrupted, shapes, tmp_path):
+    whole, _ = uninterrupted
+    shutil.copytree(whole.folder.root, tmp_path / 'run')
+    run = trainer(tmp_path / 'run', shapes)
+    stop_after(run, 0)
+    run.run()
+    assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_so(shapes, tmp_path, number, capsys):
+    run = trainer(tmp_path / 'run', shapes, settings(HEAD)._replace(checkpoint_steps=0))
+    stop_after(run, 2, by_signal=number)
+    with pytest.raises(Interrupted):
+        run.run()
+    assert 'saving' in capsys.readouterr().out
+    assert trainer(tmp_path / 'run', shapes)._resume() is not None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_head_stage_moves_the_head_and_only_the_statistics_of_the_backbone(shapes, tmp_path):
+    run = trainer(tmp_path / 'run', shapes, settings(HEAD))
+    before = {f'{layer.name}/{i}': weight for layer in run.model.layers for i, weight in enumerate(layer.get_weights())}
+    run.run()
+    moved = {f'{layer.name}/{i}' for layer in run.model.layers for i, weight in enumerate(layer.get_weights())
+             if (weight != before[f'{layer.name}/{i}']).any()}
+    statistics = {f'backbone_bn_{n:02d}/{i}' for n in range(1, 6) for i in (2, 3)}      # gamma, beta, mean, variance
+    assert moved == statistics | {f'head_conv_{n:02d}/{i}' for n in (6, 7, 8) for i in (0, 1)}
+
+
+def test_a_stage_ends_when_the_validation_loss_no_longer_falls(shapes, tmp_path):
+    patient = stages.Stage('head', '^backbone_', ((9, 1e-30),), patience=2, frozen_bn='fixed')
+    run = trainer(tmp_path / 'run', shapes, settings(patient))
+    run.run()
+    # At a rate of nothing the loss never falls after the first epoch, so two more epochs end the stage.
+    assert [json.loads(line)['epoch'] for line in run.folder.metrics.open() if '"val"' in line] == [1, 2, 3]
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_batch(shapes, tmp_path):
+    run = trainer(tmp_path / 'run', shapes, settings(ALL))
+    stop_after(run, 2)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    good = run.folder.last.read_bytes()
+    run = trainer(tmp_path / 'run', shapes, settings(ALL))
+    poisoned = run._resume
+
+    def poison():
+        state = poisoned()
+        conv = run.model.get_layer('backbone_conv_01')
+        conv.set_weights([np.full_like(conv.get_weights()[0], np.nan)])
+        return state
+    run._resume = poison
+    with pytest.raises(NonFiniteLoss) as stopped:
+        run.run()
+    named = [line.strip() for line in str(stopped.value).splitlines()[1:]]
+    assert len(named) == 4 and all(pathlib.Path(path).is_file() for path in named)
+    assert 'giou nan' in str(stopped.value)
+    assert run.folder.last.read_bytes() == good
+
+
+@pytest.fixture
+def broken(shapes, tmp_path):
+    """The shapes with one training and one validation picture spoiled."""
+    data = []
+    for dataset in shapes:
+        records = list(dataset.records)
+        spoiled = tmp_path / f'spoiled-{len(records)}.jpg'
+        spoiled.write_bytes(pathlib.Path(records[1].image_path).read_bytes()[:200])
+        records[1] = records[1]._replace(image_path=str(spoiled))
+        data.append(dataset._replace(records=records))
+    return data
+
+
+def test_bad_pictures_are_skipped_counted_and_named(broken, tmp_path, capsys):
+    run = trainer(tmp_path / 'run', broken, settings(ALL))
+    run.run()
+    assert sorted(pathlib.Path(path).name for path in run.at['skipped']) == ['spoiled-13.jpg', 'spoiled-3.jpg']
+    assert capsys.readouterr().err.count('skipped: ') == 2
+
+
+def test_strict_stops_at_a_bad_picture_and_names_it(broken, tmp_path):
+    with pytest.raises(InputError, match='spoiled-13.jpg.*strict'):
+        trainer(tmp_path / 'run', broken, settings(ALL, strict=True)).run()
+
+
+def test_compute_loss_is_the_same_for_a_size_known_and_unknown():
+    model = tiny_network.build(2)
+    truth = training.total.GroundTruth(tf.constant([[[5., 9., 40., 30.]]]), tf.constant([[1]]), tf.constant([[True]]),
+                                       tf.ones([1, 1]))
+    images = tf.cast(tf.random.stateless_uniform([1, 64, 96, 3], [1, 2], 0, 255, tf.int32), tf.uint8)
+
+    def loss(images):
+        return training.compute_loss(model, images, truth, training.priors_room.YOLOV3_ANCHORS, LossSettings(), False)
+    unknown = tf.function(loss, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])(images)
+    for name, value in loss(images).items():
+        assert float(value) == pytest.approx(float(unknown[name]), rel=1e-5)
+
+
+def test_the_step_learns_under_adam(shapes, tmp_path):
+    run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('all', '^$', ((6, 1e-3),)), kind='adam'))
+    run.run()
+    totals = [json.loads(line)['total'] for line in run.folder.metrics.open() if '"train"' in line]
+    assert totals[-1] < totals[0] / 2
