@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
 from yolov3_tf import codec
+from yolov3_tf.data import geometry
 from yolov3_tf.structures import Detections, Priors
 
 
@@ -39,12 +40,10 @@ def undo_resize(detections: Detections, placement, sizes) -> Detections:
     """Network-input pixels -> pixels of the original pictures, clipped to them.
 
     Args:
-      placement: ``data.geometry.Placement`` of tensors [B]: network = original * scale + offset.
+      placement: ``data.geometry.Placement`` of tensors [B].
       sizes: int [B, 2] height, width of the original pictures.
     """
-    scale = tf.stack([placement.scale_x, placement.scale_y] * 2, axis=-1)[:, None, :]
-    offset = tf.stack([placement.offset_x, placement.offset_y] * 2, axis=-1)[:, None, :]
-    boxes = (detections.boxes - offset) / scale
+    boxes = geometry.to_picture(detections.boxes, placement)
     boxes = box_ops.clip(boxes, sizes[:, None, 0], sizes[:, None, 1])
     real = tf.sequence_mask(detections.count, tf.shape(boxes)[1])[..., None]
     return detections._replace(boxes=tf.where(real, boxes, 0.))

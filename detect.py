@@ -1,0 +1,95 @@
+"""Detects objects in pictures or a video: drawn copies and detections.json in --output.
+
+    python detect.py --model=runs/NAME/best.h5 picture.jpg folder/
+    python detect.py --model=runs/NAME/saved_model video.mp4
+
+Nothing is written beside the inputs. Pictures that cannot be read are named, passed over and counted.
+Exit codes: 0 done, 1 nothing could be read, 2 wrong input.
+"""
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+from absl import app, flags
+
+from yolov3_tf import detecting, detector, export
+from yolov3_tf.choices import InputError
+
+flags.DEFINE_string('model', None, 'checkpoint (.h5), or folder of a SavedModel', required=True)
+flags.DEFINE_string('output', 'runs/detect', 'folder for drawn pictures (or the video) and detections.json')
+flags.DEFINE_float('score_threshold', .3, 'detections must score above this', 0, 1)
+flags.DEFINE_integer('batch_size', 8, 'pictures a call of the network', lower_bound=1)
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    try:
+        sys.exit(_run(argv[1:]))
+    except InputError as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
+
+
+def _run(paths) -> int:
+    inputs = _inputs(paths)
+    for line in inputs.notes:
+        print(line)
+    if not inputs.pictures and not inputs.videos:
+        return _tell(detecting.Report([], [], 0.), inputs.problems, 0.)
+    model = detector.load(FLAGS.model, export.DEFAULTS._replace(score_threshold=FLAGS.score_threshold))
+    if model.settings.score_threshold > FLAGS.score_threshold:
+        print(f'note: {FLAGS.model} was exported with score_threshold={model.settings.score_threshold}')
+    os.makedirs(FLAGS.output, exist_ok=True)
+    choices = (FLAGS.output, FLAGS.score_threshold, FLAGS.batch_size)
+    start = time.perf_counter()
+    if inputs.videos:
+        report = detecting.detect_video(model, inputs.videos[0], *choices)
+    else:
+        report = detecting.detect_pictures(model, inputs.pictures, *choices)
+    _write_results('frames' if inputs.videos else 'pictures', inputs, report)
+    return _tell(report, inputs.problems + report.problems, time.perf_counter() - start)
+
+
+def _inputs(paths):
+    """What to run on; refuses what would mix two kinds of output or write beside an input."""
+    if not paths:
+        raise InputError('expected pictures, folders or one video after the flags, got nothing')
+    inputs = detecting.find_inputs(paths)
+    if len(inputs.videos) > 1 or (inputs.videos and inputs.pictures):
+        raise InputError(f'expected pictures or one video, got {len(inputs.videos)} videos and '
+                         f'{len(inputs.pictures)} pictures: run them one after the other')
+    for path in inputs.pictures + inputs.videos:
+        if os.path.realpath(os.path.dirname(path)) == os.path.realpath(FLAGS.output):
+            raise InputError(f'--output={FLAGS.output} holds the input {path}: choose another folder')
+    return inputs
+
+
+def _write_results(kind, inputs, report):
+    results = {'model': FLAGS.model, 'score_threshold': FLAGS.score_threshold}
+    if inputs.videos:
+        results['file'] = inputs.videos[0]
+    results[kind] = report.entries
+    path = os.path.join(FLAGS.output, 'detections.json')
+    with open(f'{path}.part', 'w', encoding='utf-8') as file:
+        json.dump(results, file, indent=1)
+    os.replace(f'{path}.part', path)
+
+
+def _tell(report, problems, seconds) -> int:
+    for problem in problems:
+        print(f'skipped: {problem}', file=sys.stderr)
+    count = len(report.entries)
+    found = sum(len(entry['detections']) for entry in report.entries)
+    if count:
+        print(f'{count} images, {found} detections, {count / seconds:.2f} images/s '
+              f'({count / report.seconds:.2f} without reading, drawing and writing) -> {FLAGS.output}')
+    if problems:
+        print(f'{len(problems)} inputs could not be used or not wholly', file=sys.stderr)
+    return 0 if count else 1
+
+
+if __name__ == '__main__':
+    app.run(main)

@@ -1,0 +1,169 @@
+"""Suppression against a slow one written from its definition; the way back to the picture by arithmetic."""
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from yolov3_tf import anchors, boxes, postprocess
+from yolov3_tf.data import geometry
+from yolov3_tf.structures import Detections
+
+HEIGHT, WIDTH = 64, 96      # slots: 3 x (8 x 12 + 4 x 6 + 2 x 3) = 378
+SILENT = -30.
+
+
+@pytest.fixture(scope='module')
+def priors():
+    return anchors.lay_out(anchors.YOLOV3_ANCHORS, HEIGHT, WIDTH)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x.astype(np.float64)))
+
+
+def decode_by_hand(outputs):
+    """All slots of [S, 5 + C] as corners and scores, cell by cell."""
+    corners, scores, slot = [], [], 0
+    for stride, sizes in zip(anchors.YOLOV3_ANCHORS.strides, anchors.YOLOV3_ANCHORS.sizes):
+        for row in range(HEIGHT // stride):
+            for column in range(WIDTH // stride):
+                for anchor_width, anchor_height in sizes:
+                    tx, ty, tw, th, objectness = outputs[slot, :5].astype(np.float64)
+                    x, y = (1 / (1 + np.exp(-tx)) + column) * stride, (1 / (1 + np.exp(-ty)) + row) * stride
+                    w, h = anchor_width * np.exp(tw), anchor_height * np.exp(th)
+                    corners.append([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
+                    scores.append(sigmoid(objectness) * sigmoid(outputs[slot, 5:]))
+                    slot += 1
+    assert slot == len(outputs)
+    return np.array(corners), np.array(scores)
+
+
+def overlap(a, b):
+    w = min(a[2], b[2]) - max(a[0], b[0])
+    h = min(a[3], b[3]) - max(a[1], b[1])
+    if w <= 0 or h <= 0:
+        return 0.
+    return w * h / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - w * h)
+
+
+def suppress_by_hand(corners, scores, score_threshold, iou_threshold):
+    """Class by class, best first, away with what overlaps a kept one -> [(score, class, box)]."""
+    kept = []
+    for label in range(scores.shape[1]):
+        order = [i for i in np.argsort(-scores[:, label]) if scores[i, label] > score_threshold]
+        chosen = []
+        for i in order:
+            if all(overlap(corners[i], corners[j]) <= iou_threshold for j in chosen):
+                chosen.append(i)
+        kept += [(scores[i, label], label, corners[i]) for i in chosen]
+    return sorted(kept, key=lambda item: -item[0])
+
+
+def random_outputs(seed, batch, classes):
+    random = np.random.RandomState(seed)
+    spread = (1., 1., .5, .5, 3.) + (2.,) * classes
+    return random.normal(0, spread, [batch, 378, 5 + classes]).astype(np.float32)
+
+
+@pytest.mark.parametrize('iou_threshold', [.3, .45, .7])
+def test_detect_equals_the_definition_for_every_picture_of_a_batch(priors, iou_threshold):
+    outputs = random_outputs(1, batch=3, classes=4)
+    outputs[1] = SILENT                                     # a picture without any between two with many
+    found = postprocess.detect(outputs, priors, .2, iou_threshold, max_per_class=378, max_total=1000)
+    for picture in range(3):
+        expected = suppress_by_hand(*decode_by_hand(outputs[picture]), .2, iou_threshold)
+        count = int(found.count[picture])
+        assert count == len(expected)
+        assert (count == 0) == (picture == 1)
+        np.testing.assert_allclose(found.scores[picture, :count], [e[0] for e in expected], rtol=1e-5)
+        np.testing.assert_array_equal(found.classes[picture, :count], [e[1] for e in expected])
+        if count:
+            np.testing.assert_allclose(found.boxes[picture, :count], [e[2] for e in expected],
+                                       rtol=1e-4, atol=1e-3)
+        assert not found.scores[picture, count:].numpy().any()      # the padding is zeros
+
+
+def test_a_batch_of_one_keeps_its_dimension_and_equals_its_row_of_a_larger_batch(priors):
+    outputs = random_outputs(2, batch=3, classes=2)
+    together, alone = postprocess.detect(outputs, priors), postprocess.detect(outputs[1:2], priors)
+    for of_three, of_one in zip(together, alone):
+        assert of_one.shape[0] == 1
+        np.testing.assert_allclose(of_one[0], of_three[1], rtol=1e-6, atol=1e-4)
+
+
+def test_one_slot_may_answer_for_two_classes_and_classes_do_not_suppress_each_other(priors):
+    outputs = np.full([1, 378, 8], SILENT, np.float32)
+    outputs[0, 10] = [0, 0, 0, 0, 20, 1, SILENT, 2]
+    found = postprocess.detect(outputs, priors, .5)
+    assert found.count.numpy().tolist() == [2]
+    assert found.classes[0, :2].numpy().tolist() == [2, 0]
+    np.testing.assert_allclose(found.scores[0, :2], sigmoid(np.array([2., 1.])), rtol=1e-6)
+    np.testing.assert_array_equal(found.boxes[0, 0], found.boxes[0, 1])
+
+
+def test_more_than_a_hundred_detections_of_one_class(priors):
+    outputs = np.full([2, 378, 6], SILENT, np.float32)
+    # The finest level's first prior, 10 x 13, shrunk to its cell of 8 x 8: 96 boxes side by side; then the
+    # middle one of the next level, 62 x 45, shrunk to 2 x 2: 24 more that overlap them by 1 / 16 at most.
+    outputs[:, 0:288:3] = [0, 0, np.log(8 / 10), np.log(8 / 13), 5, 5]
+    outputs[:, 289:360:3] = [0, 0, np.log(2 / 62), np.log(2 / 45), 4, 4]
+    found = postprocess.detect(outputs, priors, .01)
+    assert found.count.numpy().tolist() == [120, 120]
+    limited = postprocess.detect(outputs, priors, .01, max_per_class=110)
+    assert limited.count.numpy().tolist() == [110, 110]
+    limited = postprocess.detect(outputs, priors, .01, max_total=30)
+    assert limited.boxes.shape == (2, 30, 4)
+    np.testing.assert_allclose(limited.scores, sigmoid(np.array(5.)) ** 2 * np.ones([2, 30]), rtol=1e-6)
+
+
+def test_the_score_must_exceed_the_threshold_and_the_overlap_too(priors):
+    outputs = np.full([1, 378, 6], SILENT, np.float32)
+    outputs[0, 0] = [0, 0, 0, 0, 40, 0]                             # score exactly .5
+    assert int(postprocess.detect(outputs, priors, .5).count[0]) == 0
+    assert int(postprocess.detect(outputs, priors, .4999).count[0]) == 1
+
+
+def test_nothing_found_gives_zeros(priors):
+    found = postprocess.detect(np.full([2, 378, 25], SILENT, np.float32), priors)
+    assert found.count.numpy().tolist() == [0, 0]
+    assert all(not part.numpy().any() for part in found)
+
+
+def test_outputs_beyond_all_bounds_stay_finite(priors):
+    outputs = np.full([1, 378, 6], 1e30, np.float32)
+    found = postprocess.detect(outputs, priors)
+    assert all(np.isfinite(part.numpy()).all() for part in found)
+
+
+@pytest.mark.parametrize('letterbox', [True, False])
+def test_undo_resize_is_the_inverse_of_the_placement_on_pictures_that_are_not_square(letterbox):
+    sizes = np.array([[375, 500], [500, 333], [40, 640]], np.int32)
+    truth = np.array([[[10, 20, 110, 220], [0, 0, 500, 375]], [[5, 6, 300, 490], [1, 2, 3, 4]],
+                      [[0, 0, 640, 40], [600, 10, 639, 39]]], np.float32)
+    fitted = [geometry.fit(int(h), int(w), 320, 416, letterbox)[0] for h, w in sizes]
+    placement = geometry.Placement(*[tf.stack(field) for field in zip(*fitted)])
+    placed = geometry.to_network(truth, placement)
+    found = Detections(placed, tf.ones([3, 2]), tf.zeros([3, 2], tf.int32), tf.constant([2, 2, 2]))
+    undone = postprocess.undo_resize(found, placement, sizes)
+    np.testing.assert_allclose(undone.boxes, truth, rtol=1e-5, atol=1e-3)
+
+
+def test_undo_resize_by_arithmetic_cuts_at_the_picture_and_leaves_padding_zero():
+    # 200 x 100 (w x h) into 96 x 64: halved to 96 x 48 would be .48; grey above and below is 8.
+    placement = geometry.Placement(*[tf.constant([value]) for value in (.48, .48, 0., 8.)])
+    placed = np.array([[[-5, 0, 48, 32], [0, 8, 96, 70], [1, 1, 1, 1]]], np.float32)
+    found = Detections(tf.constant(placed), tf.ones([1, 3]), tf.zeros([1, 3], tf.int32), tf.constant([2]))
+    undone = postprocess.undo_resize(found, placement, np.array([[100, 200]], np.int32))
+    np.testing.assert_allclose(undone.boxes, [[[0, 0, 100, 50], [0, 0, 200, 100], [0, 0, 0, 0]]], atol=1e-4)
+
+
+def test_corners_in_x_y_order_give_the_kernel_the_same_overlaps(priors):
+    """The kernel documents y, x corners and gets x, y: overlaps do not change by the swap."""
+    a, b = np.array([[[10., 20., 50., 30.]]], np.float32), np.array([[[12., 20., 50., 33.]]], np.float32)
+    for swap in (False, True):
+        pair = np.concatenate([a, b], 1)[..., [1, 0, 3, 2] if swap else [0, 1, 2, 3]]
+        iou = float(boxes.iou(pair[0, 0], pair[0, 1]))
+        for threshold, kept in ((iou - .01, 1), (iou + .01, 2)):
+            found = tf.image.combined_non_max_suppression(
+                pair[:, :, None, :], np.array([[[.9], [.8]]], np.float32), 5, 5, threshold, .1,
+                clip_boxes=False)
+            assert int(found.valid_detections[0]) == kept
