@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 # The sentence of the README at a size that two cores finish in minutes.
 DEMO_SENTENCE = --loss=giou --focal --ignore_thresh=0.45
-DEMO_FLAGS = --train_data=shapes:400 --val_data=shapes:80 --width_multiplier=0.25 --image_size=160
+DEMO_FLAGS = --train_data=shapes --width_multiplier=0.25 --image_size=160
 
 PYTEST_FLAGS =
 UV = uv==0.13.8
@@ -17,7 +17,7 @@ UV = uv==0.13.8
 help:  ## this list (default)
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
-demo:  ## train, evaluate, export and draw on built-in pictures; again: goes on, or shows; FRESH=1: anew
+demo:  ## train, evaluate, export and draw on built-in pictures; again: goes on; FRESH=1: anew
 	@python=$$(tools/bootstrap.sh) && tools/demo.sh "$$python" $(DEMO_SENTENCE) $(DEMO_FLAGS)
 
 test:  ## the suite without the slow proofs

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv/pyXYZ from the lock that fits the Python found (PYTHON= chooses) and prints its interpreter.
-# Ready in an instant when it is there already; begun anew when the lock or the Python changed, or when an
-# earlier run did not come to its end: the stamp is written last.
+# Ready in an instant when it is there already; begun anew when the lock changed, when its Python is gone, or
+# when an earlier run did not come to its end: the stamp, the lock's checksum, is written last.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '%s\n' "$*" >&2; }
@@ -15,8 +15,7 @@ esac
 environment=.venv/py${version/./}
 stamp=$environment/stamp
 log=$environment.log
-wanted=$("$python" -c 'import hashlib, sys
-print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest(), sys.base_prefix)' "$lock")
+wanted=$("$python" -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$lock")
 
 ready() { [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$environment/bin/python" -c '' 2>/dev/null; }
 

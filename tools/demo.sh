@@ -1,11 +1,24 @@
 #!/usr/bin/env bash
-# tools/demo.sh PYTHON FLAG...: the sentence, then drawn pictures. The run is named after the environment, so
-# each lane has its own. Killed, the same command goes on where it was; finished, it says so and draws again;
-# FRESH=1 begins anew.
+# tools/demo.sh PYTHON FLAG...: trains on the built-in shapes, then draws on held-out pictures. The run is named
+# after the environment, so each lane has its own. Killed, the same command goes on where it was; finished, it
+# measures and draws again; FRESH=1 begins anew.
 set -euo pipefail
 python=$1; shift
-run=runs/demo-$(basename "${python%/bin/python}")
+name=demo-$(basename "${python%/bin/python}")
+run=runs/$name
+
+step() { printf '\n+ python %s\n' "$*"; "$python" "$@"; }
 
 if [ -n "${FRESH:-}" ]; then rm -rf "$run"; fi
-echo "+ python train.py $* --name=${run#runs/}"
-"$python" train.py "$@" --name="${run#runs/}"
+step train.py "$@" "--name=$name"
+pictures=(runs/data/shapes-*/JPEGImages/val_0000?.jpg)      # the same in every set, however large
+step detect.py "--model=$run/saved_model/1" "--output=$run/drawn" "${pictures[@]:0:10}"
+
+cat <<EOF
+
+Where to look, in $run:
+  drawn/                    held-out pictures with the boxes found
+  evaluation/, curves.png   measures and curves of the best checkpoint
+  saved_model/1/            ready to serve
+  events/                   $python -m tensorboard.main --logdir $run/events
+EOF
