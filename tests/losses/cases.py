@@ -32,7 +32,7 @@ class Case(NamedTuple):
 
 
 def random_case(seed, batch, height, width, class_count, objects, table=SMALL_ANCHORS):
-    """Truth near some predictions (some get ignored), two boxes in one slot, a third close by; the last bare."""
+    """Truth near some predictions (some get ignored), two boxes in one slot, a third near; the last bare."""
     rng = np.random.default_rng(seed)
     slots = slow_reference.slots_of(table.sizes, table.strides, height, width)
     t = rng.normal(0, .5, (batch, len(slots), 4)).astype(np.float32)
