@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 import sys
 
-from absl import app, flags
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-from yolov3_tf import checkpoints, darknet_file, darknet_weights
-from yolov3_tf.choices import InputError
-from yolov3_tf.data import labels
-from yolov3_tf.models import yolov3
+from absl import app, flags  # noqa: E402
+
+from yolov3_tf import checkpoints, darknet_file, darknet_weights  # noqa: E402
+from yolov3_tf.choices import InputError  # noqa: E402
+from yolov3_tf.data import labels  # noqa: E402
+from yolov3_tf.models import yolov3  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('weights', None, 'File to read: a darknet file; with --to_darknet a checkpoint.')
@@ -50,8 +52,10 @@ def main(_):
 
 
 def _to_keras():
-    model = yolov3.build(_class_count(), FLAGS.width_multiplier)
-    description = _describe(model.output_shape[-1] - 5)
+    size = _numbers('image_size', FLAGS.image_size * (2 if len(FLAGS.image_size) == 1 else 1), 2)
+    model = _build()
+    description = checkpoints.Description(_class_names(model.output_shape[-1] - 5), FLAGS.width_multiplier,
+                                          tuple(size), FLAGS.letterbox)
     header = (darknet_weights.read_backbone if FLAGS.backbone else darknet_weights.read)(FLAGS.weights, model)
     _report(FLAGS.weights, model, header)
     if not FLAGS.output.endswith(PLAIN):
@@ -80,24 +84,25 @@ def _check_output(path):
         raise InputError(f'--output={path}: its folder cannot be made: {error.strerror}') from error
 
 
-def _class_count():
-    if FLAGS.num_classes:
-        return FLAGS.num_classes
-    if FLAGS.backbone:
+def _build():
+    if FLAGS.backbone and not FLAGS.num_classes:
         raise InputError('--backbone: expected --num_classes beside it, got none: a backbone file does '
                          'not say how many classes the network around it is to have')
     size = darknet_file.inspect(FLAGS.weights)[1]
-    # A size that fits no class count is refused when the file is read, with the reason.
-    return darknet_weights.infer_classes(size, yolov3.build(1, FLAGS.width_multiplier)) or 80
+    model = yolov3.build(FLAGS.num_classes or 80, FLAGS.width_multiplier)
+    if not FLAGS.num_classes:
+        # A size that fits no class count is refused when the file is read, with the reason.
+        classes = darknet_weights.infer_classes(size, model) or 80
+        model = model if classes == 80 else yolov3.build(classes, FLAGS.width_multiplier)
+    return model
 
 
-def _describe(classes):
+def _class_names(classes):
     names = (labels.read_class_file(FLAGS.classes) if FLAGS.classes else
              PUBLISHED_NAMES.get(classes, [f'class_{index}' for index in range(classes)]))
     if len(names) != classes:
         raise InputError(f'--classes={FLAGS.classes}: expected {classes} names, got {len(names)}')
-    size = _numbers('image_size', FLAGS.image_size * (2 if len(FLAGS.image_size) == 1 else 1), 2)
-    return checkpoints.Description(tuple(names), FLAGS.width_multiplier, tuple(size), FLAGS.letterbox)
+    return tuple(names)
 
 
 def _numbers(flag, parts, count):

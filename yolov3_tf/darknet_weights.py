@@ -86,20 +86,21 @@ def read_backbone(path, model: tf.keras.Model) -> Header:
     return _read(path, model, walk(model, BACKBONE), 'the backbone alone')
 
 
-def read_transfer(path, model: tf.keras.Model) -> Tuple[Header, int]:
+def read_transfer(path, model: tf.keras.Model) -> List[str]:
     """Reads a file of the whole network whatever its class count, which follows from its size.
 
     With another class count than the model's the three output convolutions are passed over and keep
     the model's values; with the same, everything is read.
 
     Returns:
-      (header, class count of the file). Errors as in ``read``.
+      Names of the variables left as they were, as ``checkpoints.load_weights`` does. Errors as in ``read``.
     """
     runs = walk(model)
     classes = infer_classes(darknet_file.inspect(path)[1], model)
     if classes not in (None, _classes(runs)):
         runs = [_of_other_classes(run, classes) if re.search(OUTPUTS, run.layer) else run for run in runs]
-    return _read(path, model, runs, 'a whole network of this width'), classes
+    _read(path, model, runs, 'a whole network of this width')
+    return [f'{run.layer}/{run.what}' for run in runs if run.variable is None]
 
 
 def write(path, model: tf.keras.Model, header: Optional[Header] = None):
