@@ -66,9 +66,13 @@ def of_results(classes):
     dataset = specs.load(FLAGS.data, classes, FLAGS.strict, 'val')
     if not FLAGS.results.endswith('.json'):
         return dataset, results.read_voc(FLAGS.results, dataset), {}
+    return dataset, results.read_coco(FLAGS.results, dataset, category_ids(dataset)), {}
+
+
+def category_ids(dataset):
+    """COCO's own numbers of the classes where the data is COCO's, else None (1, 2, ...)."""
     kind, _, rest = FLAGS.data.partition(':')
-    ids = results.read_category_ids(rest.rpartition(':')[0], dataset.class_names) if kind == 'coco' else None
-    return dataset, results.read_coco(FLAGS.results, dataset, ids), {}
+    return results.read_category_ids(rest.rpartition(':')[0], dataset.class_names) if kind == 'coco' else None
 
 
 def of_model(classes):
@@ -96,7 +100,7 @@ def write(dataset, detections, measured):
     plot = plots.precision_recall(metrics, os.path.join(folder, 'precision_recall.png'))
     submission = results.write_submission(os.path.join(folder, 'comp4.tar'), detections, dataset.class_names,
                                           image_set=FLAGS.image_set)
-    coco = results.write_coco(os.path.join(folder, 'coco_results.json'), detections)
+    coco = results.write_coco(os.path.join(folder, 'coco_results.json'), detections, category_ids(dataset))
     print(f'written: {metrics}, {plot}, {submission}, {coco}')
 
 

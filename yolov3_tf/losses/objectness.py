@@ -14,14 +14,15 @@ def background(boxes, truth_boxes, considered, threshold: float):
     Args:
       boxes: float32 [B, S, 4] decoded predictions, pixels.
       truth_boxes: float32 [B, N, 4].
-      considered: bool, broadcasts to [B, S, N]; the objects this slot looks at.
+      considered: bool, broadcasts to [B, N, S]; the objects a slot looks at.
       threshold: IoU in 0..1; a slot is background where its best IoU is strictly below.
 
     Returns:
       float32 [B, S]: 1 background, 0 ignored. Nothing considered: 1.
     """
-    overlap = box_ops.iou(boxes[:, :, None], truth_boxes[:, None])                    # [B, S, N]
-    reached = tf.reduce_any(considered & (overlap >= threshold), axis=-1)
+    # The long axis innermost: a picture has few objects and thousands of slots.
+    overlap = box_ops.iou(boxes[:, None], truth_boxes[:, :, None])                    # [B, N, S]
+    reached = tf.reduce_any(considered & (overlap >= threshold), axis=1)
     return tf.stop_gradient(1 - tf.cast(reached, tf.float32))
 
 

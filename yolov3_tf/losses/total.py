@@ -85,10 +85,10 @@ def detection_loss(raw: RawPredictions, truth: GroundTruth, priors: Priors, sett
     parts['classes'] = _sum(weight, class_loss.cross_entropy(logits, labels, settings.label_smoothing))
 
     if settings.ignore_scope == 'scale':
-        considered = assignment.positive[:, None, :] & (level[:, None, :] == priors.levels[:, None])
+        considered = assignment.positive[:, :, None] & (level[:, :, None] == priors.levels)
         background = objectness.background(decoded, matched.truth_boxes, considered, settings.ignore_thresh)
     else:
-        background = objectness.background(decoded, truth.boxes, has_area(truth)[:, None, :], settings.ignore_thresh)
+        background = objectness.background(decoded, truth.boxes, has_area(truth)[:, :, None], settings.ignore_thresh)
     owned = _spread(tf.cast(assignment.positive, tf.float32), assignment, priors)     # [B, S]
     slot_weight = tf.where(owned > 0, _spread(weight, assignment, priors), background)
     parts['objectness'] = tf.reduce_sum(
@@ -108,7 +108,7 @@ def _match(raw, decoded, truth, priors, assignment: Assignment) -> Matched:
         t=_gather(raw.t, assignment.slots), boxes=_gather(decoded, assignment.slots),
         truth_t=codec.encode(truth_boxes, priors, assignment.slots), truth_boxes=truth_boxes,
         anchors=tf.gather(priors.anchors, assignment.slots), strides=tf.gather(priors.strides, assignment.slots),
-        smallness=2 - size[..., 0] * size[..., 1] / picture_area)
+        smallness=2 - tf.minimum(size[..., 0] * size[..., 1] / picture_area, 1.))
 
 
 def _gather(values, index):
