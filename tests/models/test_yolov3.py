@@ -1,0 +1,141 @@
+"""models.yolov3: published parameter counts, slots against the priors' layout, folding, freezing, precision."""
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from yolov3_tf.anchors import YOLOV3_ANCHORS, lay_out
+from yolov3_tf.choices import InputError
+from yolov3_tf.models import yolov3
+from yolov3_tf.models.blocks import BatchNorm
+
+CLASSES = 3
+
+
+@pytest.fixture(scope='module')
+def model():
+    """A narrow network with weights and averages as a training leaves them: none is at its start."""
+    model = yolov3.build(CLASSES, .125)
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, BatchNorm):
+            layer.set_weights([rng.uniform(.5, 1.5, weight.shape) for weight in layer.get_weights()])
+    return model
+
+
+@pytest.fixture(scope='module')
+def image():
+    return np.random.default_rng(1).random((1, 64, 96, 3), np.float32)
+
+
+@pytest.fixture
+def policy():
+    before = tf.keras.mixed_precision.global_policy()
+    yield tf.keras.mixed_precision.set_global_policy
+    tf.keras.mixed_precision.set_global_policy(before)
+
+
+def count(variables):
+    return sum(int(np.prod(variable.shape)) for variable in variables)
+
+
+@pytest.mark.parametrize('classes, trainable', [(80, 61_949_149), (20, 61_626_049)])
+def test_published_parameter_counts(classes, trainable):
+    model = yolov3.build(classes)
+    assert count(model.trainable_variables) == trainable
+    assert count(model.non_trainable_variables) == 52_608
+    backbone = [layer for layer in model.layers if re.match(yolov3.BACKBONE, layer.name)]
+    assert sum(count(layer.trainable_variables) for layer in backbone) == 40_584_928
+
+
+@pytest.mark.parametrize('height, width', [(32, 32), (64, 96), (352, 32)])
+def test_any_multiple_of_32_gives_the_slots_of_the_priors(model, height, width):
+    outputs = model(np.zeros((2, height, width, 3), np.float32))
+    slots = lay_out(YOLOV3_ANCHORS, height, width).cells.shape[0]
+    assert outputs.shape == (2, slots, 5 + CLASSES) and outputs.dtype == tf.float32
+    assert slots == 3 * sum((height // stride) * (width // stride) for stride in (8, 16, 32))
+
+
+def test_slots_are_ordered_as_the_priors_are(model):
+    """Plants (stride, row, column, anchor, field) where the output convolutions put theirs out."""
+    height, width = 64, 96
+    planted = []
+    for stride in (8, 16, 32):
+        rows, columns = height // stride, width // stride
+        level = np.empty((1, rows, columns, 3 * (5 + CLASSES)), np.float32)
+        for row in range(rows):
+            for column in range(columns):
+                for anchor in range(3):
+                    for field in range(5 + CLASSES):
+                        level[0, row, column, anchor * (5 + CLASSES) + field] = (
+                            100_000 * stride + 5_000 * row + 100 * column + 10 * anchor + field)
+        planted.append(level)
+    convs = [model.get_layer(f'head_conv_{number}').output for number in (75, 67, 59)]
+    outputs = tf.keras.Model(convs, model.output)(planted).numpy()[0]
+
+    priors = lay_out(YOLOV3_ANCHORS, height, width)
+    sizes = np.float32(YOLOV3_ANCHORS.sizes)
+    for slot, values in enumerate(outputs):
+        column, row = priors.cells[slot].numpy()
+        stride, level = priors.strides[slot].numpy(), int(priors.levels[slot])
+        anchor = int(np.flatnonzero((sizes[level] == priors.anchors[slot].numpy()).all(axis=1))[0])
+        np.testing.assert_array_equal(
+            values, 100_000 * stride + 5_000 * row + 100 * column + 10 * anchor + np.arange(5 + CLASSES))
+
+
+def test_names_are_numbered_as_in_darknets_files(model):
+    pairs = yolov3.convolutions(model)
+    assert [conv.name for conv, _ in pairs] == [
+        f'{"backbone" if number <= 52 else "head"}_conv_{number:02d}' for number in range(1, 76)]
+    assert [conv.name for conv, norm in pairs if norm is None] == ['head_conv_59', 'head_conv_67', 'head_conv_75']
+    assert all(norm.name == conv.name.replace('conv', 'bn') for conv, norm in pairs if norm is not None)
+    assert [conv.name for conv, _ in pairs if re.match(yolov3.OUTPUTS, conv.name)] == [
+        'head_conv_59', 'head_conv_67', 'head_conv_75']
+    assert sum(bool(re.match(yolov3.BACKBONE, conv.name)) for conv, _ in pairs) == 52
+
+
+def test_folded_network_gives_the_same(model, image):
+    folded = yolov3.build(CLASSES, .125, folded=True)
+    yolov3.fold(model, folded)
+    assert not any(isinstance(layer, BatchNorm) for layer in folded.layers)
+    expected = model(image, training=False).numpy()
+    assert expected.std(axis=1).min() > 1e-3            # not merely the biases
+    np.testing.assert_allclose(folded(image, training=False), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize('adapt', [False, True])
+def test_frozen_backbone_keeps_or_adapts_its_averages(image, adapt):
+    model = yolov3.build(CLASSES, .125)
+    backbone = [layer for layer in model.layers if re.match(yolov3.BACKBONE, layer.name)]
+    for layer in backbone:
+        layer.trainable = False
+        if isinstance(layer, BatchNorm):
+            layer.adapt = adapt
+    head = count(model.trainable_variables)
+    assert 0 < head == count(variable for layer in model.layers if layer.name.startswith('head_')
+                             for variable in layer.trainable_variables)
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    model(image, training=True)
+    for layer in model.layers:
+        if isinstance(layer, BatchNorm):
+            same = [np.array_equal(*pair) for pair in zip(before[layer.name], layer.get_weights())]
+            moves = layer not in backbone or adapt
+            assert same == [True, True, not moves, not moves], layer.name
+
+
+def test_outputs_are_float32_under_mixed_precision(policy, image):
+    policy('mixed_bfloat16')
+    half = yolov3.build(CLASSES, .125)
+    outputs = half(image, training=True)
+    assert outputs.dtype == tf.float32 and np.isfinite(outputs).all()
+    inside = tf.keras.Model(half.input, [half.get_layer(name).output for name in (
+        'backbone_conv_01', 'backbone_bn_01', 'head_leaky_74', 'head_conv_75')])(image)
+    assert [tensor.dtype for tensor in inside] == [tf.bfloat16, tf.bfloat16, tf.bfloat16, tf.float32]
+    assert {variable.dtype for variable in half.get_weights()} == {np.dtype('float32')}
+
+
+@pytest.mark.parametrize('classes, width', [(0, 1.), (-1, 1.), (3, 0.), (3, -1.)])
+def test_impossible_networks_are_refused(classes, width):
+    with pytest.raises(InputError, match='at least 1 class and a positive width'):
+        yolov3.build(classes, width)
