@@ -66,9 +66,9 @@ def has_area(boxes):
 
 def keep(sample, mask):
     """Leaves the boxes where ``mask`` (bool [n]) holds, their classes and weights with them."""
-    return sample._replace(boxes=tf.boolean_mask(sample.boxes, mask),
-                           classes=tf.boolean_mask(sample.classes, mask),
-                           weights=tf.boolean_mask(sample.weights, mask))
+    rows = tf.where(mask)[:, 0]
+    return sample._replace(boxes=tf.gather(sample.boxes, rows), classes=tf.gather(sample.classes, rows),
+                           weights=tf.gather(sample.weights, rows))
 
 
 class Expansion(NamedTuple):
@@ -93,7 +93,7 @@ def expand(sample, draw):
 
 
 class Crop(NamedTuple):
-    """One number in 0..1 a trial for size, shape and place; and one a rule: the highest that can be met wins."""
+    """One number in 0..1 a trial for size, shape and place; one a rule, the highest that can be met wins."""
     scale: Any          # [50]
     aspect: Any         # [50]
     left: Any           # [50]

@@ -57,7 +57,7 @@ def fit(picture_height, picture_width, height, width, letterbox):
 
 
 def _letterboxed(picture, room):
-    """Largest size of the picture's aspect inside the room, int32 [2]; whole numbers all the way, no float."""
+    """Largest size of the picture's aspect inside the room, int32 [2]; in whole numbers all the way."""
     by_other_side = (2 * picture * room[::-1] + picture[::-1]) // (2 * picture[::-1])     # rounded quotient
     return tf.maximum(tf.minimum(by_other_side, room), 1)
 
@@ -76,7 +76,8 @@ def look(picture_height, picture_width, view, height, width, letterbox):
     limit = tf.stack([picture_width, picture_height] * 2)
     rectangle = tf.clip_by_value(view, 0, limit)
     room = tf.stack([width, height])
-    edges = tf.cast(tf.round(_affine(tf.cast(rectangle - tf.tile(view[:2], [2]), tf.float32), whole)), tf.int32)
+    in_view = tf.cast(rectangle - tf.tile(view[:2], [2]), tf.float32)
+    edges = tf.cast(tf.round(_affine(in_view, whole)), tf.int32)
     near = tf.minimum(edges[:2], room - 1)
     far = tf.minimum(tf.maximum(edges[2:], near + 1), room)
     scale = tf.cast(far - near, tf.float32) / tf.cast(rectangle[2:] - rectangle[:2], tf.float32)
@@ -90,16 +91,21 @@ def to_network(boxes, placement):
 
 
 def to_picture(boxes, placement):
-    """Boxes [..., N, 4] of the network input -> pixels of the picture (not clipped); placement fields [...]."""
-    scale_x, scale_y, offset_x, offset_y = [tf.expand_dims(field, -1) for field in placement]
-    return _affine(boxes, Placement(1 / scale_x, 1 / scale_y, -offset_x / scale_x, -offset_y / scale_y))
+    """Boxes [..., N, 4] of the network input -> pixels of the picture, unclipped; placement fields [...]."""
+    scale, offset = _vectors(Placement(*[tf.expand_dims(field, -1) for field in placement]))
+    return (boxes - offset) / scale
 
 
 def _affine(boxes, placement):
     """Boxes [..., 4] times scale plus offset; placement fields broadcast to [...]."""
-    scale = tf.stack([placement.scale_x, placement.scale_y] * 2, axis=-1)
-    offset = tf.stack([placement.offset_x, placement.offset_y] * 2, axis=-1)
+    scale, offset = _vectors(placement)
     return boxes * scale + offset
+
+
+def _vectors(placement):
+    """Scale and offset of x1, y1, x2, y2, each [..., 4]."""
+    return (tf.stack([placement.scale_x, placement.scale_y] * 2, axis=-1),
+            tf.stack([placement.offset_x, placement.offset_y] * 2, axis=-1))
 
 
 def mirror(boxes, width):

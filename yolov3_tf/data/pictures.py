@@ -49,7 +49,8 @@ def open_picture(contents):
     partly = jpeg & tf.equal(tf.strings.substr(contents, -2, 2), b'\xff\xd9')
     upright = tf.debugging.Assert(~is_turned(contents), ['turned by its EXIF orientation'])
     with tf.control_dependencies([upright] if upright is not None else []):     # None: eager, already checked
-        height, width, pixels = tf.cond(partly, lambda: _jpeg_header(contents), lambda: _decode_whole(contents))
+        height, width, pixels = tf.cond(
+            partly, lambda: _jpeg_header(contents), lambda: _decode_whole(contents))
     return Picture(contents, height, width, partly, pixels)
 
 
@@ -60,9 +61,10 @@ def decode_part(picture, rectangle):
       tf.errors.InvalidArgumentError: the file is damaged.
     """
     x1, y1, x2, y2 = tf.unstack(rectangle)
+    window = tf.stack([y1, x1, y2 - y1, x2 - x1])
     return tf.cond(
         picture.partly,
-        lambda: tf.image.decode_and_crop_jpeg(picture.contents, tf.stack([y1, x1, y2 - y1, x2 - x1]), channels=3),
+        lambda: tf.image.decode_and_crop_jpeg(picture.contents, window, channels=3),
         lambda: picture.pixels[y1:y2, x1:x2])
 
 
@@ -100,8 +102,8 @@ def explain(path) -> Optional[str]:
     if tf.strings.length(contents) == 0:
         return f'{path}: the file is empty; restore the picture or remove it from the labels'
     if is_turned(contents):
-        return (f'{path}: its EXIF orientation turns the picture, so the labels may not fit the stored pixels; '
-                'turn the pixels themselves and re-save it upright, without the mark')
+        return (f'{path}: its EXIF orientation turns the picture, so the labels may not fit the stored '
+                'pixels; turn the pixels themselves and re-save it upright, without the mark')
     return _why_undecodable(path, contents)
 
 

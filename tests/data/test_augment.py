@@ -1,0 +1,186 @@
+"""Augmentations as plans: what they may do to views, boxes and colours. The pixels are test_pipeline's."""
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from yolov3_tf.choices import InputError, choose
+from yolov3_tf.data import augment, geometry
+
+HEIGHT, WIDTH = 120, 200
+BOXES = [[10., 10, 60, 50], [100, 20, 190, 110], [5, 80, 25, 118]]
+
+
+def make(boxes=BOXES):
+    boxes = np.reshape(np.asarray(boxes, np.float32), [-1, 4])
+    return augment.whole_picture(tf.constant(HEIGHT), tf.constant(WIDTH), tf.constant(boxes),
+                                 tf.range(len(boxes), dtype=tf.int32))
+
+
+def seeds(count):
+    return [tf.constant([7, number], tf.int64) for number in range(count)]
+
+
+def over_seeds(count, function):
+    """What ``function`` of a seed gives for many of them, inside tf.data, as NumPy."""
+    return list(tf.data.Dataset.from_tensor_slices(tf.stack(seeds(count))).map(function).as_numpy_iterator())
+
+
+def augmented(names, count, boxes=BOXES):
+    return over_seeds(count, lambda seed: augment.augment(make(boxes), names, seed))
+
+
+def test_whole_picture_cuts_and_drops():
+    sample = make([[-5, -5, 20, 20], [30, 30, 30, 60], [50, 70, 40, 80], [np.nan, 1, 5, 9], [210, 5, 230, 9],
+                   [190, 100, 999, 999]])
+    np.testing.assert_array_equal(sample.boxes, [[0, 0, 20, 20], [190, 100, 200, 120]])
+    assert sample.classes.numpy().tolist() == [0, 5]
+    assert sample.view.numpy().tolist() == [0, 0, WIDTH, HEIGHT]
+
+
+def test_order_is_the_reference_s():
+    assert list(augment.AUGMENTATIONS) == ['colour', 'expand', 'crop', 'flip']
+    with pytest.raises(InputError, match='colour, crop, expand, flip'):
+        choose(augment.AUGMENTATIONS, 'color', 'augmentation')
+
+
+def test_expand_holds_the_picture_half_of_the_time():
+    ratios = []
+    for sample in augmented(['expand'], 300):
+        view = sample.view
+        assert view[0] <= 0 and view[1] <= 0 and view[2] >= WIDTH and view[3] >= HEIGHT
+        size = view[2:] - view[:2]
+        assert abs(size[0] / size[1] - WIDTH / HEIGHT) < .03
+        ratios.append(size[0] / WIDTH)
+    ratios = np.array(ratios)
+    assert .42 < np.mean(ratios == 1) < .58 and ratios.max() <= 4
+    assert abs(ratios[ratios > 1].mean() - 2.5) < .25       # uniform in 1..4
+
+
+def test_crop_keeps_boxes_by_their_centre_with_their_classes():
+    changed = 0
+    for sample in augmented(['expand', 'crop'], 100):
+        view = sample.view
+        centres = (np.array(BOXES)[:, :2] + np.array(BOXES)[:, 2:]) / 2
+        inside = ((centres >= view[:2]) & (centres < view[2:])).all(axis=1)
+        assert inside.any()
+        assert sample.classes.tolist() == np.flatnonzero(inside).tolist()
+        np.testing.assert_array_equal(sample.boxes, np.clip(np.array(BOXES)[inside], np.tile(view[:2], 2),
+                                                            np.tile(view[2:], 2)))
+        assert len(sample.weights) == inside.sum()
+        changed += not inside.all()
+    assert changed > 10
+
+
+def overlap(box, view):
+    near, far = np.maximum(box[:2], view[:2]), np.minimum(box[2:], view[2:])
+    shared = np.prod(np.maximum(far - near, 0))
+    return shared / (np.prod(box[2:] - box[:2]) + np.prod(view[2:] - view[:2]) - shared)
+
+
+@pytest.mark.parametrize('rule', range(6))
+def test_crop_meets_the_rule_of_highest_priority(rule):
+    box, lowest = np.array([15., 5, 195, 118]), augment.CROP_MIN_IOU[rule]
+
+    def crop_by_rule(seed):
+        draw = augment.draw_crop(seed)._replace(priorities=tf.one_hot(rule + 1, 7))
+        return augment.crop(make([box]), draw).view
+
+    views = [view for view in over_seeds(40, crop_by_rule) if view.tolist() != [0, 0, WIDTH, HEIGHT]]
+    assert len(views) > (30 if lowest < .7 else 2)      # the whole view where no trial meets the rule
+    for view in views:
+        assert overlap(box, view) >= lowest
+        width, height = view[2:] - view[:2]
+        assert .3 ** 2 * .8 < width * height / (WIDTH * HEIGHT) <= 1
+        assert .45 < width / height * HEIGHT / WIDTH < 2.2
+
+
+def test_crop_can_leave_the_picture_whole():
+    draw = augment.draw_crop(seeds(1)[0])
+    kept = augment.crop(make(), draw._replace(priorities=tf.one_hot(0, 7)))
+    assert kept.view.numpy().tolist() == [0, 0, WIDTH, HEIGHT]
+    # Two far corners: no crop but the whole has IoU .9 with both, so that rule falls back.
+    corners = make([[0, 0, 9, 9], [190, 110, 200, 120]])
+    assert augment.crop(corners, draw._replace(priorities=tf.one_hot(5, 7))).view[2] == WIDTH
+
+
+def test_crop_without_boxes_still_shows_some_of_the_picture():
+    views = set()
+    for sample in augmented(['expand', 'crop'], 40, boxes=[]):
+        x1, y1, x2, y2 = sample.view
+        assert min(x2, WIDTH) > max(x1, 0) and min(y2, HEIGHT) > max(y1, 0)
+        assert sample.boxes.shape == (0, 4)
+        views.add((x1, y1, x2, y2))
+    assert len(views) > 20
+
+
+def test_hundreds_of_boxes():
+    near = np.random.default_rng(0).uniform(0, [180, 100], [500, 2])
+    sample, = augmented(['crop'], 1, np.concatenate([near, near + 15], axis=1))
+    assert sample.boxes.shape[0] == sample.classes.shape[0] == sample.weights.shape[0] > 0
+
+
+def test_flip_twice_is_nothing():
+    once = augment.flip(make(), True)
+    assert bool(once.mirrored) and not bool(augment.flip(once, True).mirrored)
+    assert not bool(augment.flip(make(), False).mirrored)
+    assert .38 < np.mean(over_seeds(300, augment.draw_flip)) < .62
+
+
+@pytest.fixture(scope='module')
+def colours():
+    return over_seeds(200, augment.draw_colour)
+
+
+def test_colour_draws_stay_in_range_and_rest_half_of_the_time(colours):
+    drawn = np.array(colours)
+    for column, (rest, reach) in zip(drawn.T, [(0, 32), (0, np.pi / 5), (1, .5), (1, .5)]):
+        assert .38 < np.mean(column == rest) < .62
+        assert np.abs(column - rest).max() <= reach and np.abs(column - rest).max() > .8 * reach
+
+
+def test_colour_by_hand():
+    grey, red = [128., 128, 128], [200., 40, 40]
+    rest = augment.Colour(0., 0., 1., 1.)
+    np.testing.assert_allclose(augment.colour(make(), rest).matrix, np.eye(3), atol=1e-6)
+    for draw, pixel, expected in [
+            (rest._replace(brightness=20.), red, [220, 60, 60]),
+            (rest._replace(value=.5), red, [100, 20, 20]),
+            (rest._replace(hue=.6, saturation=.5), grey, grey),
+            # No saturation: the luma .299 * 200 + .701 * 40 = 87.84.
+            (rest._replace(saturation=0.), red, [87.84] * 3),
+            (rest._replace(brightness=10., value=2.), grey, [276] * 3)]:
+        sample = augment.colour(make(), draw)
+        np.testing.assert_allclose(sample.matrix.numpy() @ pixel + sample.offset.numpy(), expected, atol=.1)
+
+
+def test_colour_against_tensorflow_addons(colours):
+    addons = pytest.importorskip('tensorflow_addons', reason='this TensorFlow has no tensorflow-addons')
+    image = np.random.default_rng(0).uniform(.2, .8, [8, 16, 3]).astype(np.float32)
+    for draw in colours[:20]:
+        draw = draw._replace(brightness=0.)
+        sample = augment.colour(make(), draw)
+        expected = addons.image.adjust_hsv_in_yiq(image, float(draw.hue), float(draw.saturation), float(draw.value))
+        np.testing.assert_allclose(augment.paint(tf.constant(image), sample), expected, atol=2e-3)
+
+
+def test_paint_is_the_matrix_product_and_leaves_the_bars_grey(colours):
+    canvas = np.random.default_rng(0).uniform(0, 255, [6, 32, 3]).astype(np.float32)
+    for draw in colours[:30]:
+        sample = augment.colour(make(), draw)
+        expected = canvas @ sample.matrix.numpy().T + sample.offset.numpy()
+        np.testing.assert_allclose(augment.paint(tf.constant(canvas), sample), expected, atol=1e-3)
+        bars = tf.fill([2, 8, 3], augment.grey_to_paint(sample, 128))
+        assert (geometry.to_uint8(augment.paint(bars, sample)).numpy() == 128).all()
+
+
+def test_the_same_eagerly_and_inside_tf_data():
+    for seed, sample in zip(seeds(5), augmented(augment.AUGMENTATIONS, 5)):
+        expected = augment.augment(make(), augment.AUGMENTATIONS, seed)
+        for name, found in sample._asdict().items():
+            np.testing.assert_allclose(found, getattr(expected, name), rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_leaving_one_out_does_not_change_the_others():
+    for both, flip, colour in zip(*[augmented(names, 8) for names in (['colour', 'flip'], ['flip'], ['colour'])]):
+        assert both.mirrored == flip.mirrored
+        np.testing.assert_array_equal(both.matrix, colour.matrix)

@@ -1,0 +1,305 @@
+"""Batches: drawn rectangles found again in the pixels, order and randomness, restarts, and bad pictures."""
+import collections
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.data import geometry, pipeline
+from yolov3_tf.structures import Dataset, Record
+
+SIZE = (64, 96)
+MARKERS = np.array([[12, 10, 52, 40], [70, 30, 130, 80], [20, 60, 60, 110]], np.float32)
+COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]       # of class 0, 1, 2
+
+
+def record(path, boxes=(), classes=None, crowd=None):
+    boxes = np.reshape(np.asarray(boxes, np.float32), [-1, 4])
+    n = len(boxes)
+    classes = np.arange(n) % 3 if classes is None else classes
+    crowd = np.zeros(n, bool) if crowd is None else np.asarray(crowd)
+    return Record(str(path), path.stem, 0, 0, boxes, np.asarray(classes, np.int32), np.zeros(n, bool), crowd,
+                  np.zeros(n, np.float32))
+
+
+def draw_markers(path, height=120, width=160, boxes=MARKERS):
+    """A black picture with a filled rectangle in its class's colour for every box."""
+    image = np.zeros([height, width, 3], np.uint8)
+    for number, (x1, y1, x2, y2) in enumerate(boxes.astype(int)):
+        image[y1:y2, x1:x2] = COLOURS[number % 3][::-1]
+    cv2.imwrite(str(path), image)
+    return record(path, boxes)
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+    """Seven pictures: every other one PNG, upright and lying, with three boxes or none."""
+    folder = tmp_path_factory.mktemp('pictures')
+    records = []
+    for number in range(7):
+        path = folder / f'{number}{(".png", ".jpg")[number % 2]}'
+        size = [(120, 160), (160, 140)][number % 3 > 0]
+        records.append(draw_markers(path, *size, MARKERS[:0] if number == 6 else MARKERS))
+    return Dataset(records, ['red', 'green', 'blue'], [])
+
+
+def settings(batch_size=3, sizes=(SIZE,), **others):
+    return pipeline.PipelineSettings(batch_size, sizes, threads=2, **others)
+
+
+def batches(dataset, count, seed=0, first=(0, 0), **others):
+    stream = pipeline.training_batches(dataset, settings(**others), seed, *first)
+    return list(stream.take(count).as_numpy_iterator())
+
+
+def order(found):
+    return [indices.tolist() for _, _, indices in found]
+
+
+def assert_equal(one, other):
+    for a, b in zip(tf.nest.flatten(one), tf.nest.flatten(other)):
+        np.testing.assert_array_equal(a, b)
+
+
+def where(image, number):
+    """Bounding box of the pixels in a class's colour."""
+    others = [channel for channel in range(3) if channel != number]
+    found = np.argwhere((image[..., number] > 160) & (image[..., others] < 100).all(axis=-1))
+    return np.concatenate([found.min(axis=0)[::-1], found.max(axis=0)[::-1] + 1])
+
+
+@pytest.mark.parametrize('names, letterbox', [
+    ((), False), (('flip',), True), (('expand',), False), (('crop',), True), (('flip', 'crop', 'expand'), True),
+    (('flip', 'crop', 'expand'), False)])
+def test_boxes_and_classes_move_with_the_pixels(dataset, names, letterbox):
+    """The marker of a box is where the box is, whatever was done to the picture: a crop drops both or none."""
+    kept = 0
+    for images, truth, _ in batches(dataset, 12, sizes=((128, 192),), augment=names, letterbox=letterbox):
+        for image, boxes, classes, valid in zip(images, truth.boxes, truth.classes, truth.valid):
+            for box, number in zip(boxes[valid], classes[valid]):
+                if min(box[2:] - box[:2]) > 4:      # a thinner one has no pixel of the pure colour
+                    np.testing.assert_allclose(where(image, number), box, atol=2)
+                    kept += 1
+    assert kept > 50
+
+
+def test_unaugmented_training_is_evaluation(dataset):
+    expected = {}
+    for batch in pipeline.evaluation_batches(dataset, *SIZE, True, 3).as_numpy_iterator():
+        for image, boxes, valid, index in zip(batch.images, batch.truth.boxes, batch.truth.valid, batch.indices):
+            expected[index] = image, boxes[valid]
+    for images, truth, indices in batches(dataset, 2, augment=()):
+        for image, boxes, valid, index in zip(images, truth.boxes, truth.valid, indices):
+            np.testing.assert_array_equal(image, expected[index][0])
+            np.testing.assert_allclose(boxes[valid], expected[index][1], atol=1e-4)
+
+
+def test_bars_stay_grey_under_every_colour(dataset):
+    for images, _, indices in batches(dataset, 6, sizes=((64, 192),), augment=('colour',)):
+        assert (images[:, :, :40] == 128).all() and (images[:, :, -40:] == 128).all()
+        assert (images[:, :, 80:112].std(axis=(1, 2)).max(axis=1)[indices != 6] > 5).all()
+
+
+def test_an_epoch_shows_every_picture_once_and_two_differ(dataset):
+    found = batches(dataset, 14, batch_size=1)
+    first, second = order(found[:7]), order(found[7:])
+    assert sorted(first) == sorted(second) == [[number] for number in range(7)] and first != second
+    by_index = [{int(indices[0]): images for images, _, indices in epoch} for epoch in (found[:7], found[7:])]
+    assert all((by_index[0][number] != by_index[1][number]).any() for number in range(6))
+
+
+@pytest.fixture(scope='module')
+def usual(dataset):
+    return batches(dataset, 6, seed=3)
+
+
+def test_floor_of_n_over_b_batches_as_batch_indices_says(usual):
+    assert pipeline.steps_per_epoch(7, 3) == 2
+    expected, other = [[pipeline.batch_indices(7, 3, seed, epoch, step).tolist()
+                        for epoch in range(3) for step in range(2)] for seed in (3, 4)]
+    assert order(usual) == expected != other
+    assert all(len({*first, *second}) == 6 for first, second in zip(expected[::2], expected[1::2]))
+
+
+@pytest.mark.parametrize('threads', [1, 5])
+def test_the_seed_decides_everything_and_threads_nothing(dataset, usual, threads):
+    stream = pipeline.training_batches(dataset, settings()._replace(threads=threads), 3)
+    assert_equal(list(stream.take(6).as_numpy_iterator()), usual)
+
+
+def test_a_set_smaller_than_a_batch_repeats(dataset):
+    assert pipeline.steps_per_epoch(7, 17) == 1
+    (images, _, indices), _ = batches(dataset, 2, batch_size=17)
+    counts = collections.Counter(indices.tolist())
+    assert len(indices) == 17 and set(counts.values()) == {2, 3} and len(counts) == 7
+    first, again = np.flatnonzero(indices == indices[0])[:2]
+    assert (images[first] != images[again]).any()       # drawn anew each time
+
+
+def test_restart_equals_the_uninterrupted_stream(dataset):
+    choices = dict(sizes=(64, 96, 128), batches_per_size=3)
+    whole = batches(dataset, 9, **choices)
+    for epoch, step in [(1, 0), (2, 1)]:
+        assert_equal(batches(dataset, 3, first=(epoch, step), **choices), whole[2 * epoch + step:][:3])
+
+
+def test_multi_scale_changes_between_groups_of_batches(dataset):
+    found = batches(dataset, 60, sizes=(32, 64, (32, 96)), augment=(), batches_per_size=10)
+    shapes = [images.shape[1:3] for images, _, _ in found]
+    groups = [set(shapes[start:start + 10]) for start in range(0, 60, 10)]
+    assert all(len(group) == 1 for group in groups)
+    assert 1 < len(set(shapes)) and set(shapes) <= {(32, 32), (64, 64), (32, 96)}
+
+
+def test_shapes_and_types_are_known(dataset):
+    images, truth, indices = pipeline.training_batches(dataset, settings(), 0).element_spec
+    assert images.shape.as_list() == [None, *SIZE, 3] and images.dtype == tf.uint8
+    assert truth.boxes.shape.as_list() == [None, None, 4] and truth.valid.dtype == tf.bool
+    assert indices.shape.as_list() == [None] and indices.dtype == tf.int32
+    many = pipeline.training_batches(dataset, settings(sizes=(32, 64)), 0).element_spec[0]
+    assert many.shape.as_list() == [None, None, None, 3]
+
+
+BAD = {'missing': None, 'empty': b'', 'text': b'no picture at all', 'truncated': 'cut'}
+
+
+@pytest.fixture
+def spoiled(dataset, tmp_path):
+    """The seven pictures and four that cannot be used, at 7 to 10."""
+    records = list(dataset.records)
+    for name, contents in BAD.items():
+        path = tmp_path / f'{name}.jpg'
+        if contents == 'cut':
+            draw_markers(path)
+            contents = path.read_bytes()[:-200]
+        if contents is not None:
+            path.write_bytes(contents)
+        records.append(record(path, MARKERS))
+    return dataset._replace(records=records)
+
+
+def test_bad_pictures_are_left_out_and_can_be_named(spoiled):
+    found = batches(spoiled, 6, batch_size=5)
+    missing = set()
+    for number, (images, truth, indices) in enumerate(found):
+        expected = pipeline.batch_indices(11, 5, 0, *divmod(number, 2))
+        assert indices.tolist() == [index for index in expected if index < 7]
+        assert len(images) == len(indices) == len(truth.valid)
+        missing |= set(expected.tolist()) - set(indices.tolist())
+    assert missing == {7, 8, 9, 10}
+    for index, words in zip(range(7, 11), ['no such file', 'empty', 'expected a JPEG', 'truncated']):
+        assert words in pipeline.reason(spoiled.records[index].image_path)
+    assert 'reproduce' in pipeline.reason(spoiled.records[0].image_path)
+
+
+def test_an_empty_batch_keeps_the_count_of_steps(spoiled):
+    found = batches(spoiled, 22, batch_size=1)
+    expected = [pipeline.batch_indices(11, 1, 0, *divmod(step, 11)).tolist() for step in range(22)]
+    assert order(found) == [[index] if index < 7 else [] for index, in expected]
+    assert all(images.shape[1:] == (*SIZE, 3) for images, _, _ in found)
+
+
+def test_strict_stops(spoiled):
+    with pytest.raises(tf.errors.OpError):
+        batches(spoiled, 6, strict=True)
+    with pytest.raises(tf.errors.OpError):
+        list(pipeline.evaluation_batches(spoiled, *SIZE, True, 3, strict=True))
+
+
+def test_reproduce_makes_the_sample_again_or_raises_its_error(spoiled):
+    choices = settings(batch_size=5)
+    for images, truth, indices in batches(spoiled, 1, batch_size=5):
+        position = pipeline.batch_indices(11, 5, 0, 0, 0).tolist().index(indices[0])
+        image, row, index = pipeline.reproduce(spoiled, choices, 0, 0, position)
+        assert int(index) == indices[0]
+        # Eager kernels round as the compiled graph's do, but for the last bit of a fused product.
+        assert np.abs(image.numpy().astype(int) - images[0]).max() <= 1
+        np.testing.assert_allclose(row.boxes, truth.boxes[0][truth.valid[0]], atol=1e-3)
+    bad = pipeline.batch_indices(11, 5, 0, 0, 0).tolist() + pipeline.batch_indices(11, 5, 0, 0, 1).tolist()
+    with pytest.raises(tf.errors.OpError):
+        pipeline.reproduce(spoiled, choices, 0, 0, next(place for place, index in enumerate(bad) if index > 6))
+
+
+def test_labels_that_could_hurt(tmp_path):
+    path = tmp_path / 'a.png'
+    draw_markers(path)
+    near = np.random.default_rng(0).uniform(0, [120, 90], [150, 2])
+    many = record(path, np.concatenate([near, near + 12], axis=1))
+    odd = record(path, [[np.nan] * 4, [5, 5, 5, 40], [10, 10, 60, 60], [-50, 20, 30, 40], [200, 10, 220, 30]],
+                 classes=[0, 1, 2, 1, 0])
+    crowds = record(path, [[10, 10, 60, 60], [20, 20, 150, 110]], classes=[1, 2], crowd=[True, False])
+    nothing = record(path)
+    dataset = Dataset([many, odd, crowds, nothing], ['red', 'green', 'blue'], [])
+    for augment in (), pipeline.AUGMENTATIONS:
+        for _, truth, indices in batches(dataset, 8, batch_size=4, augment=augment):
+            boxes = truth.boxes[truth.valid]
+            assert np.isfinite(boxes).all() and (boxes[:, 2:] > boxes[:, :2]).all()
+            assert (boxes >= -1e-3).all() and (boxes <= np.array(SIZE[::-1] * 2) + 1e-3).all()
+            assert not truth.boxes[~truth.valid].any() and not truth.classes[~truth.valid].any()
+            np.testing.assert_array_equal(truth.weights, truth.valid.astype(np.float32))
+            counts = truth.valid.sum(axis=1)[np.argsort(indices)]
+            assert counts[0] <= 150 and counts[2] <= 1 and counts[3] == 0
+            assert set(truth.classes[indices == 2][truth.valid[indices == 2]]) <= {2}
+    counts = truth.valid.sum(axis=1)
+    assert augment and counts.max() > 0
+    _, truth, indices = batches(dataset, 1, batch_size=4, augment=())[0]
+    assert truth.valid.sum(axis=1)[np.argsort(indices)].tolist() == [150, 2, 1, 0]
+    nobody = batches(dataset._replace(records=[nothing]), 1, batch_size=2)[0]
+    assert nobody[1].boxes.shape == (2, 0, 4)
+
+
+def test_evaluation_is_everything_in_order_unaugmented(spoiled):
+    one, two = [list(pipeline.evaluation_batches(spoiled, *SIZE, True, 3).as_numpy_iterator()) for _ in range(2)]
+    assert_equal(one, two)
+    assert [batch.indices.tolist() for batch in one] == [[0, 1, 2], [3, 4, 5], [6]]
+    for batch in one:
+        for row, index in enumerate(batch.indices):
+            image = cv2.imread(spoiled.records[index].image_path)[..., ::-1]
+            assert batch.sizes[row].tolist() == list(image.shape[:2])
+            placed, placement = geometry.place_image(image, *SIZE, True)
+            if index % 2 == 0:      # PNG; two JPEG decoders differ at the markers' edges
+                np.testing.assert_array_equal(placed, batch.images[row])
+            found = geometry.Placement(*[field[row] for field in batch.placement])
+            np.testing.assert_allclose(tf.stack(found), tf.stack(placement), rtol=1e-6)
+            boxes = batch.truth.boxes[row][batch.truth.valid[row]]
+            np.testing.assert_allclose(geometry.to_picture(boxes, found), spoiled.records[index].boxes, atol=1e-3)
+
+
+def test_hundred_thousand_pictures_start_at_once(dataset):
+    many = dataset._replace(records=dataset.records * 15000)
+    _, _, indices = batches(many, 1)[0]
+    np.testing.assert_array_equal(indices, pipeline.batch_indices(105000, 3, 0, 0, 0))
+    assert indices.max() > 1000
+
+
+@pytest.mark.parametrize('change, words', [
+    (dict(augment=('color',)), "unknown augmentation 'color': expected one of colour, crop, expand, flip"),
+    (dict(sizes=(416, 400)), 'multiples of 32'),
+    (dict(sizes=()), 'multiples of 32'),
+    (dict(batch_size=0), 'batch size 0'),
+])
+def test_settings_that_cannot_be_used(dataset, change, words):
+    with pytest.raises(InputError, match=words):
+        pipeline.training_batches(dataset, settings(**change), 0)
+
+
+def test_no_records():
+    with pytest.raises(InputError, match='no pictures'):
+        pipeline.training_batches(Dataset([], [], []), settings(), 0)
+    with pytest.raises(InputError, match='no pictures'):
+        pipeline.evaluation_batches(Dataset([], [], []), *SIZE, True, 3)
+
+
+def test_real_pictures(shared_data):
+    """A second of real VOC pictures through everything, from labels in VOC's own files."""
+    from yolov3_tf.data import specs
+    dataset = specs.load(f'voc:{shared_data / "voc_six" / "VOCdevkit"}:val', None)
+    stream = pipeline.training_batches(dataset, settings(batch_size=8, sizes=(128,)), 0)
+    for images, truth, indices in itertools.islice(stream.as_numpy_iterator(), 4):
+        assert images.shape == (8, 128, 128, 3) and len(indices) == 8
+        assert truth.valid.any(axis=1).all()        # every picture has an object, and the crop keeps one
+        for row, index in enumerate(indices):
+            assert set(truth.classes[row][truth.valid[row]]) <= set(dataset.records[index].classes)
