@@ -49,12 +49,13 @@ def plant():
     It takes the biases of the output convolutions, coarsest level first, [3][3][5 + C].
     """
     model = yolov3.build(3, .125)
-    for layer in ('head_conv_59', 'head_conv_67', 'head_conv_75'):
+    for level, layer in enumerate(('head_conv_59', 'head_conv_67', 'head_conv_75')):
         kernel, bias = model.get_layer(layer).get_weights()
-        model.get_layer(layer).set_weights([np.zeros_like(kernel), bias])
+        model.get_layer(layer).set_weights([np.zeros_like(kernel), np.full_like(bias, level)])
     server = export.Server(model, describe(), SETTINGS._replace(class_offset=0))
     biases = [variable for variable in server.network_variables if variable.shape == [24]]
-    assert len(biases) == 3
+    biases.sort(key=lambda variable: float(variable[0]))
+    assert [float(variable[0]) for variable in biases] == [0., 1., 2.]
 
     def with_biases(values):
         for variable, value in zip(biases, values):
@@ -136,6 +137,12 @@ def assert_same(rows, outputs, class_offset=1):
 def test_exported_batch_of_mixed_pictures_equals_each_alone_in_process(lively, loaded, files):
     outputs = loaded.signatures['serving_default'](images=tf.constant(files))
     assert_same(in_process(lively, files), outputs)
+
+
+def test_real_pictures_of_different_sizes_equal_in_process_too(lively, loaded, shared_data):
+    photographs = [(shared_data / 'darknet' / name).read_bytes() for name in ('dog.jpg', 'person.jpg', 'eagle.jpg')]
+    outputs = loaded.signatures['serving_default'](images=tf.constant(photographs))
+    assert_same(in_process(lively, photographs), outputs)
 
 
 def test_image_tensor_signature_equals_the_encoded_one(loaded, files):

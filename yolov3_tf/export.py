@@ -13,8 +13,8 @@ Object Detection API of TensorFlow (Huang et al., CVPR 2017), which serving clie
     num_detections         float32 [B]        rows at and beyond it are zeros
 
 N is ``max_total`` of the thresholds, which are chosen when exporting. A picture that cannot be decoded
-fails the whole request, as with any TensorFlow server. Encoded pictures are taken as stored: like the
-training, decoding ignores the EXIF orientation.
+fails the whole request, as with any TensorFlow server. Encoded pictures are taken as stored, whatever
+their EXIF orientation: clients turn them upright first, as ``detecting`` does.
 """
 from __future__ import annotations
 
@@ -83,11 +83,13 @@ class Server(tf.Module):
                            for variable in network.variables]
         answer = _answer(network, description, settings)
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='images')])
+        # Nothing in them branches on a tensor in Python; autograph would take half of the time to export.
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='images')], autograph=False)
         def encoded(images):
             return answer(images, lambda image: tf.io.decode_image(image, 3, expand_animations=False))
 
-        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')])
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')],
+                     autograph=False)
         def image_tensor(images):
             return answer(images, lambda image: image)
 
@@ -160,7 +162,7 @@ def _answer(network, description, settings):
     """-> function of (a batch, how one of its elements becomes an image) that returns the named outputs."""
     height, width = description.image_size
     # A function of its own, so that the network is traced and stored once for both signatures.
-    network = tf.function(network, input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)])
+    network = tf.function(network, [tf.TensorSpec([None, height, width, 3], tf.float32)], autograph=False)
     spec = (tf.TensorSpec([height, width, 3], tf.uint8),
             geometry.Placement(*[tf.TensorSpec([], tf.float32)] * 4), tf.TensorSpec([2], tf.int32))
 
