@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 # The sentence of the README at a size that two cores finish in minutes.
 DEMO_SENTENCE = --loss=giou --focal --ignore_thresh=0.45
-DEMO_FLAGS = --train_data=shapes --width_multiplier=0.25 --image_size=160
+DEMO_FLAGS = --flagfile=experiments/quick.flags
 
 PYTEST_FLAGS =
 UV = uv==0.13.8

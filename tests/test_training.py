@@ -26,13 +26,14 @@ HEAD, ALL = stages.two_stages(((2, 1e-3),), ((1, 1e-3), (1, 1e-4)), warmup_epoch
 @pytest.fixture(scope='module')
 def shapes(tmp_path_factory):
     cache = str(tmp_path_factory.mktemp('shapes'))
-    return [specs.load('shapes:13', split=split, cache=cache) for split in ('train', 'val')]
+    train_set = specs.load('shapes:13', split='train', cache=cache)
+    return [train_set, specs.load('shapes:13', train_set.class_names, split='val', cache=cache)]
 
 
 def settings(*plan, strict=False, kind='sgd', **changes):
     return TrainingSettings(
         stages=plan or (HEAD, ALL), loss=LossSettings('giou', True, .45), optimizer=OptimizerSettings(kind),
-        batches=PipelineSettings(batch_size=4, sizes=(64, 96), batches_per_size=2, strict=strict),
+        batches=PipelineSettings(batch_size=4, sizes=(64, 96), batches_per_size=2, augment=('flip',), strict=strict),
         log_steps=2, checkpoint_steps=1, **changes)
 
 
@@ -59,6 +60,10 @@ def stop_after(run, steps, by_signal=None):
     run._run_step = step
 
 
+def weights_by_name(model):
+    return {f'{layer.name}/{i}': weight for layer in model.layers for i, weight in enumerate(layer.get_weights())}
+
+
 @pytest.fixture(scope='module')
 def uninterrupted(shapes, tmp_path_factory):
     run = trainer(tmp_path_factory.mktemp('runs') / 'whole', shapes)
@@ -81,7 +86,7 @@ def test_a_run_logs_named_terms_and_keeps_its_best(uninterrupted):
     assert run.at['finished']
 
 
-@pytest.mark.parametrize('stops', [(2, 3, 6), (1, 9, 4)])
+@pytest.mark.parametrize('stops', [(2, 9, 3), pytest.param((1, 1, 8, 2), marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_to_the_same_weights_and_metrics_bit_for_bit(uninterrupted, shapes, tmp_path, stops):
     for steps in stops:
         run = trainer(tmp_path / 'run', shapes)
@@ -120,10 +125,9 @@ def test_a_signal_saves_and_says_so(shapes, tmp_path, number, capsys):
 
 def test_the_head_stage_moves_the_head_and_only_the_statistics_of_the_backbone(shapes, tmp_path):
     run = trainer(tmp_path / 'run', shapes, settings(HEAD))
-    before = {f'{layer.name}/{i}': weight for layer in run.model.layers for i, weight in enumerate(layer.get_weights())}
+    before = weights_by_name(run.model)
     run.run()
-    moved = {f'{layer.name}/{i}' for layer in run.model.layers for i, weight in enumerate(layer.get_weights())
-             if (weight != before[f'{layer.name}/{i}']).any()}
+    moved = {name for name, weight in weights_by_name(run.model).items() if (weight != before[name]).any()}
     statistics = {f'backbone_bn_{n:02d}/{i}' for n in range(1, 6) for i in (2, 3)}      # gamma, beta, mean, variance
     assert moved == statistics | {f'head_conv_{n:02d}/{i}' for n in (6, 7, 8) for i in (0, 1)}
 
@@ -133,7 +137,8 @@ def test_a_stage_ends_when_the_validation_loss_no_longer_falls(shapes, tmp_path)
     run = trainer(tmp_path / 'run', shapes, settings(patient))
     run.run()
     # At a rate of nothing the loss never falls after the first epoch, so two more epochs end the stage.
-    assert [json.loads(line)['epoch'] for line in run.folder.metrics.open() if '"val"' in line] == [1, 2, 3]
+    lines = run.folder.metrics.read_text().splitlines()
+    assert [json.loads(line)['epoch'] for line in lines if '"val"' in line] == [1, 2, 3]
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_batch(shapes, tmp_path):
@@ -198,7 +203,8 @@ def test_compute_loss_is_the_same_for_a_size_known_and_unknown():
 
 
 def test_the_step_learns_under_adam(shapes, tmp_path):
-    run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('all', '^$', ((6, 1e-3),)), kind='adam'))
+    run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('all', '^$', ((6, 1e-2),)), kind='adam'))
     run.run()
-    totals = [json.loads(line)['total'] for line in run.folder.metrics.open() if '"train"' in line]
+    lines = run.folder.metrics.read_text().splitlines()
+    totals = [json.loads(line)['total'] for line in lines if '"train"' in line]
     assert totals[-1] < totals[0] / 2

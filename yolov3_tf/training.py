@@ -116,26 +116,27 @@ class Trainer:
           NonFiniteLoss: names the batch's files and the terms; the last checkpoint is kept.
         """
         resumed = self._resume()
+        # One endless stream for all stages: an epoch's pictures do not depend on the stage.
+        batches = pipeline.training_batches(self.train_set, self.settings.batches, self.settings.seed,
+                                            self.at['data_epoch'], self.at['step'])
+        stream = iter(batches)
         previous = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             while not self.at['finished']:
-                self._run_stage(self.settings.stages[self.at['stage']], resumed)
+                self._run_stage(self.settings.stages[self.at['stage']], stream, resumed)
                 resumed = None
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _run_stage(self, stage: stages.Stage, resumed):
+    def _run_stage(self, stage: stages.Stage, stream, resumed):
         stages.freeze(self.model, stage)
         self.optimizer = Optimizer(self.model.trainable_variables, self.settings.optimizer, self.settings.loss_scaling)
         if resumed:
             self.optimizer.restore(resumed)
-        batches = pipeline.training_batches(self.train_set, self.settings.batches, self.settings.seed,
-                                            self.at['data_epoch'], self.at['step'])
-        signature = batches.element_spec[:2]
-        self.step = make_step(self.model, self.description.anchors, self.optimizer, self.settings.loss, signature)
+        self.step = make_step(self.model, self.description.anchors, self.optimizer, self.settings.loss,
+                              stream.element_spec[:2])
         bar = Bar(f'stage {stage.name}', stage.epochs * self.steps, self.at['epoch'] * self.steps + self.at['step'])
-        stream = iter(batches)
         try:
             while self.at['epoch'] < stage.epochs and not stages.has_settled(stage, self.at['val_losses']):
                 self._run_epoch(stage, stream, bar)

@@ -1,6 +1,6 @@
 """Draws one labelled picture of the built-in set: shapes on a cluttered ground.
 
-What a class is must be told from its outline alone: colour, size, turn, squeeze and place are independent
+What a class is must be told from its outline alone: colour, size, tilt, squeeze and place are independent
 of it. Everything comes from the one NumPy generator passed in.
 """
 from __future__ import annotations
@@ -13,9 +13,10 @@ import numpy as np
 
 CLASS_NAMES = ('circle', 'cross', 'square', 'star', 'triangle')
 LEAST_VISIBLE = .3  # of an object's pixels; what would hide more of another object is not placed
-LEAST_DIFFERENCE = 70  # of an object's colour from the ground under it, summed over the channels
-SMALLEST, LARGEST = 20., .6  # pixels; share of the picture's short side
-MOST_OBJECTS = 7
+LEAST_DIFFERENCE = 150  # of an object's colour from the ground under it, summed over the channels
+SMALLEST, LARGEST = 24., .7  # pixels; share of the picture's short side
+MOST_OBJECTS = 5
+MOST_TURN = .4  # radians from upright: the set must be learnable in minutes
 
 
 class DrawnObject(NamedTuple):
@@ -32,8 +33,8 @@ class Drawing(NamedTuple):
 
 
 def draw(rng: np.random.Generator) -> Drawing:
-    """Draws one picture of 240 to 400 pixels a side with one to seven objects."""
-    height, width = (int(side) for side in rng.integers(240, 401, 2))
+    """Draws one picture of 200 to 320 pixels a side with one to five objects."""
+    height, width = (int(side) for side in rng.integers(200, 321, 2))
     image = _ground(rng, height, width)
     masks, names = [], []
     for _ in range(int(rng.integers(1, MOST_OBJECTS + 1))):
@@ -97,7 +98,7 @@ def _distract(rng, image, height, width):
 def _mask(rng, name, height, width):
     """Coverage of one shape, uint8 [h, w] with soft edges."""
     half = rng.uniform(SMALLEST ** .5, (LARGEST * min(height, width)) ** .5) ** 2 / 2  # more small than large
-    turn, squeeze = rng.uniform(0, 2 * math.pi), rng.uniform(.75, 1.)
+    turn, squeeze = rng.uniform(-MOST_TURN, MOST_TURN), rng.uniform(.75, 1.)
     points = OUTLINES[name] * (half, half * squeeze)
     points = points @ np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
     margin = .7 * half  # so some pass the border a bit

@@ -31,6 +31,7 @@ class BatchNorm(tf.keras.layers.Layer):
         self.momentum, self.epsilon, self.adapt = momentum, epsilon, False
 
     def build(self, input_shape):
+        self.built = True
         shape = (input_shape[-1],)
         self.gamma = self.add_weight(name='gamma', shape=shape, initializer='ones')
         self.beta = self.add_weight(name='beta', shape=shape, initializer='zeros')
