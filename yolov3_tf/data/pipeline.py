@@ -7,8 +7,9 @@ All of it is in graph. One numpy_function around OpenCV was measured some 15 % f
 (TensorFlow decode, OpenCV resize on uint8: 688 / 1228 pictures/s against 604 / 1028 for 500 x 375 -> 416),
 but it holds the interpreter lock between its calls, cannot move to a tf.data service worker, and draws its
 randomness outside the stateless seeds. Against the reference's design with all augmentations
-(benchmarks/input_pipeline.py, real VOC pictures, two busy cores, TensorFlow 2.15 / 2.21) this file makes
-4.6 / 4.6 times the pictures/s on one thread and 5.4 / 4.0 times on two.
+(benchmarks/input_pipeline.py, real VOC pictures, two cores shared with other work, TensorFlow 2.15 and 2.21)
+this file takes 4.1 to 4.3 times less processor time a picture, and in no run made less than 4.0 times the
+pictures/s, on one thread or two.
 
 What pays: the plan moves rectangles and boxes only, so a picture is decoded no further than it is seen and
 resized once; colour is one matrix product; images stay uint8 until the device. The resize is always bilinear,
