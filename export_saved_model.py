@@ -23,7 +23,7 @@ flags.DEFINE_float('iou_threshold', DEFAULTS.iou_threshold, 'of two that overlap
 flags.DEFINE_integer('max_per_class', DEFAULTS.max_per_class, 'detections a class and picture', lower_bound=1)
 flags.DEFINE_integer('max_total', DEFAULTS.max_total, 'detections a picture: N of the outputs', lower_bound=1)
 flags.DEFINE_enum('precision', DEFAULTS.precision, sorted(export.PRECISIONS),
-                  'of the network; bfloat16 needs hardware for it to be faster')
+                  'of the network; bfloat16 is faster only where the hardware multiplies it')
 flags.DEFINE_integer('class_offset', DEFAULTS.class_offset,
                      'number of the first class: 1 (Object Detection API) or 0 (Model Garden)', 0, 1)
 FLAGS = flags.FLAGS
@@ -44,7 +44,7 @@ def _run(rest):
     settings = export.Settings(**{name: FLAGS[name].value for name in export.Settings._fields})
     on_gpu = tf.config.list_physical_devices('GPU')
     if settings.precision == 'bfloat16' and not (on_gpu or precision.cpu_has_bfloat16()):
-        print('note: this CPU does not multiply bfloat16, so the export is slower here than one in float32')
+        print('note: this CPU does not multiply bfloat16: half the memory, but no faster here than float32')
     output = FLAGS.output or os.path.join(os.path.dirname(FLAGS.checkpoint), 'saved_model')
     path = export.export(model, description, output, FLAGS.version, settings, FLAGS.overwrite)
     _print_signatures(path)
