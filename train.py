@@ -119,7 +119,8 @@ def run() -> int:
     print(f'run {folder.root}: {len(train_set.records)} training and {len(val_set.records)} validation pictures, '
           f'{len(train_set.class_names)} classes, {model.count_params():,} parameters, {precise}')
     try:
-        trainer.run()
+        if not trainer.run():
+            print('this run is finished; its best checkpoint is measured and exported again')
     except training.Interrupted:
         print(f'stopped; saved in {folder.last}. The same command goes on from there.')
         return 130
@@ -154,6 +155,8 @@ def load_data():
     train_set = specs.load(train_spec, classes, FLAGS.strict, 'train')
     val_set = specs.load(val_spec, train_set.class_names, FLAGS.strict, 'val')
     print(f'train: {specs.describe(train_spec, train_set)}\nval:   {specs.describe(val_spec, val_set)}')
+    if not any(len(record.boxes) for record in val_set.records):
+        raise InputError(f'{val_spec}: none of its {len(val_set.records)} pictures has a box to measure against')
     for problem in train_set.problems + val_set.problems:
         print(f'label: {problem}', file=sys.stderr)
     return train_set, val_set, on_shapes

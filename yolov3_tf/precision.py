@@ -33,8 +33,13 @@ def resolve(name: str) -> str:
 
 
 def apply(name: str) -> str:
-    """Sets the global Keras policy to what ``name`` resolves to, and returns that."""
+    """Sets the global Keras policy to what ``name`` resolves to, and returns that.
+
+    Every GPU is told to take memory as it is needed, not all of it at once.
+    """
     resolved = resolve(name)
+    for gpu in tf.config.list_physical_devices('GPU'):
+        tf.config.experimental.set_memory_growth(gpu, True)
     tf.keras.mixed_precision.set_global_policy(POLICIES[resolved])
     return resolved
 

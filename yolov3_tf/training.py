@@ -108,14 +108,18 @@ class Trainer:
         self.at = dict(stage=0, epoch=0, step=0, data_epoch=0, global_step=0, sums={}, summed=0, val_losses=[],
                        best=-1., skipped={}, metrics_bytes=0, finished=False)
 
-    def run(self):
-        """Trains to the end of the last stage.
+    def run(self) -> bool:
+        """Trains to the end of the last stage; False where nothing was left to do.
 
         Raises:
           Interrupted: Ctrl-C or SIGTERM; a checkpoint is written.
           NonFiniteLoss: names the batch's files and the terms; the last checkpoint is kept.
         """
         resumed = self._resume()
+        if self.at['finished']:
+            return False
+        if self.at['global_step']:
+            print(f'going on from {self.folder.last}: step {self.at["global_step"]}', flush=True)
         # One endless stream for all stages: an epoch's pictures do not depend on the stage.
         batches = pipeline.training_batches(self.train_set, self.settings.batches, self.settings.seed,
                                             self.at['data_epoch'], self.at['step'])
@@ -128,6 +132,7 @@ class Trainer:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+        return True
 
     def _run_stage(self, stage: stages.Stage, stream, resumed):
         stages.freeze(self.model, stage)

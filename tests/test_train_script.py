@@ -1,0 +1,116 @@
+"""train.py as its users run it: the sentence, kill -9 in every stage, and what it refuses."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from yolov3_tf import darknet_weights
+from yolov3_tf.models import yolov3
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SENTENCE = ['--loss=giou', '--focal', '--ignore_thresh=0.45']
+SMALL = ['--train_data=shapes:12', '--width_multiplier=0.125', '--image_size=64', '--batch_size=4', '--augment=flip',
+         '--log_steps=1', '--checkpoint_steps=2']
+
+
+def start(folder, *flags):
+    return subprocess.Popen([sys.executable, str(ROOT / 'train.py'), *SENTENCE, *SMALL, *flags], cwd=folder,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def kill_after_step(folder, name, step, *flags):
+    """Starts the run and kills it without warning once the metrics show this step."""
+    process = start(folder, f'--name={name}', *flags)
+    metrics = pathlib.Path(folder) / 'runs' / name / 'metrics.jsonl'
+    wanted = f'"step": {step},'
+    while process.poll() is None and not (metrics.exists() and wanted in metrics.read_text()):
+        time.sleep(.02)
+    process.send_signal(signal.SIGKILL)
+    output = process.communicate()[0]
+    assert process.returncode == -signal.SIGKILL, output
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A working folder with a backbone of the test's width, for pretrained weights make a run two stages."""
+    folder = tmp_path_factory.mktemp('work')
+    darknet_weights.write_backbone(folder / 'narrow.conv.74', yolov3.build(1, .125))
+    return folder
+
+
+def arrays(checkpoint):
+    """Everything in a checkpoint by name: weights and, in last.h5, the optimiser."""
+    found = {}
+    with h5py.File(checkpoint) as file:
+        file.visititems(lambda key, item: found.update({key: item[...]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_both_stages_ends_like_an_undisturbed_one(folder):
+    flags = ['--backbone_weights=narrow.conv.74', '--stage1_epochs=2', '--stage2_epochs=1,1', '--stage2_lr=1e-3,1e-4']
+    whole = start(folder, '--name=whole', *flags)
+    output = whole.communicate()[0]
+    assert whole.returncode == 0, output
+    # Three steps an epoch: steps 1 to 6 are stage 1's, 7 to 12 stage 2's.
+    for step in (2, 5, 8, 11):
+        kill_after_step(folder, 'killed', step, *flags)
+    last = start(folder, '--name=killed', *flags)
+    output = last.communicate()[0]
+    assert last.returncode == 0 and 'going on from' in output, output
+    runs = folder / 'runs'
+    assert (runs / 'killed/metrics.jsonl').read_bytes() == (runs / 'whole/metrics.jsonl').read_bytes()
+    for name in ('last.h5', 'best.h5'):
+        mine, other = (arrays(runs / run / 'checkpoints' / name) for run in ('killed', 'whole'))
+        assert mine.keys() == other.keys() and len(mine) > 300
+        assert all(np.array_equal(mine[key], other[key]) for key in mine)
+    assert (runs / 'killed/saved_model/1/saved_model.pb').exists()
+
+
+def test_the_sentence_ends_measured_drawn_and_exported(folder):
+    run = start(folder, '--name=one', '--stage2_epochs=1', '--stage2_lr=1e-3')
+    output = run.communicate()[0]
+    assert run.returncode == 0, output
+    assert 'weights: random' in output and 'VOC area' in output
+    left = folder / 'runs' / 'one'
+    for name in ('run.flags', 'labels.txt', 'metrics.jsonl', 'curves.png', 'checkpoints/last.h5', 'checkpoints/best.h5',
+                 'evaluation/metrics.json', 'evaluation/precision_recall.png', 'saved_model/1/saved_model.pb'):
+        assert (left / name).stat().st_size, name
+    lines = (left / 'metrics.jsonl').read_text().splitlines()
+    assert [json.loads(line)['kind'] for line in lines] == ['train'] * 3 + ['val']
+    flags = (left / 'run.flags').read_text()
+    assert '--loss=giou\n' in flags and '--ignore_thresh=0.45\n' in flags and '--focal=True\n' in flags
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--train_data=voc:nowhere:train'], 'val_data'),
+    (['--train_data=voc:nowhere:train', '--val_data=voc:nowhere:val'], 'nowhere'),
+    (['--stage2_epochs=1,2', '--stage2_lr=1e-3'], 'as many learning rates'),
+    (['--image_size=100'], 'multiple'),
+    (['--matched=best', '--loss=mse'], 'overlap'),
+    (['--mixed_precision=float16'], '100 times slower'),
+])
+def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message, capsys, monkeypatch):
+    if os.environ.get('CUDA_VISIBLE_DEVICES'):
+        pytest.skip('float16 is fine on a GPU')
+    from absl import flags as absl_flags
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.chdir(folder)
+    import train
+    saved = absl_flags.FLAGS.flag_values_dict()
+    absl_flags.FLAGS.unparse_flags()
+    absl_flags.FLAGS(['train.py', *SENTENCE, *SMALL, *flags])
+    try:
+        assert train.main(['train.py']) == 2
+    finally:
+        for name, value in saved.items():
+            absl_flags.FLAGS[name].value = value
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('error: ') and message in error
