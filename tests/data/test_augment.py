@@ -1,4 +1,5 @@
 """Augmentations as plans: what they may do to views, boxes and colours. The pixels are test_pipeline's."""
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -38,8 +39,8 @@ def test_whole_picture_cuts_and_drops():
 
 
 def test_order_is_the_reference_s():
-    assert list(augment.AUGMENTATIONS) == ['colour', 'expand', 'crop', 'flip']
-    with pytest.raises(InputError, match='colour, crop, expand, flip'):
+    assert list(augment.AUGMENTATIONS) == ['colour', 'expand', 'crop', 'interpolation', 'flip']
+    with pytest.raises(InputError, match='colour, crop, expand, flip, interpolation'):
         choose(augment.AUGMENTATIONS, 'color', 'augmentation')
 
 
@@ -124,6 +125,19 @@ def test_flip_twice_is_nothing():
     assert bool(once.mirrored) and not bool(augment.flip(once, True).mirrored)
     assert not bool(augment.flip(make(), False).mirrored)
     assert .38 < np.mean(over_seeds(300, augment.draw_flip)) < .62
+
+
+@pytest.mark.parametrize('kernel, by_opencv', list(zip(range(4), [
+    lambda image: cv2.resize(image, (45, 20), interpolation=cv2.INTER_LINEAR),
+    lambda image: image[1::3, 1::2],        # the pixel below each centre; OpenCV's is its upper left neighbour
+    lambda image: cv2.resize(image, (45, 20), interpolation=cv2.INTER_CUBIC),
+    lambda image: cv2.resize(image, (45, 20), interpolation=cv2.INTER_AREA),
+])), ids='bilinear nearest bicubic area'.split())
+def test_every_kernel_resizes_like_opencv(kernel, by_opencv):
+    # Blurred, because the two bicubic kernels differ in their free parameter (-.5 and -.75).
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, [60, 90, 3], np.uint8), (0, 0), 2)
+    resized = augment.resize(tf.constant(image), 20, 45, make()._replace(interpolation=tf.constant(kernel)))
+    np.testing.assert_allclose(resized, by_opencv(image), atol=1.1)
 
 
 @pytest.fixture(scope='module')

@@ -72,8 +72,8 @@ def where(image, number):
 
 
 @pytest.mark.parametrize('names, letterbox', [
-    ((), False), (('flip',), True), (('expand',), False), (('crop',), True), (('flip', 'crop', 'expand'), True),
-    (('flip', 'crop', 'expand'), False)])
+    ((), False), (('flip',), True), (('expand',), False), (('crop', 'interpolation'), True),
+    (('flip', 'crop', 'expand'), True), (('flip', 'crop', 'expand', 'interpolation'), False)])
 def test_boxes_and_classes_move_with_the_pixels(dataset, names, letterbox):
     """The marker of a box is where the box is, whatever was done to the picture: a crop drops both or none."""
     kept = 0
@@ -276,7 +276,7 @@ def test_hundred_thousand_pictures_start_at_once(dataset):
 
 
 @pytest.mark.parametrize('change, words', [
-    (dict(augment=('color',)), "unknown augmentation 'color': expected one of colour, crop, expand, flip"),
+    (dict(augment=('color',)), "unknown augmentation 'color': expected one of colour, crop, expand, flip, "),
     (dict(sizes=(416, 400)), 'multiples of 32'),
     (dict(sizes=()), 'multiples of 32'),
     (dict(batch_size=0), 'batch size 0'),

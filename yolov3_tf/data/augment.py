@@ -3,10 +3,11 @@
 ``draw_*(seed)`` makes the numbers, and the function of the same name applies them: the same numbers give the
 same sample. A sample is a plan. Its boxes stay in pixels of the stored picture, its view says which rectangle
 will fill the network input, and no pixel is touched before the pipeline renders the plan, once.
-The order stands in ``AUGMENTATIONS``, the reference's: colour, expand, crop, (resize,) flip.
+The order stands in ``AUGMENTATIONS``, the reference's: colour, expand, crop, resize, flip.
 """
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
+from yolov3_tf.data import geometry
 
 MAX_EXPANSION = 4.
 CROP_TRIALS = 50
@@ -39,6 +41,7 @@ class Sample(NamedTuple):
       mirrored: bool scalar, the view is seen left-right reversed.
       matrix: float32 [3, 3] and
       offset: float32 scalar: colour = matrix @ RGB + offset, in 0..255. Grey stays grey under the matrix.
+      interpolation: int32 scalar, index into ``RESIZES``.
     """
     height: Any
     width: Any
@@ -49,13 +52,14 @@ class Sample(NamedTuple):
     mirrored: Any
     matrix: Any
     offset: Any
+    interpolation: Any
 
 
 def whole_picture(height, width, boxes, classes):
     """Sample that shows all of the picture as it is; boxes cut at its edges, those without area left out."""
     boxes = box_ops.clip(boxes, height, width)
     sample = Sample(height, width, boxes, classes, tf.ones_like(boxes[:, 0]), tf.stack([0, 0, width, height]),
-                    tf.constant(False), tf.eye(3), tf.constant(0.))
+                    tf.constant(False), tf.eye(3), tf.constant(0.), tf.constant(0))
     return keep(sample, has_area(boxes))
 
 
@@ -185,6 +189,33 @@ def colour(sample, draw):
                            offset=draw.value * (sample.offset + draw.brightness))
 
 
+def _nearest(image, height, width):
+    resized = tf.raw_ops.ResizeNearestNeighbor(images=image[None], size=[height, width], half_pixel_centers=True)
+    return tf.cast(resized[0], tf.float32)
+
+
+def _bicubic(image, height, width):
+    return tf.raw_ops.ResizeBicubic(images=image[None], size=[height, width], half_pixel_centers=True)[0]
+
+
+def _area(image, height, width):
+    return tf.raw_ops.ResizeArea(images=image[None], size=[height, width])[0]
+
+
+# The reference's five without Lanczos, which takes five times as long as the others.
+RESIZES = (geometry.resize, _nearest, _bicubic, _area)
+
+
+def draw_interpolation(seed):
+    """int32 scalar, index into ``RESIZES``; bilinear (0), as without augmentation, is one of them."""
+    return tf.random.stateless_uniform([], seed, 0, len(RESIZES), tf.int32)
+
+
+def interpolate(sample, draw):
+    """Chooses the kernel that will resize the pixels; all have pixel centres at half integers."""
+    return sample._replace(interpolation=draw)
+
+
 def draw_flip(seed):
     """bool scalar."""
     return tf.random.stateless_uniform([], seed) < .5
@@ -200,6 +231,7 @@ AUGMENTATIONS = {
     'colour': (draw_colour, colour),
     'expand': (draw_expand, expand),
     'crop': (draw_crop, crop),
+    'interpolation': (draw_interpolation, interpolate),
     'flip': (draw_flip, flip),
 }
 
@@ -213,6 +245,11 @@ def augment(sample, names, seed):
         if name in names:
             sample = apply(sample, draw(tf.random.experimental.stateless_fold_in(seed, number)))
     return sample
+
+
+def resize(image, height, width, sample):
+    """uint8 [h, w, 3] -> float32 [height, width, 3] by the sample's kernel; bicubic leaves 0..255 at edges."""
+    return tf.switch_case(sample.interpolation, [functools.partial(kernel, image, height, width) for kernel in RESIZES])
 
 
 def paint(canvas, sample):
