@@ -8,8 +8,8 @@ All of it is in graph. One numpy_function around OpenCV was measured some 15 % f
 but it holds the interpreter lock between its calls, cannot move to a tf.data service worker, and draws its
 randomness outside the stateless seeds. Against the reference's design with all augmentations
 (benchmarks/input_pipeline.py, real VOC pictures, two cores shared with other work, TensorFlow 2.15 and 2.21)
-this file takes 4.1 to 4.3 times less processor time a picture, and in no run made less than 4.0 times the
-pictures/s, on one thread or two.
+this file makes 3.9 to 7.1 times the pictures/s on one thread and 4.8 to 6.5 times on two, for 3.7 to 4.3 times
+less processor time a picture (4.2 to 4.7 ms against 17.2 to 18.7).
 
 What pays: the plan moves rectangles and boxes only, so a picture is decoded no further than it is seen and
 resized once; colour is one matrix product; images stay uint8 until the device. The resizing kernel is drawn
