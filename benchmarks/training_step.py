@@ -65,8 +65,8 @@ class StockBatchNorm(tf.keras.layers.BatchNormalization):
 
 
 class StockLeakyReLU(tf.keras.layers.LeakyReLU):
-    def __init__(self, **kwargs):
-        slope = 'alpha' if tf.keras.__version__.startswith('2') else 'negative_slope'
+    def __init__(self, inference=False, **kwargs):
+        slope = 'negative_slope' if hasattr(tf.keras, 'ops') else 'alpha'       # Keras 3, Keras 2
         super().__init__(**{slope: .1}, **kwargs)
 
 
