@@ -2,7 +2,7 @@
 
     python convert_darknet_weights.py --weights=yolov3.weights --output=yolov3.h5
     python convert_darknet_weights.py --weights=darknet53.conv.74 --backbone --num_classes=3 --output=new.h5
-    python convert_darknet_weights.py --weights=runs/NAME/best.h5 --to_darknet --output=mine.weights
+    python convert_darknet_weights.py --weights=runs/NAME/checkpoints/best.h5 --to_darknet --output=mine.weights
 
 An --output ending in .weights.h5 is plain Keras weights (``model.load_weights``); any other is a
 checkpoint of this package, as the other scripts take it.
@@ -45,7 +45,7 @@ def main(_):
     try:
         _check_output(FLAGS.output)
         (_to_darknet if FLAGS.to_darknet else _to_keras)()
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
     print(f'wrote {FLAGS.output}, {os.path.getsize(FLAGS.output):,} bytes')

@@ -1,6 +1,6 @@
 """Detects objects in pictures or a video: drawn copies and detections.json in --output.
 
-    python detect.py --model=runs/NAME/best.h5 picture.jpg folder/
+    python detect.py --model=runs/NAME/checkpoints/best.h5 picture.jpg folder/
     python detect.py --model=runs/NAME/saved_model video.mp4
 
 Nothing is written beside the inputs. Pictures that cannot be read are named, passed over and counted.
@@ -13,10 +13,12 @@ import os
 import sys
 import time
 
-from absl import app, flags
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-from yolov3_tf import detecting, detector, export
-from yolov3_tf.choices import InputError
+from absl import app, flags  # noqa: E402
+
+from yolov3_tf import detecting, detector, export  # noqa: E402
+from yolov3_tf.choices import InputError  # noqa: E402
 
 flags.DEFINE_string('model', None, 'checkpoint (.h5), or folder of a SavedModel', required=True)
 flags.DEFINE_string('output', 'runs/detect', 'folder for drawn pictures (or the video) and detections.json')
@@ -28,7 +30,7 @@ FLAGS = flags.FLAGS
 def main(argv):
     try:
         sys.exit(_run(argv[1:]))
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
 

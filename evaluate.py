@@ -31,6 +31,7 @@ flags.DEFINE_float('nms_threshold', .45, 'IoU from which the weaker of two boxes
                    lower_bound=0., upper_bound=1.)
 flags.DEFINE_integer('max_per_class', 150, 'most detections of a class in a picture, for a checkpoint', lower_bound=1)
 flags.DEFINE_string('image_set', 'test', 'name of the image set in the comp4 files')
+OF_CHECKPOINTS = ('image_size', 'score_threshold', 'nms_threshold', 'max_per_class')
 flags.DEFINE_bool('strict', False, 'stop at the first bad label or picture')
 
 
@@ -40,9 +41,12 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     try:
         return run()
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('stopped', file=sys.stderr)
+        return 130
 
 
 def run() -> int:
@@ -50,6 +54,7 @@ def run() -> int:
         raise InputError('give either --model or --results')
     if not FLAGS.data:
         raise InputError('--data says which labelled pictures to measure on, for example voc:VOCdevkit:2007_test')
+    folder = output_folder()
     classes = read_class_file(FLAGS.classes) if FLAGS.classes else None
     dataset, detections, skipped = of_model(classes) if FLAGS.model else of_results(classes)
     for problem in dataset.problems:
@@ -58,7 +63,7 @@ def run() -> int:
         print(f'skipped: {why}', file=sys.stderr)
     measured = report.evaluate(dataset, detections)
     print(report.table(measured))
-    write(dataset, detections, measured)
+    write(folder, dataset, detections, measured)
     return 0
 
 
@@ -79,23 +84,44 @@ def of_model(classes):
     # Loaded here, so that measuring result files needs no TensorFlow.
     from yolov3_tf import checkpoints, detector, validation
     if os.path.isdir(FLAGS.model):
+        given = [name for name in OF_CHECKPOINTS if FLAGS[name].present]
+        if given:
+            raise InputError(f'--{given[0]} is fixed in a SavedModel: export it anew, or measure the checkpoint')
         served = detector.load(FLAGS.model)
-        dataset = specs.load(FLAGS.data, classes or served.class_names, FLAGS.strict, 'val')
+        check_classes(classes, served.class_names)
+        dataset = specs.load(FLAGS.data, list(served.class_names), FLAGS.strict, 'val')
         return (dataset, *validation.detect_each(served, dataset, FLAGS.strict))
     model, description = checkpoints.load_model(FLAGS.model)
     if FLAGS.image_size:
         description = description._replace(image_size=(FLAGS.image_size, FLAGS.image_size))
-    dataset = specs.load(FLAGS.data, classes or list(description.class_names), FLAGS.strict, 'val')
+    check_classes(classes, description.class_names)
+    dataset = specs.load(FLAGS.data, list(description.class_names), FLAGS.strict, 'val')
     suppression = validation.Suppression(FLAGS.score_threshold, FLAGS.nms_threshold, FLAGS.max_per_class)
     outcome = validation.Validator(model, description, dataset, FLAGS.batch_size, suppression=suppression,
                                    strict=FLAGS.strict).run()
     return dataset, outcome.detections, outcome.skipped
 
 
-def write(dataset, detections, measured):
+def check_classes(given, of_model):
+    """A model's outputs mean its own classes; a file that says otherwise would only relabel them."""
+    if given is not None and list(given) != list(of_model):
+        raise InputError(f'--classes names {", ".join(given)}, but the model was trained for {", ".join(of_model)}: '
+                         'leave the flag out')
+
+
+def output_folder():
+    """--output, or a folder of its own: beside a model, below runs/ for result files, which are the user's."""
+    if FLAGS.output:
+        if FLAGS.results and os.path.abspath(FLAGS.output) in (
+                os.path.abspath(FLAGS.results), os.path.dirname(os.path.abspath(FLAGS.results))):
+            raise InputError(f'--output={FLAGS.output} holds the results that are measured: choose another folder')
+        return FLAGS.output
+    parent, name = os.path.split(os.path.abspath(FLAGS.model or FLAGS.results))
+    return os.path.join(parent if FLAGS.model else 'runs', f'evaluation-{os.path.splitext(name)[0]}')
+
+
+def write(folder, dataset, detections, measured):
     from yolov3_tf import plots
-    beside = os.path.join(os.path.dirname(os.path.abspath(FLAGS.model or FLAGS.results)), 'evaluation')
-    folder = FLAGS.output or beside
     metrics = report.write(folder, measured)
     plot = plots.precision_recall(metrics, os.path.join(folder, 'precision_recall.png'))
     submission = results.write_submission(os.path.join(folder, 'comp4.tar'), detections, dataset.class_names,

@@ -1,17 +1,19 @@
 """Exports a checkpoint as a SavedModel that serves: encoded pictures in, boxes of the original pictures out.
 
-    python export_saved_model.py --checkpoint=runs/NAME/best.h5 --output=runs/NAME/saved_model --version=2
+    python export_saved_model.py --checkpoint=runs/NAME/checkpoints/best.h5 --output=runs/NAME/saved_model --version=2
 """
 from __future__ import annotations
 
 import os
 import sys
 
-import tensorflow as tf
-from absl import app, flags
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-from yolov3_tf import checkpoints, export, precision
-from yolov3_tf.choices import InputError
+import tensorflow as tf  # noqa: E402
+from absl import app, flags  # noqa: E402
+
+from yolov3_tf import checkpoints, export, precision  # noqa: E402
+from yolov3_tf.choices import InputError  # noqa: E402
 
 DEFAULTS = export.DEFAULTS
 flags.DEFINE_string('checkpoint', None, 'of train.py or convert_darknet_weights.py', required=True)
@@ -32,7 +34,7 @@ FLAGS = flags.FLAGS
 def main(argv):
     try:
         _run(argv[1:])
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
 

@@ -78,17 +78,17 @@ flags.DEFINE_integer('batch_size', 4, 'pictures a step', lower_bound=1)
 flags.DEFINE_enum('optimizer', 'sgd', sorted(KINDS), 'update rule')
 flags.DEFINE_float('momentum', .9, 'of sgd', lower_bound=0., upper_bound=.9999)
 flags.DEFINE_float('weight_decay', 5e-4, 'of convolution kernels', lower_bound=0.)
-flags.DEFINE_float('clip_norm', 100., 'largest norm of a gradient tensor', lower_bound=0.)
+flags.DEFINE_float('clip_norm', 100., 'largest norm of a gradient tensor; inf for no clip', lower_bound=1e-6)
 # Run
 flags.DEFINE_string('name', None, 'folder of the run below runs_dir (default: from data and loss)')
 flags.DEFINE_string('runs_dir', 'runs', 'where runs are kept')
-flags.DEFINE_integer('seed', 0, 'of weights, order and augmentation', lower_bound=0)
+flags.DEFINE_integer('seed', 0, 'of weights, order and augmentation', lower_bound=0, upper_bound=2**32 - 1)
 flags.DEFINE_integer('log_steps', 20, 'steps a line of metrics', lower_bound=1)
 flags.DEFINE_integer('checkpoint_steps', 500, 'steps between checkpoints inside an epoch; 0: only at its end',
                      lower_bound=0)
 
 # A resumed run may change these; every other flag shapes its result.
-MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps')
+MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps', 'strict')
 
 
 def main(argv):
@@ -97,9 +97,12 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     try:
         return run()
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('stopped', file=sys.stderr)
+        return 130
 
 
 def run() -> int:

@@ -2,6 +2,7 @@
 import os
 import pathlib
 
+import h5py
 import numpy as np
 import pytest
 
@@ -79,7 +80,6 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path, content):
 
 
 def test_truncated_missing_and_foreign_files_are_refused(saved, tmp_path):
-    import h5py
     path, _ = saved
     half = tmp_path / 'half.h5'
     half.write_bytes(pathlib.Path(path).read_bytes()[:5000])
@@ -91,6 +91,27 @@ def test_truncated_missing_and_foreign_files_are_refused(saved, tmp_path):
         file['x'] = 1
     with pytest.raises(InputError, match='convert_darknet_weights'):
         checkpoints.load_model(str(tmp_path / 'foreign.h5'))
+
+
+@pytest.mark.parametrize('description, message', [
+    ('{broken', 'damaged'), ('{}', 'damaged'), (None, 'multiple of 32')])
+def test_a_damaged_description_is_refused(saved, tmp_path, description, message):
+    path = tmp_path / 'damaged.h5'
+    path.write_bytes(pathlib.Path(saved[0]).read_bytes())
+    with h5py.File(path, 'a') as file:
+        good = file.attrs['description']
+        file.attrs['description'] = description or good.replace('[96, 160]', '[100, 160]')
+    with pytest.raises(InputError, match=message):
+        checkpoints.load_model(str(path))
+
+
+def test_weights_that_are_not_finite_are_refused(saved, tmp_path):
+    path = tmp_path / 'nan.h5'
+    path.write_bytes(pathlib.Path(saved[0]).read_bytes())
+    with h5py.File(path, 'a') as file:
+        file['weights/head_conv_75/bias'][3] = np.nan
+    with pytest.raises(InputError, match='head_conv_75/bias.*not finite'):
+        checkpoints.load_model(str(path))
 
 
 def test_a_best_checkpoint_holds_no_training_to_go_on_with(saved, tmp_path):

@@ -184,6 +184,24 @@ def test_bad_pictures_are_skipped_counted_and_named(broken, tmp_path, capsys):
     assert capsys.readouterr().err.count('skipped: ') == 2
 
 
+@pytest.mark.parametrize('part, message', [(0, '13 training pictures'), (1, '3 pictures to measure on')])
+def test_a_set_of_which_nothing_can_be_read_stops_the_run(shapes, tmp_path, part, message):
+    data = list(shapes)
+    (tmp_path / 'text.jpg').write_text('no picture')
+    data[part] = data[part]._replace(
+        records=[record._replace(image_path=str(tmp_path / 'text.jpg')) for record in data[part].records])
+    with pytest.raises(InputError, match=f'none of the {message}.*text.jpg'):
+        trainer(tmp_path / 'run', data, settings(ALL)).run()
+
+
+def test_another_number_of_pictures_is_no_resume(uninterrupted, shapes, tmp_path):
+    whole, _ = uninterrupted
+    shutil.copytree(whole.folder.root, tmp_path / 'run')
+    fewer = [shapes[0]._replace(records=shapes[0].records[:9]), shapes[1]]
+    with pytest.raises(InputError, match='13 pictures, now there are 9'):
+        trainer(tmp_path / 'run', fewer).run()
+
+
 def test_strict_stops_at_a_bad_picture_and_names_it(broken, tmp_path):
     with pytest.raises(InputError, match='spoiled-13.jpg.*strict'):
         trainer(tmp_path / 'run', broken, settings(ALL, strict=True)).run()

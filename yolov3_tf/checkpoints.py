@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors
+from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, check_size
 from yolov3_tf.choices import InputError
 from yolov3_tf.models import yolov3
 
@@ -73,11 +73,19 @@ def load_model(path: str) -> Tuple[tf.keras.Model, Description]:
 def describe(path: str) -> Description:
     """Reads what a checkpoint says of its model, without the weights."""
     with _open(path) as file:
-        fields = json.loads(file.attrs['description'])
-    sizes, strides = fields['anchors']
-    anchors = Anchors(tuple(tuple(tuple(pair) for pair in level) for level in sizes), tuple(strides))
-    return Description(tuple(fields['class_names']), fields['width_multiplier'], tuple(fields['image_size']),
-                       fields['letterbox'], anchors)
+        text = file.attrs['description']
+    try:
+        fields = json.loads(text)
+        sizes, strides = fields['anchors']
+        anchors = Anchors(tuple(tuple(tuple(pair) for pair in level) for level in sizes), tuple(strides))
+        height, width = fields['image_size']
+        description = Description(tuple(fields['class_names']), float(fields['width_multiplier']),
+                                  (int(height), int(width)), bool(fields['letterbox']), anchors)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{path}: its description of the model is damaged ({error!r}): '
+                         'take another checkpoint') from error
+    check_size(anchors, *description.image_size)
+    return description
 
 
 def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> List[str]:
@@ -91,7 +99,7 @@ def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> List[st
       Names of the variables left as they were.
 
     Raises:
-      InputError: a variable is missing or of another shape.
+      InputError: a variable is missing, of another shape, or not finite.
     """
     kept, values = [], []
     with _open(path) as file:
@@ -100,6 +108,8 @@ def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> List[st
             shape = stored[name].shape if name in stored else None
             if shape == tuple(variable.shape):
                 values.append((variable, stored[name][...]))
+                if not np.isfinite(values[-1][1]).all():
+                    raise InputError(f'{path}: {name} holds values that are not finite: take an earlier checkpoint')
             elif re.match(fresh, name.split('/')[0]):
                 kept.append(name)
             else:
@@ -139,5 +149,6 @@ def _open(path):
     if file.attrs.get('format') != FORMAT or 'description' not in file.attrs or 'weights' not in file:
         file.close()
         raise InputError(f'{path} is an HDF5 file but not a checkpoint of this program (expected format {FORMAT}); '
-                         'plain Keras weights and darknet files go through convert_darknet_weights.py')
+                         'darknet files go through convert_darknet_weights.py, plain Keras weights through '
+                         'models.yolov3.build(...).load_weights')
     return file

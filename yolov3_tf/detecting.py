@@ -85,7 +85,10 @@ def read_upright(path: str) -> np.ndarray:
         raise InputError(f'{path}: cannot be read: {error.strerror}') from error
     if not data.size:
         raise InputError(f'{path}: empty file')
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:                                   # a header that claims more pixels than OpenCV takes
+        image = None
     if image is None:
         raise InputError(f'{path}: not a picture, or a damaged one ({data.size:,} bytes)')
     return np.ascontiguousarray(image[..., ::-1])

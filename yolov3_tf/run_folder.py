@@ -37,18 +37,27 @@ class RunFolder:
     def claim(self, flags: Dict[str, str], class_names: Sequence[str], may_differ: Sequence[str] = ()):
         """Makes the folder for a run of these flags, or finds that it is theirs already.
 
+        A run that never came to a checkpoint has nothing to lose, so its folder may be taken over by other flags.
+
         Args:
           flags: every flag that shapes the result, as text.
           may_differ: names of flags that a resumed run may change.
 
         Raises:
-          InputError: the folder belongs to a run of other flags; both values of each are named.
+          InputError: the folder belongs to a run of other flags (both values of each are named) or classes, or
+            to something that is no run.
         """
-        if self.flags.exists():
+        labels = ''.join(f'{name}\n' for name in class_names)
+        if self.last.exists():
             self._compare(self._read_flags(), flags, may_differ)
+            if self.labels.read_text(encoding='utf-8') != labels:
+                raise InputError(f'{self.root} was trained for other classes or another order of them than '
+                                 f'{", ".join(class_names)} (see {self.labels}): choose another --name')
             return
+        if self.root.exists() and not self.flags.exists() and any(self.root.iterdir()):
+            raise InputError(f'{self.root} holds files that are no run of this program: choose another --name')
         self.last.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self.labels, ''.join(f'{name}\n' for name in class_names))
+        write_text(self.labels, labels)
         write_text(self.flags, ''.join(f'--{name}={value}\n' for name, value in sorted(flags.items())))
 
     def append(self, line: Dict[str, Any]) -> int:

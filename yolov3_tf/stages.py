@@ -56,7 +56,8 @@ def pieces(epochs: Sequence[int], rates: Sequence[float], what: str) -> Tuple[Tu
       InputError: lists of different length, a negative count, a rate that is not positive and finite.
     """
     if len(epochs) != len(rates):
-        raise InputError(f'{what}: expected as many learning rates as epoch counts, got {len(rates)} and {len(epochs)}')
+        raise InputError(f'--{what}_epochs and --{what}_lr: expected as many learning rates as epoch counts, got '
+                         f'{len(rates)} and {len(epochs)}; a flag not given has its default')
     if any(count < 0 for count in epochs) or any(not 0 < rate < float('inf') for rate in rates):
         raise InputError(f'{what}: expected counts of 0 or more and positive rates, got {list(epochs)}, {list(rates)}')
     return tuple((count, rate) for count, rate in zip(epochs, rates) if count)

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from yolov3_tf import anchors as priors_room
 from yolov3_tf import checkpoints, codec, draw, stages
+from yolov3_tf.choices import InputError
 from yolov3_tf.data import pictures, pipeline
 from yolov3_tf.evaluation import report
 from yolov3_tf.losses import total
@@ -98,6 +99,7 @@ class Trainer:
     def __init__(self, folder: RunFolder, model: tf.keras.Model, description: checkpoints.Description,
                  train_set: Dataset, val_set: Dataset, settings: TrainingSettings):
         total.check(settings.loss)
+        pipeline.check(settings.batches)
         self.folder, self.model, self.description, self.settings = folder, model, description, settings
         self.train_set, self.val_set = train_set, val_set
         self.steps = pipeline.steps_per_epoch(len(train_set.records), settings.batches.batch_size)
@@ -106,7 +108,8 @@ class Trainer:
         self.optimizer, self.step, self.stop = None, None, False
         # Every counter is a JSON value: together with the weights they are the whole state of the run.
         self.at = dict(stage=0, epoch=0, step=0, data_epoch=0, global_step=0, sums={}, summed=0, val_losses=[],
-                       best=-1., skipped={}, metrics_bytes=0, finished=False)
+                       best=-1., skipped={}, metrics_bytes=0, finished=False, updates=0,
+                       pictures=len(train_set.records))
 
     def run(self) -> bool:
         """Trains to the end of the last stage; False where nothing was left to do.
@@ -160,11 +163,16 @@ class Trainer:
                 self._save()
             if self.stop:
                 raise Interrupted
+        if not self.at['updates']:
+            first = next(iter(self.at['skipped'].values()), '')
+            raise InputError(f'none of the {len(self.train_set.records)} training pictures can be used: {first}')
         began = time.monotonic()
         self.at.update(step=0, epoch=self.at['epoch'] + 1, data_epoch=self.at['data_epoch'] + 1)
         self._validate(stage, bar)
         self._save()
         bar.pause(time.monotonic() - began)
+        if self.stop:
+            raise Interrupted
 
     def _next(self, stream):
         try:
@@ -188,6 +196,7 @@ class Trainer:
             self._check_finite(parts, indices)
             del parts['applied']
             self.at['summed'] += 1
+            self.at['updates'] += 1
         self.at['step'] += 1
         self.at['global_step'] += 1
         for name, value in parts.items():
@@ -204,8 +213,8 @@ class Trainer:
             terms = ', '.join(f'{name} {value:.6g}' for name, value in parts.items())
             raise NonFiniteLoss(
                 f'{"the loss" if bad else "a gradient"} is not finite at step {self.at["global_step"]} ({terms}). '
-                f'No weight was changed by it; the last good checkpoint is {self.folder.last}. '
-                f'A lower learning rate usually helps. The batch:\n  {files}')
+                f'No weight was changed by it; the last good checkpoint, if one was due yet, is {self.folder.last}. '
+                f'A lower learning rate (under a new --name) usually helps. The batch:\n  {files}')
 
     def _name_skipped(self, indices, bar):
         expected = self._expected()
@@ -273,6 +282,9 @@ class Trainer:
             return None
         checkpoints.load_weights(str(self.folder.last), self.model)
         progress = checkpoints.load_progress(str(self.folder.last))
+        if progress.counters['pictures'] != self.at['pictures']:
+            raise InputError(f'{self.folder.root} was trained on {progress.counters["pictures"]} pictures, now there '
+                             f'are {self.at["pictures"]}: restore the data to go on, or choose another --name')
         self.at.update(progress.counters)
         self.folder.rewind_metrics(self.at['metrics_bytes'])
         return progress.optimizer

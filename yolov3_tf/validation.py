@@ -64,9 +64,12 @@ class Validator:
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.) + float(value) * len(indices)
             seen += indices
+        if not seen:
+            raise InputError(f'none of the {len(self.dataset.records)} pictures to measure on can be used: '
+                             f'{pipeline.reason(self.dataset.records[0].image_path)}')
         came = set(seen)
         missing = [record.image_path for index, record in enumerate(self.dataset.records) if index not in came]
-        means = {name: value / len(seen) for name, value in sums.items()} if seen else {}
+        means = {name: value / len(seen) for name, value in sums.items()}
         return Outcome(detections, means, {path: pipeline.reason(path) for path in missing})
 
     def _batches(self):
@@ -108,6 +111,9 @@ def detect_each(detector, dataset: Dataset, strict: bool = False):
             continue
         with open(record.image_path, 'rb') as file:
             detections += detector.detect([file.read()], [record.image_id])
+    if not detections:
+        raise InputError(f'none of the {len(dataset.records)} pictures to measure on can be used: '
+                         f'{next(iter(skipped.values()))}')
     return detections, skipped
 
 

@@ -125,6 +125,11 @@ def training_batches(dataset, settings, seed, first_epoch=0, first_step=0):
     return _side_by_side(batches, batch, settings.threads)
 
 
+def check(settings):
+    """Raises InputError for an unknown augmentation, a size no multiple of 32, or a batch of none."""
+    _sizes(settings)
+
+
 def evaluation_batches(dataset, height, width, letterbox, batch_size, strict=False, threads=None):
     """Every record once, in order, unaugmented; the last batch may be smaller.
 

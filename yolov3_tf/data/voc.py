@@ -13,7 +13,7 @@ from yolov3_tf.data import faults, labels, voc_xml
 from yolov3_tf.structures import Dataset
 
 PAPER_SPLITS = {'train': '2007_trainval+2012_trainval', 'test': '2007_test'}
-PICTURE_ENDINGS = '.jpg', '.jpeg', '.png', '.bmp'  # in order of preference; any case
+PICTURE_ENDINGS = '.jpg', '.jpeg', '.png', '.bmp', '.gif'  # in order of preference; any case
 
 
 class _Part(NamedTuple):

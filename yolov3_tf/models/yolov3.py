@@ -33,8 +33,8 @@ def build(num_classes: int, width_multiplier: float = 1., folded: bool = False) 
     Raises:
       InputError: no class, or a width multiplier that is not positive.
     """
-    if num_classes < 1 or width_multiplier <= 0:
-        raise InputError(f'expected at least 1 class and a positive width multiplier, '
+    if num_classes < 1 or not 0 < width_multiplier < float('inf'):
+        raise InputError(f'expected at least 1 class and a positive, finite width multiplier, '
                          f'got {num_classes} and {width_multiplier}')
     stack = ConvStack(width_multiplier, folded)
     images = tf.keras.Input([None, None, 3], name='images')
