@@ -34,7 +34,7 @@ def build(num_classes: int, width_multiplier: float = 1., folded: bool = False) 
       InputError: no class, or a width multiplier that is not positive.
     """
     if num_classes < 1 or not 0 < width_multiplier < float('inf'):
-        raise InputError(f'expected at least 1 class and a positive, finite width multiplier, '
+        raise InputError(f'expected at least 1 class and a positive width multiplier (and no infinite one), '
                          f'got {num_classes} and {width_multiplier}')
     stack = ConvStack(width_multiplier, folded)
     images = tf.keras.Input([None, None, 3], name='images')
