@@ -56,6 +56,11 @@ class Validator:
         self._step = tf.function(self._measure, reduce_retracing=True)
 
     def run(self) -> Outcome:
+        """One pass over the set; weights and BatchNorm's averages stay as they are.
+
+        Raises:
+          InputError: none of the pictures can be read, or, under ``strict``, one of them cannot.
+        """
         detections, sums, seen = [], {}, []
         for batch in self._batches():
             found, losses = self._step(batch.images, batch.truth, batch.placement, batch.sizes)
