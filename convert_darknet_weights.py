@@ -17,7 +17,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 from absl import app, flags  # noqa: E402
 
 from yolov3_tf import checkpoints, darknet_file, darknet_weights  # noqa: E402
-from yolov3_tf.choices import InputError  # noqa: E402
+from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import labels  # noqa: E402
 from yolov3_tf.models import yolov3  # noqa: E402
 
@@ -42,12 +42,12 @@ PUBLISHED_NAMES = {len(names): names for names in (labels.COCO_CLASSES, labels.V
 
 
 def main(_):
-    try:
-        _check_output(FLAGS.output)
-        (_to_darknet if FLAGS.to_darknet else _to_keras)()
-    except (InputError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(_run))
+
+
+def _run():
+    _check_output(FLAGS.output)
+    (_to_darknet if FLAGS.to_darknet else _to_keras)()
     print(f'wrote {FLAGS.output}, {os.path.getsize(FLAGS.output):,} bytes')
 
 

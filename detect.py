@@ -18,7 +18,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 from absl import app, flags  # noqa: E402
 
 from yolov3_tf import detecting, detector, export  # noqa: E402
-from yolov3_tf.choices import InputError  # noqa: E402
+from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 
 flags.DEFINE_string('model', None, 'checkpoint (.h5), or folder of a SavedModel', required=True)
 flags.DEFINE_string('output', 'runs/detect', 'folder for drawn pictures (or the video) and detections.json')
@@ -28,11 +28,7 @@ FLAGS = flags.FLAGS
 
 
 def main(argv):
-    try:
-        sys.exit(_run(argv[1:]))
-    except (InputError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(lambda: _run(argv[1:])))
 
 
 def _run(paths) -> int:

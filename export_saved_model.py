@@ -13,7 +13,7 @@ import tensorflow as tf  # noqa: E402
 from absl import app, flags  # noqa: E402
 
 from yolov3_tf import checkpoints, export, precision  # noqa: E402
-from yolov3_tf.choices import InputError  # noqa: E402
+from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 
 DEFAULTS = export.DEFAULTS
 flags.DEFINE_string('checkpoint', None, 'of train.py or convert_darknet_weights.py', required=True)
@@ -32,11 +32,7 @@ FLAGS = flags.FLAGS
 
 
 def main(argv):
-    try:
-        _run(argv[1:])
-    except (InputError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(lambda: _run(argv[1:])))
 
 
 def _run(rest):

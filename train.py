@@ -25,7 +25,7 @@ from yolov3_tf import (  # noqa: E402
     training,
     validation,
 )
-from yolov3_tf.choices import InputError  # noqa: E402
+from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import pipeline, specs  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
 from yolov3_tf.evaluation import report  # noqa: E402
@@ -95,14 +95,7 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f'unexpected argument {argv[1]!r}: every setting is a flag, --name=value')
     logging.set_verbosity(logging.WARNING)
-    try:
-        return run()
-    except (InputError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('stopped', file=sys.stderr)
-        return 130
+    return exit_code(run)
 
 
 def run() -> int:

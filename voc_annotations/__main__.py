@@ -18,7 +18,7 @@ import sys
 import cv2
 from absl import app, flags
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.choices import InputError, exit_code
 from yolov3_tf.data import labels, lists, voc
 from yolov3_tf.structures import Dataset
 
@@ -35,11 +35,7 @@ flags.DEFINE_bool('strict', False, 'Any problem: write nothing and exit with 1.'
 
 
 def main(_):
-    try:
-        sys.exit(run())
-    except InputError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(run))
 
 
 def run() -> int:

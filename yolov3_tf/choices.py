@@ -1,7 +1,8 @@
 """One choice, one table; and the one kind of error that is the user's to mend."""
 from __future__ import annotations
 
-from typing import Mapping, TypeVar
+import sys
+from typing import Callable, Mapping, Optional, TypeVar
 
 T = TypeVar('T')
 
@@ -23,3 +24,19 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
     if name not in table:
         raise InputError(f'unknown {what} {name!r}: expected one of {", ".join(sorted(table))}')
     return table[name]
+
+
+def exit_code(run: Callable[[], Optional[int]]) -> int:
+    """Runs a script's work; what the user must mend becomes one line on stderr instead of a traceback.
+
+    Returns:
+      What ``run`` returns (None counts as 0), 2 after an InputError or OSError, 130 after Ctrl-C.
+    """
+    try:
+        return run() or 0
+    except (InputError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('stopped', file=sys.stderr)
+        return 130

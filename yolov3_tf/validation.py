@@ -70,8 +70,7 @@ class Validator:
                 sums[name] = sums.get(name, 0.) + float(value) * len(indices)
             seen += indices
         if not seen:
-            raise InputError(f'none of the {len(self.dataset.records)} pictures to measure on can be used: '
-                             f'{pipeline.reason(self.dataset.records[0].image_path)}')
+            raise _nothing_read(self.dataset)
         came = set(seen)
         missing = [record.image_path for index, record in enumerate(self.dataset.records) if index not in came]
         means = {name: value / len(seen) for name, value in sums.items()}
@@ -117,9 +116,13 @@ def detect_each(detector, dataset: Dataset, strict: bool = False):
         with open(record.image_path, 'rb') as file:
             detections += detector.detect([file.read()], [record.image_id])
     if not detections:
-        raise InputError(f'none of the {len(dataset.records)} pictures to measure on can be used: '
-                         f'{next(iter(skipped.values()))}')
+        raise _nothing_read(dataset)
     return detections, skipped
+
+
+def _nothing_read(dataset):
+    return InputError(f'none of the {len(dataset.records)} pictures to measure on can be used: '
+                      f'{pipeline.reason(dataset.records[0].image_path)}')
 
 
 def to_input(images):
