@@ -47,6 +47,22 @@ def test_decode_by_hand(priors):
     np.testing.assert_allclose(box, [x - w / 2, y - h / 2, x + w / 2, y + h / 2], rtol=1e-6)
 
 
+def test_decode_with_grid_sensitivity_by_hand():
+    """Stride 8, row 3, column 11, s = 1.2: the fraction is 1.2 x 3/4 - .1 = .8; stride 32 keeps 1."""
+    priors = lay_out(YOLOV3_ANCHORS._replace(sensitivity=(1.2, 1.1, 1.)), HEIGHT, WIDTH)
+    t = np.zeros((1, FINE + 225, 4), np.float32)
+    t[0, (3 * 20 + 11) * 3] = [math.log(3), -math.log(3), 0, 0]
+    boxes = codec.decode(t, priors).numpy()[0]
+    x, y = (11 + .8) * 8, (3 + .2) * 8
+    np.testing.assert_allclose(boxes[(3 * 20 + 11) * 3], [x - 5, y - 6.5, x + 5, y + 6.5], rtol=1e-6)
+    np.testing.assert_allclose(boxes[-1][:2] + boxes[-1][2:], [2 * 144, 2 * 80], rtol=1e-6)
+
+
+def test_grid_sensitivity_reaches_the_edges_of_the_cell():
+    edges = codec.fraction_of(tf.constant([[math.log(11), -math.log(11)]]), tf.constant([1.2])).numpy()[0]
+    np.testing.assert_allclose(edges, [1., 0.], atol=1e-6)      # 1.2 x 11/12 - .1 and 1.2 x 1/12 - .1
+
+
 def test_decode_of_zero_is_the_prior_in_the_middle_of_its_cell(priors):
     boxes = codec.decode(tf.zeros([1, FINE + 225, 4]), priors).numpy()[0]
     np.testing.assert_allclose(boxes[0], [4 - 5, 4 - 6.5, 4 + 5, 4 + 6.5])

@@ -16,9 +16,12 @@ class Anchors(NamedTuple):
       sizes: [levels][anchors a level] pairs (width, height) in pixels of the network input. They are not
         rescaled with the input under multi-scale training (as in darknet and the reference).
       strides: pixels a cell, one a level.
+      sensitivity: grid sensitivity s, one a level, 1 or a little more: how far beyond its cell's edges a
+        centre can be predicted (``codec``). Empty: 1 everywhere, as YOLOv3 has it.
     """
     sizes: Tuple[Tuple[Tuple[float, float], ...], ...]
     strides: Tuple[int, ...]
+    sensitivity: Tuple[float, ...] = ()
 
 
 # The nine COCO clusters of the YOLOv3 report (Redmon & Farhadi 2018, section 2.3), also used for VOC by the reference.
@@ -43,8 +46,9 @@ def lay_out(anchors: Anchors, height, width) -> Priors:
       InputError: a Python size that is not a positive multiple of the coarsest stride.
     """
     check_size(anchors, height, width)
-    cells, strides, sizes, levels, grids = [], [], [], [], []
-    for level, (pairs, stride) in enumerate(zip(anchors.sizes, anchors.strides)):
+    cells, strides, sizes, levels, grids, sensitivity = [], [], [], [], [], []
+    scales = anchors.sensitivity or (1.,) * len(anchors.strides)
+    for level, (pairs, stride, scale) in enumerate(zip(anchors.sizes, anchors.strides, scales)):
         rows, columns = height // stride, width // stride
         y, x = tf.meshgrid(tf.range(rows), tf.range(columns), indexing='ij')
         cell = tf.reshape(tf.stack([x, y], axis=-1), [-1, 1, 2])                    # [rows * columns, 1, 2]
@@ -53,10 +57,11 @@ def lay_out(anchors: Anchors, height, width) -> Priors:
         sizes.append(tf.tile(tf.constant(pairs, tf.float32), [rows * columns, 1]))
         strides.append(tf.fill([count], float(stride)))
         levels.append(tf.fill([count], level))
+        sensitivity.append(tf.fill([count], float(scale)))
         grids.append(tf.stack([rows, columns]))
     return Priors(cells=tf.cast(tf.concat(cells, 0), tf.float32), strides=tf.concat(strides, 0),
                   anchors=tf.concat(sizes, 0), levels=tf.concat(levels, 0), table=anchors,
-                  grids=tf.cast(tf.stack(grids), tf.int32))
+                  grids=tf.cast(tf.stack(grids), tf.int32), sensitivity=tf.concat(sensitivity, 0))
 
 
 def check_size(anchors: Anchors, height, width):

@@ -76,8 +76,9 @@ def describe(path: str) -> Description:
         text = file.attrs['description']
     try:
         fields = json.loads(text)
-        sizes, strides = fields['anchors']
-        anchors = Anchors(tuple(tuple(tuple(pair) for pair in level) for level in sizes), tuple(strides))
+        sizes, strides, *sensitivity = fields['anchors']      # files before grid sensitivity hold two
+        anchors = Anchors(tuple(tuple(tuple(pair) for pair in level) for level in sizes), tuple(strides),
+                          *map(tuple, sensitivity))
         height, width = fields['image_size']
         description = Description(tuple(fields['class_names']), float(fields['width_multiplier']),
                                   (int(height), int(width)), bool(fields['letterbox']), anchors)

@@ -1,9 +1,11 @@
 """The box code of YOLOv3, both directions side by side, and where its numbers lie in the network's output.
 
-    centre = (sigmoid(t_xy) + cell) * stride        t_xy -> fraction of the cell
-    size   = anchor * exp(t_wh)                     t_wh = log(size / anchor)
+    fraction = s sigmoid(t_xy) - (s - 1) / 2        of the cell; s is the level's grid sensitivity, 1 in YOLOv3
+    centre   = (fraction + cell) * stride
+    size     = anchor * exp(t_wh)                   t_wh = log(size / anchor)
 
-Source: Redmon & Farhadi, "YOLOv3: An Incremental Improvement", 2018, section 2.1 and figure 2.
+Source: Redmon & Farhadi, "YOLOv3: An Incremental Improvement", 2018, section 2.1 and figure 2; s from
+Bochkovskiy et al., "YOLOv4", 2020, section 3.3: with s > 1 a centre on a cell's edge needs no infinite t.
 """
 from __future__ import annotations
 
@@ -38,9 +40,15 @@ def decode(t, priors: Priors):
     Returns:
       float32 [..., S, 4] boxes in pixels of the network input; not clipped to it.
     """
-    centre = (tf.sigmoid(t[..., :2]) + priors.cells) * priors.strides[:, None]
+    centre = (fraction_of(t[..., :2], priors.sensitivity) + priors.cells) * priors.strides[:, None]
     size = priors.anchors * tf.exp(tf.clip_by_value(t[..., 2:], -LARGEST_T, LARGEST_T))
     return box_ops.from_cxcywh(tf.concat([centre, size], axis=-1))
+
+
+def fraction_of(t_xy, sensitivity):
+    """Where in its cell a centre lies: float32 [..., 2] from t [..., 2] and sensitivity [...], in -(s-1)/2..(s+1)/2."""
+    scale = sensitivity[..., None]
+    return scale * tf.sigmoid(t_xy) - (scale - 1) / 2
 
 
 def encode(boxes, priors: Priors, slots):
@@ -51,7 +59,7 @@ def encode(boxes, priors: Priors, slots):
       slots: int32 [B, N] slot of each box.
 
     Returns:
-      float32 [B, N, 4]: x and y as the fraction of the cell (the target of sigmoid(t_xy), in 0..1 where
+      float32 [B, N, 4]: x and y as the fraction of the cell (the target of ``fraction_of``, in 0..1 where
       the centre lies in the slot's cell), then log(width / anchor), log(height / anchor). Sizes under
       a hundredth of a pixel count as that, so that the logarithm is finite for boxes without area.
     """

@@ -84,6 +84,7 @@ class Priors(NamedTuple):
       levels: int32 [S] 0 for the finest level.
       table: the ``Anchors`` the slots were laid out from.
       grids: int32 [L, 2] rows, columns of each level.
+      sensitivity: float32 [S] grid sensitivity of the slot's level (``anchors.Anchors``).
     """
     cells: Any
     strides: Any
@@ -91,6 +92,7 @@ class Priors(NamedTuple):
     levels: Any
     table: Any
     grids: Any
+    sensitivity: Any
 
 
 class Detections(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
+from yolov3_tf.codec import fraction_of
 
 
 class Matched(NamedTuple):
@@ -22,6 +23,7 @@ class Matched(NamedTuple):
       anchors: float32 [B, M, 2] prior width, height in pixels.
       strides: float32 [B, M].
       smallness: float32 [B, M] 2 - w h / (W H) of the object: small boxes count up to twice.
+      sensitivity: float32 [B, M] grid sensitivity of the slot's level.
       rivals: [B, N, 4] boxes and bool [B, M, N] mask of the objects that ``matched='best'`` may choose
         from, or None to compare with the assigned object.
     """
@@ -32,12 +34,13 @@ class Matched(NamedTuple):
     anchors: Any
     strides: Any
     smallness: Any
+    sensitivity: Any
     rivals: Any = None
 
 
 def mse(matched: Matched):
     """The reference's squared error in t-space, (2 - wh) sum of squares, centre and size apart."""
-    centre = tf.square(matched.truth_t[..., :2] - tf.sigmoid(matched.t[..., :2]))
+    centre = tf.square(matched.truth_t[..., :2] - fraction_of(matched.t[..., :2], matched.sensitivity))
     size = tf.square(matched.truth_t[..., 2:] - matched.t[..., 2:])
     return {'xy': matched.smallness * tf.reduce_sum(centre, -1), 'wh': matched.smallness * tf.reduce_sum(size, -1)}
 
@@ -45,10 +48,10 @@ def mse(matched: Matched):
 def smooth_l1(matched: Matched):
     """Smooth L1 (beta 1) over SSD's four offsets from the prior on its cell's centre (the paper's eq. 3).
 
-    The two centres differ by (sigmoid(t) - fraction) strides, so the cell's own place cancels; the size
-    offsets log(w / w_anchor) are tw, th themselves.
+    The two centres differ by (fraction of t - fraction of the object) strides, so the cell's own place
+    cancels; the size offsets log(w / w_anchor) are tw, th themselves.
     """
-    fraction = tf.sigmoid(matched.t[..., :2]) - matched.truth_t[..., :2]
+    fraction = fraction_of(matched.t[..., :2], matched.sensitivity) - matched.truth_t[..., :2]
     centre = fraction * matched.strides[..., None] / matched.anchors
     away = tf.abs(tf.concat([centre, matched.t[..., 2:] - matched.truth_t[..., 2:]], axis=-1))
     return {'smooth_l1': tf.reduce_sum(tf.where(away < 1, away * away / 2, away - .5), axis=-1)}

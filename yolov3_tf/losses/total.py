@@ -108,6 +108,7 @@ def _match(raw, decoded, truth, priors, assignment: Assignment) -> Matched:
         t=_gather(raw.t, assignment.slots), boxes=_gather(decoded, assignment.slots),
         truth_t=codec.encode(truth_boxes, priors, assignment.slots), truth_boxes=truth_boxes,
         anchors=tf.gather(priors.anchors, assignment.slots), strides=tf.gather(priors.strides, assignment.slots),
+        sensitivity=tf.gather(priors.sensitivity, assignment.slots),
         smallness=2 - tf.minimum(size[..., 0] * size[..., 1] / picture_area, 1.))
 
 
