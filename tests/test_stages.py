@@ -22,8 +22,48 @@ def test_two_stages_leave_out_a_part_without_epochs_and_warm_up_the_first():
     assert (head.epochs, head.patience, everything.epochs, everything.patience) == (53, 5, 40, 0)
     only, = stages.two_stages((), ((30, 1e-4),), warmup_epochs=3)
     assert (only.name, only.epochs) == ('all', 33)
-    with pytest.raises(InputError, match='no epoch'):
-        stages.two_stages((), ())
+    assert stages.two_stages((), ()) == ()
+
+
+def rates_of(schedule, rates, epochs, losses=(), **changes):
+    """Rates at the start of each epoch of 4 steps."""
+    stage, = stages.two_stages((), rates, schedule=schedule, **changes)
+    return [stages.rate_at(stage, 4 * epoch, 4, losses[:epoch]) for epoch in range(epochs)]
+
+
+def test_cosine_falls_from_the_rate_to_nothing():
+    rates = rates_of('cosine', ((4, 1e-2),), 5)
+    half = 1e-2 / 2
+    assert rates == pytest.approx([2 * half, half * (1 + .5 ** .5), half, half * (1 - .5 ** .5), 0])
+
+
+def test_warm_up_then_power():
+    stage, = stages.two_stages((), ((4, 1e-2),), warmup_epochs=1, schedule='power', power=2.)
+    rates = [stages.rate_at(stage, step, 4) for step in range(0, 20, 2)]
+    assert rates == pytest.approx([1e-2 * part for part in (0, .5, 1, 49 / 64, 9 / 16, 25 / 64, 1 / 4, 9 / 64, 1 / 16,
+                                                            1 / 64)])
+
+
+def test_a_plateau_brings_the_next_rate_and_the_last_one_ends_the_stage():
+    losses = [5., 4., 4.5, 4.2, 3., 2.9, 3.1, 3.2]       # two epochs above 4, then two above 2.9
+    stage, = stages.two_stages((), ((9, 1e-2), (9, 1e-3)), schedule='plateau', patience=2)
+    assert [stages.rate_at(stage, 4 * epoch, 4, losses[:epoch]) for epoch in range(8)] == [1e-2] * 4 + [1e-3] * 4
+    assert [stages.is_over(stage, epoch, losses[:epoch]) for epoch in range(9)] == [False] * 8 + [True]
+
+
+def test_a_piece_of_a_plateau_is_over_after_its_epochs_at_the_latest():
+    losses = [9., 8., 7., 6., 5.]
+    stage, = stages.two_stages((), ((2, 1e-2), (3, 1e-3)), schedule='plateau', patience=4)
+    assert [stages.rate_at(stage, epoch, 1, losses[:epoch]) for epoch in range(5)] == [1e-2] * 2 + [1e-3] * 3
+    assert stages.is_over(stage, 5, losses) and not stages.is_over(stage, 4, losses[:4])
+
+
+@pytest.mark.parametrize('schedule, rates, patience, message', [
+    ('cosine', ((2, .1), (1, .01)), 0, 'one rate'), ('power', ((2, .1), (1, .01)), 0, 'one rate'),
+    ('plateau', ((2, .1),), 0, 'patience'), ('stairs', ((2, .1),), 0, 'cosine')])
+def test_schedules_that_cannot_be_made_are_refused(schedule, rates, patience, message):
+    with pytest.raises(InputError, match=message):
+        stages.two_stages((), rates, patience=patience, schedule=schedule)
 
 
 @pytest.mark.parametrize('epochs, rates, message', [

@@ -1,6 +1,7 @@
-"""Training stages as data: what rests, for how long, at which learning rate."""
+"""Training stages as data: what is learned, what rests, for how long, at which learning rate."""
 from __future__ import annotations
 
+import math
 import re
 from typing import NamedTuple, Sequence, Tuple
 
@@ -20,8 +21,12 @@ class Stage(NamedTuple):
       rates: (epochs, learning rate) pieces, one after another.
       warmup_epochs: epochs before the first piece in which the rate rises linearly from 0 to it; the
         pieces start counting afterwards.
-      patience: the stage ends early after this many epochs without a lower validation loss; 0: never.
+      patience: epochs without a lower validation loss that end the stage early, or under the plateau schedule
+        the piece; 0: never.
       frozen_bn: of ``FROZEN_BN``.
+      schedule: of ``SCHEDULES``.
+      power: exponent of the power schedule.
+      task: what the network learns, of ``tasks.TASKS``.
     """
     name: str
     frozen: str
@@ -29,24 +34,44 @@ class Stage(NamedTuple):
     warmup_epochs: int = 0
     patience: int = 0
     frozen_bn: str = 'adapt'
+    schedule: str = 'piecewise'
+    power: float = 1.
+    task: str = 'detection'
 
     @property
     def epochs(self) -> int:
+        """At the most; a stage with patience may end earlier (``is_over``)."""
         return self.warmup_epochs + sum(epochs for epochs, _ in self.rates)
 
 
-def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='adapt') -> Tuple[Stage, ...]:
+def asymptotic(epochs: int, rate: float) -> Stage:
+    """The paper's step between ImageNet and detection: the backbone learns which classes a picture holds."""
+    return Stage('classify', NOTHING, ((epochs, rate),), task='classification')
+
+
+def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='adapt', schedule='piecewise',
+               power=1.) -> Tuple[Stage, ...]:
     """The paper's order: the head on a resting backbone until it no longer improves, then everything.
 
-    A part without epochs is left out; the warm-up belongs to whichever comes first.
+    A part without epochs is left out; the warm-up belongs to whichever comes first. The schedule shapes
+    the second part; the first keeps its rate.
+
+    Raises:
+      InputError: an unknown name, or a schedule that cannot be made of these rates.
     """
     choose(FROZEN_BN, frozen_bn, 'frozen_bn')
+    choose(SCHEDULES, schedule, 'schedule')
+    if schedule in ('cosine', 'power') and len(all_rates) > 1:
+        raise InputError(f'schedule={schedule} falls from one rate by itself: expected one epoch count and one rate '
+                         f'of stage 2, got {len(all_rates)}')
+    if schedule == 'plateau' and not patience:
+        raise InputError('schedule=plateau waits for patience epochs without a lower validation loss: expected '
+                         '--patience of 1 or more, got 0')
     parts = (Stage('head', BACKBONE, tuple(head_rates), patience=patience, frozen_bn=frozen_bn),
-             Stage('all', NOTHING, tuple(all_rates)))
+             Stage('all', NOTHING, tuple(all_rates), patience=patience if schedule == 'plateau' else 0,
+                   schedule=schedule, power=power))
     stages = tuple(stage for stage in parts if stage.epochs)
-    if not stages:
-        raise InputError('no epoch to train: give --stage1_epochs or --stage2_epochs a positive number')
-    return (stages[0]._replace(warmup_epochs=warmup_epochs),) + stages[1:]
+    return (stages[0]._replace(warmup_epochs=warmup_epochs), *stages[1:]) if stages else ()
 
 
 def pieces(epochs: Sequence[int], rates: Sequence[float], what: str) -> Tuple[Tuple[int, float], ...]:
@@ -63,24 +88,72 @@ def pieces(epochs: Sequence[int], rates: Sequence[float], what: str) -> Tuple[Tu
     return tuple((count, rate) for count, rate in zip(epochs, rates) if count)
 
 
-def rate_at(stage: Stage, step: int, steps_per_epoch: int) -> float:
-    """Learning rate of a step, both counted from 0 at the stage's start."""
+def rate_at(stage: Stage, step: int, steps_per_epoch: int, losses: Sequence[float] = ()) -> float:
+    """Learning rate of a step, both counted from 0 at the stage's start.
+
+    Args:
+      losses: the stage's validation losses so far, one an epoch; only the plateau schedule looks at them.
+    """
     warmup = stage.warmup_epochs * steps_per_epoch
     if step < warmup:
         return stage.rates[0][1] * step / warmup
-    epoch = (step - warmup) // steps_per_epoch
-    for epochs, rate in stage.rates:
-        if epoch < epochs:
-            return rate
-        epoch -= epochs
-    return stage.rates[-1][1]
+    return SCHEDULES[stage.schedule](stage, (step - warmup) / steps_per_epoch, losses)
+
+
+def is_over(stage: Stage, epoch: int, losses: Sequence[float]) -> bool:
+    """Whether the stage ends before this epoch, counted from 0."""
+    if stage.schedule == 'plateau':
+        return _piece_on_plateau(stage, losses) == len(stage.rates)
+    return epoch >= stage.epochs or has_settled(stage, losses)
 
 
 def has_settled(stage: Stage, losses: Sequence[float]) -> bool:
-    """Whether ``patience`` epochs have passed since the lowest of the stage's validation losses."""
+    """Whether ``patience`` epochs have passed since the lowest of these validation losses."""
     if not stage.patience or not losses:
         return False
     return len(losses) - 1 - min(range(len(losses)), key=losses.__getitem__) >= stage.patience
+
+
+def _piecewise(stage, epochs, losses):
+    """The rate of the piece that holds this time, in epochs since the warm-up."""
+    del losses
+    for length, rate in stage.rates:
+        if epochs < length:
+            return rate
+        epochs -= length
+    return stage.rates[-1][1]
+
+
+def _plateau(stage, epochs, losses):
+    """The next piece's rate as soon as the validation loss has settled, or the piece's epochs are over."""
+    del epochs
+    return stage.rates[min(_piece_on_plateau(stage, losses), len(stage.rates) - 1)][1]
+
+
+def _piece_on_plateau(stage, losses):
+    """Which piece follows these validation losses; the number of pieces where the last one is over."""
+    piece, since = 0, stage.warmup_epochs
+    for end in range(since + 1, len(losses) + 1):
+        if piece < len(stage.rates) and (end - since >= stage.rates[piece][0] or has_settled(stage, losses[since:end])):
+            piece, since = piece + 1, end
+    return piece
+
+
+def _cosine(stage, epochs, losses):
+    """rate (1 + cos(pi t)) / 2, t in 0..1 (Loshchilov & Hutter 2017, eq. 5, one cycle down to 0)."""
+    del losses
+    (length, rate), = stage.rates
+    return rate * (1 + math.cos(math.pi * min(epochs / length, 1))) / 2
+
+
+def _power(stage, epochs, losses):
+    """rate (1 - t)^power, t in 0..1 (darknet's ``policy=poly``); with a warm-up before it, the tutorials' schedule."""
+    del losses
+    (length, rate), = stage.rates
+    return rate * (1 - min(epochs / length, 1)) ** stage.power
+
+
+SCHEDULES = {'piecewise': _piecewise, 'plateau': _plateau, 'cosine': _cosine, 'power': _power}
 
 
 def freeze(model, stage: Stage):
