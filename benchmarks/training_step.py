@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 
 import tensorflow as tf  # noqa: E402
 
-from yolov3_tf import stages, training  # noqa: E402
+from yolov3_tf import stages, tasks, training, validation  # noqa: E402
 from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
 from yolov3_tf.losses.total import LossSettings  # noqa: E402
 from yolov3_tf.models import blocks, yolov3  # noqa: E402
@@ -46,7 +46,7 @@ def bare_step(model, images):
     def step():
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            loss = tf.reduce_mean(model(training.to_input(images), training=True))
+            loss = tf.reduce_mean(model(validation.to_input(images), training=True))
         return tf.add_n([tf.reshape(gradient, [-1])[0] for gradient in tape.gradient(loss, variables)])
     return step
 
@@ -55,7 +55,11 @@ def full_step(model, images, truth, focal=True):
     """The step as ``train.py`` runs it."""
     optimizer = Optimizer(model.trainable_variables, OptimizerSettings())
     signature = [tf.TensorSpec(images.shape, tf.uint8), GroundTruth(*(tf.TensorSpec(x.shape, x.dtype) for x in truth))]
-    step = training.make_step(model, YOLOV3_ANCHORS, optimizer, LossSettings('giou', focal, .45), signature)
+    settings = LossSettings('giou', focal, .45)
+
+    def compute_loss(images, truth, training):
+        return tasks.compute_loss(model, images, truth, YOLOV3_ANCHORS, settings, training)
+    step = training.make_step(compute_loss, optimizer, signature)
     return lambda: step(images, truth, tf.constant(1e-6))
 
 

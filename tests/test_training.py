@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 import tiny_network
 
-from yolov3_tf import stages, training
+from yolov3_tf import stages, tasks, training
+from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.checkpoints import Description
 from yolov3_tf.choices import InputError
 from yolov3_tf.data import specs
@@ -215,7 +216,7 @@ def test_compute_loss_is_the_same_for_a_size_known_and_unknown():
     images = tf.cast(tf.random.stateless_uniform([1, 64, 96, 3], [1, 2], 0, 255, tf.int32), tf.uint8)
 
     def loss(images):
-        return training.compute_loss(model, images, truth, training.priors_room.YOLOV3_ANCHORS, LossSettings(), False)
+        return tasks.compute_loss(model, images, truth, YOLOV3_ANCHORS, LossSettings(), False)
     unknown = tf.function(loss, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])(images)
     for name, value in loss(images).items():
         assert float(value) == pytest.approx(float(unknown[name]), rel=1e-5)

@@ -14,20 +14,15 @@ from typing import NamedTuple, Tuple
 
 import tensorflow as tf
 
-from yolov3_tf import anchors as priors_room
-from yolov3_tf import checkpoints, codec, draw, stages
+from yolov3_tf import checkpoints, stages
 from yolov3_tf.choices import InputError
 from yolov3_tf.data import pictures, pipeline
-from yolov3_tf.evaluation import report
 from yolov3_tf.losses import total
 from yolov3_tf.optimizers import Optimizer, OptimizerSettings
 from yolov3_tf.progress import Bar
 from yolov3_tf.run_folder import RunFolder
 from yolov3_tf.structures import Dataset
-from yolov3_tf.validation import Validator, to_input
-
-DRAWN = 9           # validation pictures on TensorBoard's page
-DRAWN_SCORE = .3    # detections below are not drawn
+from yolov3_tf.tasks import TASKS
 
 
 class TrainingSettings(NamedTuple):
@@ -60,26 +55,21 @@ class Interrupted(Exception):
     """The user asked to stop; everything is saved."""
 
 
-def compute_loss(model, images, truth, anchors, settings: total.LossSettings, training: bool):
-    """The criterion on one batch: uint8 images [B, H, W, 3] and padded boxes -> named scalars."""
-    size = tf.shape(images) if None in images.shape[1:3] else images.shape
-    priors = priors_room.lay_out(anchors, size[1], size[2])
-    outputs = model(to_input(images), training=training)
-    return total.detection_loss(codec.split(outputs), truth, priors, settings)
-
-
-def make_step(model, anchors, optimizer: Optimizer, settings: total.LossSettings, signature):
+def make_step(compute_loss, optimizer: Optimizer, signature):
     """One training step as a graph: (images, truth, learning rate) -> named scalars.
 
     ``l2`` is the weight decay's share, which reaches the weights through the optimiser; ``applied`` is 1
     where every gradient was finite and the weights moved.
+
+    Args:
+      compute_loss: (images, truth, training) -> named scalars; ``total`` is what is minimised (``tasks``).
     """
     @tf.function(input_signature=[*signature, tf.TensorSpec([], tf.float32)])
     def step(images, truth, rate):
         # Only what trains is watched, so nothing of a resting backbone is kept for the way back.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(optimizer.variables_)
-            parts = compute_loss(model, images, truth, anchors, settings, training=True)
+            parts = compute_loss(images, truth, training=True)
             scaled = parts['total'] * optimizer.scale
         l2 = optimizer.decay_term()
         applied = optimizer.apply(tape.gradient(scaled, optimizer.variables_), rate)
@@ -103,9 +93,10 @@ class Trainer:
         self.folder, self.model, self.description, self.settings = folder, model, description, settings
         self.train_set, self.val_set = train_set, val_set
         self.steps = pipeline.steps_per_epoch(len(train_set.records), settings.batches.batch_size)
-        self.validator = Validator(model, description, val_set, settings.validation_batch, settings.loss,
-                                   strict=settings.batches.strict)
-        self.optimizer, self.step, self.stop = None, None, False
+        self.tasks = {name: TASKS[name](model, description, val_set, settings.loss, settings.validation_batch,
+                                        settings.batches.strict)
+                      for name in dict.fromkeys(stage.task for stage in settings.stages)}
+        self.optimizer, self.task, self.step, self.stop = None, None, None, False
         # Every counter is a JSON value: together with the weights they are the whole state of the run.
         self.at = dict(stage=0, epoch=0, step=0, data_epoch=0, global_step=0, sums={}, summed=0, val_losses=[],
                        best=-1., skipped={}, metrics_bytes=0, finished=False, updates=0,
@@ -139,20 +130,23 @@ class Trainer:
 
     def _run_stage(self, stage: stages.Stage, stream, resumed):
         stages.freeze(self.model, stage)
-        self.optimizer = Optimizer(self.model.trainable_variables, self.settings.optimizer, self.settings.loss_scaling)
+        self.task = self.tasks[stage.task]
+        self.optimizer = Optimizer(self.task.model.trainable_variables, self.settings.optimizer,
+                                   self.settings.loss_scaling)
         if resumed:
             self.optimizer.restore(resumed)
-        self.step = make_step(self.model, self.description.anchors, self.optimizer, self.settings.loss,
-                              stream.element_spec[:2])
+            for name, variable in self.task.own_weights().items():
+                variable.assign(resumed[name])
+        self.step = make_step(self.task.compute_loss, self.optimizer, stream.element_spec[:2])
         bar = Bar(f'stage {stage.name}', stage.epochs * self.steps, self.at['epoch'] * self.steps + self.at['step'])
         try:
-            while self.at['epoch'] < stage.epochs and not stages.has_settled(stage, self.at['val_losses']):
+            while not stages.is_over(stage, self.at['epoch'], self.at['val_losses']):
                 self._run_epoch(stage, stream, bar)
         finally:
             bar.close()
         self.at.update(stage=self.at['stage'] + 1, epoch=0, val_losses=[])
         self.at['finished'] = self.at['stage'] == len(self.settings.stages)
-        self.optimizer = None
+        self.optimizer = self.task = None
         self._save()
 
     def _run_epoch(self, stage, stream, bar):
@@ -188,7 +182,8 @@ class Trainer:
     def _run_step(self, stage, batch, bar):
         images, truth, indices = batch
         self._name_skipped(indices, bar)
-        rate = stages.rate_at(stage, self.at['epoch'] * self.steps + self.at['step'], self.steps)
+        rate = stages.rate_at(stage, self.at['epoch'] * self.steps + self.at['step'], self.steps,
+                              self.at['val_losses'])
         parts = {}
         if len(indices):                    # a batch of nothing but bad pictures is a step without update
             parts = {name: float(value)
@@ -246,32 +241,24 @@ class Trainer:
         self.folder.scalars(self.at['global_step'], {f'{kind}/{name}': value for name, value in values.items()})
 
     def _validate(self, stage, bar):
-        outcome = self.validator.run()
-        score = report.mean_ap(self.val_set, outcome.detections)
-        self.at['val_losses'].append(outcome.losses.get('total', float('inf')))
-        for path, why in outcome.skipped.items():
+        verdict = self.task.validate()
+        self.at['val_losses'].append(verdict.losses.get('total', float('inf')))
+        for path, why in verdict.skipped.items():
             if self.at['skipped'].setdefault(path, why) is why:
                 bar.message(f'skipped: {why}')
-        self._log('val', stage, {**outcome.losses, 'mAP': score})
+        self._log('val', stage, {**verdict.losses, self.task.measure: verdict.score})
         bar.message(f'stage {stage.name}, epoch {self.at["epoch"]}/{stage.epochs}: validation loss '
-                    f'{self.at["val_losses"][-1]:.4g}, mAP@.5 {100 * score:.1f} %')
-        self.folder.pictures(self.at['global_step'], 'validation', self._page(outcome.detections))
-        if score > self.at['best'] or not self.folder.best.exists():
-            self.at['best'] = score
+                    f'{self.at["val_losses"][-1]:.4g}, {self.task.shown} {100 * verdict.score:.1f} %')
+        if verdict.page is not None:
+            self.folder.pictures(self.at['global_step'], 'validation', verdict.page)
+        if self.task.picks_best and (verdict.score > self.at['best'] or not self.folder.best.exists()):
+            self.at['best'] = verdict.score
             checkpoints.save_model(str(self.folder.best), self.model, self.description)
-
-    def _page(self, detections):
-        records = {record.image_id: record for record in self.val_set.records}
-        drawn = []
-        for found in detections[:DRAWN]:
-            sure = found.scores >= DRAWN_SCORE
-            drawn.append(draw.draw_detections(
-                pictures.read_picture(records[found.image_id].image_path), found.boxes[sure], found.classes[sure],
-                found.scores[sure], self.val_set.class_names))
-        return draw.grid(drawn, columns=3)
 
     def _save(self):
         state = self.optimizer.state() if self.optimizer else {}
+        if self.task:
+            state.update({name: variable.numpy() for name, variable in self.task.own_weights().items()})
         checkpoints.save_model(str(self.folder.last), self.model, self.description,
                                checkpoints.Progress(state, self.at))
 

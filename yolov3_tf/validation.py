@@ -62,7 +62,7 @@ class Validator:
           InputError: none of the pictures can be read, or, under ``strict``, one of them cannot.
         """
         detections, sums, seen = [], {}, []
-        for batch in self._batches():
+        for batch in batches_of(self.batches, self.dataset):
             found, losses = self._step(batch.images, batch.truth, batch.placement, batch.sizes)
             indices = batch.indices.numpy().tolist()
             detections += self._by_picture(found, indices)
@@ -70,17 +70,11 @@ class Validator:
                 sums[name] = sums.get(name, 0.) + float(value) * len(indices)
             seen += indices
         if not seen:
-            raise _nothing_read(self.dataset)
+            raise nothing_read(self.dataset)
         came = set(seen)
         missing = [record.image_path for index, record in enumerate(self.dataset.records) if index not in came]
         means = {name: value / len(seen) for name, value in sums.items()}
         return Outcome(detections, means, {path: pipeline.reason(path) for path in missing})
-
-    def _batches(self):
-        try:
-            yield from self.batches
-        except tf.errors.OpError as error:          # only under strict
-            raise pipeline.blame(self.dataset, range(len(self.dataset.records)), error) from error
 
     def _measure(self, images, truth, placement, sizes):
         outputs = self.model(to_input(images), training=False)
@@ -116,11 +110,20 @@ def detect_each(detector, dataset: Dataset, strict: bool = False):
         with open(record.image_path, 'rb') as file:
             detections += detector.detect([file.read()], [record.image_id])
     if not detections:
-        raise _nothing_read(dataset)
+        raise nothing_read(dataset)
     return detections, skipped
 
 
-def _nothing_read(dataset):
+def batches_of(batches, dataset: Dataset):
+    """Iterates over evaluation batches; under ``strict`` a picture that cannot be used raises InputError by name."""
+    try:
+        yield from batches
+    except tf.errors.OpError as error:          # only under strict
+        raise pipeline.blame(dataset, range(len(dataset.records)), error) from error
+
+
+def nothing_read(dataset: Dataset) -> InputError:
+    """The error of a set without a picture that can be read."""
     return InputError(f'none of the {len(dataset.records)} pictures to measure on can be used: '
                       f'{pipeline.reason(dataset.records[0].image_path)}')
 

@@ -1,0 +1,85 @@
+"""How well a network tells which classes occur in a picture: VOC's classification AP."""
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Dict, List, NamedTuple, Sequence
+
+import numpy as np
+
+from yolov3_tf.evaluation import voc
+from yolov3_tf.structures import Record
+
+
+class Report(NamedTuple):
+    """Attributes:
+      class_names: C names.
+      pictures: int [C] that hold an object which counts.
+      average_precision: float [C] all-point area; nan for a class that no picture holds.
+    """
+    class_names: List[str]
+    pictures: np.ndarray
+    average_precision: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        return voc.mean(self.average_precision)
+
+
+def evaluate(records: Sequence[Record], scores, class_names: Sequence[str]) -> Report:
+    """Ranks the pictures of each class by score.
+
+    Args:
+      records: n pictures. One whose only objects of a class are difficult or a crowd counts neither way
+        for it, as in the VOC classification task.
+      scores: float [n, C].
+    """
+    count, pairings = len(class_names), []
+    present, unsure = _presence(records, count)
+    scores = np.asarray(scores, np.float64).reshape(len(records), count)
+    for label in range(count):
+        order = np.argsort(-scores[:, label], kind='stable')
+        # A picture is its own only object: an overlap beyond any threshold, or none.
+        hits = np.where(present[order, label] | unsure[order, label], 1., -np.inf)
+        pairings.append(voc.Pairing(scores[order, label], np.zeros(len(order), np.int64), hits, order,
+                                    unsure[order, label], np.array([present[:, label].sum()])))
+    return Report(list(class_names), present.sum(0),
+                  np.array([voc.area_ap(voc.curve(pairing, 0)) for pairing in pairings]))
+
+
+def table(report: Report) -> str:
+    """Text table, one row a class and one for the mean."""
+    width = max(map(len, ['class', *report.class_names]))
+    rows = [f'{"class":<{width}}  pictures  AP of its presence']
+    for name, pictures, score in zip(report.class_names, report.pictures, report.average_precision):
+        rows.append(f'{name:<{width}}  {pictures:8d}  {_percent(score):>18}')
+    return '\n'.join([*rows, f'{"mean":<{width}}  {"":8}  {_percent(report.mean):>18}'])
+
+
+def write(folder, report: Report) -> pathlib.Path:
+    """Writes presence.json, AP in 0..1 with null for a class that no picture holds; returns its path."""
+    path = pathlib.Path(folder) / 'presence.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known: Dict[str, float] = {name: float(score) for name, score in
+                               zip(report.class_names, report.average_precision)}
+    content = {'mean': _number(report.mean), 'per_class': {name: _number(score) for name, score in known.items()}}
+    path.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+    return path
+
+
+def _presence(records, count):
+    """Which classes occur in each picture, and which occur only as what counts neither way: bool [n, C] each."""
+    present, aside = np.zeros((2, len(records), count), bool)
+    for row, record in enumerate(records):
+        neither = record.difficult | record.crowd
+        present[row, record.classes[~neither]] = True
+        aside[row, record.classes[neither]] = True
+    return present, aside & ~present
+
+
+def _number(score):
+    return None if np.isnan(score) else float(score)
+
+
+def _percent(score):
+    return '-' if np.isnan(score) else f'{100 * score:.1f}'
