@@ -34,7 +34,7 @@ class Case(NamedTuple):
 def random_case(seed, batch, height, width, class_count, objects, table=SMALL_ANCHORS):
     """Truth near some predictions (some get ignored), two boxes in one slot, a third near; the last bare."""
     rng = np.random.default_rng(seed)
-    slots = slow_reference.slots_of(table.sizes, table.strides, height, width)
+    slots = slow_reference.slots_of(table.sizes, table.strides, height, width, table.sensitivity)
     t = rng.normal(0, .5, (batch, len(slots), 4)).astype(np.float32)
     boxes = np.zeros((batch, objects, 4), np.float32)
     for b in range(batch):
@@ -67,9 +67,13 @@ def empty_case(height, width, class_count, boxes=(), labels=None, weights=None, 
                 table, height, width)
 
 
-def owners_of(case, b):
+def owners_of(case, b, **rule):
     """{slot: index of its box} of picture b, by the slow reference."""
-    return slow_reference.assign(case.boxes[b], case.valid[b], *case.anchors[:2], case.height, case.width)
+    table = case.anchors
+    slots = slow_reference.slots_of(table.sizes, table.strides, case.height, case.width, table.sensitivity)
+    predictions = [slow_reference.decode(t, slot) for t, slot in zip(case.t[b], slots)]
+    return slow_reference.assign(case.boxes[b], case.valid[b], table.sizes, table.strides, case.height, case.width,
+                                 predictions=predictions, **rule)
 
 
 def truth_of(case):
@@ -99,12 +103,12 @@ def gradients_of(case, part='total', **settings):
     return parts[part].numpy(), (gradient[..., :4], gradient[..., 4], gradient[..., 5:])
 
 
-def slow_loss_of(case, held_alphas=None, **settings):
+def slow_loss_of(case, held=None, **settings):
     """The slow reference's loss: {name: float}."""
     exact = [np.asarray(x, np.float64) for x in (case.t, case.objectness, case.classes, case.boxes)]
     return slow_reference.loss(*exact, case.labels, case.valid, np.asarray(case.weights, np.float64),
                                case.anchors.sizes, case.anchors.strides, case.height, case.width,
-                               held_alphas=held_alphas, **settings)
+                               case.anchors.sensitivity, held=held, **settings)
 
 
 def slot_at(case, level, row, column, number):

@@ -78,11 +78,11 @@ GRADIENT_SETTINGS = [
 def central_difference(case, direction, step=1e-5, **settings):
     """Slope of the slow reference along ``direction``, a tuple of three arrays; CIoU's alpha stays put."""
     held, ends = {}, []
-    cases.slow_loss_of(case, held_alphas=held, **settings)
+    cases.slow_loss_of(case, held=held, **settings)
     for sign in (1, -1):
         moved = [np.asarray(x, np.float64) + sign * step * d for x, d in zip(case[:3], direction)]
         ends.append(cases.slow_loss_of(case._replace(t=moved[0], objectness=moved[1], classes=moved[2]),
-                                       held_alphas=held, **settings)['total'])
+                                       held=held, **settings)['total'])
     return (ends[0] - ends[1]) / (2 * step)
 
 
