@@ -1,10 +1,12 @@
 """A checkpoint gives back what went in, in one piece or not at all."""
+import json
 import os
 import pathlib
 
 import h5py
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from yolov3_tf import checkpoints
 from yolov3_tf.checkpoints import Description, Progress
@@ -61,6 +63,95 @@ def test_another_class_count_fits_when_the_outputs_may_start_afresh(saved):
                                   model.get_layer('head_conv_74').get_weights()[0])
 
 
+@pytest.fixture(scope='module')
+def separated(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('separated') / 'last.h5')
+    model = yolov3.build(2, .125, head='separated')
+    checkpoints.save_model(path, model, DESCRIPTION._replace(head='separated'))
+    return path, model
+
+
+def test_a_head_is_kept(separated):
+    path, model = separated
+    again, description = checkpoints.load_model(path)
+    assert description.head == 'separated' and again.count_params() == model.count_params()
+    for mine, other in zip(again.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_files_from_before_there_were_heads_are_coupled(saved, tmp_path):
+    path = tmp_path / 'old.h5'
+    path.write_bytes(pathlib.Path(saved[0]).read_bytes())
+    with h5py.File(path, 'a') as file:
+        fields = json.loads(file.attrs['description'])
+        del fields['head']
+        file.attrs['description'] = json.dumps(fields)
+    assert checkpoints.describe(str(path)) == DESCRIPTION and DESCRIPTION.head == 'coupled'
+
+
+def test_a_separated_head_for_other_classes_starts_only_what_depends_on_them_afresh(separated):
+    path, model = separated
+    other = yolov3.build(5, .125, head='separated')
+    kept = checkpoints.load_weights(path, other, yolov3.OUTPUTS)
+    assert sorted({name.split('/')[0] for name in kept}) == [
+        f'head_{number}_class_conv_07' for number in (59, 67, 75)]
+    for name in ('head_59_class_conv_06', 'head_59_box_conv_07', 'head_75_box_bn_03'):
+        np.testing.assert_array_equal(other.get_layer(name).get_weights()[0], model.get_layer(name).get_weights()[0])
+
+
+def test_another_head_gives_what_both_have_and_says_so_otherwise(saved, separated):
+    path, model = saved
+    other = yolov3.build(2, .125, head='separated')
+    with pytest.raises(InputError, match='head_75_.*got None.*--head'):
+        checkpoints.load_weights(path, other)
+    kept = {name.split('/')[0] for name in checkpoints.load_weights(path, other, yolov3.OUTPUTS)}
+    # Per level two branches of 6 x (convolution, BatchNorm) and an output.
+    assert len(kept) == 3 * 2 * 13 and all('_class_' in name or '_box_' in name for name in kept)
+    np.testing.assert_array_equal(other.get_layer('head_conv_74').get_weights()[0],
+                                  model.get_layer('head_conv_74').get_weights()[0])
+    coupled = yolov3.build(2, .125)
+    kept = checkpoints.load_weights(separated[0], coupled, yolov3.OUTPUTS)
+    assert sorted({name.split('/')[0] for name in kept}) == ['head_conv_59', 'head_conv_67', 'head_conv_75']
+
+
+def test_a_backbone_is_taken_alone_whatever_the_head_and_classes(separated):
+    path, model = separated
+    other = yolov3.build(5, .125)
+    before = {layer.name: layer.get_weights() for layer in other.layers}
+    checkpoints.load_backbone(path, other)
+    compared = 0
+    for layer in other.layers:
+        ours = layer.name.startswith('backbone_')
+        expected = model.get_layer(layer.name).get_weights() if ours else before[layer.name]
+        compared += ours and len(expected)
+        for mine, value in zip(layer.get_weights(), expected):
+            np.testing.assert_array_equal(mine, value)
+    assert compared == 52 * 5
+    assert not np.array_equal(before['backbone_conv_01'][0], other.get_layer('backbone_conv_01').get_weights()[0])
+
+
+def test_a_backbone_that_does_not_fit_changes_nothing(separated, tmp_path):
+    path, _ = separated
+    wider = yolov3.build(2, .25)
+    before = wider.get_weights()
+    with pytest.raises(InputError, match='backbone_.*width_multiplier'):
+        checkpoints.load_backbone(path, wider)
+    cut = tmp_path / 'cut.h5'
+    cut.write_bytes(pathlib.Path(path).read_bytes())
+    with h5py.File(cut, 'a') as file:
+        del file['weights/backbone_conv_52']
+    narrow = yolov3.build(2, .125)
+    first = narrow.get_layer('backbone_conv_01').get_weights()[0]
+    with pytest.raises(InputError, match='backbone_conv_52/kernel.*got None'):
+        checkpoints.load_backbone(str(cut), narrow)
+    np.testing.assert_array_equal(narrow.get_layer('backbone_conv_01').get_weights()[0], first)
+    for mine, old in zip(wider.get_weights(), before):
+        np.testing.assert_array_equal(mine, old)
+    images = tf.keras.Input([None, None, 3])
+    with pytest.raises(InputError, match='no layers named as one'):
+        checkpoints.load_backbone(path, tf.keras.Model(images, tf.keras.layers.Conv2D(3, 1, name='conv_01')(images)))
+
+
 def test_another_width_is_refused_and_changes_nothing(saved):
     path, _ = saved
     other = yolov3.build(2, .25)
@@ -94,13 +185,14 @@ def test_truncated_missing_and_foreign_files_are_refused(saved, tmp_path):
 
 
 @pytest.mark.parametrize('description, message', [
-    ('{broken', 'damaged'), ('{}', 'damaged'), (None, 'multiple of 32')])
+    ('{broken', 'damaged'), ('{}', 'damaged'), (('[96, 160]', '[100, 160]'), 'multiple of 32'),
+    (('coupled', 'doubled'), "unknown head in .*damaged.h5 'doubled'")])
 def test_a_damaged_description_is_refused(saved, tmp_path, description, message):
     path = tmp_path / 'damaged.h5'
     path.write_bytes(pathlib.Path(saved[0]).read_bytes())
     with h5py.File(path, 'a') as file:
         good = file.attrs['description']
-        file.attrs['description'] = description or good.replace('[96, 160]', '[100, 160]')
+        file.attrs['description'] = good.replace(*description) if isinstance(description, tuple) else description
     with pytest.raises(InputError, match=message):
         checkpoints.load_model(str(path))
 

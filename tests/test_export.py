@@ -24,10 +24,10 @@ def describe(letterbox=True):
     return checkpoints.Description(NAMES, .125, (HEIGHT, WIDTH), letterbox)
 
 
-def lively_model(seed=3):
+def lively_model(seed=3, head='coupled'):
     """A network with random weights and statistics whose detections depend on the picture, some hundred each."""
     tf.keras.utils.set_random_seed(seed)
-    model = yolov3.build(3, .125)
+    model = yolov3.build(3, .125, head=head)
     random = np.random.RandomState(seed)
     for conv, norm in yolov3.convolutions(model):
         if norm is not None:
@@ -37,7 +37,8 @@ def lively_model(seed=3):
         else:
             kernel, bias = conv.get_weights()
             bias = bias.reshape(3, -1)
-            bias[:, 4] = -2.
+            if bias.shape[1] != 4:                      # an output that holds more than boxes
+                bias[:, -4] = -2.                       # objectness lies before the three classes
             conv.set_weights([kernel, bias.ravel()])
     return model
 
@@ -156,6 +157,16 @@ def test_image_tensor_signature_equals_the_encoded_one(loaded, files):
 def test_stretching_instead_of_letterboxing_is_kept_too(lively, files):
     server = export.Server(lively, describe(letterbox=False), SETTINGS)
     assert_same(in_process(lively, files, letterbox=False), server.encoded(tf.constant(files)))
+
+
+def test_a_separated_head_is_served_too(files, tmp_path):
+    """From a checkpoint through the detector, which folds, decodes and suppresses as for any head."""
+    model = lively_model(head='separated')
+    checkpoints.save_model(str(tmp_path / 'net.h5'), model, describe()._replace(head='separated'))
+    found = detector.load(tmp_path / 'net.h5', SETTINGS).detect(files)
+    for one, (_, scores, _) in zip(found, in_process(model, files)):
+        assert len(scores) > 20
+        np.testing.assert_allclose(one.scores, scores, atol=2e-4)
 
 
 def test_signatures_names_dtypes_and_shapes(loaded):

@@ -16,8 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, check_size
-from yolov3_tf.choices import InputError
+from yolov3_tf.choices import InputError, choose
 from yolov3_tf.models import yolov3
+from yolov3_tf.models.head import HEADS
 
 FORMAT = 1
 
@@ -31,12 +32,14 @@ class Description(NamedTuple):
       image_size: height, width in pixels that it is used at.
       letterbox: pictures keep their proportions (grey margins) or are stretched.
       anchors: the priors its outputs are relative to.
+      head: see ``models.yolov3.build``; files from before there was a choice are coupled.
     """
     class_names: Tuple[str, ...]
     width_multiplier: float
     image_size: Tuple[int, int]
     letterbox: bool
     anchors: Anchors = YOLOV3_ANCHORS
+    head: str = 'coupled'
 
 
 class Progress(NamedTuple):
@@ -65,9 +68,14 @@ def save_model(path: str, model: tf.keras.Model, description: Description, progr
 def load_model(path: str) -> Tuple[tf.keras.Model, Description]:
     """Rebuilds the network of a checkpoint with its weights."""
     description = describe(path)
-    model = yolov3.build(len(description.class_names), description.width_multiplier)
+    model = build(description)
     load_weights(path, model)
     return model, description
+
+
+def build(description: Description, folded: bool = False) -> tf.keras.Model:
+    """The network that a description tells of, with random weights; ``folded`` as in ``models.yolov3.build``."""
+    return yolov3.build(len(description.class_names), description.width_multiplier, folded, description.head)
 
 
 def describe(path: str) -> Description:
@@ -81,10 +89,12 @@ def describe(path: str) -> Description:
                           *map(tuple, sensitivity))
         height, width = fields['image_size']
         description = Description(tuple(fields['class_names']), float(fields['width_multiplier']),
-                                  (int(height), int(width)), bool(fields['letterbox']), anchors)
+                                  (int(height), int(width)), bool(fields['letterbox']), anchors,
+                                  str(fields.get('head', 'coupled')))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f'{path}: its description of the model is damaged ({error!r}): '
                          'take another checkpoint') from error
+    choose(HEADS, description.head, f'head in {path}')
     check_size(anchors, *description.image_size)
     return description
 
@@ -94,7 +104,7 @@ def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> List[st
 
     Args:
       fresh: pattern of layer names that keep their present values when the file's do not fit them
-        (``models.yolov3.OUTPUTS`` for another number of classes).
+        (``models.yolov3.OUTPUTS`` for another number of classes or another head).
 
     Returns:
       Names of the variables left as they were.
@@ -102,10 +112,27 @@ def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> List[st
     Raises:
       InputError: a variable is missing, of another shape, or not finite.
     """
+    return _load(path, _variables(model), fresh)
+
+
+def load_backbone(path: str, model: tf.keras.Model):
+    """Reads the backbone's weights, and nothing else, from a checkpoint of any head and any classes.
+
+    Raises:
+      InputError: as in ``load_weights``, or the model has no layer that ``models.yolov3.BACKBONE`` names.
+    """
+    variables = {name: variable for name, variable in _variables(model).items() if re.match(yolov3.BACKBONE, name)}
+    if not variables:
+        raise InputError(f'{path}: expected to read a backbone, but the network has no layers named as one: '
+                         'start it from a whole network with --init_weights')
+    _load(path, variables, fresh='^$')
+
+
+def _load(path, variables, fresh):
     kept, values = [], []
     with _open(path) as file:
         stored = file['weights']
-        for name, variable in _variables(model).items():
+        for name, variable in variables.items():
             shape = stored[name].shape if name in stored else None
             if shape == tuple(variable.shape):
                 values.append((variable, stored[name][...]))
@@ -115,7 +142,7 @@ def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> List[st
                 kept.append(name)
             else:
                 raise InputError(f'{path}: expected {name} of shape {tuple(variable.shape)}, got {shape}: the file '
-                                 'holds another network (see its --width_multiplier and classes)')
+                                 'holds another network (see its --width_multiplier, --head and classes)')
     for variable, value in values:
         variable.assign(value)
     return kept

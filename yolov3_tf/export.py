@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from yolov3_tf import anchors, boxes, postprocess
+from yolov3_tf import anchors, boxes, checkpoints, postprocess
 from yolov3_tf.choices import InputError, choose
 from yolov3_tf.data import geometry
 from yolov3_tf.models import yolov3
@@ -142,7 +142,7 @@ def check(settings: Settings):
 def _folded(model, description, precision):
     """A copy of ``model`` without BatchNorm, its variables stored in ``precision``."""
     with _policy(precision):
-        network = yolov3.build(len(description.class_names), description.width_multiplier, folded=True)
+        network = checkpoints.build(description, folded=True)
     yolov3.fold(model, network)
     return network
 

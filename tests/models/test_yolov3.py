@@ -15,8 +15,11 @@ CLASSES = 3
 
 @pytest.fixture(scope='module')
 def model():
-    """A narrow network with weights and averages as a training leaves them: none is at its start."""
-    model = yolov3.build(CLASSES, .125)
+    return liven(yolov3.build(CLASSES, .125))
+
+
+def liven(model):
+    """Gives a network averages as a training leaves them: none is at its start."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, BatchNorm):
@@ -49,6 +52,27 @@ def test_published_parameter_counts(classes, trainable):
     assert sum(count(layer.trainable_variables) for layer in backbone) == 40_584_928
 
 
+def block_parameters(inputs, f):
+    """Of 1x1 f, 3x3 2f, three times, with gamma and beta each."""
+    wide, narrow = 3 * 3 * f * 2 * f + 2 * 2 * f, 2 * f * f + 2 * f
+    return inputs * f + 2 * f + 2 * narrow + 3 * wide
+
+
+def test_published_parameter_count_of_the_separated_head():
+    """The paper's +3,836,544 at C = 20, of 1024, 512 and 256 channels before the outputs."""
+    expected = sum(block_parameters(n, 128) + 3 * (1 + 20) * (256 + 1) + block_parameters(n, 64) + 3 * 4 * (128 + 1)
+                   - 3 * (5 + 20) * (n + 1) for n in (1024, 512, 256))
+    assert expected == 3_836_544
+    assert count(yolov3.build(20, head='separated').trainable_variables) == 61_626_049 + expected
+
+
+def test_parameter_count_of_the_early_separation():
+    """Three more blocks; the two outputs 63 (n + 1) + 12 (n + 1) are as large as the one of 75 (n + 1)."""
+    expected = block_parameters(1024, 512) + block_parameters(768, 256) + block_parameters(384, 128)
+    assert expected == 20_741_888
+    assert count(yolov3.build(20, head='separated_early').trainable_variables) == 61_626_049 + expected
+
+
 @pytest.mark.parametrize('height, width', [(32, 32), (64, 96), (352, 32)])
 def test_any_multiple_of_32_gives_the_slots_of_the_priors(model, height, width):
     outputs = model(np.zeros((2, height, width, 3), np.float32))
@@ -57,9 +81,11 @@ def test_any_multiple_of_32_gives_the_slots_of_the_priors(model, height, width):
     assert slots == 3 * sum((height // stride) * (width // stride) for stride in (8, 16, 32))
 
 
-def test_slots_are_ordered_as_the_priors_are(model):
+@pytest.mark.parametrize('head', ['coupled', 'separated', 'separated_early'])
+def test_slots_are_ordered_as_the_priors_are(head):
     """Plants (stride, row, column, anchor, field) where the output convolutions put theirs out."""
     height, width = 64, 96
+    model = yolov3.build(CLASSES, .125, head=head)
     planted = []
     for stride in (8, 16, 32):
         rows, columns = height // stride, width // stride
@@ -71,7 +97,14 @@ def test_slots_are_ordered_as_the_priors_are(model):
                         level[0, row, column, anchor * (5 + CLASSES) + field] = (
                             100_000 * stride + 5_000 * row + 100 * column + 10 * anchor + field)
         planted.append(level)
-    convs = [model.get_layer(f'head_conv_{number}').output for number in (75, 67, 59)]
+    names = [f'head_conv_{number}' for number in (75, 67, 59)]
+    if head != 'coupled':       # the same values where the two branches of a level put theirs out
+        numbers = (75, 67, 59) if head == 'separated' else (69, 61, 53)
+        names = [f'head_{number}_{what}_conv_07' for number in numbers for what in ('box', 'class')]
+        by_anchor = [level.reshape(*level.shape[:3], 3, 5 + CLASSES) for level in planted]
+        planted = [part.reshape(*part.shape[:3], -1)
+                   for level in by_anchor for part in (level[..., :4], level[..., 4:])]
+    convs = [model.get_layer(name).output for name in names]
     outputs = tf.keras.Model(convs, model.output)(planted).numpy()[0]
 
     priors = lay_out(YOLOV3_ANCHORS, height, width)
@@ -95,8 +128,20 @@ def test_names_are_numbered_as_in_darknets_files(model):
     assert sum(bool(re.match(yolov3.BACKBONE, conv.name)) for conv, _ in pairs) == 52
 
 
-def test_folded_network_gives_the_same(model, image):
-    folded = yolov3.build(CLASSES, .125, folded=True)
+@pytest.mark.parametrize('head, first', [('separated', 59), ('separated_early', 53)])
+def test_branches_stand_where_the_convolutions_they_replace_would(head, first):
+    names = [conv.name for conv, _ in yolov3.convolutions(yolov3.build(CLASSES, .125, head=head))]
+    numbers = [int(re.search(r'\d+', name).group()) for name in names]
+    assert numbers == sorted(numbers) and numbers[first - 1:first + 13] == [first] * 14
+    assert all(re.match(yolov3.OUTPUTS, name) for name in names[first - 1:first + 13])
+    # Darknet's 75 less its 3 outputs, and the level's own blocks if they are in the branches; 6 x 7 in their place.
+    assert len(names) == 75 - 3 - (18 if head == 'separated_early' else 0) + 42
+
+
+@pytest.mark.parametrize('head', ['coupled', 'separated', 'separated_early'])
+def test_folded_network_gives_the_same(image, head):
+    model = liven(yolov3.build(CLASSES, .125, head=head))
+    folded = yolov3.build(CLASSES, .125, folded=True, head=head)
     yolov3.fold(model, folded)
     assert not any(isinstance(layer, BatchNorm) for layer in folded.layers)
     expected = model(image, training=False).numpy()
@@ -139,3 +184,8 @@ def test_outputs_are_float32_under_mixed_precision(policy, image):
 def test_impossible_networks_are_refused(classes, width):
     with pytest.raises(InputError, match='at least 1 class and a positive width'):
         yolov3.build(classes, width)
+
+
+def test_an_unknown_head_is_refused():
+    with pytest.raises(InputError, match="unknown head 'split': expected one of coupled, separated, separated_early"):
+        yolov3.build(3, .125, head='split')

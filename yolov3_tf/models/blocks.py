@@ -125,3 +125,10 @@ class ConvStack:
         """1x1 convolution with bias, in float32 whatever the precision of the rest."""
         self.count += 1
         return tf.keras.layers.Conv2D(channels, 1, dtype='float32', name=f'{self.part}_conv_{self.count:02d}')(x)
+
+    def branch(self, name: str) -> ConvStack:
+        """A stack for layers that no darknet file has. They count from 1 and are named after the number that
+        the next convolution here would get: ``head_59_box_conv_01``."""
+        branch = ConvStack(self.width_multiplier, self.folded)
+        branch.part = f'{self.part}_{self.count + 1:02d}_{name}'
+        return branch

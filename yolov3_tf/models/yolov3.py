@@ -1,38 +1,46 @@
 """YOLOv3: images in, one row of raw predictions a slot out."""
 from __future__ import annotations
 
+import re
+
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.choices import InputError, choose
 from yolov3_tf.models.blocks import ConvStack
 from yolov3_tf.models.darknet53 import darknet53
-from yolov3_tf.models.head import coupled
+from yolov3_tf.models.head import HEADS
 
 ANCHORS_A_LEVEL = 3
 BACKBONE = '^backbone_'
-# Names of the layers whose shape depends on the number of classes.
-OUTPUTS = '^head_conv_(59|67|75)$'
+# Layers of separated heads, which darknet does not know: ``head_59_class_conv_01`` and the like.
+BRANCHES = r'^.+_(class|box)_(conv|bn)_\d+$'
+# Layers that weights for other classes, or of another head, may lack or hold in another shape.
+OUTPUTS = f'^head_conv_(59|67|75)$|{BRANCHES}'
 
 
-def build(num_classes: int, width_multiplier: float = 1., folded: bool = False) -> tf.keras.Model:
+def build(num_classes: int, width_multiplier: float = 1., folded: bool = False,
+          head: str = 'coupled') -> tf.keras.Model:
     """The network as a functional Keras model; precision follows the global Keras policy.
 
     Layers are named ``backbone_conv_01`` .. ``backbone_conv_52`` and ``head_conv_53`` ..
-    ``head_conv_75`` (with ``.._bn_..`` beside), numbered as in darknet's weight files.
+    ``head_conv_75`` (with ``.._bn_..`` beside), numbered as in darknet's weight files. Separated heads
+    have branches in place of some of them (``models.head``).
 
     Args:
       num_classes: C, at least 1.
       width_multiplier: 1 is the published network: 61,949,149 trainable parameters at C = 80,
         61,626,049 at C = 20, beside 52,608 moving statistics.
       folded: convolutions with bias and no BatchNorm, for inference (``fold``).
+      head: of ``head.HEADS``.
 
     Returns:
       Model from float32 RGB in 0..1 [B, H, W, 3], H and W multiples of 32, to float32 [B, S, 5 + C]:
       tx, ty, tw, th, objectness logit, class logits; slots ordered as in ``structures.Priors``.
 
     Raises:
-      InputError: no class, or a width multiplier that is not positive.
+      InputError: no class, a width multiplier that is not positive, or an unknown head.
     """
+    levels = choose(HEADS, head, 'head')
     if num_classes < 1 or not 0 < width_multiplier < float('inf'):
         raise InputError(f'expected at least 1 class and a positive width multiplier (and no infinite one), '
                          f'got {num_classes} and {width_multiplier}')
@@ -40,18 +48,24 @@ def build(num_classes: int, width_multiplier: float = 1., folded: bool = False) 
     images = tf.keras.Input([None, None, 3], name='images')
     routes = darknet53(images, stack)
     stack.part = 'head'
-    levels = coupled(routes, ANCHORS_A_LEVEL * (5 + num_classes), stack)
-    slots = [tf.keras.layers.Reshape([-1, 5 + num_classes], dtype='float32', name=f'head_slots_{stride}')(level)
-             for stride, level in zip((8, 16, 32), levels)]
+    slots = levels(routes, num_classes, ANCHORS_A_LEVEL, stack)
     outputs = tf.keras.layers.Concatenate(axis=1, dtype='float32', name='raw_predictions')(slots)
     return tf.keras.Model(images, outputs, name='yolov3')
 
 
 def convolutions(model: tf.keras.Model):
-    """Pairs (convolution, its BatchNorm or None) in the order of darknet's weight files."""
+    """Pairs (convolution, its BatchNorm or None) in the order of darknet's weight files.
+
+    The branches of a separated head stand where the convolutions they replace would.
+    """
     layers = {layer.name: layer for layer in model.layers}
-    names = sorted((name for name in layers if '_conv_' in name), key=lambda name: name.rsplit('_', 1)[1])
+    names = sorted((name for name in layers if '_conv_' in name), key=_place)
     return [(layers[name], layers.get(name.replace('_conv_', '_bn_'))) for name in names]
+
+
+def _place(name):
+    """``head_59_box_conv_07`` -> (59, name), ``head_conv_58`` -> (58, name)."""
+    return int(re.search(r'\d+', name).group()), name
 
 
 def fold(model: tf.keras.Model, folded: tf.keras.Model):
