@@ -1,4 +1,4 @@
-"""Figures of a run, drawn from its files alone: metrics.jsonl of training, metrics.json of evaluation.
+"""Figures of runs, drawn from their files alone: metrics.jsonl of training, metrics.json of evaluation.
 
 Matplotlib is imported where it draws and used without pyplot, so nothing needs a display or leaves a
 window behind. Figures are sized for a column of text, 200 dots an inch.
@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import math
 import pathlib
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from yolov3_tf.choices import InputError
 
-NOT_LOSSES = {'kind', 'stage', 'epoch', 'step', 'lr', 'mAP'}
+NOT_LOSSES = {'kind', 'stage', 'epoch', 'step', 'lr', 'mAP', 'class_mAP'}
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 GREY = '#666666'
@@ -85,6 +85,42 @@ def precision_recall(report_file, figure_file) -> pathlib.Path:
                         alignment='left', **BESIDE)
         axis.set(xlabel='recall', ylabel='precision', xlim=(0, 1.003), ylim=(0, 1.02))
         return _save(figure, figure_file)
+
+
+def compared_curves(cells: Mapping[str, Sequence[Any]], figure_file) -> pathlib.Path:
+    """Draws validation mAP over the steps, one line a cell: the mean of its runs on the band from lowest to highest.
+
+    Runs that end at different steps are averaged as far as each goes.
+
+    Args:
+      cells: name -> metrics.jsonl of its runs, as ``training_curves`` takes them; a cell may have none.
+      figure_file: PNG to write.
+    """
+    with _style():
+        figure, (axis,) = _figure(7., [4.2])
+        for place, (name, files) in enumerate(cells.items()):
+            scores = [series(read_metrics(file), 'val', 'mAP') for file in files]
+            steps, (low, mean, high) = spread([score for score in scores if len(score.steps)])
+            if len(steps):
+                style = _class_style(place, len(cells), f'{100 * mean[-1]:.1f}  {name}')
+                axis.plot(steps, 100 * mean, linewidth=1.3, **style)
+                axis.fill_between(steps, 100 * low, 100 * high, color=style['color'], alpha=.12, linewidth=0)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(title='mAP@.5 at the last step', alignment='left', **BESIDE)
+        axis.set(xlabel='step', ylabel='validation mAP@.5 in %', ylim=(0, None))
+        return _save(figure, figure_file)
+
+
+def spread(runs: Sequence[Series]) -> Tuple[np.ndarray, np.ndarray]:
+    """Lowest, mean and highest value of several lines, [3, n], at every step [n] of any, straight between its own.
+
+    At a step only those lines count that have begun and not ended.
+    """
+    if not runs:
+        return np.zeros(0), np.zeros((3, 0))
+    steps = np.unique(np.concatenate([run.steps for run in runs]))
+    table = np.array([np.interp(steps, *run, left=np.nan, right=np.nan) for run in runs])
+    return steps, np.array([np.nanmin(table, axis=0), np.nanmean(table, axis=0), np.nanmax(table, axis=0)])
 
 
 def read_metrics(path) -> List[Dict[str, Any]]:

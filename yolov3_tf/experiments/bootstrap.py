@@ -1,0 +1,115 @@
+"""How far a difference between detectors could move on other pictures: a paired bootstrap over pictures.
+
+Which object a detection hits depends on its own picture alone, so a set in which pictures are drawn with
+replacement is the same set with a weight on each: detections are paired with objects once, and one matrix
+product weights all resamples. Weights of 1 give the measures of ``evaluation.report`` exactly.
+
+The percentile interval of Efron and Tibshirani (An Introduction to the Bootstrap, 1993, ch. 13). The seeds
+stay as they are, so it says nothing of other seeds.
+"""
+from __future__ import annotations
+
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from yolov3_tf.evaluation import voc
+
+MEASURES = ('mAP', 'mAP_07', 'mAP_giou')        # of evaluation.report's summary, those at one threshold
+LEVELS = np.linspace(0, 1, 11)                  # of recall, as evaluation.voc has them
+CELLS = 1 << 22                                 # most numbers of one table of counts
+
+
+class Hits(NamedTuple):
+    """Detections of one class, best score first, those left out that count neither way.
+
+    pictures: int [n] picture of each; hit: bool [n]; positives: int [P] objects of the class in each picture.
+    """
+    pictures: np.ndarray
+    hit: np.ndarray
+    positives: np.ndarray
+
+
+def resamples(pictures: int, count: int, seed: int = 0) -> np.ndarray:
+    """Weights [1 + count, pictures] float32: ones, then how often each picture is drawn in each resample."""
+    drawn = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=count)
+    return np.concatenate([np.ones((1, pictures)), drawn]).astype(np.float32)
+
+
+def measure(truths: Sequence[voc.Truth], detections, num_classes: int, weights: np.ndarray) -> Dict[str, np.ndarray]:
+    """Each of ``MEASURES`` under each row of weights, float64 [rows], 0..1; nan where no object is drawn.
+
+    Args:
+      truths, detections: one item a picture, as ``voc.pair`` takes them.
+      weights: float32 [rows, P], whole numbers.
+    """
+    by_iou, by_giou = (hits(truths, detections, num_classes, criterion) for criterion in ('iou', 'giou'))
+    both = [average_precisions(of, weights) for of in by_iou]
+    giou = [average_precisions(of, weights)[0] for of in by_giou]
+    return dict(mAP=_mean([area for area, _ in both]), mAP_07=_mean([eleven for _, eleven in both]),
+                mAP_giou=_mean(giou))
+
+
+def hits(truths, detections, num_classes, criterion='iou', threshold=.5) -> List[Hits]:
+    """One item a class. What is a hit, and what counts, is ``voc.curve``'s word."""
+    pairing = voc.pair(truths, detections, num_classes, criterion)
+    scores = np.concatenate([np.zeros(0)] + [np.asarray(found.scores, np.float64) for found in detections])
+    pictures = np.repeat(np.arange(len(detections)), [len(found.scores) for found in detections])
+    pictures = pictures[np.argsort(-scores, kind='stable')]         # the pairing's order
+    found = []
+    for label, of in enumerate(voc.curves(pairing, threshold)):
+        counted = (pairing.classes == label) & ~((pairing.overlaps > threshold) & pairing.difficult)
+        positives = np.array([np.sum((np.asarray(truth.classes) == label) & ~np.asarray(truth.difficult, bool))
+                              for truth in truths], np.int64)
+        found.append(Hits(pictures[counted], np.diff(of.recall, prepend=0.) > 0, positives))
+    return found
+
+
+def average_precisions(of: Hits, weights: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """All-point and 11-point AP of one class under each row of weights, float64 [rows]; nan without objects.
+
+    Only what stands at the hits matters: between two of them precision falls and recall stays.
+    """
+    positives = weights.astype(np.float64) @ of.positives
+    places = np.flatnonzero(of.hit)
+    gained = weights[:, of.pictures[places]].astype(np.float64)             # [rows, hits]
+    reached, seen = np.cumsum(gained, axis=1), _seen(of, places, weights)
+    precision = np.divide(reached, seen, out=np.zeros_like(reached), where=seen > 0)
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    known = np.where(positives > 0, positives, np.nan)
+    recall = reached / known[:, None]
+    padded = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
+    first = np.stack([np.sum(recall < level, axis=1) for level in LEVELS], axis=1)
+    eleven = np.take_along_axis(padded, first, axis=1).mean(axis=1)
+    return np.sum(gained * best, axis=1) / known, np.where(positives > 0, eleven, np.nan)
+
+
+def _seen(of: Hits, places, weights) -> np.ndarray:
+    """Weight of all detections up to each hit and with it, [rows, hits]; sums stay exact below 2^24."""
+    segment = np.searchsorted(places, np.arange(len(of.hit)))               # which hit each stands before, or is
+    pictures, width = weights.shape[1], max(CELLS // weights.shape[1], 1)
+    found = np.zeros((len(weights), len(places)))
+    for first in range(0, len(places), width):
+        last = min(first + width, len(places))
+        inside = (segment >= first) & (segment < last)
+        cells = of.pictures[inside] * (last - first) + segment[inside] - first
+        table = np.bincount(cells, minlength=pictures * (last - first)).reshape(pictures, last - first)
+        found[:, first:last] = weights @ table.astype(np.float32)
+    return np.cumsum(found, axis=1)
+
+
+def interval(samples: np.ndarray, level: float = .95) -> Tuple[float, float]:
+    """The middle ``level`` of samples [n]; those that are nan (nothing to find was drawn) are left out."""
+    known = samples[~np.isnan(samples)]
+    if not len(known):
+        return float('nan'), float('nan')
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _mean(per_class) -> np.ndarray:
+    """Over the classes that have objects, [C] arrays [rows] -> [rows]."""
+    table = np.array(per_class)
+    known = ~np.isnan(table)
+    return np.divide(np.where(known, table, 0.).sum(axis=0), known.sum(axis=0),
+                     out=np.full(table.shape[1], np.nan), where=known.any(axis=0))

@@ -1,0 +1,75 @@
+"""What runs cost: steps from the flags, seconds from the runs that are finished in the same folder."""
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.data import specs
+from yolov3_tf.experiments import plan, run_state
+
+# Flags on which the time of a step depends; runs equal in these are compared.
+SIZE = ('train_data', 'width_multiplier', 'cfg', 'image_size', 'train_sizes', 'batch_size', 'mixed_precision', 'head')
+
+
+class Costs:
+    """Of the runs below one folder; ``defaults`` are the script's flags where none is given."""
+
+    def __init__(self, out, defaults: Mapping[str, str]):
+        self.out, self.defaults = pathlib.Path(out), defaults
+        self.finished: Dict[str, Tuple[Tuple, int, float]] = {}      # folder -> size, steps, seconds
+
+    def steps(self, run: plan.Run) -> Optional[int]:
+        """Optimiser steps at the most; None where the flags or the data do not say."""
+        epochs = plan.epochs(run.part, self.defaults)
+        pictures = _pictures(plan.value(run.part, 'train_data', self.defaults),
+                             plan.value(run.part, 'classes', self.defaults))
+        batch = plan.value(run.part, 'batch_size', self.defaults)
+        if None in (epochs, pictures, batch):
+            return None
+        return epochs * max(pictures // int(batch), 1)
+
+    def expected(self, run: plan.Run) -> Optional[float]:
+        """Seconds of a whole run, at the pace of finished runs of its size; None where there are none."""
+        self._look()
+        size = _size(run.part.kind, lambda name: plan.value(run.part, name, self.defaults))
+        alike = [(steps, seconds) for other, steps, seconds in self.finished.values() if other == size]
+        steps, spent = self.steps(run), sum(seconds for _, seconds in alike)
+        if not alike:
+            return None
+        made = sum(steps for steps, _ in alike)
+        return spent / len(alike) if not steps or not made else spent * steps / made
+
+    def times(self, runs: Sequence[plan.Run]) -> List[Dict[str, Any]]:
+        """Kind, steps and seconds of the runs that are finished."""
+        self._look()
+        return [dict(run=run.name, kind=run.part.kind, steps=self.finished[run.name][1],
+                     seconds=self.finished[run.name][2]) for run in runs if run.name in self.finished]
+
+    def _look(self):
+        """Reads the runs that have finished since the last look."""
+        logs = self.out / 'logs'
+        for path in sorted(logs.glob('*.attempts')) if logs.is_dir() else []:
+            name = path.stem
+            attempts = run_state.Attempts(logs, name)
+            if name in self.finished or not attempts.over():
+                continue
+            values = run_state.flag_values(self.out / name)
+            kind = 'asymptotic' if values.get('asymptotic') == 'True' and values.get('stage2_epochs') == '0' else 'cell'
+            state = run_state.look(self.out / name, kind)
+            if state.finished:
+                self.finished[name] = (_size(kind, values.get), state.steps, attempts.seconds())
+
+
+def _size(kind, value_of) -> Tuple:
+    return (kind == 'asymptotic', *(value_of(name) for name in SIZE))
+
+
+@functools.lru_cache(maxsize=None)
+def _pictures(spec, classes) -> Optional[int]:
+    """How many pictures a training spec has; None where it cannot be read, which training will say."""
+    try:
+        return len(specs.load(spec).records) if spec else None
+    except (InputError, OSError):
+        return None

@@ -1,0 +1,182 @@
+"""From cells to runs: which stages they share, in which order they run, and what each is called.
+
+A run is known by a key, a hash of the flags that shape its result, so a cell that stands in several
+tables is trained once. Two stages become runs of their own, from which others start:
+
+* the asymptotic stage (``--asymptotic``): a run without any detection epoch, of the flags that matter to
+  it, so cells that differ in loss, head or detection schedule have the same one. The cell then starts
+  from its ``--backbone_weights``. A cell that starts from ``--init_weights`` keeps the stage to itself, for a
+  backbone alone would lose the rest of them.
+* stage 1, where several cells of the table are the same up to its end: a run without stage 2, of which the
+  cells take the ``--init_weights``. A cell trained alone in another table is then another run.
+
+Each seed has its own. A run that starts from another has that run's key in its own.
+"""
+from __future__ import annotations
+
+import collections
+import hashlib
+import json
+import pathlib
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.experiments.train_flags import FlagSet
+
+# What a stage does not look at; a flag of neither list shapes every stage.
+OF_ASYMPTOTIC = ('asymptotic', 'asymptotic_epochs', 'asymptotic_lr')
+OF_STAGE1 = ('stage1_epochs', 'stage1_lr')
+OF_STAGE2 = ('stage2_epochs', 'stage2_lr', 'schedule', 'decay_power')
+OF_DETECTION = (*OF_STAGE1, *OF_STAGE2, 'patience', 'frozen_bn', 'warmup_epochs', 'head', 'formulation', 'loss',
+                'focal', 'ignore_thresh', 'ignore_scope', 'matched', 'assigner', 'assign_thresh', 'box_weight',
+                'background_weight', 'objectness', 'objectness_target', 'classification', 'positive_weight',
+                'grid_sensitivity')
+WEIGHTS = ('backbone_weights', 'init_weights')
+NO_STAGE2 = {'stage2_epochs': '--stage2_epochs=0', 'stage2_lr': '--stage2_lr=1'}     # a rate of no epochs
+NO_STAGE1 = {'stage1_epochs': '--stage1_epochs=0'}
+# Of the runner itself, or without a trace in what is measured.
+NEVER_SHAPE = ('name', 'runs_dir', 'seed', 'export', 'log_steps')
+DIGITS = 8      # of a key, 32 bits
+
+
+class Part(NamedTuple):
+    """One training, whatever its seed.
+
+    Attributes:
+      kind: 'asymptotic', 'stage1' or 'cell'.
+      given: name -> argument of every flag off its default, without those the runner gives.
+      needs: the part it starts from, or None; takes: the flag that its checkpoint goes to.
+      shaping: names in ``given`` that shape the result.
+    """
+    kind: str
+    given: Mapping[str, str]
+    shaping: Tuple[str, ...]
+    needs: Optional['Part'] = None
+    takes: str = ''
+
+    @property
+    def key(self) -> str:
+        content = [self.kind, sorted(self.given[name] for name in self.shaping),
+                   [self.takes, self.needs.key] if self.needs else None]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:DIGITS]
+
+    def chain(self) -> List['Part']:
+        """Itself after all it needs."""
+        return (self.needs.chain() if self.needs else []) + [self]
+
+
+class Run(NamedTuple):
+    """One part with one seed. name: of its folder; cells: that come from it."""
+    name: str
+    part: Part
+    seed: int
+    needs: Optional[str]
+    cells: Tuple[str, ...]
+
+    def arguments(self, out) -> List[str]:
+        """What the training script is called with; ``out`` is the folder of the runs."""
+        start = [f'--{self.part.takes}={checkpoint(out, self.needs)}'] if self.needs else []
+        return [*self.part.given.values(), *start, f'--seed={self.seed}', f'--runs_dir={out}', f'--name={self.name}']
+
+
+def checkpoint(out, name) -> pathlib.Path:
+    """What other runs start from."""
+    return pathlib.Path(out) / name / 'checkpoints' / 'last.h5'
+
+
+def parts(cells: Mapping[str, FlagSet], neutral: Sequence[str] = ()) -> Dict[str, Part]:
+    """The last training of each cell; what comes before it hangs on its ``needs``.
+
+    Raises:
+      InputError: two cells are the same run.
+    """
+    found = {name: _split_asymptotic(flag_set, {*NEVER_SHAPE, *neutral}) for name, flag_set in cells.items()}
+    firsts = {name: _stage1(part, cells[name].values) for name, part in found.items()}
+    sharing = collections.Counter(first.key for first in firsts.values() if first)
+    distinct = len({part.key for part in found.values()})
+    for name, first in firsts.items():
+        if first and sharing[first.key] > 1 and distinct > 1:
+            found[name] = _after_stage1(found[name], first)
+    _check_distinct(found)
+    return found
+
+
+def runs(cells: Mapping[str, Part], seeds: Sequence[int], there: Sequence[str] = ()) -> List[Run]:
+    """All runs in order: seed by seed, so that a table stopped half way has every cell equally often.
+
+    Args:
+      there: names of folders that exist already; a run that is there keeps the name it has.
+    """
+    wanted: Dict[Tuple[str, int], Tuple[Part, str]] = {}
+    users: Dict[Tuple[str, int], List[str]] = collections.defaultdict(list)
+    for seed in seeds:
+        for cell, last in cells.items():
+            for part in last.chain():
+                wanted.setdefault((part.key, seed), (part, cell if part.kind == 'cell' else part.kind))
+                users[part.key, seed].append(cell)
+    known = {name.split('-')[-2] + name.split('-')[-1]: name for name in there if name.count('-') >= 2}
+    names = {(key, seed): known.get(f'{key}seed{seed}', f'{label}-{key}-seed{seed}')
+             for (key, seed), (_, label) in wanted.items()}
+    return [Run(names[key, seed], part, seed, names[part.needs.key, seed] if part.needs else None,
+                tuple(users[key, seed])) for (key, seed), (part, _) in wanted.items()]
+
+
+def epochs(part: Part, defaults: Mapping[str, str]) -> Optional[int]:
+    """Epochs of a part at the most (patience may end it earlier); None where the flags leave it to the script."""
+    counts = [] if part.kind == 'asymptotic' else [
+        _sum(value(part, 'stage1_epochs', defaults)), _sum(value(part, 'stage2_epochs', defaults)),
+        _sum(value(part, 'warmup_epochs', defaults) or '0')]
+    if 'asymptotic' in part.given:
+        counts.append(_sum(value(part, 'asymptotic_epochs', defaults)))
+    return None if None in counts else sum(counts)
+
+
+def value(part: Part, name: str, defaults: Mapping[str, str]) -> Optional[str]:
+    """A flag's value as text, None where it has none."""
+    return part.given[name].partition('=')[2] if name in part.given else defaults.get(name)
+
+
+def _sum(counts: Optional[str]) -> Optional[int]:
+    """Sum of whole numbers separated by commas; None for anything else."""
+    parts = (counts or '').split(',')
+    return sum(map(int, parts)) if all(part.isdecimal() for part in parts) else None
+
+
+def _part(kind, given, silent, needs=None, takes='') -> Part:
+    return Part(kind, given, tuple(name for name in given if name not in silent), needs, takes)
+
+
+def _split_asymptotic(flag_set: FlagSet, silent) -> Part:
+    given = {name: text for name, text in flag_set.given.items() if name not in ('name', 'runs_dir', 'seed')}
+    if flag_set.values.get('asymptotic') != 'True':
+        return _part('cell', _without(given, OF_ASYMPTOTIC), silent)
+    if 'init_weights' in given:
+        return _part('cell', given, silent)
+    first = _part('asymptotic', {**_without(given, OF_DETECTION), **NO_STAGE1, **NO_STAGE2}, silent)
+    return _part('cell', _without(given, (*OF_ASYMPTOTIC, *WEIGHTS)), silent, first, 'backbone_weights')
+
+
+def _stage1(part: Part, values) -> Optional[Part]:
+    """The run of a cell's stage 1 alone; None where the flags do not say that there are both stages."""
+    if 'asymptotic' in part.given or not _sum(values.get('stage1_epochs')) or not _sum(values.get('stage2_epochs')):
+        return None
+    silent = set(part.given) - set(part.shaping)
+    return _part('stage1', {**_without(part.given, OF_STAGE2), **NO_STAGE2}, silent, part.needs, part.takes)
+
+
+def _after_stage1(part: Part, first: Part) -> Part:
+    """The warm-up belongs to the stage that comes first, so it is not repeated."""
+    given = {**_without(part.given, (*OF_STAGE1, *WEIGHTS, 'warmup_epochs')), **NO_STAGE1}
+    return _part('cell', given, set(part.given) - set(part.shaping), first, 'init_weights')
+
+
+def _check_distinct(found: Mapping[str, Part]):
+    names: Dict[str, str] = {}
+    for name, part in found.items():
+        if names.setdefault(part.key, name) != name:
+            raise InputError(f'the cells {names[part.key]} and {name} have the same flags, so they are the same runs: '
+                             'change one or delete it')
+
+
+def _without(given, names):
+    return {name: text for name, text in given.items() if name not in names}

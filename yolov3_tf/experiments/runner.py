@@ -1,0 +1,248 @@
+"""Trains runs one after another, each in a process of its own, and goes on where it was stopped.
+
+What is finished is read from the run folders alone, so nothing is lost or repeated whenever the runner
+ends. Two locks, held by open files and therefore by nobody who is gone: ``.lock`` by the one runner of a
+folder, ``.training`` by the process that trains. That process outlives a runner that was killed (it has a
+session of its own); the next runner waits for it and takes its result.
+"""
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.experiments import run_state
+from yolov3_tf.experiments.plan import Run
+from yolov3_tf.progress import clock
+
+POLL_SECONDS = .2
+LOG_SECONDS, SCREEN_SECONDS = 60., 1.       # between two status lines
+TAIL_LINES = 12                             # of a failed run's log
+
+
+class Stopped(Exception):
+    """The user asked to stop; the training at hand saved itself."""
+
+
+class Failure(NamedTuple):
+    """why: one line; tail: the end of the log."""
+    run: Run
+    why: str
+    tail: str
+
+
+class Status:
+    """One line that says what goes on: redrawn in place on a terminal, now and then in a log."""
+
+    def __init__(self, stream=None):
+        self.stream = sys.stdout if stream is None else stream
+        self.screen = self.stream.isatty()
+        self.shown = 0.
+
+    def say(self, text: str):
+        """A line that stays."""
+        self.stream.write(('\r\033[K' if self.screen else '') + text + '\n')
+        self.stream.flush()
+        self.shown = time.monotonic()
+
+    def show(self, line: Callable[[], str]):
+        """A line until the next; made only when it is due."""
+        if time.monotonic() - self.shown < (SCREEN_SECONDS if self.screen else LOG_SECONDS):
+            return
+        self.shown = time.monotonic()
+        text = line()
+        if self.screen:
+            text = text[:max(os.get_terminal_size(self.stream.fileno()).columns - 1, 20)]
+        self.stream.write(f'\r\033[K{text}' if self.screen else f'{text}\n')
+        self.stream.flush()
+
+
+class Runner:
+    """Works off a list of runs below one folder.
+
+    Args:
+      out: folder of the run folders; logs go to ``logs/`` in it.
+      script: what trains.
+      expected: seconds a run will take, or None where nothing is known yet.
+      finished: called after each run that came to its end.
+    """
+
+    def __init__(self, out, script, runs: Sequence[Run], expected: Callable[[Run], Optional[float]],
+                 finished: Callable[[Run], None], status: Optional[Status] = None):
+        self.out, self.script, self.runs = pathlib.Path(out), script, list(runs)
+        self.logs, self.expected, self.finished = self.out / 'logs', expected, finished
+        self.status = status or Status()
+        self.failures: Dict[str, Failure] = {}
+        self.done = {run.name for run in runs if self._state(run).finished}
+        self.stop = 0           # how often the user asked
+        self.process: Optional[subprocess.Popen] = None
+
+    def run(self) -> List[Failure]:
+        """Trains what is not finished; returns the runs that failed, and those that needed them.
+
+        Raises:
+          Stopped: after Ctrl-C or SIGTERM.
+        """
+        with handling(self._ask_to_stop):
+            for place, run in enumerate(self.runs, start=1):
+                self._one(place, run)
+        return list(self.failures.values())
+
+    def _one(self, place, run):
+        label = f'[{place}/{len(self.runs)}] {run.name}'
+        if run.name in self.done:
+            return
+        if run.needs in self.failures:
+            self.failures[run.name] = Failure(run, f'{run.needs}, from which it starts, failed', '')
+            self.status.say(f'{label}: left out, for {self.failures[run.name].why}')
+            return
+        with self._training_lock(label) as lock:
+            self._check_stop()
+            state, code = self._state(run), 0
+            if not state.finished:              # else by the process that was waited for
+                self.status.say(f'{label}: {f"goes on from step {state.steps}" if state.begun else "begins"}'
+                                f'{self._left(place, run, 0.)}')
+                code = self._train(label, place, run, lock)
+        self._judge(label, run, code)
+
+    def _judge(self, label, run, code):
+        if self._state(run).finished:
+            seconds = run_state.Attempts(self.logs, run.name).seconds()
+            self.status.say(f'{label}: finished' + (f' after {clock(seconds)}' if seconds is not None else ''))
+            self.done.add(run.name)
+            self.finished(run)
+        elif not self.stop:
+            log = self.logs / f'{run.name}.log'
+            why = f'exit code {code}' if code else 'exit code 0, but it left no finished run with its measures'
+            self.failures[run.name] = Failure(run, f'{why}; see {log}', tail(log))
+            self.status.say(f'{label}: FAILED, {self.failures[run.name].why}\n{self.failures[run.name].tail}')
+        self._check_stop()
+
+    def _train(self, label, place, run, lock) -> int:
+        attempts = run_state.Attempts(self.logs, run.name)
+        attempts.began()
+        command = [sys.executable, str(self.script), *run.arguments(self.out)]
+        with open(attempts.log, 'ab') as log:
+            log.write(f'\n$ {" ".join(command[1:])}\n'.encode())
+            log.flush()
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                            pass_fds=(lock.fileno(),), start_new_session=True)
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f'{self.process.pid}\n')
+        lock.flush()
+        began = time.monotonic()
+        while self.process.poll() is None:
+            self.status.show(lambda: f'{label}{self._left(place, run, time.monotonic() - began)} | '
+                                     f'{last_line(attempts.log)}')
+            time.sleep(POLL_SECONDS)
+        code, self.process = self.process.returncode, None
+        attempts.ended(code)
+        return code
+
+    @contextlib.contextmanager
+    def _training_lock(self, label):
+        """The lock that the training process keeps; waits for one that a killed runner left behind."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with open(self.out / '.training', 'a+', encoding='utf-8') as lock:
+            said = False
+            while not _locked(lock):
+                self._check_stop()
+                if not said:
+                    lock.seek(0)
+                    process = lock.read().strip()
+                    self.status.say(f'{label}: waiting for the training that a killed runner left at work (process '
+                                    f'{process}); `kill {process}` makes it save and end')
+                    said = True
+                time.sleep(POLL_SECONDS)
+            yield lock
+
+    def _left(self, place, run, spent) -> str:
+        expected = [self.expected(later) for later in self.runs[place - 1:]
+                    if later.name not in self.done]
+        if None in expected:
+            return ''
+        own = max(expected[0] - spent, 0.)
+        return f', about {clock(own)} left, {clock(own + sum(expected[1:]))} of the table'
+
+    def _state(self, run) -> run_state.State:
+        return run_state.look(self.out / run.name, run.part.kind)
+
+    def _check_stop(self):
+        if self.stop:
+            raise Stopped
+
+    def _ask_to_stop(self, number, frame):
+        del frame
+        self.stop += 1
+        if self.process is not None:
+            self.status.say(f'{signal.Signals(number).name}: waiting for the training to save itself ...'
+                            if self.stop == 1 else 'stopping at once')
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGINT if self.stop == 1 else signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def only_one(out):
+    """Holds a folder for one runner.
+
+    Raises:
+      InputError: another one is at work there.
+    """
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / '.lock', 'a+', encoding='utf-8') as lock:
+        if not _locked(lock):
+            lock.seek(0)
+            raise InputError(f'{out}: another runner (process {lock.read().strip()}) is at work there: wait for it, or '
+                             'choose another --out')
+        lock.truncate(0)
+        lock.write(f'{os.getpid()}\n')
+        lock.flush()
+        yield
+
+
+@contextlib.contextmanager
+def handling(handler):
+    """Ctrl-C and SIGTERM go to ``handler`` meanwhile."""
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
+
+
+def tail(log) -> str:
+    """The last lines of a log, indented."""
+    return '\n'.join(f'    {line}' for line in _end(log)[-TAIL_LINES:])
+
+
+def last_line(log) -> str:
+    """The last thing a log says."""
+    lines = _end(log)
+    return lines[-1] if lines else ''
+
+
+def _end(log) -> List[str]:
+    """Lines of the last part of a log, without empty ones; a redrawn line counts as its last state."""
+    with open(log, 'rb') as file:
+        file.seek(max(os.path.getsize(log) - 8192, 0))
+        text = file.read().decode('utf-8', 'replace')
+    lines = [line.rsplit('\r', 1)[-1].replace('\033[K', '').rstrip() for line in text.split('\n')]
+    return [line for line in lines if line.strip()]
+
+
+def _locked(file) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

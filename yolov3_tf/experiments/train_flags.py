@@ -1,0 +1,127 @@
+"""Reads flag sets as the training script itself reads them, before anything is trained.
+
+The script's flags are defined when it is imported, TensorFlow and all, so that happens in a process of
+its own, this file run with -m: it takes flag sets as JSON on stdin and answers in JSON. The runner
+stays small, and every unknown flag and every bad value is found before the first step.
+
+A script may have a function ``check_flags()``: it raises InputError where flags that are each right
+contradict each other. ``MAY_DIFFER``, if it has it, names flags that do not shape a run's result.
+"""
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+from absl import flags
+from absl.testing import flagsaver
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.experiments.tables import ROOT, Token
+
+
+class FlagSet(NamedTuple):
+    """One flag set as the script reads it.
+
+    given: name -> the argument to type, of each flag that differs from its default; in the script's order.
+    values: name -> value as text, of every flag that has one.
+    """
+    given: Dict[str, str]
+    values: Dict[str, str]
+
+
+class Script(NamedTuple):
+    """names: of its flags. neutral: those of them that do not shape a run's result. sets: one a question."""
+    names: Tuple[str, ...]
+    neutral: Tuple[str, ...]
+    sets: Tuple[FlagSet, ...]
+
+
+def read(script, sets: Sequence[Tuple[str, Sequence[Token]]]) -> Script:
+    """Reads flag sets, (what it is called, its flags), as the script would; later flags win over earlier ones.
+
+    Raises:
+      InputError: the script does not start, or a flag is unknown, has a bad value or contradicts another.
+        Every fault is named, a line each.
+    """
+    if not pathlib.Path(script).is_file():
+        raise InputError(f'{script}: expected the script that trains, got nothing: run from the repository, or '
+                         'give --train_script')
+    question = json.dumps([[name, [tuple(token) for token in flag_set]] for name, flag_set in sets])
+    paths = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]      # found from any folder
+    process = subprocess.run([sys.executable, '-m', __name__, str(script)], input=question, text=True, check=False,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             env={**os.environ, 'PYTHONPATH': os.pathsep.join(paths)})
+    if process.returncode:
+        raise InputError(f'{script} cannot be imported to read its flags:\n{process.stderr.strip()[-2000:]}')
+    answer = json.loads(process.stdout.splitlines()[-1])
+    if answer['faults']:
+        raise InputError('\n'.join(answer['faults']))
+    return Script(tuple(answer['names']), tuple(answer['neutral']),
+                  tuple(FlagSet(*flag_set) for flag_set in answer['sets']))
+
+
+def main(script: str, question: List[Any]) -> Dict[str, Any]:
+    """The other process's side of ``read``: imports the script and answers."""
+    module = _import(script)
+    names = [flag.name for flag in module.FLAGS.get_key_flags_for_module(module)]
+    faults = list(dict.fromkeys(fault for _, flag_set in question for fault in _faults(module, flag_set)))
+    sets = []
+    for name, flag_set in [] if faults else question:
+        with flagsaver.flagsaver():
+            module.FLAGS([script, *(text for text, _ in flag_set)])
+            faults += _contradictions(module, name, flag_set)
+            sets.append(_read(module))
+    return dict(names=names, neutral=list(getattr(module, 'MAY_DIFFER', ())), faults=faults, sets=sets)
+
+
+def _import(script):
+    """The script as a module, as ``python script`` would find what it imports."""
+    sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
+    spec = importlib.util.spec_from_file_location('training_script', script)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _faults(module, flag_set):
+    """Each flag by itself, so that a message names the one that is wrong and where it stands."""
+    for text, where in flag_set:
+        with flagsaver.flagsaver():
+            try:
+                module.FLAGS([module.__name__, text])
+            except flags.Error as error:
+                message = str(error).replace('\n', ' ')
+                yield f'{where}: {text}: {message}'
+                continue
+            set_by_runner = [name for name in ('name', 'runs_dir', 'seed') if module.FLAGS[name].present]
+            if set_by_runner:
+                yield f'{where}: {text}: the runner gives --{set_by_runner[0]} itself: leave the flag out'
+
+
+def _contradictions(module, name, flag_set):
+    check = getattr(module, 'check_flags', None)
+    try:
+        if check is not None:
+            check()
+    except InputError as error:
+        yield f'{flag_set[-1][1] if flag_set else name}: {name}: {error}'
+
+
+def _read(module):
+    given, values = {}, {}
+    for flag in module.FLAGS.get_key_flags_for_module(module):
+        if flag.value is not None:
+            values[flag.name] = ','.join(map(str, flag.value)) if isinstance(flag.value, list) else str(flag.value)
+            if flag.value != flag.default:
+                given[flag.name] = flag.serialize()
+    return given, values
+
+
+if __name__ == '__main__':
+    print(json.dumps(main(sys.argv[1], json.load(sys.stdin))))
