@@ -1,12 +1,14 @@
-"""Which slot answers for which object. One signature, one table.
+"""Which slots answer for which object. One signature, one table.
 
-An assigner sees the padded ground truth of a batch and the priors of its input size and proposes
-candidates (object, slot). Where two candidates meet in one slot the later object keeps it, class
-included (the reference overwrites the box but leaves both classes standing).
+An assigner sees the padded ground truth of a batch, the priors of its input size, and what the network
+predicts there; it proposes candidates (object, slot). Only the cells that hold an object's centre are
+ever proposed, one on each level; assigners differ in which priors of those cells they take. Where two
+candidates meet in one slot the later object keeps it, class included (the reference overwrites the box
+but leaves both classes standing); so an object may lose some of its slots, or all.
 """
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
 
@@ -20,29 +22,121 @@ class Assignment(NamedTuple):
     Attributes:
       slots: int32 [B, M] slot, in 0..S-1 also where not positive.
       truth_index: int32 [B, M] object, index into ``GroundTruth``.
-      positive: bool [B, M]; False for padding, for boxes without area and for an object that lost its
-        slot to a later one. At most one candidate of a slot is positive.
+      positive: bool [B, M]; False for padding, for boxes without area, for priors that do not fit, and for
+        an object that lost its slot to a later one. At most one candidate of a slot is positive.
     """
     slots: Any
     truth_index: Any
     positive: Any
 
 
-def best_anchor(truth: GroundTruth, priors: Priors) -> Assignment:
+def best_anchor(truth: GroundTruth, priors: Priors, decoded=None, threshold: Optional[float] = None) -> Assignment:
     """The reference's rule: the one prior of all levels with the best shape IoU, in the cell of the centre.
 
     Shape IoU lays both boxes on the same centre; ties go to the lowest prior. A centre exactly on the
     right or lower border belongs to the last cell.
+
+    Args (those of every assigner):
+      truth: B pictures of N boxes; N may be 0.
+      decoded: float32 [B, S, 4] predicted boxes, pixels; ``best_prediction`` alone looks at them.
+      threshold: of ``THRESHOLDS``' kind; assigners without one do not look at it.
+
+    Returns:
+      M candidates a picture: N where an object owns one slot, N A where it may own any of the A priors.
     """
+    del decoded, threshold
     boxes_cxcywh = box_ops.to_cxcywh(truth.boxes)                                     # [B, N, 4]
-    sizes = tf.constant([pair for level in priors.table.sizes for pair in level], tf.float32)
-    best = tf.argmax(shape_iou(boxes_cxcywh[..., None, 2:], sizes), axis=-1, output_type=tf.int32)
-    slots = slot_at(boxes_cxcywh[..., :2], best, priors)
+    best = _best_shape(boxes_cxcywh[..., None, 2:], _prior_sizes(priors))
+    return _one_slot_each(truth, boxes_cxcywh, best, priors)
+
+
+def shape_ratio(truth: GroundTruth, priors: Priors, decoded=None, threshold: Optional[float] = None) -> Assignment:
+    """Every prior with |w ratio - 1| + |h ratio - 1| < threshold (2); the best anchor where none fits.
+
+    A ratio is the object's side by the prior's. So an object may own slots on several scales; one that
+    is smaller than a prior in both sides always fits it at a threshold of 2, and 1 is a stricter choice.
+    """
+    del decoded
+    limit = THRESHOLDS['shape_ratio'] if threshold is None else threshold
+    boxes_cxcywh, sizes = box_ops.to_cxcywh(truth.boxes), _prior_sizes(priors)
+    fits = tf.reduce_sum(tf.abs(boxes_cxcywh[..., None, 2:] / sizes - 1), axis=-1) < limit     # [B, N, A]
+    best = _is_best_shape(boxes_cxcywh, sizes)
+    fits = fits | best & ~tf.reduce_any(fits, axis=-1, keepdims=True)
+    return _several_slots_each(truth, boxes_cxcywh, fits, priors)
+
+
+def iou_threshold(truth: GroundTruth, priors: Priors, decoded=None, threshold: Optional[float] = None) -> Assignment:
+    """YOLOv4's rule: every prior whose shape IoU with the object exceeds the threshold (.213), and the best one.
+
+    Source: ``iou_thresh`` of yolov4.cfg.
+    """
+    del decoded
+    limit = THRESHOLDS['iou_threshold'] if threshold is None else threshold
+    boxes_cxcywh, sizes = box_ops.to_cxcywh(truth.boxes), _prior_sizes(priors)
+    exceeds = shape_iou(boxes_cxcywh[..., None, 2:], sizes) > limit                   # [B, N, A]
+    return _several_slots_each(truth, boxes_cxcywh, exceeds | _is_best_shape(boxes_cxcywh, sizes), priors)
+
+
+def best_prediction(truth: GroundTruth, priors: Priors, decoded=None, threshold: Optional[float] = None) -> Assignment:
+    """YOLOv1's rule: the slot that predicts the object best at present, by IoU, in the cells of the centre.
+
+    All priors of all levels compete; ties go to the lowest. Where no prediction overlaps the object at
+    all, the best anchor answers. The choice carries no gradient. Source: Redmon et al., "You Only Look
+    Once", CVPR 2016, section 2.2 (one predictor is "responsible").
+    """
+    del threshold
+    boxes_cxcywh, sizes = box_ops.to_cxcywh(truth.boxes), _prior_sizes(priors)
+    slots = _slots_of_all_priors(boxes_cxcywh, sizes, priors)                         # [B, N, A]
+    overlap = box_ops.iou(tf.gather(decoded, slots, batch_dims=1), truth.boxes[:, :, None])
+    by_overlap = tf.argmax(overlap, axis=-1, output_type=tf.int32)
+    by_shape = _best_shape(boxes_cxcywh[..., None, 2:], sizes)
+    best = tf.where(tf.reduce_max(overlap, axis=-1) > 0, by_overlap, by_shape)
+    return _one_slot_each(truth, boxes_cxcywh, best, priors)
+
+
+ASSIGNERS = {'best_anchor': best_anchor, 'shape_ratio': shape_ratio, 'iou_threshold': iou_threshold,
+             'best_prediction': best_prediction}
+# The default threshold of each assigner that has one: a sum of two ratio differences, a shape IoU.
+THRESHOLDS = {'shape_ratio': 2., 'iou_threshold': .213}
+
+
+def _prior_sizes(priors: Priors):
+    """Width, height of the A priors of all levels, finest first: float32 [A, 2]."""
+    return tf.constant([pair for level in priors.table.sizes for pair in level], tf.float32)
+
+
+def _best_shape(object_sizes, sizes):
+    """Index of the prior with the best shape IoU, int32 [B, N]; object_sizes float32 [B, N, 1, 2]."""
+    return tf.argmax(shape_iou(object_sizes, sizes), axis=-1, output_type=tf.int32)
+
+
+def _is_best_shape(boxes_cxcywh, sizes):
+    """bool [B, N, A]."""
+    best = _best_shape(boxes_cxcywh[..., None, 2:], sizes)
+    return best[..., None] == tf.range(tf.shape(sizes)[0])
+
+
+def _slots_of_all_priors(boxes_cxcywh, sizes, priors: Priors):
+    """Slots of every prior in the cells that hold the centre: int32 [B, N, A]."""
+    each = tf.zeros_like(boxes_cxcywh[..., :1], tf.int32) + tf.range(tf.shape(sizes)[0])
+    return slot_at(boxes_cxcywh[..., None, :2], each, priors)
+
+
+def _one_slot_each(truth: GroundTruth, boxes_cxcywh, prior_index, priors: Priors) -> Assignment:
+    """The objects as candidates, each with the slot of its prior, int32 [B, N]."""
+    slots = slot_at(boxes_cxcywh[..., :2], prior_index, priors)
     objects = tf.broadcast_to(tf.range(tf.shape(slots)[1])[None], tf.shape(slots))
     return Assignment(slots, objects, keep_last(slots, has_area(truth), tf.shape(priors.strides)[0]))
 
 
-ASSIGNERS = {'best_anchor': best_anchor}
+def _several_slots_each(truth: GroundTruth, boxes_cxcywh, fits, priors: Priors) -> Assignment:
+    """Every (object, prior) as a candidate, object by object, that counts where ``fits``, bool [B, N, A]."""
+    slots = _slots_of_all_priors(boxes_cxcywh, _prior_sizes(priors), priors)
+    batch, count, each = tf.unstack(tf.shape(slots))
+    objects = tf.broadcast_to(tf.range(count)[None, :, None], tf.shape(slots))
+    slots, objects, candidate = (tf.reshape(x, [batch, count * each])
+                                 for x in (slots, objects, fits & has_area(truth)[..., None]))
+    return Assignment(slots, objects, keep_last(slots, candidate, tf.shape(priors.strides)[0]))
 
 
 def shape_iou(a, b):

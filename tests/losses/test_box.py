@@ -127,7 +127,8 @@ def test_overlap_losses_equal_tensorflow_addons():
     near = rng.uniform(0, 60, (2, 40, 2)).astype(np.float32)
     mine, truth = np.concatenate([near, near + rng.uniform(1, 40, near.shape)], -1).astype(np.float32)
     matched = box_losses.Matched(boxes=tf.constant(mine), truth_boxes=tf.constant(truth),
-                                 t=None, truth_t=None, anchors=None, strides=None, smallness=None, sensitivity=None)
+                                 t=None, truth_t=None, anchors=None, strides=None, smallness=None, sensitivity=None,
+                                 picture=None)
     for name in ('iou', 'giou'):
         wanted = addons.losses.giou_loss(truth[..., [1, 0, 3, 2]], mine[..., [1, 0, 3, 2]], mode=name)
         np.testing.assert_allclose(box_losses.BOX_LOSSES[name](matched)[name], wanted, atol=1e-6)

@@ -226,7 +226,7 @@ def test_best_of_scale_is_refused_where_there_is_no_overlap_to_be_best_at(box):
 @pytest.mark.parametrize('wrong', [dict(box='gio'), dict(ignore_scope='picture'), dict(matched='worst')])
 def test_an_unknown_name_is_answered_with_the_list(wrong):
     (field, value), = wrong.items()
-    known = {'box': 'ciou, diou, giou, iou, mse, smooth_l1', 'ignore_scope': 'image, scale',
+    known = {'box': 'ciou, diou, giou, iou, mse, plain_wh, smooth_l1, sqrt_wh', 'ignore_scope': 'image, scale',
              'matched': 'assigned, best'}[field]
     with pytest.raises(InputError, match=f"'{value}'.*{known}"):
         total.check(total.LossSettings(**wrong))

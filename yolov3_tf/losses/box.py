@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
-from yolov3_tf.codec import fraction_of
+from yolov3_tf.codec import LARGEST_T, fraction_of
 
 
 class Matched(NamedTuple):
@@ -24,6 +24,7 @@ class Matched(NamedTuple):
       strides: float32 [B, M].
       smallness: float32 [B, M] 2 - w h / (W H) of the object: small boxes count up to twice.
       sensitivity: float32 [B, M] grid sensitivity of the slot's level.
+      picture: float32 [2] width, height of the network input in pixels.
       rivals: [B, N, 4] boxes and bool [B, M, N] mask of the objects that ``matched='best'`` may choose
         from, or None to compare with the assigned object.
     """
@@ -35,14 +36,48 @@ class Matched(NamedTuple):
     strides: Any
     smallness: Any
     sensitivity: Any
+    picture: Any
     rivals: Any = None
 
 
 def mse(matched: Matched):
     """The reference's squared error in t-space, (2 - wh) sum of squares, centre and size apart."""
-    centre = tf.square(matched.truth_t[..., :2] - fraction_of(matched.t[..., :2], matched.sensitivity))
     size = tf.square(matched.truth_t[..., 2:] - matched.t[..., 2:])
-    return {'xy': matched.smallness * tf.reduce_sum(centre, -1), 'wh': matched.smallness * tf.reduce_sum(size, -1)}
+    return {'xy': matched.smallness * _centre_squares(matched), 'wh': matched.smallness * tf.reduce_sum(size, -1)}
+
+
+def sqrt_wh(matched: Matched):
+    """YOLOv1: squared error of x, y and of sqrt w, sqrt h, so that a pixel counts more on a small box.
+
+    x, y as fractions of the cell, w, h as fractions of the input (as there), which keeps every term
+    below about 1. Source: Redmon et al., "You Only Look Once", CVPR 2016, equation 3.
+    """
+    wanted = tf.sqrt(_size_in_picture(matched))
+    # By half the exponent, for the square root of a decoded size has no finite gradient near 0.
+    size = tf.sqrt(matched.anchors / matched.picture) * tf.exp(_bounded(matched.t[..., 2:]) / 2)
+    return {'xy': _centre_squares(matched), 'wh': tf.reduce_sum(tf.square(wanted - size), -1)}
+
+
+def plain_wh(matched: Matched):
+    """YOLOv2: (2 - wh) times the squared error of x, y, w, h; units as in ``sqrt_wh``."""
+    size = matched.anchors / matched.picture * tf.exp(_bounded(matched.t[..., 2:]))
+    squares = tf.reduce_sum(tf.square(_size_in_picture(matched) - size), -1)
+    return {'xy': matched.smallness * _centre_squares(matched), 'wh': matched.smallness * squares}
+
+
+def _centre_squares(matched: Matched):
+    fraction = fraction_of(matched.t[..., :2], matched.sensitivity)
+    return tf.reduce_sum(tf.square(matched.truth_t[..., :2] - fraction), -1)
+
+
+def _size_in_picture(matched: Matched):
+    """Width and height of the objects as fractions of the network input, [B, M, 2]."""
+    return tf.maximum(matched.truth_boxes[..., 2:] - matched.truth_boxes[..., :2], 0.) / matched.picture
+
+
+def _bounded(t_wh):
+    """As ``codec.decode`` bounds them: beyond, the size is as good as infinite and no longer pulls."""
+    return tf.clip_by_value(t_wh, -LARGEST_T, LARGEST_T)
 
 
 def smooth_l1(matched: Matched):
@@ -75,6 +110,7 @@ giou = _overlap_loss('giou', box_ops.giou)
 diou = _overlap_loss('diou', box_ops.diou)
 ciou = _overlap_loss('ciou', box_ops.ciou)
 
-BOX_LOSSES = {'mse': mse, 'smooth_l1': smooth_l1, 'iou': iou, 'giou': giou, 'diou': diou, 'ciou': ciou}
+BOX_LOSSES = {'mse': mse, 'sqrt_wh': sqrt_wh, 'plain_wh': plain_wh, 'smooth_l1': smooth_l1,
+              'iou': iou, 'giou': giou, 'diou': diou, 'ciou': ciou}
 # Losses that measure an overlap, and so can be taken with the best object of the scale.
 OVERLAPS = frozenset(('iou', 'giou', 'diou', 'ciou'))
