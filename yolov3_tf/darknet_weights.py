@@ -22,7 +22,8 @@ import tensorflow as tf
 from yolov3_tf import darknet_file
 from yolov3_tf.choices import InputError
 from yolov3_tf.darknet_file import FLOAT, Header
-from yolov3_tf.models.yolov3 import ANCHORS_A_LEVEL, BACKBONE, OUTPUTS, convolutions
+from yolov3_tf.models import cfg
+from yolov3_tf.models.yolov3 import BACKBONE, convolutions
 
 
 class Run(NamedTuple):
@@ -78,27 +79,46 @@ def read(path, model: tf.keras.Model) -> Header:
         no training leaves (NaN, infinity, a negative variance). The model is then as it was.
     """
     runs = walk(model)
-    return _read(path, model, runs, f'a whole network of {_classes(runs)} classes')
+    return _read(path, model, runs, f'a whole network of {_classes(model)} classes')
 
 
 def read_backbone(path, model: tf.keras.Model) -> Header:
-    """Reads a file of exactly the backbone's 52 convolutions (``darknet53.conv.74``); see ``read``."""
+    """Reads a file of exactly the backbone's convolutions (``darknet53.conv.74``); see ``read``.
+
+    For a network from a cfg, ``fit_backbone`` finds where the file says that its backbone ends.
+    """
     return _read(path, model, walk(model, BACKBONE), 'the backbone alone')
+
+
+def fit_backbone(path, network: cfg.Network) -> cfg.Network:
+    """The network with its backbone ending where the partial file at ``path`` ends (``MobileNetV2-Nano.57``).
+
+    Raises:
+      InputError: no darknet file, or it ends inside a layer of the network or beyond its backbone.
+    """
+    header, size = darknet_file.inspect(path)
+    if size % FLOAT.itemsize:
+        raise InputError(f'{path}: expected whole floats after a header of {header.size} bytes, got {size:,} bytes: '
+                         f'{darknet_file.AGAIN}')
+    try:
+        return cfg.cut_for(network, size // FLOAT.itemsize)
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from error
 
 
 def read_transfer(path, model: tf.keras.Model) -> List[str]:
     """Reads a file of the whole network whatever its class count, which follows from its size.
 
-    With another class count than the model's the three output convolutions are passed over and keep
-    the model's values; with the same, everything is read.
+    With another class count than the model's the output convolutions are passed over and keep the
+    model's values; with the same, everything is read.
 
     Returns:
       Names of the variables left as they were, as ``checkpoints.load_weights`` does. Errors as in ``read``.
     """
-    runs = walk(model)
+    runs, here, outputs = walk(model), _classes(model), cfg.outputs(model)
     classes = infer_classes(darknet_file.inspect(path)[1], model)
-    if classes not in (None, _classes(runs)):
-        runs = [_of_other_classes(run, classes) if re.search(OUTPUTS, run.layer) else run for run in runs]
+    if classes not in (None, here):
+        runs = [_of_other_classes(run, here, classes) if re.search(outputs, run.layer) else run for run in runs]
     _read(path, model, runs, 'a whole network of this width')
     return [f'{run.layer}/{run.what}' for run in runs if run.variable is None]
 
@@ -116,26 +136,26 @@ def write(path, model: tf.keras.Model, header: Optional[Header] = None):
 
 
 def write_backbone(path, model: tf.keras.Model, header: Optional[Header] = None):
-    """Writes the backbone's 52 convolutions, as ``darknet53.conv.74`` holds them; see ``write``."""
+    """Writes the backbone's convolutions alone, as ``darknet53.conv.74`` holds them; see ``write``."""
     _write(path, walk(model, BACKBONE), header)
 
 
 def infer_classes(size: int, model: tf.keras.Model) -> Optional[int]:
     """Class count at which a whole network of ``model``'s width takes ``size`` bytes; None: there is none."""
     runs = walk(model)
-    here = _classes(runs)
-    a_class = count([run for run in runs if re.search(OUTPUTS, run.layer)]) // (5 + here)
+    here, outputs = _classes(model), cfg.outputs(model)
+    a_class = count([run for run in runs if re.search(outputs, run.layer)]) // (5 + here)
     more, rest = divmod(size - FLOAT.itemsize * count(runs), FLOAT.itemsize * a_class)
     return here + more if not rest and here + more >= 1 else None
 
 
-def _classes(runs):
-    outputs = next(run for run in runs if re.search(OUTPUTS, run.layer))
-    return outputs.shape[0] // ANCHORS_A_LEVEL - 5
+def _classes(model):
+    return model.output_shape[-1] - 5
 
 
-def _of_other_classes(run, classes):
-    return run._replace(variable=None, shape=(ANCHORS_A_LEVEL * (5 + classes), *run.shape[1:]))
+def _of_other_classes(run, here, classes):
+    anchors = run.shape[0] // (5 + here)
+    return run._replace(variable=None, shape=(anchors * (5 + classes), *run.shape[1:]))
 
 
 def _read(path, model, runs, what):

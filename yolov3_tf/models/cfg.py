@@ -1,0 +1,217 @@
+"""Any network of the YOLOv3 family from darknet's own description of it, with the same outputs as ``yolov3``.
+
+    network = cfg.load('MobileNetV2-YOLOv3-Nano-voc.cfg')
+    model = cfg.build(network, num_classes=6)
+
+``cfg_file`` reads the text, ``cfg_plan`` works out the shapes, this builds the layers.
+"""
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+import tensorflow as tf
+
+from yolov3_tf.anchors import Anchors
+from yolov3_tf.choices import InputError
+from yolov3_tf.models import cfg_file, cfg_plan
+from yolov3_tf.models.blocks import BatchNorm, LeakyReLU
+from yolov3_tf.models.cfg_plan import IMAGE, Layer, Level
+from yolov3_tf.models.grouped import ChannelGroup, GroupedConv
+from yolov3_tf.models.yolov3 import OUTPUTS
+
+# Added to BatchNorm's variances: darknet's (and OpenCV's) own. The TensorFlow ports, which ``yolov3`` follows, have
+# 1e-5; on MobileNetV2-YOLOv3-Nano, which has channels of almost no variance, the two differ by .02 in the outputs.
+EPSILON = 1e-6
+NAME = 'darknet'
+
+
+class Network(NamedTuple):
+    """A cfg that has been read and found good.
+
+    Attributes:
+      text: the cfg, as ``parse`` takes it again.
+      name: of its file, for messages.
+      size: height, width of its [net] section: the input it was made for.
+      num_classes: of its [yolo] sections, or what was asked for instead.
+      anchors: finest level first, with ``scale_x_y`` as sensitivity.
+      backbone_layers: layers 0 .. backbone_layers - 1 are named ``backbone_...``.
+      layers, levels: see ``cfg_plan``; levels finest first.
+    """
+    text: str
+    name: str
+    size: Tuple[int, int]
+    num_classes: int
+    anchors: Anchors
+    backbone_layers: int
+    layers: Tuple[Layer, ...]
+    levels: Tuple[Level, ...]
+
+
+def load(path, num_classes: Optional[int] = None, backbone_layers: int = 0) -> Network:
+    """Reads a cfg file; see ``parse``.
+
+    Raises:
+      InputError: it cannot be read, too.
+    """
+    try:
+        with open(path, encoding='utf-8', errors='replace') as file:
+            text = file.read(cfg_file.MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f'{path}: expected a darknet cfg, got {error.strerror or error}: check the path') from error
+    return parse(text, os.fspath(path), num_classes, backbone_layers)
+
+
+def parse(text: str, name: str = 'cfg', num_classes: Optional[int] = None, backbone_layers: int = 0) -> Network:
+    """Reads a cfg's text and checks all of it; nothing is built.
+
+    Args:
+      num_classes: instead of the cfg's own, by changing the filters of the convolutions before [yolo].
+      backbone_layers: where the backbone ends, as in the names of darknet's partial files
+        (``darknet53.conv.74``); 0: at the last [shortcut] before the first [yolo], which is where
+        those of yolov3, yolov3-spp and MobileNetV2-Nano end, and without any [shortcut] at the first
+        output convolution (``yolov3-tiny.conv.15``).
+
+    Raises:
+      InputError: 'FILE:LINE: what was expected, what came'.
+    """
+    if num_classes is not None and not 1 <= num_classes <= cfg_file.MOST_CLASSES:
+        raise InputError(f'expected 1 to {cfg_file.MOST_CLASSES} classes, got {num_classes}')
+    sections = cfg_file.read(text, name)
+    layers, levels = cfg_plan.lay_out(sections, num_classes)
+    first_output = min(level.output for level in levels)
+    if not 0 <= backbone_layers <= first_output:
+        raise InputError(f'{name}: backbone_layers={backbone_layers}: expected 0 to {first_output}, the first '
+                         'layer whose shape depends on the classes')
+    shortcuts = [index for index in range(first_output) if layers[index].kind == 'shortcut']
+    net = sections[0].values
+    return Network(text, name, (net['height'], net['width']), layers[levels[0].yolo].section.values['classes'],
+                   cfg_plan.anchors_of(levels), backbone_layers or max(shortcuts, default=first_output), layers, levels)
+
+
+def cut_for(network: Network, floats: int) -> Network:
+    """The network with its backbone ending where a partial weights file of ``floats`` values ends.
+
+    Raises:
+      InputError: the file ends inside a layer, or beyond the first output.
+    """
+    for index, total in enumerate(cfg_plan.cumulative_floats(network.layers)):
+        if total == floats and floats:
+            return parse(network.text, network.name, network.num_classes, index + 1)
+    raise InputError(f'{network.name}: a file of {floats:,} values ends with none of its layers: it is of another '
+                     'network')
+
+
+def build(network: Network, num_classes: Optional[int] = None, folded: bool = False) -> tf.keras.Model:
+    """The network as a functional Keras model; precision follows the global Keras policy.
+
+    Layers are named ``backbone_conv_000`` or ``head_conv_068`` (with ``.._bn_..`` beside) by their
+    index in the cfg.
+
+    Args:
+      num_classes: see ``parse``.
+      folded: convolutions with bias and no BatchNorm, for inference (``yolov3.fold``).
+
+    Returns:
+      Model from float32 RGB in 0..1 [B, H, W, 3], H and W multiples of the coarsest stride, to float32
+      [B, S, 5 + C], slots ordered as in ``structures.Priors``: the finest level first, wherever its
+      [yolo] section stands in the cfg.
+    """
+    if num_classes not in (None, network.num_classes):
+        network = parse(network.text, network.name, num_classes, network.backbone_layers)
+    images = tf.keras.Input([None, None, 3], name='images')
+    tensors: Dict[int, Any] = {IMAGE: images}
+    outputs = {level.output for level in network.levels}
+    for index, layer in enumerate(network.layers):
+        names = _Names('backbone' if index < network.backbone_layers else 'head', index)
+        inputs = [tensors[i] for i in layer.inputs]
+        if index in outputs:
+            tensors[index] = tf.keras.layers.Conv2D(
+                layer.channels, layer.section.values['size'], dtype='float32', name=names('conv'))(inputs[0])
+        else:
+            tensors[index] = BUILDERS[layer.kind](layer, inputs, names, folded)
+    slots = [tf.keras.layers.Reshape([-1, cfg_plan.BOX + network.num_classes], dtype='float32',
+                                     name=f'head_slots_{level.output:03d}')(tensors[level.output])
+             for level in network.levels]
+    if len(slots) == 1:
+        joined = tf.keras.layers.Activation('linear', dtype='float32', name='raw_predictions')(slots[0])
+    else:
+        joined = tf.keras.layers.Concatenate(axis=1, dtype='float32', name='raw_predictions')(slots)
+    return tf.keras.Model(images, joined, name=NAME)
+
+
+class _Names:
+    def __init__(self, part, index):
+        self.part, self.index = part, index
+
+    def __call__(self, what):
+        return f'{self.part}_{what}_{self.index:03d}'
+
+
+def _convolutional(layer, inputs, names, folded):
+    values, x = layer.section.values, inputs[0]
+    size, stride, around = values['size'], values['stride'], cfg_plan.padding(layer.section)
+    same = stride == 1 and around == size // 2 and size % 2
+    if around and not same:
+        x = tf.keras.layers.ZeroPadding2D(around, name=names('pad'))(x)
+    normalised = values['batch_normalize'] and not folded
+    settings = dict(padding='same' if same else 'valid', use_bias=not normalised, name=names('conv'))
+    if values['groups'] == 1:
+        x = tf.keras.layers.Conv2D(values['filters'], size, stride, **settings)(x)
+    else:
+        x = GroupedConv(values['filters'], size, stride, groups=values['groups'], **settings)(x)
+    if normalised:
+        x = BatchNorm(epsilon=EPSILON, name=names('bn'))(x)
+    return _activate(layer, x, names, folded)
+
+
+def _activate(layer, x, names, folded):
+    kind = layer.section.values['activation']
+    if kind == 'linear':
+        return x
+    if kind == 'leaky':
+        return LeakyReLU(inference=folded, name=names('leaky'))(x)
+    if kind in ('relu', 'relu6'):
+        return tf.keras.layers.ReLU(6. if kind == 'relu6' else None, name=names(kind))(x)
+    return tf.keras.layers.Activation('sigmoid' if kind == 'logistic' else kind, name=names(kind))(x)
+
+
+def _route(layer, inputs, names, folded):
+    groups = layer.section.values['groups']
+    if groups > 1:
+        inputs = [ChannelGroup(groups, layer.section.values['group_id'], name=f'{names("group")}_{i}')(x)
+                  for i, x in enumerate(inputs)]
+    return inputs[0] if len(inputs) == 1 else tf.keras.layers.Concatenate(name=names('join'))(inputs)
+
+
+def _maxpool(layer, inputs, names, folded):
+    values = layer.section.values
+    return tf.keras.layers.MaxPooling2D(values['size'], values['stride'], 'same', name=names('max'))(inputs[0])
+
+
+BUILDERS = {
+    'convolutional': _convolutional,
+    'route': _route,
+    'maxpool': _maxpool,
+    'shortcut': lambda layer, inputs, names, folded: _activate(
+        layer, tf.keras.layers.Add(name=names('add'))(inputs), names, folded),
+    'scale_channels': lambda layer, inputs, names, folded: _activate(
+        layer, tf.keras.layers.Multiply(name=names('scale'))(inputs), names, folded),
+    'sam': lambda layer, inputs, names, folded: _activate(
+        layer, tf.keras.layers.Multiply(name=names('sam'))(inputs), names, folded),
+    'upsample': lambda layer, inputs, names, folded: tf.keras.layers.UpSampling2D(
+        layer.section.values['stride'], name=names('up'))(inputs[0]),
+    'avgpool': lambda layer, inputs, names, folded: tf.keras.layers.GlobalAveragePooling2D(
+        keepdims=True, name=names('average'))(inputs[0]),
+    'dropout': lambda layer, inputs, names, folded: tf.keras.layers.Dropout(
+        layer.section.values['probability'], name=names('dropout'))(inputs[0]),
+    'yolo': lambda layer, inputs, names, folded: None,
+}
+
+
+def outputs(model: tf.keras.Model) -> str:
+    """Pattern of the layers whose shape depends on the classes, of a model of this room or of ``yolov3``."""
+    if model.name != NAME:
+        return OUTPUTS
+    numbers = [layer.name.rsplit('_', 1)[1] for layer in model.layers if layer.name.startswith('head_slots_')]
+    return f'^head_conv_({"|".join(numbers)})$'
