@@ -16,6 +16,7 @@ from absl import app, flags, logging  # noqa: E402
 
 from yolov3_tf import (  # noqa: E402
     checkpoints,
+    darknet_file,
     darknet_weights,
     export,
     plots,
@@ -25,13 +26,19 @@ from yolov3_tf import (  # noqa: E402
     training,
     validation,
 )
-from yolov3_tf.choices import InputError, exit_code  # noqa: E402
+from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
+from yolov3_tf.assign import ASSIGNERS  # noqa: E402
+from yolov3_tf.choices import InputError, choose, exit_code  # noqa: E402
 from yolov3_tf.data import pipeline, specs  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
-from yolov3_tf.evaluation import report  # noqa: E402
+from yolov3_tf.evaluation import presence, report, results  # noqa: E402
+from yolov3_tf.losses import formulations, total  # noqa: E402
 from yolov3_tf.losses.box import BOX_LOSSES  # noqa: E402
-from yolov3_tf.losses.total import IGNORE_SCOPES, MATCHES, LossSettings  # noqa: E402
-from yolov3_tf.models import yolov3  # noqa: E402
+from yolov3_tf.losses.classes import CLASS_LOSSES  # noqa: E402
+from yolov3_tf.losses.objectness import OBJECTNESS_LOSSES, POSITIVE_WEIGHTS, TARGETS  # noqa: E402
+from yolov3_tf.losses.total import IGNORE_SCOPES, MATCHES  # noqa: E402
+from yolov3_tf.models import cfg, yolov3  # noqa: E402
+from yolov3_tf.models.head import HEADS  # noqa: E402
 from yolov3_tf.optimizers import KINDS, OptimizerSettings  # noqa: E402
 from yolov3_tf.run_folder import RunFolder  # noqa: E402
 
@@ -44,12 +51,15 @@ flags.DEFINE_string('val_data', None, 'pictures to measure on, as train_data; sh
 flags.DEFINE_string('classes', None, 'file of class names, one a line; else VOC\'s twenty if they fit, else as found')
 flags.DEFINE_bool('strict', False, 'stop at the first bad label or picture instead of skipping and naming it')
 # Weights
-flags.DEFINE_string('backbone_weights', None, 'imagenet (default on real data), a darknet backbone file, or none')
+flags.DEFINE_string('backbone_weights', None, 'imagenet (default on real data), a darknet backbone file, a checkpoint '
+                    'whose backbone is taken (.h5), or none')
 flags.DEFINE_bool('download', False, 'fetch the ImageNet weights from their publisher if they are not there')
 flags.DEFINE_string('init_weights', None, 'start from a whole network: a checkpoint (.h5) or a yolov3.weights; output '
                     'layers start afresh where the number of classes differs')
 # Network and input
+flags.DEFINE_string('cfg', None, 'darknet cfg of the network to train instead of YOLOv3; brings its own anchors')
 flags.DEFINE_float('width_multiplier', 1., 'scales the filters of every layer; 1 is the published network')
+flags.DEFINE_enum('head', 'coupled', sorted(HEADS), 'prediction layers: one output a level, or box and class apart')
 flags.DEFINE_integer('image_size', None, 'one input size, a multiple of 32, for training and measuring', lower_bound=32)
 flags.DEFINE_list('train_sizes', [str(size) for size in range(320, 641, 32)],
                   'input sizes to train at, changed every 10 batches (without image_size)')
@@ -57,21 +67,40 @@ flags.DEFINE_integer('val_size', 416, 'input size to measure and export at (with
 flags.DEFINE_bool('letterbox', True, 'keep the proportions of pictures (grey margins) instead of stretching them')
 flags.DEFINE_list('augment', list(pipeline.AUGMENTATIONS), 'augmentations of training pictures; empty for none')
 flags.DEFINE_string('mixed_precision', 'auto', 'auto, float32, float16 or bfloat16')
-# Loss
-flags.DEFINE_enum('loss', 'mse', sorted(BOX_LOSSES), 'box term')
-flags.DEFINE_bool('focal', False, 'focal loss on objectness')
-flags.DEFINE_float('ignore_thresh', .5, 'IoU from which a prediction without object is left in peace')
-flags.DEFINE_enum('ignore_scope', 'scale', sorted(IGNORE_SCOPES), 'which objects that IoU is taken with')
-flags.DEFINE_enum('matched', 'assigned', sorted(MATCHES), 'which object an overlap loss compares with')
-flags.DEFINE_bool('label_smoothing', False, 'class targets .99 y + .01 / C')
+# Loss; None means: as the formulation has it
+flags.DEFINE_enum('formulation', 'yolov3', sorted(formulations.FORMULATIONS), 'preset of all that follows; a flag given beside it '
+                  'replaces that part')
+flags.DEFINE_enum('loss', None, sorted(BOX_LOSSES), 'box term')
+flags.DEFINE_bool('focal', None, 'focal loss on objectness')
+flags.DEFINE_float('ignore_thresh', None, 'IoU from which a prediction without object is left in peace')
+flags.DEFINE_enum('ignore_scope', None, sorted(IGNORE_SCOPES), 'which objects that IoU is taken with')
+flags.DEFINE_enum('matched', None, sorted(MATCHES), 'which object an overlap loss compares with')
+flags.DEFINE_bool('label_smoothing', None, 'class targets .99 y + .01 / C')
+flags.DEFINE_enum('assigner', None, sorted(ASSIGNERS), 'which anchors answer for an object')
+flags.DEFINE_float('assign_thresh', None, 'threshold of the assigner, where it has one')
+flags.DEFINE_enum('objectness', None, sorted(OBJECTNESS_LOSSES), 'objectness term')
+flags.DEFINE_enum('objectness_target', None, sorted(TARGETS), 'what the objectness of an object\'s slot should be')
+flags.DEFINE_enum('positive_weight', None, sorted(POSITIVE_WEIGHTS), 'weight of the slots that answer for an object')
+flags.DEFINE_enum('classification', None, sorted(CLASS_LOSSES), 'class term')
+flags.DEFINE_float('box_weight', None, 'factor on the box term', lower_bound=0.)
+flags.DEFINE_float('background_weight', None, 'factor on the objectness of slots without object', lower_bound=0.)
+flags.DEFINE_list('grid_sensitivity', None, 'how far beyond its cell a centre can be predicted, a factor a level from '
+                  'the finest, such as 1.2,1.1,1.05')
 # Schedule; None means: fits whether the backbone is pretrained or random
+flags.DEFINE_bool('asymptotic', False, 'asymptotic fine tuning: first let the backbone learn which classes a picture '
+                  'holds')
+flags.DEFINE_integer('asymptotic_epochs', 10, 'epochs of that stage', lower_bound=1)
+flags.DEFINE_float('asymptotic_lr', 1e-3, 'its learning rate')
 flags.DEFINE_integer('stage1_epochs', None, 'most epochs of the head on a resting backbone (default 50; 0 from random '
                      'weights)', lower_bound=0)
 flags.DEFINE_float('stage1_lr', 1e-3, 'learning rate of stage 1')
-flags.DEFINE_integer('patience', 5, 'epochs without lower validation loss that end stage 1; 0: never', lower_bound=0)
+flags.DEFINE_integer('patience', 5, 'epochs without lower validation loss that end stage 1, or a rate of '
+                     'schedule=plateau; 0: never', lower_bound=0)
 flags.DEFINE_list('stage2_epochs', None,
                   'epochs of everything, a count a rate (default 30,10; 60,20 from random weights)')
 flags.DEFINE_list('stage2_lr', None, 'learning rates of stage 2 (default 1e-4,1e-5; 1e-3,1e-4 from random weights)')
+flags.DEFINE_enum('schedule', 'piecewise', sorted(stages.SCHEDULES), 'how the rate of stage 2 falls')
+flags.DEFINE_float('decay_power', 1., 'exponent of schedule=power', lower_bound=0.)
 flags.DEFINE_integer('warmup_epochs', 0, 'epochs of linear warm-up before everything else', lower_bound=0)
 flags.DEFINE_enum('frozen_bn', 'adapt', sorted(stages.FROZEN_BN), 'what BatchNorm does in a resting backbone')
 flags.DEFINE_integer('batch_size', 4, 'pictures a step', lower_bound=1)
@@ -82,13 +111,21 @@ flags.DEFINE_float('clip_norm', 100., 'largest norm of a gradient tensor; inf fo
 # Run
 flags.DEFINE_string('name', None, 'folder of the run below runs_dir (default: from data and loss)')
 flags.DEFINE_string('runs_dir', 'runs', 'where runs are kept')
+flags.DEFINE_bool('export', True, 'end with a SavedModel of the best checkpoint')
 flags.DEFINE_integer('seed', 0, 'of weights, order and augmentation', lower_bound=0, upper_bound=2**32 - 1)
 flags.DEFINE_integer('log_steps', 20, 'steps a line of metrics', lower_bound=1)
 flags.DEFINE_integer('checkpoint_steps', 500, 'steps between checkpoints inside an epoch; 0: only at its end',
                      lower_bound=0)
 
 # A resumed run may change these; every other flag shapes its result.
-MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps', 'strict')
+MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps', 'strict', 'export')
+# (flag, flag, why they contradict each other)
+CONTRADICTIONS = (
+    ('image_size', 'train_sizes', 'one is a single size, the other is several'),
+    ('image_size', 'val_size', 'the first already says at which size to measure'),
+    ('init_weights', 'backbone_weights', 'the first already brings a backbone'),
+    ('cfg', 'width_multiplier', 'the cfg says how wide every layer is'),
+    ('cfg', 'grid_sensitivity', 'the cfg has its own (scale_x_y)'))
 
 
 def main(argv):
@@ -99,16 +136,15 @@ def main(argv):
 
 
 def run() -> int:
+    check_flags()
     flag_values = {flag.name: _text(flag) for flag in FLAGS.get_key_flags_for_module(sys.argv[0])}
     flag_values = {name: value for name, value in flag_values.items() if value is not None}
     train_set, val_set, on_shapes = load_data()
     precise = precision.apply(FLAGS.mixed_precision)
     tf.keras.utils.set_random_seed(FLAGS.seed)
-    model, pretrained_backbone = start_model(train_set.class_names, on_shapes)
+    description = describe_network(train_set.class_names)
+    model, pretrained_backbone = start_model(description, on_shapes)
     settings = read_settings(pretrained_backbone, precise)
-    size = FLAGS.image_size or FLAGS.val_size
-    description = checkpoints.Description(
-        tuple(train_set.class_names), FLAGS.width_multiplier, (size, size), FLAGS.letterbox)
     folder = RunFolder(os.path.join(FLAGS.runs_dir, FLAGS.name or default_name(on_shapes)))
     trainer = training.Trainer(folder, model, description, train_set, val_set, settings)
     folder.claim(flag_values, train_set.class_names, MAY_DIFFER)
@@ -116,23 +152,66 @@ def run() -> int:
           f'{len(train_set.class_names)} classes, {model.count_params():,} parameters, {precise}')
     try:
         if not trainer.run():
-            print('this run is finished; its best checkpoint is measured and exported again')
+            print('this run is finished; it is measured again')
     except training.Interrupted:
         print(f'stopped; saved in {folder.last}. The same command goes on from there.')
         return 130
     except training.NonFiniteLoss as error:
         print(f'error: {error}', file=sys.stderr)
         return 3
-    finish(folder, val_set)
+    if settings.stages[-1].task == 'detection':
+        finish(folder, val_set)
+    else:
+        finish_classification(folder, trainer)
     say_skipped(trainer.at['skipped'])
     return 0
 
 
+def check_flags():
+    """Everything that can be wrong with the flags alone, before data and network cost time.
+
+    Raises:
+      InputError: a value outside its range, or flags that contradict each other.
+    """
+    if FLAGS.mixed_precision != 'auto':
+        choose(precision.POLICIES, FLAGS.mixed_precision, 'mixed_precision')
+    for one, other, why in CONTRADICTIONS:
+        if given(one) and given(other):
+            raise InputError(f'--{one} beside --{other}: {why}; give one of them')
+    for name in ('asymptotic_epochs', 'asymptotic_lr'):
+        if given(name) and not FLAGS.asymptotic:
+            raise InputError(f'--{name} without --asymptotic: there is no such stage; give --asymptotic too')
+    if given('decay_power') and FLAGS.schedule != 'power':
+        raise InputError(f'--decay_power beside --schedule={FLAGS.schedule}: only --schedule=power has an exponent')
+    if given('momentum') and FLAGS.optimizer != 'sgd':
+        raise InputError(f'--momentum beside --optimizer={FLAGS.optimizer}: only sgd has it')
+    read_loss()
+    read_sensitivity()
+    pipeline.check(read_batches())
+    for pretrained_backbone in (False, True):
+        read_stages(pretrained_backbone)
+
+
+def given(name) -> bool:
+    """Whether the user wrote this flag, on the command line or in a flagfile, with a value that asks for something."""
+    return bool(FLAGS[name].present) and FLAGS[name].value not in (None, '', [])
+
+
 def _text(flag):
-    """A flag's value as text that --flagfile reads back, None where it was not given a value."""
+    """A flag's value as text that --flagfile reads back, None where it was not given a value.
+
+    Numbers are written one way, so that a resumed run may say 0.001 where it first said 1e-3.
+    """
     if flag.value is None:
         return None
-    return ','.join(flag.value) if isinstance(flag.value, list) else str(flag.value)
+    return ','.join(map(_plain, flag.value)) if isinstance(flag.value, list) else str(flag.value)
+
+
+def _plain(text):
+    try:
+        return f'{float(text):.9g}'
+    except ValueError:
+        return text
 
 
 def load_data():
@@ -158,9 +237,24 @@ def load_data():
     return train_set, val_set, on_shapes
 
 
-def start_model(class_names, on_shapes):
+def describe_network(class_names) -> checkpoints.Description:
+    """The network to train, as its checkpoints will describe it."""
+    size = FLAGS.image_size or FLAGS.val_size
+    common = dict(class_names=tuple(class_names), image_size=(size, size), letterbox=FLAGS.letterbox, head=FLAGS.head)
+    if not FLAGS.cfg:
+        return checkpoints.Description(width_multiplier=FLAGS.width_multiplier,
+                                       anchors=YOLOV3_ANCHORS._replace(sensitivity=read_sensitivity()), **common)
+    network = cfg.load(FLAGS.cfg, len(class_names))
+    if FLAGS.backbone_weights not in (None, 'none', 'imagenet') and not FLAGS.backbone_weights.endswith('.h5'):
+        _, size = darknet_file.inspect(FLAGS.backbone_weights)      # the backbone ends where the file does
+        network = cfg.cut_for(network, size // darknet_file.FLOAT.itemsize)
+    return checkpoints.Description(width_multiplier=1., anchors=network.anchors, cfg=network.text,
+                                   backbone_layers=network.backbone_layers, **common)
+
+
+def start_model(description, on_shapes):
     """The network with its starting weights, and whether its backbone knows anything yet."""
-    model = yolov3.build(len(class_names), FLAGS.width_multiplier)
+    model = checkpoints.build(description)
     if FLAGS.init_weights:
         if FLAGS.init_weights.endswith('.h5'):
             fresh = checkpoints.load_weights(FLAGS.init_weights, model, yolov3.OUTPUTS)
@@ -174,28 +268,61 @@ def start_model(class_names, on_shapes):
         print(f'weights: random ({why}nothing pretrained); all layers train from the first step')
         return model, False
     path = pretrained.locate_backbone(choice, FLAGS.download)
-    darknet_weights.read_backbone(path, model)
+    if path.endswith('.h5'):
+        checkpoints.load_backbone(path, model)
+    else:
+        darknet_weights.read_backbone(path, model)
     print(f'weights: backbone from {path}')
     return model, True
 
 
 def read_settings(pretrained_backbone, precise) -> training.TrainingSettings:
-    epochs, rates = (('30', '10'), ('1e-4', '1e-5')) if pretrained_backbone else (('60', '20'), ('1e-3', '1e-4'))
-    head_epochs = FLAGS.stage1_epochs if FLAGS.stage1_epochs is not None else 50 if pretrained_backbone else 0
+    return training.TrainingSettings(
+        stages=read_stages(pretrained_backbone), loss=read_loss(), batches=read_batches(),
+        optimizer=OptimizerSettings(FLAGS.optimizer, FLAGS.momentum, FLAGS.weight_decay, FLAGS.clip_norm),
+        seed=FLAGS.seed, log_steps=FLAGS.log_steps, checkpoint_steps=FLAGS.checkpoint_steps,
+        loss_scaling=precise == 'float16')
+
+
+def read_loss() -> total.LossSettings:
+    """The formulation's loss with the parts that have a flag of their own given."""
+    parts = {name: FLAGS[name].value for name in total.LossSettings._fields if name != 'box'}
+    return formulations.settings(FLAGS.formulation, box=FLAGS.loss, **parts)
+
+
+def read_sensitivity():
+    """Grid sensitivity a level, empty for 1 everywhere."""
+    preset = formulations.FORMULATIONS[FLAGS.formulation]
+    factors = tuple(numbers('grid_sensitivity', float, preset.sensitivity))
+    if factors and (len(factors) != len(YOLOV3_ANCHORS.strides) or not all(1 <= factor <= 2 for factor in factors)):
+        raise InputError(f'--grid_sensitivity: expected {len(YOLOV3_ANCHORS.strides)} factors of 1 to 2, finest level '
+                         f'first, got {",".join(map(str, factors))}')
+    return factors
+
+
+def read_batches() -> pipeline.PipelineSettings:
+    sizes = (FLAGS.image_size,) if FLAGS.image_size else numbers('train_sizes', int)
+    return pipeline.PipelineSettings(batch_size=FLAGS.batch_size, sizes=tuple(sizes), letterbox=FLAGS.letterbox,
+                                     augment=tuple(FLAGS.augment), strict=FLAGS.strict)
+
+
+def read_stages(pretrained_backbone):
+    """The plan: classification if asked for, the head on a resting backbone, everything."""
+    known = pretrained_backbone or FLAGS.asymptotic
+    epochs, rates = (('30', '10'), ('1e-4', '1e-5')) if known else (('60', '20'), ('1e-3', '1e-4'))
+    if FLAGS.schedule in ('cosine', 'power'):       # fall by themselves: all epochs, from the first rate
+        epochs, rates = (str(sum(map(int, epochs))),), rates[:1]
+    head_epochs = FLAGS.stage1_epochs if FLAGS.stage1_epochs is not None else 50 if known else 0
     plan = stages.two_stages(
         stages.pieces([head_epochs], [FLAGS.stage1_lr], 'stage1'),
         stages.pieces(numbers('stage2_epochs', int, epochs), numbers('stage2_lr', float, rates), 'stage2'),
-        FLAGS.warmup_epochs, FLAGS.patience, FLAGS.frozen_bn)
-    sizes = (FLAGS.image_size,) if FLAGS.image_size else numbers('train_sizes', int)
-    return training.TrainingSettings(
-        stages=plan,
-        loss=LossSettings(FLAGS.loss, FLAGS.focal, FLAGS.ignore_thresh, FLAGS.ignore_scope, FLAGS.matched,
-                          FLAGS.label_smoothing),
-        optimizer=OptimizerSettings(FLAGS.optimizer, FLAGS.momentum, FLAGS.weight_decay, FLAGS.clip_norm),
-        batches=pipeline.PipelineSettings(batch_size=FLAGS.batch_size, sizes=tuple(sizes), letterbox=FLAGS.letterbox,
-                                          augment=tuple(FLAGS.augment), strict=FLAGS.strict),
-        seed=FLAGS.seed, log_steps=FLAGS.log_steps, checkpoint_steps=FLAGS.checkpoint_steps,
-        loss_scaling=precise == 'float16')
+        FLAGS.warmup_epochs, FLAGS.patience, FLAGS.frozen_bn, FLAGS.schedule, FLAGS.decay_power)
+    if FLAGS.asymptotic:
+        (piece,) = stages.pieces([FLAGS.asymptotic_epochs], [FLAGS.asymptotic_lr], 'asymptotic')
+        plan = (stages.asymptotic(*piece), *plan)
+    if not plan:
+        raise InputError('no epoch to train: give --stage1_epochs or --stage2_epochs a positive number')
+    return plan
 
 
 def numbers(name, kind, default=()):
@@ -209,8 +336,9 @@ def numbers(name, kind, default=()):
 
 
 def default_name(on_shapes) -> str:
+    loss = read_loss()
     data = 'shapes' if on_shapes else (FLAGS.train_data or 'voc').split(':')[0]
-    return f'{data}-{FLAGS.loss}{"-focal" if FLAGS.focal else ""}-ignore{FLAGS.ignore_thresh:g}'
+    return f'{data}-{loss.box}{"-focal" if loss.focal else ""}-ignore{loss.ignore_thresh:g}'
 
 
 def finish(folder: RunFolder, val_set):
@@ -218,13 +346,24 @@ def finish(folder: RunFolder, val_set):
     tf.keras.mixed_precision.set_global_policy('float32')
     model, description = checkpoints.load_model(str(folder.best))
     outcome = validation.Validator(model, description, val_set).run()
+    results.write_coco(folder.evaluation / 'detections.json', outcome.detections)
     measured = report.evaluate(val_set, outcome.detections)
     print(f'\nbest checkpoint, {len(val_set.records)} validation pictures:\n{report.table(measured)}')
     written = report.write(folder.evaluation, measured)
     curves = plots.training_curves(folder.metrics, folder.root / 'curves.png')
     plots.precision_recall(written, folder.evaluation / 'precision_recall.png')
-    served = export.export(model, description, folder.saved_model, version=1, overwrite=True)
-    print(f'measures {written}\ncurves   {curves}\nserve    {served}')
+    print(f'measures {written}\ncurves   {curves}')
+    if FLAGS.export:
+        print(f'serve    {export.export(model, description, folder.saved_model, version=1, overwrite=True)}')
+
+
+def finish_classification(folder: RunFolder, trainer):
+    """What a run of the asymptotic stage alone leaves: how well classes are told, and a backbone."""
+    outcome = trainer.tasks['classification']
+    outcome.validate()
+    print(f'\n{presence.table(outcome.report)}\nmeasures {presence.write(folder.evaluation, outcome.report)}\n'
+          f'curves   {plots.training_curves(folder.metrics, folder.root / "curves.png")}\n'
+          f'backbone {folder.last} (go on with --backbone_weights={folder.last})')
 
 
 def say_skipped(skipped):

@@ -85,8 +85,27 @@ def test_the_sentence_ends_measured_drawn_and_exported(folder):
         assert (left / name).stat().st_size, name
     lines = (left / 'metrics.jsonl').read_text().splitlines()
     assert [json.loads(line)['kind'] for line in lines] == ['train'] * 3 + ['val']
+    found = json.loads((left / 'evaluation/detections.json').read_text())
+    assert {'image_id', 'category_id', 'bbox', 'score'} <= set(found[0])
     flags = (left / 'run.flags').read_text()
     assert '--loss=giou\n' in flags and '--ignore_thresh=0.45\n' in flags and '--focal=True\n' in flags
+
+
+def test_classification_alone_leaves_a_backbone_for_another_run(folder):
+    run = start(folder, '--name=classes', '--asymptotic', '--asymptotic_epochs=1', '--stage1_epochs=0',
+                '--stage2_epochs=0', '--stage2_lr=1e-3')
+    output = run.communicate()[0]
+    assert run.returncode == 0 and 'AP of its presence' in output, output
+    assert not (folder / 'runs/classes/checkpoints/best.h5').exists()
+    assert set(json.loads((folder / 'runs/classes/evaluation/presence.json').read_text())) == {'mean', 'per_class'}
+    run = start(folder, '--name=detector', '--backbone_weights=runs/classes/checkpoints/last.h5', '--noexport',
+                '--formulation=yolov4', '--head=separated', '--schedule=cosine', '--stage1_epochs=1',
+                '--stage2_epochs=1', '--stage2_lr=1e-3')
+    output = run.communicate()[0]
+    assert run.returncode == 0 and 'backbone from runs/classes' in output, output
+    assert not (folder / 'runs/detector/saved_model').exists()
+    lines = (folder / 'runs/detector/metrics.jsonl').read_text().splitlines()
+    assert [json.loads(line)['stage'] for line in lines] == ['head'] * 4 + ['all'] * 4
 
 
 @pytest.mark.parametrize('flags, message', [
@@ -96,6 +115,19 @@ def test_the_sentence_ends_measured_drawn_and_exported(folder):
     (['--image_size=100'], 'multiple'),
     (['--matched=best', '--loss=mse'], 'overlap'),
     (['--mixed_precision=float16'], '100 times slower'),
+    (['--train_sizes=320,352'], 'single size'),
+    (['--init_weights=a.h5', '--backbone_weights=b.h5'], 'already brings a backbone'),
+    (['--cfg=a.cfg'], 'how wide every layer is'),
+    (['--asymptotic_epochs=3'], 'without --asymptotic'),
+    (['--schedule=cosine', '--stage2_epochs=3,1', '--stage2_lr=1e-3,1e-4'], 'one rate'),
+    (['--schedule=plateau', '--patience=0'], 'patience'),
+    (['--decay_power=2'], 'only --schedule=power'),
+    (['--optimizer=adam', '--momentum=0.9'], 'only sgd'),
+    (['--objectness=squared'], 'focal'),
+    (['--formulation=yolov1'], 'focal'),
+    (['--grid_sensitivity=1.1,1.2'], '3 factors'),
+    (['--assign_thresh=0.5'], 'assign'),
+    (['--stage1_epochs=0', '--stage2_epochs=0', '--stage2_lr=1e-3'], 'no epoch'),
 ])
 def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message, capsys, monkeypatch):
     if os.environ.get('CUDA_VISIBLE_DEVICES'):
@@ -105,6 +137,8 @@ def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message, caps
     monkeypatch.chdir(folder)
     import train
     saved = absl_flags.FLAGS.flag_values_dict()
+    for name in saved:
+        absl_flags.FLAGS[name].present = 0
     absl_flags.FLAGS.unparse_flags()
     absl_flags.FLAGS(['train.py', *SENTENCE, *SMALL, *flags])
     try:
