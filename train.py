@@ -68,8 +68,8 @@ flags.DEFINE_bool('letterbox', True, 'keep the proportions of pictures (grey mar
 flags.DEFINE_list('augment', list(pipeline.AUGMENTATIONS), 'augmentations of training pictures; empty for none')
 flags.DEFINE_string('mixed_precision', 'auto', 'auto, float32, float16 or bfloat16')
 # Loss; None means: as the formulation has it
-flags.DEFINE_enum('formulation', 'yolov3', sorted(formulations.FORMULATIONS), 'preset of all that follows; a flag given beside it '
-                  'replaces that part')
+flags.DEFINE_enum('formulation', 'yolov3', sorted(formulations.FORMULATIONS), 'preset of all that follows; a flag '
+                  'given beside it replaces that part')
 flags.DEFINE_enum('loss', None, sorted(BOX_LOSSES), 'box term')
 flags.DEFINE_bool('focal', None, 'focal loss on objectness')
 flags.DEFINE_float('ignore_thresh', None, 'IoU from which a prediction without object is left in peace')

@@ -123,4 +123,5 @@ def test_a_network_without_backbone_is_refused_before_anything_trains(shapes, tm
     model = tf.keras.Model(images, tf.keras.layers.Reshape([-1, 10])(tf.keras.layers.Conv2D(10, 1)(images)))
     with pytest.raises(InputError, match='backbone'):
         Trainer(run, model, checkpoints.Description(tuple(shapes[0].class_names), 1., (64, 64), True), *shapes,
-                TrainingSettings(PLAN, LossSettings('giou'), OptimizerSettings(), PipelineSettings(batch_size=4, sizes=(64,))))
+                TrainingSettings(PLAN, LossSettings('giou'), OptimizerSettings(),
+                                 PipelineSettings(batch_size=4, sizes=(64,))))
