@@ -220,6 +220,26 @@ def test_folded_network_has_files_of_its_own(tmp_path):
     assert (tmp_path / 'b.weights').read_bytes() == path.read_bytes()
 
 
+def test_a_separated_head_has_no_file_but_its_backbone_has(tmp_path, model, size):
+    separated = yolov3.build(CLASSES, WIDTH, head='separated')
+    before = values(separated)
+    path = write_file(tmp_path / 'a.weights', LONG, floats(size))
+    for refused in (lambda: darknet_weights.read(path, separated),
+                    lambda: darknet_weights.read_transfer(path, separated),
+                    lambda: darknet_weights.write(tmp_path / 'b.weights', separated)):
+        with pytest.raises(InputError, match=r'[ab]\.weights: .*separated prediction layers: use --head=coupled'):
+            refused()
+    for mine, old in zip(values(separated), before):
+        np.testing.assert_array_equal(mine, old)
+    assert [entry.name for entry in tmp_path.iterdir()] == ['a.weights']
+    with pytest.raises(InputError, match='for the backbone alone .*cut off or of another network'):
+        darknet_weights.read_backbone(path, separated)
+    darknet_weights.write_backbone(tmp_path / 'part', model)
+    darknet_weights.read_backbone(tmp_path / 'part', separated)
+    np.testing.assert_array_equal(separated.get_layer('backbone_conv_52').get_weights()[0],
+                                  model.get_layer('backbone_conv_52').get_weights()[0])
+
+
 def test_published_files_have_their_published_sizes(tmp_path):
     """248,007,048 and 162,482,580 bytes: what the publisher's server says of the two files."""
     model = yolov3.build(80)

@@ -23,7 +23,7 @@ from yolov3_tf import darknet_file
 from yolov3_tf.choices import InputError
 from yolov3_tf.darknet_file import FLOAT, Header
 from yolov3_tf.models import cfg
-from yolov3_tf.models.yolov3 import BACKBONE, convolutions
+from yolov3_tf.models.yolov3 import BACKBONE, BRANCHES, convolutions
 
 
 class Run(NamedTuple):
@@ -76,8 +76,10 @@ def read(path, model: tf.keras.Model) -> Header:
 
     Raises:
       InputError: the file is missing, is not darknet's, has not this model's size, or holds values that
-        no training leaves (NaN, infinity, a negative variance). The model is then as it was.
+        no training leaves (NaN, infinity, a negative variance). The model is then as it was. Or the
+        model has a separated head, which no cfg describes.
     """
+    _check_head(path, model)
     runs = walk(model)
     return _read(path, model, runs, f'a whole network of {_classes(model)} classes')
 
@@ -115,6 +117,7 @@ def read_transfer(path, model: tf.keras.Model) -> List[str]:
     Returns:
       Names of the variables left as they were, as ``checkpoints.load_weights`` does. Errors as in ``read``.
     """
+    _check_head(path, model)
     runs, here, outputs = walk(model), _classes(model), cfg.outputs(model)
     classes = infer_classes(darknet_file.inspect(path)[1], model)
     if classes not in (None, here):
@@ -130,8 +133,9 @@ def write(path, model: tf.keras.Model, header: Optional[Header] = None):
       header: what ``read`` returned, for a file equal to the one read; None: version 0.2, nothing seen.
 
     Raises:
-      InputError: a value is such as ``read`` refuses, or the place cannot be written.
+      InputError: a value or a head is such as ``read`` refuses, or the place cannot be written.
     """
+    _check_head(path, model)
     _write(path, walk(model), header)
 
 
@@ -142,11 +146,23 @@ def write_backbone(path, model: tf.keras.Model, header: Optional[Header] = None)
 
 def infer_classes(size: int, model: tf.keras.Model) -> Optional[int]:
     """Class count at which a whole network of ``model``'s width takes ``size`` bytes; None: there is none."""
+    if _has_branches(model):
+        return None
     runs = walk(model)
     here, outputs = _classes(model), cfg.outputs(model)
     a_class = count([run for run in runs if re.search(outputs, run.layer)]) // (5 + here)
     more, rest = divmod(size - FLOAT.itemsize * count(runs), FLOAT.itemsize * a_class)
     return here + more if not rest and here + more >= 1 else None
+
+
+def _has_branches(model):
+    return any(re.search(BRANCHES, layer.name) for layer in model.layers)
+
+
+def _check_head(path, model):
+    if _has_branches(model):
+        raise InputError(f'{path}: expected a network that darknet can describe, got one with separated prediction '
+                         'layers: use --head=coupled, a backbone file (--backbone_weights), or a checkpoint (.h5)')
 
 
 def _classes(model):

@@ -49,14 +49,14 @@ def training_curves(metrics_file, figure_file) -> pathlib.Path:
     score, rate = series(lines, 'val', 'mAP'), series(lines, 'train', 'lr')
     panels = [(_draw_losses, 3.)] + [(_draw_score, 2.)] * bool(len(score.steps))
     panels += [(_draw_rate, 1.3)] * bool(len(rate.steps))
-    with _style():
+    with styled():
         figure, axes = _figure(7., [height for _, height in panels])
         for axis, (draw, _) in zip(axes, panels):
             draw(axis, lines)
             axis.margins(x=.01)
         _mark_stages(axes, lines)
         axes[-1].set_xlabel('step')
-        return _save(figure, figure_file)
+        return save(figure, figure_file)
 
 
 def precision_recall(report_file, figure_file) -> pathlib.Path:
@@ -71,7 +71,7 @@ def precision_recall(report_file, figure_file) -> pathlib.Path:
     classes = [(row['class'], row['voc_area'], curve) for row, curve in
                zip(content['per_class'], content['curves']) if row['voc_area'] is not None]
     classes.sort(key=lambda one: -one[1])
-    with _style():
+    with styled():
         figure, (axis,) = _figure(5.6, [4.])
         for place, (name, ap, curve) in enumerate(classes):
             best = np.maximum.accumulate(np.array(curve['precision'], np.float64)[::-1])[::-1]
@@ -84,7 +84,7 @@ def precision_recall(report_file, figure_file) -> pathlib.Path:
             axis.legend(handles[-1:] + handles[:-1], labels[-1:] + labels[:-1], title='AP in %',
                         alignment='left', **BESIDE)
         axis.set(xlabel='recall', ylabel='precision', xlim=(0, 1.003), ylim=(0, 1.02))
-        return _save(figure, figure_file)
+        return save(figure, figure_file)
 
 
 def compared_curves(cells: Mapping[str, Sequence[Any]], figure_file) -> pathlib.Path:
@@ -96,7 +96,7 @@ def compared_curves(cells: Mapping[str, Sequence[Any]], figure_file) -> pathlib.
       cells: name -> metrics.jsonl of its runs, as ``training_curves`` takes them; a cell may have none.
       figure_file: PNG to write.
     """
-    with _style():
+    with styled():
         figure, (axis,) = _figure(7., [4.2])
         for place, (name, files) in enumerate(cells.items()):
             scores = [series(read_metrics(file), 'val', 'mAP') for file in files]
@@ -108,7 +108,7 @@ def compared_curves(cells: Mapping[str, Sequence[Any]], figure_file) -> pathlib.
         if axis.get_legend_handles_labels()[0]:
             axis.legend(title='mAP@.5 at the last step', alignment='left', **BESIDE)
         axis.set(xlabel='step', ylabel='validation mAP@.5 in %', ylim=(0, None))
-        return _save(figure, figure_file)
+        return save(figure, figure_file)
 
 
 def spread(runs: Sequence[Series]) -> Tuple[np.ndarray, np.ndarray]:
@@ -265,7 +265,8 @@ def _read_report(path):
     return content
 
 
-def _style():
+def styled():
+    """The house's style, while the context is open."""
     import matplotlib
     return matplotlib.rc_context(STYLE)
 
@@ -278,7 +279,7 @@ def _figure(width: float, heights: Sequence[float]) -> Tuple[Any, List[Any]]:
     return figure, list(axes[:, 0])
 
 
-def _save(figure, path) -> pathlib.Path:
+def save(figure, path) -> pathlib.Path:
     """Writes the PNG without matplotlib's own version in it, so equal data give an equal file."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
