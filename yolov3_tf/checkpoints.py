@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, check_size
 from yolov3_tf.choices import InputError, choose
+from yolov3_tf.models import cfg as cfg_room
 from yolov3_tf.models import yolov3
 from yolov3_tf.models.head import HEADS
 
@@ -33,6 +34,8 @@ class Description(NamedTuple):
       letterbox: pictures keep their proportions (grey margins) or are stretched.
       anchors: the priors its outputs are relative to.
       head: see ``models.yolov3.build``; files from before there was a choice are coupled.
+      cfg: text of the darknet cfg that describes the network; '' is YOLOv3 itself.
+      backbone_layers: of that cfg, see ``models.cfg.parse``.
     """
     class_names: Tuple[str, ...]
     width_multiplier: float
@@ -40,6 +43,8 @@ class Description(NamedTuple):
     letterbox: bool
     anchors: Anchors = YOLOV3_ANCHORS
     head: str = 'coupled'
+    cfg: str = ''
+    backbone_layers: int = 0
 
 
 class Progress(NamedTuple):
@@ -75,7 +80,11 @@ def load_model(path: str) -> Tuple[tf.keras.Model, Description]:
 
 def build(description: Description, folded: bool = False) -> tf.keras.Model:
     """The network that a description tells of, with random weights; ``folded`` as in ``models.yolov3.build``."""
-    return yolov3.build(len(description.class_names), description.width_multiplier, folded, description.head)
+    classes = len(description.class_names)
+    if description.cfg:
+        network = cfg_room.parse(description.cfg, 'cfg', classes, description.backbone_layers)
+        return cfg_room.build(network, folded=folded, head=description.head)
+    return yolov3.build(classes, description.width_multiplier, folded, description.head)
 
 
 def describe(path: str) -> Description:
@@ -90,11 +99,14 @@ def describe(path: str) -> Description:
         height, width = fields['image_size']
         description = Description(tuple(fields['class_names']), float(fields['width_multiplier']),
                                   (int(height), int(width)), bool(fields['letterbox']), anchors,
-                                  str(fields.get('head', 'coupled')))
+                                  str(fields.get('head', 'coupled')), str(fields.get('cfg', '')),
+                                  int(fields.get('backbone_layers', 0)))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f'{path}: its description of the model is damaged ({error!r}): '
                          'take another checkpoint') from error
     choose(HEADS, description.head, f'head in {path}')
+    if description.cfg:
+        cfg_room.parse(description.cfg, f'{path}, its cfg', len(description.class_names), description.backbone_layers)
     check_size(anchors, *description.image_size)
     return description
 

@@ -8,22 +8,23 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import tensorflow as tf
 
 from yolov3_tf.anchors import Anchors
-from yolov3_tf.choices import InputError
+from yolov3_tf.choices import InputError, choose
 from yolov3_tf.models import cfg_file, cfg_plan
-from yolov3_tf.models.blocks import BatchNorm, LeakyReLU
+from yolov3_tf.models.blocks import BatchNorm, ConvStack, LeakyReLU
 from yolov3_tf.models.cfg_plan import IMAGE, Layer, Level
 from yolov3_tf.models.grouped import ChannelGroup, GroupedConv
-from yolov3_tf.models.yolov3 import OUTPUTS
+from yolov3_tf.models.head import separate
+from yolov3_tf.models.yolov3 import BRANCHES
 
 # Added to BatchNorm's variances: darknet's (and OpenCV's) own. The TensorFlow ports, which ``yolov3`` follows, have
 # 1e-5; on MobileNetV2-YOLOv3-Nano, which has channels of almost no variance, the two differ by .02 in the outputs.
 EPSILON = 1e-6
-NAME = 'darknet'
 
 
 class Network(NamedTuple):
@@ -102,7 +103,8 @@ def cut_for(network: Network, floats: int) -> Network:
                      'network')
 
 
-def build(network: Network, num_classes: Optional[int] = None, folded: bool = False) -> tf.keras.Model:
+def build(network: Network, num_classes: Optional[int] = None, folded: bool = False,
+          head: str = 'coupled') -> tf.keras.Model:
     """The network as a functional Keras model; precision follows the global Keras policy.
 
     Layers are named ``backbone_conv_000`` or ``head_conv_068`` (with ``.._bn_..`` beside) by their
@@ -111,6 +113,8 @@ def build(network: Network, num_classes: Optional[int] = None, folded: bool = Fa
     Args:
       num_classes: see ``parse``.
       folded: convolutions with bias and no BatchNorm, for inference (``yolov3.fold``).
+      head: ``coupled``: the cfg's own; ``separated``: each output convolution gives way to the two branches
+        of ``head.separate``.
 
     Returns:
       Model from float32 RGB in 0..1 [B, H, W, 3], H and W multiples of the coarsest stride, to float32
@@ -119,25 +123,43 @@ def build(network: Network, num_classes: Optional[int] = None, folded: bool = Fa
     """
     if num_classes not in (None, network.num_classes):
         network = parse(network.text, network.name, num_classes, network.backbone_layers)
+    predict = choose(HEADS, head, 'head of a cfg network')
     images = tf.keras.Input([None, None, 3], name='images')
     tensors: Dict[int, Any] = {IMAGE: images}
-    outputs = {level.output for level in network.levels}
+    levels = {level.output: level for level in network.levels}
+    slots = {}
     for index, layer in enumerate(network.layers):
-        names = _Names('backbone' if index < network.backbone_layers else 'head', index)
         inputs = [tensors[i] for i in layer.inputs]
-        if index in outputs:
-            tensors[index] = tf.keras.layers.Conv2D(
-                layer.channels, layer.section.values['size'], dtype='float32', name=names('conv'))(inputs[0])
-        else:
-            tensors[index] = BUILDERS[layer.kind](layer, inputs, names, folded)
-    slots = [tf.keras.layers.Reshape([-1, cfg_plan.BOX + network.num_classes], dtype='float32',
-                                     name=f'head_slots_{level.output:03d}')(tensors[level.output])
-             for level in network.levels]
-    if len(slots) == 1:
-        joined = tf.keras.layers.Activation('linear', dtype='float32', name='raw_predictions')(slots[0])
+        if index in levels:
+            slots[index] = predict(network, levels[index], inputs[0], folded)
+            tensors[index] = None           # only its [yolo] reads it
+            continue
+        names = _Names('backbone' if index < network.backbone_layers else 'head', index)
+        tensors[index] = BUILDERS[layer.kind](layer, inputs, names, folded)
+    rows = [slots[level.output] for level in network.levels]
+    if len(rows) == 1:
+        joined = tf.keras.layers.Activation('linear', dtype='float32', name='raw_predictions')(rows[0])
     else:
-        joined = tf.keras.layers.Concatenate(axis=1, dtype='float32', name='raw_predictions')(slots)
-    return tf.keras.Model(images, joined, name=NAME)
+        joined = tf.keras.layers.Concatenate(axis=1, dtype='float32', name='raw_predictions')(rows)
+    return tf.keras.Model(images, joined, name='darknet')
+
+
+def _coupled(network, level, x, folded):
+    """A level's slots, float32 [B, rows * columns * A, 5 + C], by its own output convolution."""
+    output = network.layers[level.output]
+    x = tf.keras.layers.Conv2D(output.channels, output.section.values['size'], padding='same', dtype='float32',
+                               name=f'head_conv_{level.output:03d}')(x)
+    return tf.keras.layers.Reshape([-1, cfg_plan.BOX + network.num_classes], dtype='float32',
+                                   name=f'head_slots_{level.output:03d}')(x)
+
+
+def _separated(network, level, x, folded):
+    stack = ConvStack(folded=folded)
+    stack.part, stack.count = 'head', level.output - 1
+    return separate(x, network.num_classes, len(level.sizes), stack)
+
+
+HEADS = {'coupled': _coupled, 'separated': _separated}
 
 
 class _Names:
@@ -210,8 +232,6 @@ BUILDERS = {
 
 
 def outputs(model: tf.keras.Model) -> str:
-    """Pattern of the layers whose shape depends on the classes, of a model of this room or of ``yolov3``."""
-    if model.name != NAME:
-        return OUTPUTS
-    numbers = [layer.name.rsplit('_', 1)[1] for layer in model.layers if layer.name.startswith('head_slots_')]
-    return f'^head_conv_({"|".join(numbers)})$'
+    """Pattern of the layers of a model, of this room or of ``yolov3``, that another class count or head lacks."""
+    numbers = [layer.name.rsplit('_', 1)[1] for layer in model.layers if re.match(r'head_slots_\d+$', layer.name)]
+    return '|'.join([*(f'^head_conv_{number}$' for number in numbers), BRANCHES])

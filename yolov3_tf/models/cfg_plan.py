@@ -216,13 +216,18 @@ def _check_filters(before, yolo):
 
 
 def _level(index, layers, net) -> Level:
-    """Checks what stands before a [yolo] section, and reads the section."""
+    """Reads a [yolo] section, and checks what stands before it: raw outputs, for it alone."""
     section, output = layers[index].section, layers[index].inputs[0]
     if output == IMAGE or layers[output].kind != 'convolutional':
         raise InputError(f'{section.where}: expected a [convolutional] right before [yolo]')
     before = layers[output].section
-    if before.values['activation'] != 'linear' or before.values['batch_normalize'] or before.values['groups'] != 1:
-        raise InputError(f'{before.where}: before [yolo] expected activation=linear, no batch_normalize, no groups')
+    plain = {'activation': 'linear', 'batch_normalize': 0, 'groups': 1, 'size': 1, 'stride': 1}
+    if any(before.values[option] != value for option, value in plain.items()) or padding(before):
+        raise InputError(f'{before.where}: before [yolo] expected ' + ', '.join(f'{k}={v}' for k, v in plain.items()))
+    for reader in layers:
+        if output in reader.inputs and reader is not layers[index]:
+            raise InputError(f'{reader.section.where}: [{reader.kind}] reads layer {output}, whose shape depends on '
+                             'the classes: expected only [yolo] to read it')
     _check_filters(before, section)
     strides = {size / cells for size, cells in ((net.values['height'], layers[output].rows),
                                                 (net.values['width'], layers[output].columns))}
