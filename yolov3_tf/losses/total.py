@@ -123,10 +123,10 @@ def detection_loss(raw: RawPredictions, truth: GroundTruth, priors: Priors, sett
     """
     decoded = codec.decode(raw.t, priors)                                             # [B, S, 4]
     assignment = ASSIGNERS[settings.assigner](truth, priors, decoded, settings.assign_thresh)
-    owns = _levels_owned(assignment, truth, priors)                                   # [B, N, L]
     matched = _match(raw, decoded, truth, priors, assignment)
     if settings.matched == 'best':
         level = tf.gather(priors.levels, assignment.slots)                            # [B, M]
+        owns = _levels_owned(assignment, truth, priors)                               # [B, N, L]
         same_scale = tf.gather(tf.transpose(owns, [0, 2, 1]), level, batch_dims=1)    # [B, M, N]
         matched = matched._replace(rivals=(truth.boxes, same_scale))
     weight = tf.cast(assignment.positive, tf.float32) * _gather(truth.weights, assignment.truth_index)
@@ -138,16 +138,26 @@ def detection_loss(raw: RawPredictions, truth: GroundTruth, priors: Priors, sett
     wanted = class_loss.targets(labels, tf.shape(logits)[-1], settings.label_smoothing)
     parts['classes'] = _sum(weight, CLASS_LOSSES[settings.classification](wanted, logits))
 
-    if settings.ignore_scope == 'scale':
-        considered = _over_slots(owns, priors)                                        # [B, N, S]
-    else:
-        considered = has_area(truth)[:, :, None]
-    background = objectness.background(decoded, truth.boxes, considered, settings.ignore_thresh)
+    background = background_slots(decoded, truth, priors, assignment, settings)
     parts['objectness'] = _objectness(raw.objectness, background, matched, weight, assignment, priors, settings)
 
     batch = tf.cast(tf.shape(raw.t)[0], tf.float32)
     parts = {name: value / batch for name, value in parts.items()}
     return {**parts, 'total': tf.add_n(list(parts.values()))}
+
+
+def background_slots(decoded, truth: GroundTruth, priors: Priors, assignment: Assignment, settings: LossSettings):
+    """Which slots count as having no object, unless they own one: float32 [B, S] (``objectness.background``).
+
+    Args:
+      decoded: float32 [B, S, 4] predicted boxes, pixels of the network input.
+      settings: its ignore_thresh and ignore_scope.
+    """
+    if settings.ignore_scope == 'scale':
+        considered = _over_slots(_levels_owned(assignment, truth, priors), priors)    # [B, N, S]
+    else:
+        considered = has_area(truth)[:, :, None]
+    return objectness.background(decoded, truth.boxes, considered, settings.ignore_thresh)
 
 
 def _objectness(logits, background, matched, weight, assignment, priors, settings: LossSettings):
