@@ -53,6 +53,7 @@ def run(names: List[str]) -> int:
     experiment = Experiment(tables.read(tables.find(names[0])))
     if FLAGS.dry_run:
         print(experiment.describe())
+        experiment.warn()
         return 0
     with runner.only_one(experiment.out):
         return experiment.run()
@@ -63,12 +64,14 @@ class Experiment:
 
     def __init__(self, table: tables.Table):
         self.table, self.seeds = table, range(FLAGS.seeds)
-        sets = [('no flags', ())] + [(f'cell {cell.name}', (*common_flags(table), *cell.flags)) for cell in table.cells]
-        script = train_flags.read(FLAGS.train_script, sets)
+        common = common_flags(table)
+        script = train_flags.read(FLAGS.train_script, [train_flags.Question('no flag', (), ())] + [
+            train_flags.Question(f'cell {cell.name}', common, cell.flags) for cell in table.cells])
         cells = {cell.name: quiet(script, flag_set) for cell, flag_set in zip(table.cells, script.sets[1:])}
         self.data = data_of(cells)
         self.out = pathlib.Path(os.path.normpath(FLAGS.out or default_out(self.data[0])))
         self.parts = plan.parts(cells, script.neutral)
+        check_shared(self.parts)
         there = [path.name for path in self.out.iterdir() if path.is_dir()] if self.out.is_dir() else []
         self.runs = plan.runs(self.parts, self.seeds, there)
         self.measurer = tabulate.Measurer(self.data[1], FLAGS.resamples)
@@ -78,6 +81,7 @@ class Experiment:
     def run(self) -> int:
         done = [run for run in self.runs if self.state(run).finished]
         print(f'{self.table.title}: {self.size()}; {len(done)} of {len(self.runs)} runs are finished', flush=True)
+        self.warn()
         if FLAGS.table_only:
             self.write()
             return 0
@@ -112,8 +116,8 @@ class Experiment:
 
     def size(self) -> str:
         shared = sum(run.part.kind != 'cell' for run in self.runs)
-        return (f'{len(self.table.cells)} cells x {len(self.seeds)} seeds'
-                + (f' and {shared} runs that they share' if shared else ''))
+        text = f'{len(self.table.cells)} cells, seeds 0 to {self.seeds[-1]}'
+        return text + (f'; stages they share are {shared} runs of their own' if shared else '')
 
     def state(self, run) -> run_state.State:
         if run.name not in self.done:
@@ -168,6 +172,12 @@ class Experiment:
         return [f'Measured on `{self.data[1]}`{pictures}. AP in %; ours: mean over seeds ± standard deviation '
                 f'(n - 1); {len(self.seeds)} seeds a cell. "-": not measured.']
 
+    def warn(self):
+        """Says what makes a comparison less than fair."""
+        if any(plan.epochs(run.part, self.costs.defaults) is None for run in self.runs):
+            print('the flags leave the epochs to the script, which may choose others for a pretrained backbone: give '
+                  '--stage1_epochs, --stage2_epochs and --stage2_lr in the protocol for equal budgets', file=sys.stderr)
+
     def _total(self) -> List[str]:
         left = [run for run in self.runs if not self.state(run).finished]
         seconds = [self.costs.expected(run) for run in left]
@@ -215,6 +225,19 @@ def data_of(cells) -> Tuple[str, str]:
 
 def default_out(spec) -> str:
     return os.path.join('runs', 'experiments', re.sub(r'[^A-Za-z0-9.+]+', '-', spec).strip('-.'))
+
+
+def check_shared(parts):
+    """Lets the script read the flags of runs that the plan made of others', before anything is trained."""
+    questions = []
+    for cell, last in parts.items():
+        for part in last.chain() if last.needs else []:
+            start = [f'--{part.takes}=shared.h5'] if part.takes else []
+            what = f'{cell}, split into runs: {part.kind}'
+            questions.append(train_flags.Question(what, (), [
+                tables.Token(text, what) for text in (*part.given.values(), *start)]))
+    if questions:
+        train_flags.read(FLAGS.train_script, questions)
 
 
 def quiet(script, flag_set) -> train_flags.FlagSet:

@@ -28,9 +28,9 @@ OF_ASYMPTOTIC = ('asymptotic', 'asymptotic_epochs', 'asymptotic_lr')
 OF_STAGE1 = ('stage1_epochs', 'stage1_lr')
 OF_STAGE2 = ('stage2_epochs', 'stage2_lr', 'schedule', 'decay_power')
 OF_DETECTION = (*OF_STAGE1, *OF_STAGE2, 'patience', 'frozen_bn', 'warmup_epochs', 'head', 'formulation', 'loss',
-                'focal', 'ignore_thresh', 'ignore_scope', 'matched', 'assigner', 'assign_thresh', 'box_weight',
-                'background_weight', 'objectness', 'objectness_target', 'classification', 'positive_weight',
-                'grid_sensitivity')
+                'focal', 'ignore_thresh', 'ignore_scope', 'matched', 'label_smoothing', 'assigner', 'assign_thresh',
+                'objectness', 'objectness_target', 'classification', 'positive_weight', 'box_weight',
+                'background_weight', 'grid_sensitivity')
 WEIGHTS = ('backbone_weights', 'init_weights')
 NO_STAGE2 = {'stage2_epochs': '--stage2_epochs=0', 'stage2_lr': '--stage2_lr=1'}     # a rate of no epochs
 NO_STAGE1 = {'stage1_epochs': '--stage1_epochs=0'}

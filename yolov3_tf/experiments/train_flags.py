@@ -23,6 +23,16 @@ from absl.testing import flagsaver
 from yolov3_tf.choices import InputError
 from yolov3_tf.experiments.tables import ROOT, Token
 
+SET_BY_RUNNER = ('name', 'runs_dir', 'seed')
+OF_ASYMPTOTIC = ('asymptotic_epochs', 'asymptotic_lr')
+
+
+class Question(NamedTuple):
+    """A flag set to read. name: of it, in messages; common: flags that others have too; own: stronger ones."""
+    name: str
+    common: Sequence[Token]
+    own: Sequence[Token]
+
 
 class FlagSet(NamedTuple):
     """One flag set as the script reads it.
@@ -41,8 +51,10 @@ class Script(NamedTuple):
     sets: Tuple[FlagSet, ...]
 
 
-def read(script, sets: Sequence[Tuple[str, Sequence[Token]]]) -> Script:
-    """Reads flag sets, (what it is called, its flags), as the script would; later flags win over earlier ones.
+def read(script, questions: Sequence[Question]) -> Script:
+    """Reads flag sets as the script would; of two values of a flag the later counts.
+
+    A common flag of the asymptotic stage is dropped from a set without that stage: the protocol serves both.
 
     Raises:
       InputError: the script does not start, or a flag is unknown, has a bad value or contradicts another.
@@ -51,7 +63,7 @@ def read(script, sets: Sequence[Tuple[str, Sequence[Token]]]) -> Script:
     if not pathlib.Path(script).is_file():
         raise InputError(f'{script}: expected the script that trains, got nothing: run from the repository, or '
                          'give --train_script')
-    question = json.dumps([[name, [tuple(token) for token in flag_set]] for name, flag_set in sets])
+    question = json.dumps([(name, list(common), list(own)) for name, common, own in questions])
     paths = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]      # found from any folder
     process = subprocess.run([sys.executable, '-m', __name__, str(script)], input=question, text=True, check=False,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -69,12 +81,15 @@ def main(script: str, question: List[Any]) -> Dict[str, Any]:
     """The other process's side of ``read``: imports the script and answers."""
     module = _import(script)
     names = [flag.name for flag in module.FLAGS.get_key_flags_for_module(module)]
-    faults = list(dict.fromkeys(fault for _, flag_set in question for fault in _faults(module, flag_set)))
+    tokens = dict.fromkeys(tuple(token) for _, common, own in question for token in (*common, *own))
+    faults = [fault for token in tokens for fault in _faults(module, *token)]
     sets = []
-    for name, flag_set in [] if faults else question:
+    for name, common, own in [] if faults else question:
         with flagsaver.flagsaver():
-            module.FLAGS([script, *(text for text, _ in flag_set)])
-            faults += _contradictions(module, name, flag_set)
+            _parse(module, [*common, *own])
+            if not module.FLAGS.asymptotic:
+                _parse(module, [token for token in common if not _sets(module, token, OF_ASYMPTOTIC)] + own)
+            faults += _contradictions(module, name, own)
             sets.append(_read(module))
     return dict(names=names, neutral=list(getattr(module, 'MAY_DIFFER', ())), faults=faults, sets=sets)
 
@@ -89,28 +104,37 @@ def _import(script):
     return module
 
 
-def _faults(module, flag_set):
-    """Each flag by itself, so that a message names the one that is wrong and where it stands."""
-    for text, where in flag_set:
-        with flagsaver.flagsaver():
-            try:
-                module.FLAGS([module.__name__, text])
-            except flags.Error as error:
-                message = str(error).replace('\n', ' ')
-                yield f'{where}: {text}: {message}'
-                continue
-            set_by_runner = [name for name in ('name', 'runs_dir', 'seed') if module.FLAGS[name].present]
-            if set_by_runner:
-                yield f'{where}: {text}: the runner gives --{set_by_runner[0]} itself: leave the flag out'
+def _parse(module, tokens):
+    module.FLAGS.unparse_flags()
+    for flag in module.FLAGS.get_key_flags_for_module(module):
+        flag.unparse()
+    module.FLAGS([module.__name__, *(text for text, _ in tokens)])
 
 
-def _contradictions(module, name, flag_set):
+def _sets(module, token, names) -> List[str]:
+    """Which of these flags a token gives a value."""
+    with flagsaver.flagsaver():
+        _parse(module, [token])
+        return [name for name in names if name in module.FLAGS and module.FLAGS[name].present]
+
+
+def _faults(module, text, where):
+    """A flag by itself, so that a message names the one that is wrong and where it stands."""
+    try:
+        for name in _sets(module, (text, where), SET_BY_RUNNER):
+            yield f'{where}: {text}: the runner gives --{name} itself: leave the flag out'
+    except flags.Error as error:
+        message = str(error).replace('\n', ' ')
+        yield f'{where}: {text}: {message}'
+
+
+def _contradictions(module, name, own):
     check = getattr(module, 'check_flags', None)
     try:
         if check is not None:
             check()
     except InputError as error:
-        yield f'{flag_set[-1][1] if flag_set else name}: {name}: {error}'
+        yield f'{own[-1][1] if own else name}: {name}: {error}'
 
 
 def _read(module):
