@@ -20,7 +20,6 @@ import json
 import pathlib
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from yolov3_tf.choices import InputError
 from yolov3_tf.experiments.train_flags import FlagSet
 
 # What a stage does not look at; a flag of neither list shapes every stage.
@@ -35,7 +34,7 @@ WEIGHTS = ('backbone_weights', 'init_weights')
 NO_STAGE2 = {'stage2_epochs': '--stage2_epochs=0', 'stage2_lr': '--stage2_lr=1'}     # a rate of no epochs
 NO_STAGE1 = {'stage1_epochs': '--stage1_epochs=0'}
 # Of the runner itself, or without a trace in what is measured.
-NEVER_SHAPE = ('name', 'runs_dir', 'seed', 'export', 'log_steps')
+NEVER_SHAPE = ('name', 'runs_dir', 'seed', 'export')
 DIGITS = 8      # of a key, 32 bits
 
 
@@ -87,18 +86,14 @@ def checkpoint(out, name) -> pathlib.Path:
 def parts(cells: Mapping[str, FlagSet], neutral: Sequence[str] = ()) -> Dict[str, Part]:
     """The last training of each cell; what comes before it hangs on its ``needs``.
 
-    Raises:
-      InputError: two cells are the same run.
+    Args:
+      neutral: names of flags that do not shape a result.
     """
     found = {name: _split_asymptotic(flag_set, {*NEVER_SHAPE, *neutral}) for name, flag_set in cells.items()}
     firsts = {name: _stage1(part, cells[name].values) for name, part in found.items()}
     sharing = collections.Counter(first.key for first in firsts.values() if first)
-    distinct = len({part.key for part in found.values()})
-    for name, first in firsts.items():
-        if first and sharing[first.key] > 1 and distinct > 1:
-            found[name] = _after_stage1(found[name], first)
-    _check_distinct(found)
-    return found
+    return {name: _after_stage1(part, firsts[name]) if firsts[name] and sharing[firsts[name].key] > 1 else part
+            for name, part in found.items()}
 
 
 def runs(cells: Mapping[str, Part], seeds: Sequence[int], there: Sequence[str] = ()) -> List[Run]:
@@ -168,14 +163,6 @@ def _after_stage1(part: Part, first: Part) -> Part:
     """The warm-up belongs to the stage that comes first, so it is not repeated."""
     given = {**_without(part.given, (*OF_STAGE1, *WEIGHTS, 'warmup_epochs')), **NO_STAGE1}
     return _part('cell', given, set(part.given) - set(part.shaping), first, 'init_weights')
-
-
-def _check_distinct(found: Mapping[str, Part]):
-    names: Dict[str, str] = {}
-    for name, part in found.items():
-        if names.setdefault(part.key, name) != name:
-            raise InputError(f'the cells {names[part.key]} and {name} have the same flags, so they are the same runs: '
-                             'change one or delete it')
 
 
 def _without(given, names):

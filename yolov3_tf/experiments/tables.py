@@ -18,7 +18,7 @@ import configparser
 import difflib
 import pathlib
 import re
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from yolov3_tf.choices import InputError
 
@@ -83,19 +83,16 @@ def read(path) -> Table:
 
 
 def tokens(text: str, where: str) -> Tuple[Token, ...]:
-    """Flags separated by spaces or lines, each with its place; '#' in front of a line leaves it out.
+    """Flags separated by spaces, each with its place.
 
     Raises:
       InputError: a word that is no flag.
     """
-    found = []
-    for line in text.splitlines():
-        for word in ([] if line.lstrip().startswith('#') else line.split()):
-            if not re.match(r'--\w', word):
-                raise InputError(f'{where}: expected flags as --name=value or --name, got {word!r}; the value stands '
-                                 'behind an = without spaces')
-            found.append(Token(word, where))
-    return tuple(found)
+    for word in text.split():
+        if not re.match(r'--\w', word):
+            raise InputError(f'{where}: expected flags as --name=value or --name, got {word!r}; the value stands '
+                             'behind an = without spaces')
+    return tuple(Token(word, where) for word in text.split())
 
 
 def read_flags(path) -> Tuple[Token, ...]:
@@ -121,7 +118,7 @@ class _Reader:
     """One file being read; knows on which line each section and key stands."""
 
     def __init__(self, path, text):
-        self.path, self.lines = path, _line_numbers(text)
+        self.path, self.text, self.lines = path, text.splitlines(), _line_numbers(text)
         self.parser = configparser.ConfigParser(interpolation=None, default_section='', delimiters=('=',),
                                                 comment_prefixes=('#',))
         self.parser.optionxform = str           # names of keys as written
@@ -178,10 +175,15 @@ class _Reader:
         return Cell(name, self._flags(name), self._paper(name), note, self.where(name))
 
     def _flags(self, section) -> Tuple[Token, ...]:
-        first = self.lines.get((section, 'flags'), 1)
-        rows = self.parser[section].get('flags', '').split('\n')
-        return tuple(token for place, row in enumerate(rows)
-                     for token in tokens(row, f'{self.path}:{first + place}'))
+        return tuple(token for row, where in self._rows(section, 'flags') for token in tokens(row, where))
+
+    def _rows(self, section, key) -> Iterator[Tuple[str, str]]:
+        """Lines of a value, each with its place; the parser leaves comments out, so they are looked for."""
+        number = self.lines.get((section, key), 1)
+        for row in filter(None, self.parser[section].get(key, '').split('\n')):
+            while row not in self.text[number - 1]:
+                number += 1
+            yield row, f'{self.path}:{number}'
 
     def _paper(self, name) -> Optional[float]:
         text = self.parser[name].get('paper', '').strip()
@@ -200,11 +202,7 @@ class _Reader:
         self._check_cell(baseline, names, self.where(HEAD, 'baseline'))
         if 'compare' not in head:
             return tuple((name, baseline) for name in names if name != baseline)
-        pairs, first = [], self.lines[HEAD, 'compare']
-        for place, row in enumerate(head['compare'].split('\n')):
-            if row.strip():
-                pairs.append(self._pair(row, names, f'{self.path}:{first + place}'))
-        return tuple(pairs)
+        return tuple(self._pair(row, names, where) for row, where in self._rows(HEAD, 'compare'))
 
     def _pair(self, row, names, where) -> Tuple[str, str]:
         pair = re.split(r'\s+-\s+', row.strip())

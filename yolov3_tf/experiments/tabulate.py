@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import os
 import pathlib
 import shlex
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -212,7 +213,7 @@ def write(out, table: Table, found: Sequence[Row], markdown: str, seeds: Sequenc
     """Writes TABLE.md and TABLE.csv into ``out``; returns their paths."""
     paths = tuple(pathlib.Path(out) / f'{table.name}.{ending}' for ending in ('md', 'csv'))
     for path, text in zip(paths, (markdown, to_csv(found, seeds))):
-        path.write_text(text, encoding='utf-8')
+        _write(path, text)
     return paths
 
 
@@ -226,8 +227,14 @@ def write_times(path, lines: Sequence[Mapping[str, Any]]) -> pathlib.Path:
         kind = [other['seconds'] for other in lines if other['kind'] == line['kind']]
         writer.writerow([line['run'], line['kind'], line['steps'], f'{line["seconds"]:.0f}',
                          f'{line["seconds"] / max(float(np.median(kind)), 1e-9):.2f}'])
-    path.write_text(text.getvalue(), encoding='utf-8')
+    _write(path, text.getvalue())
     return path
+
+
+def _write(path, text):
+    """So that whoever reads it meanwhile sees the old table or the new one."""
+    path.with_name(f'{path.name}.part').write_text(text, encoding='utf-8')
+    os.replace(f'{path}.part', path)
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:

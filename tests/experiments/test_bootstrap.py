@@ -1,0 +1,139 @@
+"""Weighted pictures against the same pictures written out as often, measured by evaluation.voc itself."""
+import time
+
+import numpy as np
+import pytest
+
+from yolov3_tf.evaluation import report, voc
+from yolov3_tf.experiments import bootstrap
+from yolov3_tf.structures import Dataset, PictureDetections, Record
+
+CLASSES = 3
+
+
+def cases(seed, pictures, crowded=True):
+    """Objects, some difficult, and detections near them, beside them and double; every score is another."""
+    rng, truths, detections = np.random.default_rng(seed), [], []
+    for number in range(pictures):
+        count = rng.integers(0, 5) if crowded else 1
+        near = rng.uniform(0, 80, (count, 2))
+        boxes = np.hstack([near, near + rng.uniform(5, 30, (count, 2))])
+        classes = rng.integers(0, CLASSES, count)
+        truths.append(voc.Truth(boxes, classes, rng.random(count) < .2))
+        found = np.concatenate([boxes, boxes, boxes + rng.normal(0, 40, boxes.shape)])
+        found = found + rng.normal(0, 3, found.shape)
+        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2])
+        detections.append(PictureDetections(str(number), found, rng.random(len(found)), np.tile(classes, 3)))
+    return truths, detections
+
+
+def written_out(truths, detections, weights):
+    """The slow way: every picture as often as it was drawn, everything paired and measured anew."""
+    order = np.repeat(np.arange(len(truths)), np.asarray(weights, int))
+    drawn = [truths[place] for place in order], [detections[place] for place in order]
+    by_iou, by_giou = (voc.curves(voc.pair(*drawn, CLASSES, criterion)) for criterion in ('iou', 'giou'))
+    return dict(mAP=voc.mean([voc.area_ap(of) for of in by_iou]),
+                mAP_07=voc.mean([voc.eleven_point_ap(of) for of in by_iou]),
+                mAP_giou=voc.mean([voc.area_ap(of) for of in by_giou]))
+
+
+@pytest.mark.parametrize('seed, pictures', [(0, 1), (1, 4), (2, 12), (3, 40)])
+def test_weights_are_pictures_written_out(seed, pictures):
+    truths, detections = cases(seed, pictures)
+    weights = bootstrap.resamples(pictures, 20, seed)
+    measured = bootstrap.measure(truths, detections, CLASSES, weights)
+    for row, drawn in enumerate(weights):
+        for name, value in written_out(truths, detections, drawn).items():
+            np.testing.assert_allclose(measured[name][row], value, rtol=0, atol=1e-12, err_msg=f'{name}, row {row}')
+
+
+def test_a_table_of_counts_in_pieces_is_the_same(monkeypatch):
+    truths, detections = cases(3, 40)
+    weights = bootstrap.resamples(40, 20)
+    whole = bootstrap.measure(truths, detections, CLASSES, weights)
+    monkeypatch.setattr(bootstrap, 'CELLS', 120)        # three columns at a time
+    pieces = bootstrap.measure(truths, detections, CLASSES, weights)
+    assert all(np.array_equal(whole[name], pieces[name], equal_nan=True) for name in whole)
+
+
+def test_weights_of_one_are_the_report():
+    truths, detections = cases(5, 30)
+    records = [Record('', str(place), 0, 0, truth.boxes, truth.classes, truth.difficult,
+                      np.zeros(len(truth.boxes), bool), np.ones(len(truth.boxes)))
+               for place, truth in enumerate(truths)]
+    summary = report.evaluate(Dataset(records, list('abc'), []), detections).summary
+    measured = bootstrap.measure(truths, detections, CLASSES, bootstrap.resamples(30, 1))
+    for name in bootstrap.MEASURES:
+        assert measured[name][0] == pytest.approx(summary[name], abs=1e-12)
+
+
+def test_by_hand():
+    """Two pictures, an object each; one found with a score of .9, in the other a false alarm of .95.
+
+    As they are: precision at the hit 1/2, recall 1/2, so the area is 1/4 and the 11 points are 6 x 1/2 / 11. The first
+    picture twice: no false alarm, both found: 1. The second twice: nothing found: 0.
+    """
+    box = np.array([[0., 0, 10, 10]])
+    truths = [voc.Truth(box, np.array([0]), np.array([False]))] * 2
+    detections = [PictureDetections('a', box, np.array([.9]), np.array([0])),
+                  PictureDetections('b', box + 50, np.array([.95]), np.array([0]))]
+    measured = bootstrap.measure(truths, detections, 1, np.array([[1, 1], [2, 0], [0, 2]], np.float32))
+    np.testing.assert_allclose(measured['mAP'], [1 / 4, 1, 0], atol=1e-15)
+    np.testing.assert_allclose(measured['mAP_07'], [6 * .5 / 11, 1, 0], atol=1e-15)
+
+
+def test_without_objects_or_detections():
+    nothing = voc.Truth(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0, bool))
+    none = PictureDetections('', np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
+    ones = np.ones((2, 1), np.float32)
+    assert np.isnan(bootstrap.measure([nothing], [none], 2, ones)['mAP']).all()
+    one = voc.Truth(np.array([[0., 0, 9, 9]]), np.array([1]), np.array([False]))
+    assert bootstrap.measure([one], [none], 2, ones)['mAP'].tolist() == [0, 0]
+
+
+def test_resamples_draw_every_picture_alike():
+    weights = bootstrap.resamples(50, 4000)
+    assert (weights[0] == 1).all() and (weights.sum(axis=1) == 50).all()
+    # The count of one picture is binomial(50, 1/50): mean 1, variance 49/50; here over 4000 draws.
+    np.testing.assert_allclose(weights[1:].mean(axis=0), 1, atol=.07)
+    np.testing.assert_allclose(weights[1:].var(axis=0), .98, atol=.15)
+    assert np.array_equal(weights, bootstrap.resamples(50, 4000))
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    """Of 200 sets of 60 pictures, one object each, found with probability .6 by one detector and .5 by the other
+    and never falsely, AP is the share found; the true difference .1 lies in about 95 % of the intervals (binomial
+    deviation 1.5 %)."""
+    rng, covered = np.random.default_rng(0), 0
+    weights = bootstrap.resamples(60, 500)
+    for _ in range(200):
+        samples = []
+        for share in (.6, .5):
+            found = rng.random(60) < share
+            of = bootstrap.Hits(np.flatnonzero(found), np.ones(found.sum(), bool), np.ones(60, int))
+            samples.append(bootstrap.average_precisions(of, weights)[0])
+        low, high = bootstrap.interval((samples[0] - samples[1])[1:])
+        covered += low <= .1 <= high
+    assert .90 <= covered / 200 <= .985
+
+
+def test_interval_by_hand():
+    """Of 0, 1 ... 100 the middle 95 % runs from 2.5 to 97.5; nan is left out."""
+    assert bootstrap.interval(np.append(np.arange(101.), np.nan)) == pytest.approx((2.5, 97.5))
+    assert np.isnan(bootstrap.interval(np.full(3, np.nan))).all()
+
+
+@pytest.mark.slow
+def test_it_is_fast():
+    """2000 resamples of 500 pictures with 30,000 detections take seconds; written out they would take an hour."""
+    rng, truths, detections = np.random.default_rng(0), [], []
+    for number in range(500):
+        near = rng.uniform(0, 300, (4, 2))
+        boxes = np.hstack([near, near + 40])
+        classes = rng.integers(0, CLASSES, 4)
+        truths.append(voc.Truth(boxes, classes, np.zeros(4, bool)))
+        found = np.tile(boxes, (15, 1)) + rng.normal(0, 15, (60, 1))
+        detections.append(PictureDetections(str(number), found, rng.random(60), np.tile(classes, 15)))
+    began = time.process_time()
+    bootstrap.measure(truths, detections, CLASSES, bootstrap.resamples(500, 2000))
+    assert time.process_time() - began < 60

@@ -1,0 +1,102 @@
+"""Which runs a table becomes: what is shared, what is the same, in which order, under which names."""
+from yolov3_tf.experiments import plan
+from yolov3_tf.experiments.train_flags import FlagSet
+
+
+def cell(**values):
+    """A flag set as the script would read it; True stands for a flag without value."""
+    given = {name: f'--{name}' if value is True else f'--{name}={value}' for name, value in values.items()}
+    return FlagSet(given, {name: str(value) for name, value in values.items()})
+
+
+BOTH = dict(train_data='shapes', stage1_epochs=2, stage2_epochs='3,1')
+
+
+def kinds(part):
+    return [link.kind for link in part.chain()]
+
+
+def test_the_asymptotic_stage_is_one_run_for_all_that_comes_after():
+    flags = dict(BOTH, asymptotic=True, asymptotic_epochs=4, backbone_weights='body.74', width_multiplier=.25)
+    parts = plan.parts({'a': cell(**flags, loss='mse'), 'b': cell(**flags, loss='giou', focal=True, head='separated'),
+                        'c': cell(**dict(flags, asymptotic_epochs=5), loss='giou')})
+    assert all(kinds(part) == ['asymptotic', 'cell'] for part in parts.values())
+    assert parts['a'].needs == parts['b'].needs != parts['c'].needs
+    assert list(parts['a'].needs.given.values()) == [
+        '--train_data=shapes', '--asymptotic', '--asymptotic_epochs=4', '--backbone_weights=body.74',
+        '--width_multiplier=0.25', '--stage1_epochs=0', '--stage2_epochs=0', '--stage2_lr=1']
+    assert parts['b'].takes == 'backbone_weights'
+    assert list(parts['b'].given.values()) == ['--train_data=shapes', '--stage1_epochs=2', '--stage2_epochs=3,1',
+                                               '--width_multiplier=0.25', '--loss=giou', '--focal', '--head=separated']
+    assert len({part.key for part in parts.values()}) == 3
+
+
+def test_a_whole_network_keeps_the_asymptotic_stage_to_itself():
+    part = plan.parts({'a': cell(**BOTH, asymptotic=True, init_weights='yolo.weights')})['a']
+    assert kinds(part) == ['cell'] and part.given['asymptotic'] == '--asymptotic'
+
+
+def test_stage_1_is_shared_where_only_stage_2_differs():
+    parts = plan.parts({'a': cell(**BOTH, warmup_epochs=1, init_weights='x.h5', loss='giou'),
+                        'b': cell(**dict(BOTH, stage2_epochs=5), warmup_epochs=1, init_weights='x.h5', loss='giou',
+                                  stage2_lr='1e-3', schedule='cosine'),
+                        'c': cell(**BOTH, warmup_epochs=1, init_weights='x.h5', loss='mse')})
+    assert [kinds(parts[name]) for name in 'abc'] == [['stage1', 'cell'], ['stage1', 'cell'], ['cell']]
+    assert parts['a'].needs == parts['b'].needs and parts['a'].takes == 'init_weights'
+    assert sorted(parts['a'].needs.given.values()) == [
+        '--init_weights=x.h5', '--loss=giou', '--stage1_epochs=2', '--stage2_epochs=0', '--stage2_lr=1',
+        '--train_data=shapes', '--warmup_epochs=1']
+    assert sorted(parts['b'].given.values()) == ['--loss=giou', '--schedule=cosine', '--stage1_epochs=0',
+                                                 '--stage2_epochs=5', '--stage2_lr=1e-3', '--train_data=shapes']
+
+
+def test_three_runs_hang_together_where_both_stages_are_shared():
+    flags = dict(BOTH, asymptotic=True)
+    parts = plan.parts({'a': cell(**flags), 'b': cell(**dict(flags, stage2_epochs=9))})
+    assert kinds(parts['a']) == kinds(parts['b']) == ['asymptotic', 'stage1', 'cell']
+    runs = plan.runs(parts, [0])
+    assert [run.part.kind for run in runs] == ['asymptotic', 'stage1', 'cell', 'cell']
+    assert [run.needs for run in runs] == [None, runs[0].name, runs[1].name, runs[1].name]
+    assert runs[1].arguments('out')[-4:] == [f'--backbone_weights=out/{runs[0].name}/checkpoints/last.h5', '--seed=0',
+                                             '--runs_dir=out', f'--name={runs[1].name}']
+
+
+def test_without_both_stages_in_the_flags_stage_1_is_not_shared():
+    for flags in (dict(train_data='shapes'), dict(BOTH, stage1_epochs=0), dict(train_data='shapes', stage1_epochs=3)):
+        parts = plan.parts({'a': cell(**flags), 'b': cell(**flags, stage2_lr='1e-4')})
+        assert kinds(parts['a']) == kinds(parts['b']) == ['cell']
+
+
+def test_a_run_is_its_flags_and_nothing_else():
+    """The same key for a cell of another name, in another order, with flags that leave no trace; and for no other."""
+    one = plan.parts({'a': cell(**BOTH, loss='giou', focal=True)})['a']
+    same = plan.parts({'b': cell(focal=True, loss='giou', **BOTH, checkpoint_steps=7, name='x', export=True)},
+                      ['checkpoint_steps'])['b']
+    assert one.key == same.key and '--checkpoint_steps=7' in same.given.values()
+    assert not any(text.startswith('--name') for text in same.given.values())
+    others = [cell(**BOTH, loss='giou'), cell(**BOTH, loss='iou', focal=True), cell(**BOTH, loss='giou', focal=False)]
+    assert one.key not in {plan.parts({'a': other})['a'].key for other in others}
+
+
+def test_runs_come_seed_by_seed_and_a_shared_one_before_its_users():
+    flags = dict(BOTH, asymptotic=True)
+    parts = plan.parts({'plain': cell(**BOTH), 'a': cell(**flags), 'b': cell(**flags, loss='giou')})
+    runs = plan.runs(parts, [0, 1])
+    assert [(run.part.kind, run.cells, run.seed) for run in runs] == [
+        (kind, cells, seed) for seed in (0, 1) for kind, cells in (
+            ('cell', ('plain',)), ('asymptotic', ('a', 'b')), ('cell', ('a',)), ('cell', ('b',)))]
+    assert runs[1].name == f'asymptotic-{parts["a"].needs.key}-seed0' and runs[6].needs == runs[5].name
+    assert len({run.name for run in runs}) == 8
+
+
+def test_a_run_keeps_the_name_under_which_another_table_made_it():
+    parts = plan.parts({'coupled': cell(**BOTH)})
+    there = [f'asymptotic_giou-{parts["coupled"].key}-seed1', 'logs', 'a-b', f'x-{parts["coupled"].key}-seed11']
+    assert [run.name for run in plan.runs(parts, [0, 1], there)] == [f'coupled-{parts["coupled"].key}-seed0', there[0]]
+
+
+def test_epochs_are_counted_where_the_flags_say_them():
+    parts = plan.parts({'a': cell(**BOTH, asymptotic=True, warmup_epochs=1), 'b': cell(train_data='shapes')})
+    assert plan.epochs(parts['a'].needs, {'asymptotic_epochs': '10'}) == 10
+    assert plan.epochs(parts['a'], {}) == 2 + 3 + 1 + 1
+    assert plan.epochs(parts['b'], {'warmup_epochs': '0'}) is None

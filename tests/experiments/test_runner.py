@@ -1,0 +1,212 @@
+"""The runner as its users run it, over a stand-in for train.py: kills, failures, locks, Ctrl-C, and what it refuses."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.experiments import experiment, runner, tables
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FAKE = pathlib.Path(__file__).with_name('fake_train.py')
+TABLE = '''[table]
+title = Two cells
+flags = --focal
+[near]
+flags = --loss=mse --ignore_thresh=0.2
+paper = 82.46
+[far]
+flags = --loss=giou --asymptotic
+paper = 83.11
+'''
+
+
+def start(folder, *flags, script=FAKE, hold=''):
+    """The runner as a process; ``hold``: see fake_train.py."""
+    command = [sys.executable, '-m', 'yolov3_tf.experiments', 'two.ini', '--data=shapes:12', '--resamples=100',
+               '--flags=--stage1_epochs=0 --stage2_epochs=3 --stage2_lr=1e-3 --asymptotic_epochs=1', '--seeds=2',
+               f'--train_script={script}', *flags]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            env={**os.environ, 'PYTHONPATH': str(ROOT), 'FAKE_HOLD': hold})
+
+
+def finish(folder, *flags, code=0, script=FAKE):
+    process = start(folder, *flags, script=script)
+    output = process.communicate(timeout=3600)[0]
+    assert process.returncode == code, output
+    return output
+
+
+def wait_for(pattern, folder, process):
+    """Until a file of this pattern is there."""
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(.01)
+
+
+def kill(process, training=None):
+    """Without warning: the runner and, where its lock file is given, the training it has begun."""
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    if training is not None:
+        os.kill(int(training.read_text()), signal.SIGKILL)
+
+
+@pytest.fixture(scope='module')
+def work(tmp_path_factory):
+    """A folder with the table, the pictures, and one undisturbed table of it in `whole`."""
+    folder = tmp_path_factory.mktemp('work')
+    (folder / 'two.ini').write_text(TABLE)
+    finish(folder, '--out=whole')
+    return folder
+
+
+def tables_of(folder):
+    """Markdown and CSV as bytes; the folder's own name, which is in the commands, is taken out."""
+    return [(folder / f'two.{ending}').read_bytes().replace(folder.name.encode(), b'OUT') for ending in ('md', 'csv')]
+
+
+def attempts(folder):
+    """Run -> how often it was begun."""
+    return {path.stem.split('-')[0] + path.stem[-1]: path.read_text().count('began')
+            for path in (folder / 'logs').glob('*.attempts')}
+
+
+def test_the_table_of_an_undisturbed_runner(work):
+    page = (work / 'whole/two.md').read_text()
+    for text in ('# Two cells', '| near | 82.46 | ', ' | 2 of 2 |', '| far - near | +0.65 | ', '--seed=0',
+                 '--runs_dir=whole --name=asymptotic-', '--backbone_weights=whole/asymptotic-', '![', 'two.png'):
+        assert text in page, text
+    assert attempts(work / 'whole') == dict(near0=1, asymptotic0=1, far0=1, near1=1, asymptotic1=1, far1=1)
+    lines = (work / 'whole/two-times.csv').read_text().splitlines()
+    assert len(lines) == 7 and (work / 'whole/two.png').stat().st_size > 10_000
+
+
+def test_a_runner_killed_twice_and_stopped_once_ends_like_an_undisturbed_one(work):
+    """Killed with the training it started; then alone, so that the next one waits for that training; then Ctrl-C."""
+    out = work / 'killed'
+    first = start(work, '--out=killed', hold='asymptotic')
+    wait_for('asymptotic-*-seed0/checkpoints/last.h5', out, first)
+    with pytest.raises(InputError, match=rf'another runner \(process {first.pid}\) is at work there'):
+        with runner.only_one(out):
+            pass
+    kill(first, out / '.training')
+    second = start(work, '--out=killed', hold='far')
+    wait_for('far-*-seed0/checkpoints/last.h5', out, second)
+    kill(second)
+    third = start(work, '--out=killed', hold='near')
+    assert any('waiting for the training that a killed runner left at work' in line for line in third.stdout)
+    (work / 'go-far').touch()           # only now does that training end
+    wait_for('near-*-seed1/checkpoints/last.h5', out, third)
+    third.send_signal(signal.SIGINT)
+    output = third.communicate(timeout=60)[0]
+    assert third.returncode == 130 and 'The same command goes on from there' in output, output
+    output = finish(work, '--out=killed')
+    assert '3 of 6 runs are finished' in output and '[4/6] near-' in output and 'goes on from step' in output
+    assert tables_of(out) == tables_of(work / 'whole')
+    for path in (work / 'whole').glob('*-seed*/metrics.jsonl'):
+        assert (out / path.parent.name / 'metrics.jsonl').read_bytes() == path.read_bytes()
+    assert attempts(out) == dict(near0=1, asymptotic0=2, far0=1, near1=2, asymptotic1=1, far1=1)
+
+
+def test_a_failed_run_is_named_and_the_others_go_on(work):
+    """Every run of seed 1 fails; of its cells `far` is not begun, for the stage it starts from is not there."""
+    flags = '--flags=--stage1_epochs=0 --stage2_epochs=3 --stage2_lr=1e-3 --asymptotic_epochs=1 --fail_for=1'
+    output = finish(work, flags, '--out=failing', code=1)
+    assert 'exit code 3' in output and 'error: the loss is not finite' in output
+    assert '3 of 6 runs failed' in output and 'from which it starts, failed' in output
+    assert attempts(work / 'failing') == dict(near0=1, asymptotic0=1, far0=1, near1=1, asymptotic1=1)
+    assert (work / 'failing/two.md').read_text().count('| 1 of 2 |') == 2
+    rows = [line.split(',') for line in (work / 'failing/two.csv').read_text().splitlines()]
+    assert rows[0][-1] == 'seed_1' and {row[-1] for row in rows[1:]} == {''}
+
+
+def test_half_written_folders_are_taken_up_and_foreign_ones_left_alone(work):
+    """Half of a measure is measured again; a folder that is no run is refused by name, and nothing in it touched."""
+    shutil.copytree(work / 'whole', work / 'half')
+    near, = (work / 'half').glob('near-*-seed0')
+    text = (near / 'evaluation/detections.json').read_text()
+    (near / 'evaluation/detections.json').write_text(text[:len(text) // 2])
+    far, = (work / 'half').glob('far-*-seed1')
+    shutil.rmtree(far)
+    far.mkdir()
+    (far / 'letter.txt').write_text('mine')
+    output = finish(work, '--out=half', code=1)
+    assert '4 of 6 runs are finished' in output and 'holds files that are no run of this program' in output
+    assert (near / 'evaluation/detections.json').read_text() == text
+    assert [path.name for path in far.iterdir()] == ['letter.txt']
+    shutil.rmtree(far)
+    finish(work, '--out=half')
+    assert tables_of(work / 'half') == tables_of(work / 'whole')
+
+
+def test_a_dry_run_prints_plan_and_cost_and_trains_nothing(work):
+    output = finish(work, '--out=dry', '--dry_run')
+    assert not (work / 'dry').exists()
+    assert 'to do, at most 3 steps, unknown time, serves far' in output      # 12 pictures, batches of 4, 1 epoch
+    assert 'to do, at most 9 steps, unknown time, starts from asymptotic-' in output
+    assert '6 runs: 0 finished, 6 left; time left: unknown' in output
+    known = finish(work, '--out=whole', '--dry_run', '--seeds=3')
+    assert 'finished, 6 steps' in known and '9 runs: 6 finished, 3 left; time left: about 0:00:' in known
+
+
+@pytest.mark.parametrize('more, seeds, flags, message', [
+    ('', 0, '', '--seeds=0: expected how many runs every cell gets, 1 or more'),
+    ('', 1, '', 'no data: give --data=TRAIN,VAL'),
+    ('', 1, '--train_data=voc:nowhere:a --val_data=voc:nowhere:b', 'nowhere'),
+    ('', 1, '--train_data=shapes:12 --ignore_tresh=.4', "--flags: --ignore_tresh=.4: Unknown command line flag"),
+    ('[again]\nflags = --ignore_thresh=.2', 1, '--train_data=shapes:12', 'two.ini:10: cell again has the same flags'),
+    ('[other]\nflags = --val_data=shapes:8', 1, '--train_data=shapes:12', 'on different data, shapes:12, shapes:8'),
+])
+def test_what_cannot_be_used_is_refused_before_anything_runs(tmp_path, monkeypatch, more, seeds, flags, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'two.ini').write_text(TABLE + more)
+    table = tables.read(tables.find('two.ini'))
+    with pytest.raises(InputError, match=message):
+        experiment.Experiment(table, tables.tokens(flags, '--flags'), seeds, 'out', FAKE)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_data_is_one_pair():
+    assert experiment.data_flags('voc:A:t,voc:A:v') == (('--train_data=voc:A:t', '--data'),
+                                                        ('--val_data=voc:A:v', '--data'))
+    assert experiment.data_flags('shapes:12') == (('--train_data=shapes:12', '--data'),)
+    for data in ('voc:A:t', 'a,b,c', 'a,', ''):
+        with pytest.raises(InputError, match='expected TRAIN,VAL'):
+            experiment.data_flags(data)
+    assert experiment.default_out('voc:data/BCCD:train') == os.path.join('runs', 'experiments', 'voc-data-BCCD-train')
+
+
+def test_an_unknown_table_is_one_line_and_exit_code_2(work):
+    done = subprocess.run([sys.executable, '-m', 'yolov3_tf.experiments', 'V'], cwd=work, text=True, check=False,
+                          env={**os.environ, 'PYTHONPATH': str(ROOT)}, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: V: expected a table, I, II, III, IV or a file')
+    assert done.stderr.count('\n') == 1
+
+
+@pytest.mark.slow
+def test_train_py_itself_killed_twice(tmp_path):
+    """Two cells and a shared stage of real trainings: the same table, and the same metrics byte for byte."""
+    (tmp_path / 'two.ini').write_text(TABLE)
+    flags = ['--protocol=tiny', '--flags=--asymptotic_epochs=1']
+    finish(tmp_path, *flags, '--out=whole', script=ROOT / 'train.py')
+    killed = [*flags, '--out=killed']
+    out = tmp_path / 'killed'
+    for pattern, with_training in (('asymptotic-*-seed0/metrics.jsonl', True), ('near-*-seed1/metrics.jsonl', False)):
+        process = start(tmp_path, *killed, script=ROOT / 'train.py')
+        wait_for(pattern, out, process)
+        kill(process, out / '.training' if with_training else None)
+    finish(tmp_path, *killed, script=ROOT / 'train.py')
+    assert tables_of(out) == tables_of(tmp_path / 'whole')
+    runs = [path.parent.name for path in (tmp_path / 'whole').glob('*-seed*/metrics.jsonl')]
+    assert len(runs) == 6
+    for name in runs:
+        mine, other = ((folder / name / 'metrics.jsonl').read_bytes() for folder in (out, tmp_path / 'whole'))
+        assert mine == other and json.loads(mine.splitlines()[-1])['kind'] == 'val'

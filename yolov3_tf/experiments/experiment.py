@@ -1,0 +1,225 @@
+"""One table on one data set: its runs, what is known of them, and what is made of them."""
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import sys
+import time
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from yolov3_tf import plots
+from yolov3_tf.choices import InputError
+from yolov3_tf.data import specs
+from yolov3_tf.experiments import costs, plan, run_state, runner, tables, tabulate, train_flags
+from yolov3_tf.progress import clock
+
+TABLE_SECONDS = 60.     # between two tables while runs are at work
+
+
+class Experiment:
+    """A table with all it takes to train it; nothing is written before ``run`` or ``write``.
+
+    Args:
+      common: flags of every cell, weakest first; the table's own are stronger.
+      seeds: how many runs a cell gets.
+      out: folder of the runs and tables, or None for one named after the data.
+      script: what trains (train.py).
+      resamples: of the validation pictures, for the intervals.
+
+    Raises:
+      InputError: seeds, data or flags that cannot be used.
+    """
+
+    def __init__(self, table: tables.Table, common: Sequence[tables.Token], seeds: int, out: Optional[str] = None,
+                 script=tables.ROOT / 'train.py', resamples: int = 2000):
+        if seeds < 1:
+            raise InputError(f'--seeds={seeds}: expected how many runs every cell gets, 1 or more')
+        self.table, self.seeds, self.script = table, range(seeds), script
+        common = (*common, *table.flags)
+        answer = train_flags.read(script, [train_flags.Question('no flag', (), ())] + [
+            train_flags.Question(f'cell {cell.name}', common, cell.flags) for cell in table.cells])
+        cells = {cell.name: quiet(answer, flag_set) for cell, flag_set in zip(table.cells, answer.sets[1:])}
+        self.data = data_of(cells)
+        for spec, split in zip(self.data, ('train', 'val')):
+            specs.load(spec, split=split)               # what is not there is said now, not by every run
+        self.out = pathlib.Path(os.path.normpath(out or default_out(self.data[0])))
+        self.parts = plan.parts(cells, answer.neutral)
+        check_distinct(table, self.parts)
+        check_shared(script, self.parts)
+        there = [path.name for path in self.out.iterdir() if path.is_dir()] if self.out.is_dir() else []
+        self.runs = plan.runs(self.parts, self.seeds, there)
+        self.measurer = tabulate.Measurer(self.data[1], resamples)
+        self.costs = costs.Costs(self.out, answer.sets[0].values)
+        self.done: Dict[str, run_state.State] = {}      # finished runs stay finished
+        self.written = time.monotonic()
+
+    def run(self) -> int:
+        """Trains what is not finished and writes the table; returns the exit code."""
+        done = [run for run in self.runs if self.state(run).finished]
+        print(f'{self.table.title}: {self.size()}; {len(done)} of {len(self.runs)} runs are finished', flush=True)
+        at_work = runner.Runner(self.out, self.script, self.runs, self.costs.expected, self.after)
+        try:
+            failures = at_work.run()
+        except runner.Stopped:
+            done = sum(self.state(run).finished for run in self.runs)
+            print(f'stopped; {done} of {len(self.runs)} runs are finished. The same command goes on from there.')
+            return 130
+        self.write()
+        for failure in failures:
+            print(f'failed: {failure.run.name} ({", ".join(failure.run.cells)}): {failure.why}\n{failure.tail}',
+                  file=sys.stderr)
+        if failures:
+            print(f'{len(failures)} of {len(self.runs)} runs failed; the same command goes on with them, or begins '
+                  f'anew where a folder in {self.out} was deleted', file=sys.stderr)
+        return 1 if failures else 0
+
+    def describe(self) -> str:
+        """The plan in words: a line a run."""
+        lines = [f'{self.table.title}: {self.size()}', f'in {self.out}', '']
+        for place, run in enumerate(self.runs, start=1):
+            state = self.state(run)
+            steps, seconds = self.costs.steps(run), self.costs.expected(run)
+            cost = (f'{"unknown" if steps is None else f"at most {steps}"} steps, '
+                    f'{"unknown time" if seconds is None else "about " + clock(seconds)}')
+            known = f'at step {state.steps}, of ' if state.begun else 'to do, '
+            lines.append(f'{place:4} {run.name}: '
+                         + (f'finished, {state.steps} steps' if state.finished else known + cost)
+                         + (f', starts from {run.needs}' if run.needs else '')
+                         + (f', serves {", ".join(run.cells)}' if run.part.kind != 'cell' else ''))
+        return '\n'.join([*lines, '', *self._total(), '', 'commands of the first seed:', *self._first_commands()])
+
+    def size(self) -> str:
+        shared = sum(run.part.kind != 'cell' for run in self.runs)
+        text = f'{len(self.table.cells)} cells, seeds 0 to {self.seeds[-1]}'
+        return text + (f'; stages they share are {shared} runs of their own' if shared else '')
+
+    def state(self, run) -> run_state.State:
+        if run.name not in self.done:
+            state = run_state.look(self.out / run.name, run.part.kind)
+            if not state.finished:
+                return state
+            self.done[run.name] = state
+        return self.done[run.name]
+
+    def after(self, run):
+        """What there is to do when a run has finished: the table as far as it is, but not every second."""
+        if run.part.kind == 'cell' and time.monotonic() - self.written > TABLE_SECONDS:
+            self.written = time.monotonic()
+            try:
+                self.write(quietly=True)
+            except (InputError, OSError) as error:      # is said again at the end; the other runs go on
+                print(f'no table yet: {error}', file=sys.stderr)
+
+    def write(self, quietly=False):
+        """The table of what is finished, with curves and times."""
+        finished = self._finished()
+        measured = {cell: {seed: self.measurer.of(folder) for seed, folder in folders.items()}
+                    for cell, folders in finished.items()}
+        found = tabulate.rows(self.table, measured)
+        self.out.mkdir(parents=True, exist_ok=True)
+        figure = ''
+        if any(finished.values()):
+            figure = plots.compared_curves(
+                {cell: [folder / 'metrics.jsonl' for folder in folders.values()] for cell, folders in finished.items()},
+                self.out / f'{self.table.name}.png').name
+        page = tabulate.to_markdown(self.table, found, self.seeds, self._about(), figure, self.commands())
+        written = tabulate.write(self.out, self.table, found, page, self.seeds)
+        times = tabulate.write_times(self.out / f'{self.table.name}-times.csv', self.costs.times(self.runs))
+        if not quietly:
+            print(f'{page.split("## Commands")[0].strip()}\n\nwritten: {", ".join(map(str, (*written, times)))}')
+
+    def commands(self) -> Dict[str, List[List[str]]]:
+        """Cell -> commands of its first seed."""
+        by_key = {run.part.key: run for run in self.runs if run.seed == self.seeds[0]}
+        script = os.path.basename(self.script)
+        return {cell: [['python', script, *by_key[part.key].arguments(self.out)] for part in last.chain()]
+                for cell, last in self.parts.items()}
+
+    def _finished(self) -> Dict[str, Dict[int, pathlib.Path]]:
+        finished: Dict[str, Dict[int, pathlib.Path]] = {cell: {} for cell in self.parts}
+        for run in self.runs:
+            if run.part.kind == 'cell' and self.state(run).finished:
+                finished[run.cells[0]][run.seed] = self.out / run.name
+        return finished
+
+    def _about(self) -> List[str]:
+        data = self.measurer.dataset
+        pictures = f': {len(data.records)} pictures, {len(data.class_names)} classes' if data else ''
+        return [f'Measured on `{self.data[1]}`{pictures}. AP in %; ours: mean over seeds ± standard deviation '
+                f'(n - 1); {len(self.seeds)} seeds a cell. "-": not measured.']
+
+    def warn(self):
+        """Says what makes a comparison less than fair."""
+        if any(plan.epochs(run.part, self.costs.defaults) is None for run in self.runs):
+            print('the flags leave the epochs to the script, which may choose others for a pretrained backbone: give '
+                  '--stage1_epochs, --stage2_epochs and --stage2_lr in the protocol for equal budgets', file=sys.stderr)
+
+    def _total(self) -> List[str]:
+        left = [run for run in self.runs if not self.state(run).finished]
+        seconds = [self.costs.expected(run) for run in left]
+        cost = 'none'
+        if left:
+            cost = 'unknown, no run of this size is finished' if None in seconds else f'about {clock(sum(seconds))}'
+        return [f'{len(self.runs)} runs: {len(self.runs) - len(left)} finished, {len(left)} left; time left: {cost}']
+
+    def _first_commands(self) -> List[str]:
+        return [f'  {cell}: ' + '\n    then '.join(' '.join(command) for command in chain)
+                for cell, chain in self.commands().items()]
+
+
+def data_flags(data: Optional[str]) -> Tuple[tables.Token, ...]:
+    if data is None:
+        return ()
+    pair = data.split(',')
+    if len(pair) > 2 or not all(pair) or len(pair) == 1 and pair[0].split(':')[0] != 'shapes':
+        raise InputError(f'--data={data}: expected TRAIN,VAL, for example voc:BCCD:train,voc:BCCD:val, or shapes, '
+                         'which brings its own')
+    return tuple(tables.Token(f'--{name}={spec}', '--data') for name, spec in zip(('train_data', 'val_data'), pair))
+
+
+def data_of(cells) -> Tuple[str, str]:
+    """Training and validation spec of the first cell; one validation set serves all."""
+    train = [flag_set.values.get('train_data') for flag_set in cells.values()]
+    held_out = {flag_set.values.get('val_data', flag_set.values.get('train_data')) for flag_set in cells.values()}
+    if None in train:
+        raise InputError('no data: give --data=TRAIN,VAL, for example --data=voc:BCCD:train,voc:BCCD:val, or '
+                         '--data=shapes:200')
+    if len(held_out) > 1:
+        raise InputError(f'cells are measured on different data, {", ".join(sorted(held_out))}: expected one '
+                         '--val_data for all')
+    return train[0], held_out.pop()
+
+
+def default_out(spec) -> str:
+    return os.path.join('runs', 'experiments', re.sub(r'[^A-Za-z0-9.+]+', '-', spec).strip('-.'))
+
+
+def check_distinct(table, parts):
+    """Two cells of the same flags would be one run, and their difference nothing."""
+    names: Dict[str, str] = {}
+    for cell in table.cells:
+        first = names.setdefault(parts[cell.name].key, cell.name)
+        if first != cell.name:
+            raise InputError(f'{cell.where}: cell {cell.name} has the same flags as {first}, so they are the same '
+                             'runs: change one or delete it')
+
+
+def check_shared(script, parts):
+    """Lets the script read the flags of runs that the plan made of others', before anything is trained."""
+    questions = []
+    for cell, last in parts.items():
+        for part in last.chain() if last.needs else []:
+            start = [f'--{part.takes}=shared.h5'] if part.takes else []
+            what = f'{cell}, split into runs: {part.kind}'
+            questions.append(train_flags.Question(what, (), [
+                tables.Token(text, what) for text in (*part.given.values(), *start)]))
+    if questions:
+        train_flags.read(script, questions)
+
+
+def quiet(answer, flag_set) -> train_flags.FlagSet:
+    """Without an export of every run, where the script can do without and was not asked for it."""
+    if 'export' in answer.names and 'export' not in flag_set.given:
+        return flag_set._replace(given={**flag_set.given, 'export': '--noexport'})
+    return flag_set
