@@ -1,0 +1,318 @@
+"""Positive, ignored and negative slots of a network on real pictures: drawn on one, counted over a set.
+
+What a slot is follows from the rooms that train: ``assign`` says which are positive, ``losses.total``
+which of the others count as background; what is left is ignored.
+"""
+from __future__ import annotations
+
+import csv
+import pathlib
+from typing import Dict, List, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf import anchors, checkpoints, codec, plots
+from yolov3_tf.assign import ASSIGNERS
+from yolov3_tf.choices import InputError
+from yolov3_tf.data import pipeline
+from yolov3_tf.losses import total
+from yolov3_tf.structures import Dataset, Priors
+
+NEGATIVE, IGNORED, POSITIVE = range(3)
+KINDS = ('negative', 'ignored', 'positive')
+# The paper's words about one picture at 416: "fewer than 5 positives, more than 10,000 negatives".
+FEW_POSITIVES, MANY_NEGATIVES = 5, 10_000
+
+
+class Network(NamedTuple):
+    """A network that slots are asked of.
+
+    Attributes:
+      model: ``models.yolov3`` or any with its outputs.
+      description: its input size, letterbox and anchors count here.
+      name: what to call it in a title.
+    """
+    model: tf.keras.Model
+    description: checkpoints.Description
+    name: str
+
+
+class Sorted(NamedTuple):
+    """Slots of a batch of pictures.
+
+    Attributes:
+      kinds: int [B, S], ``NEGATIVE``, ``IGNORED`` or ``POSITIVE``.
+      boxes: float32 [B, S, 4] what each predicts, pixels of the network input.
+    """
+    kinds: np.ndarray
+    boxes: np.ndarray
+
+
+def load_network(checkpoint: Optional[str], size: Optional[int], seed: int) -> Network:
+    """A checkpoint's network, or YOLOv3 of a quarter of the width with random weights.
+
+    Args:
+      size: side of the square input in pixels; None: the checkpoint's own, 416 without a checkpoint.
+
+    Raises:
+      InputError: no such checkpoint, or a size that is no multiple of 32.
+    """
+    if checkpoint:
+        description, name = checkpoints.describe(checkpoint), '/'.join(pathlib.Path(checkpoint).parts[-3:])
+    else:
+        description, name = checkpoints.Description(('any',), .25, (416, 416), True), f'random weights, seed {seed}'
+    if size:
+        description = description._replace(image_size=(size, size))
+    anchors.check_size(description.anchors, *description.image_size)
+    if checkpoint:
+        return Network(checkpoints.load_model(checkpoint)[0], description, name)
+    tf.keras.utils.set_random_seed(seed)
+    return Network(checkpoints.build(description), description, name)
+
+
+def sort_slots(network: Network, images, truth, settings: total.LossSettings) -> Sorted:
+    """Sorts the slots of a batch as a training step with these settings would.
+
+    Args:
+      images: uint8 [B, H, W, 3] RGB.
+      truth: ``structures.GroundTruth`` in pixels of the network input.
+      settings: its assigner, assign_thresh, ignore_thresh and ignore_scope.
+    """
+    priors = lay_out(network)
+    outputs = network.model(tf.cast(images, tf.float32) / 255., training=False)
+    decoded = codec.decode(codec.split(outputs).t, priors)
+    assignment = ASSIGNERS[settings.assigner](truth, priors, decoded, settings.assign_thresh)
+    background = total.background_slots(decoded, truth, priors, assignment, settings)
+    kinds = np.where(background.numpy() > 0, NEGATIVE, IGNORED)
+    for row, (slots, positive) in enumerate(zip(assignment.slots.numpy(), assignment.positive.numpy())):
+        kinds[row, slots[positive]] = POSITIVE
+    return Sorted(kinds, decoded.numpy())
+
+
+def lay_out(network: Network) -> Priors:
+    return anchors.lay_out(network.description.anchors, *network.description.image_size)
+
+
+def batches(network: Network, dataset: Dataset, batch_size: int):
+    """The pictures of a set as this network sees them (``pipeline.EvaluationBatch``)."""
+    return pipeline.evaluation_batches(dataset, *network.description.image_size, network.description.letterbox,
+                                       batch_size)
+
+
+def choose_record(dataset: Dataset, index: Optional[int], image: Optional[str]) -> int:
+    """Position of the picture that is meant: by number, by name or file name; the first without either.
+
+    Raises:
+      InputError: both are given, or there is no such picture.
+    """
+    if index is not None and image:
+        raise InputError(f'--index={index} beside --image={image}: both choose the picture; give one of them')
+    if image:
+        wanted = pathlib.Path(image).name
+        for place, record in enumerate(dataset.records):
+            if wanted in (record.image_id, pathlib.Path(record.image_path).name):
+                return place
+        raise InputError(f'--image={image}: expected one of the {len(dataset.records)} pictures of --data, such as '
+                         f'{dataset.records[0].image_id}')
+    if not 0 <= (index or 0) < len(dataset.records):
+        raise InputError(f'--index={index}: expected 0 to {len(dataset.records) - 1}, the pictures of --data')
+    return index or 0
+
+
+def draw(figure_file, network: Network, dataset: Dataset, place: int, settings: total.LossSettings) -> str:
+    """Draws one picture's slots: what the interesting ones predict, then each level's cells and anchors.
+
+    Returns:
+      Text with the counts a level.
+
+    Raises:
+      InputError: the picture cannot be used.
+    """
+    record = dataset.records[place]
+    batch = next(iter(batches(network, dataset._replace(records=[record]), 1)), None)
+    if batch is None:
+        raise InputError(pipeline.reason(record.image_path))
+    found = sort_slots(network, batch.images, batch.truth, settings)
+    kinds, priors, strides = found.kinds[0], lay_out(network), network.description.anchors.strides
+    levels, truth = priors.levels.numpy(), batch.truth.boxes.numpy()[0]
+    image = 255 - (255 - batch.images.numpy()[0].astype(np.float32)) * .55      # paler, so that marks stand out
+    lines = []
+    with plots.styled():
+        figure, axes = _panels(1 + len(strides), image.shape[0] / image.shape[1])
+        figure.suptitle(f'{record.image_id}, input {image.shape[1]} x {image.shape[0]}, ignored from IoU '
+                        f'{settings.ignore_thresh:g} on: {_counts(kinds)}', fontsize=9)
+        for axis in axes:
+            axis.imshow(image.astype(np.uint8), extent=(0, image.shape[1], image.shape[0], 0))
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+            axis.spines[:].set_visible(False)
+            _rectangles(axis, truth, edgecolor='k', linestyle='--', linewidth=1.)
+        axes[0].set_title('predictions of the positive and ignored slots')
+        for kind, width in ((IGNORED, .6), (POSITIVE, 1.4)):
+            _rectangles(axes[0], found.boxes[0][kinds == kind], edgecolor=COLOUR[kind], linewidth=width)
+        for level in reversed(range(len(strides))):
+            chosen = levels == level
+            title = f'stride {strides[level]}: {_counts(kinds[chosen])}'
+            axis = axes[len(strides) - level]
+            axis.set_title(title)
+            _marks(axis, *_centres(priors, chosen), kinds[chosen], strides[level])
+            lines.append(title)
+        figure.legend(*_legend(), loc='outside lower center', ncols=4)
+        plots.save(figure, figure_file)
+    return '\n'.join([f'{record.image_path}: {_counts(kinds)}', *lines])
+
+
+class Counts(NamedTuple):
+    """Slots of every picture that could be read.
+
+    Attributes:
+      image_ids: names of the pictures.
+      objects: int [n], objects a picture.
+      slots: int [n, 3], slots a picture of each of ``KINDS``.
+    """
+    image_ids: List[str]
+    objects: np.ndarray
+    slots: np.ndarray
+
+
+def count(network: Network, dataset: Dataset, settings: total.LossSettings, batch_size: int = 8) -> Counts:
+    """Counts the slots of a whole set, picture by picture.
+
+    Raises:
+      InputError: none of the pictures can be read.
+    """
+    image_ids, objects, slots = [], [], []
+    for batch in batches(network, dataset, batch_size):
+        kinds = sort_slots(network, batch.images, batch.truth, settings).kinds
+        image_ids += [dataset.records[index].image_id for index in batch.indices.numpy()]
+        objects += batch.truth.valid.numpy().sum(axis=1).tolist()
+        slots += [np.bincount(row, minlength=3) for row in kinds]
+    if not image_ids:
+        raise InputError(f'none of the {len(dataset.records)} pictures can be used: '
+                         f'{pipeline.reason(dataset.records[0].image_path)}')
+    return Counts(image_ids, np.array(objects), np.array(slots))
+
+
+def table(counts: Counts) -> str:
+    """The counts as text: mean, least, median and most a picture, and the paper's claim."""
+    columns = {'objects': counts.objects, **_by_kind(counts)}
+    lines = [f'{len(counts.image_ids)} pictures, {counts.slots[0].sum():,} slots each',
+             f'{"a picture":10}{"mean":>10}{"least":>9}{"median":>9}{"most":>9}']
+    for name, values in columns.items():
+        lines.append(f'{name:10}{values.mean():10,.2f}{values.min():9,}{np.median(values):9,.1f}{values.max():9,}')
+    few, many, both = _claim(counts)
+    lines.append(f'fewer than {FEW_POSITIVES} positives: {_share(few)}; more than {MANY_NEGATIVES:,} negatives: '
+                 f'{_share(many)}; both: {_share(both)}')
+    return '\n'.join(lines)
+
+
+def write_csv(path, counts: Counts) -> pathlib.Path:
+    """One line a picture: image, objects, positive, ignored, negative."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'w', encoding='utf-8', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['image', 'objects', *_by_kind(counts)])
+        writer.writerows(zip(counts.image_ids, counts.objects, *_by_kind(counts).values()))
+    return path
+
+
+def draw_counts(figure_file, counts: Counts, title: str) -> str:
+    """Draws how many pictures have how many positive, ignored and negative slots.
+
+    Returns:
+      ``table``.
+    """
+    limits = {'positive': (FEW_POSITIVES - .5, f'fewer than {FEW_POSITIVES}'),
+              'negative': (MANY_NEGATIVES, f'more than {MANY_NEGATIVES:,}')}
+    with plots.styled():
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+        figure = Figure((7., 2.7), layout='constrained')
+        figure.suptitle(title, fontsize=8)
+        for axis, (name, values) in zip(figure.subplots(1, 3, sharey=True), _by_kind(counts).items()):
+            axis.hist(values, _bins(values), color=COLOUR[KINDS.index(name)])
+            axis.set(xlabel=f'{name} slots a picture')
+            axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axis.xaxis.set_major_formatter('{x:,.0f}')
+            if name in limits:
+                at, says = limits[name]
+                share = (values < at if name == 'positive' else values > at).mean()
+                axis.axvline(at, color='k', linewidth=1, linestyle='--')
+                axis.set_title(f'{says}: {100 * share:.0f} %')
+        figure.axes[0].set_ylabel('pictures')
+        plots.save(figure, figure_file)
+    return table(counts)
+
+
+COLOUR = {NEGATIVE: plots.GREY, IGNORED: plots.COLOURS[0], POSITIVE: plots.COLOURS[1]}
+
+
+def _by_kind(counts) -> Dict[str, np.ndarray]:
+    return {KINDS[kind]: counts.slots[:, kind] for kind in (POSITIVE, IGNORED, NEGATIVE)}
+
+
+def _claim(counts):
+    few, many = counts.slots[:, POSITIVE] < FEW_POSITIVES, counts.slots[:, NEGATIVE] > MANY_NEGATIVES
+    return few, many, few & many
+
+
+def _share(chosen):
+    return f'{chosen.sum()} of {len(chosen)} ({100 * chosen.mean():.1f} %)'
+
+
+def _bins(values):
+    """Edges of about 20 bars of whole numbers, each number in the middle of its bar where it has one."""
+    low, high = int(values.min()), int(values.max())
+    step = max(1, -(-(high - low + 1) // 20))
+    return np.arange(low, high + step + 1, step) - .5
+
+
+def _counts(kinds):
+    numbers = np.bincount(kinds, minlength=3)
+    return ', '.join(f'{numbers[kind]:,} {KINDS[kind]}' for kind in (POSITIVE, IGNORED, NEGATIVE))
+
+
+def _panels(count, aspect):
+    """A figure and its ``count`` panels, two a row; aspect: height / width of a panel."""
+    from matplotlib.figure import Figure
+    rows = -(-count // 2)
+    figure = Figure((7., rows * (3.4 * aspect + .3) + .6), layout='constrained')
+    return figure, figure.subplots(rows, 2, squeeze=False).ravel()[:count]
+
+
+def _rectangles(axis, boxes, **style):
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+    patches = [Rectangle(box[:2], *(box[2:] - box[:2])) for box in boxes]
+    axis.add_collection(PatchCollection(patches, facecolor='none', **style), autolim=False)
+
+
+def _centres(priors, chosen):
+    """Where the chosen slots are marked: the anchors of a cell side by side on its middle line, pixels."""
+    cells, strides = priors.cells.numpy()[chosen], priors.strides.numpy()[chosen]
+    level = int(priors.levels.numpy()[chosen][0])
+    count = len(priors.table.sizes[level])
+    anchor = np.arange(len(cells)) % count          # slots of a level stand by row, column, anchor
+    return (cells[:, 0] + (anchor + .5) / count) * strides, (cells[:, 1] + .5) * strides
+
+
+def _marks(axis, x, y, kinds, stride):
+    """A dot a negative slot, a square an ignored one, a ringed square a positive one; larger on coarse levels."""
+    points = 3. * 72 / axis.get_images()[0].get_extent()[1] * stride / 3       # room of a slot, about
+    for kind, marker, size in ((NEGATIVE, 'o', .25), (IGNORED, 's', .8), (POSITIVE, 's', .8)):
+        chosen = kinds == kind
+        axis.plot(x[chosen], y[chosen], marker, color=COLOUR[kind], markersize=max(.7, points * size),
+                  markeredgewidth=0)
+    chosen = kinds == POSITIVE
+    axis.plot(x[chosen], y[chosen], 'o', markerfacecolor='none', markeredgecolor=COLOUR[POSITIVE],
+              markersize=max(7., points * 1.8), markeredgewidth=1.4)
+
+
+def _legend():
+    from matplotlib.lines import Line2D
+    handles = [Line2D([], [], color='k', linestyle='--', linewidth=1)]
+    handles += [Line2D([], [], linestyle='', marker='s', color=COLOUR[kind], markersize=5)
+                for kind in (POSITIVE, IGNORED, NEGATIVE)]
+    return handles, ['object', 'positive', 'ignored', 'negative']
