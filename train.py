@@ -313,9 +313,10 @@ def read_stages(pretrained_backbone):
     if FLAGS.schedule in ('cosine', 'power'):       # fall by themselves: all epochs, from the first rate
         epochs, rates = (str(sum(map(int, epochs))),), rates[:1]
     head_epochs = FLAGS.stage1_epochs if FLAGS.stage1_epochs is not None else 50 if known else 0
+    epochs, rates = numbers('stage2_epochs', int, epochs), numbers('stage2_lr', float, rates)
     plan = stages.two_stages(
         stages.pieces([head_epochs], [FLAGS.stage1_lr], 'stage1'),
-        stages.pieces(numbers('stage2_epochs', int, epochs), numbers('stage2_lr', float, rates), 'stage2'),
+        stages.pieces(epochs, rates, 'stage2') if epochs != [0] else (),
         FLAGS.warmup_epochs, FLAGS.patience, FLAGS.frozen_bn, FLAGS.schedule, FLAGS.decay_power)
     if FLAGS.asymptotic:
         (piece,) = stages.pieces([FLAGS.asymptotic_epochs], [FLAGS.asymptotic_lr], 'asymptotic')

@@ -93,7 +93,7 @@ def test_the_sentence_ends_measured_drawn_and_exported(folder):
 
 def test_classification_alone_leaves_a_backbone_for_another_run(folder):
     run = start(folder, '--name=classes', '--asymptotic', '--asymptotic_epochs=1', '--stage1_epochs=0',
-                '--stage2_epochs=0', '--stage2_lr=1e-3')
+                '--stage2_epochs=0')
     output = run.communicate()[0]
     assert run.returncode == 0 and 'AP of its presence' in output, output
     assert not (folder / 'runs/classes/checkpoints/best.h5').exists()
@@ -127,7 +127,7 @@ def test_classification_alone_leaves_a_backbone_for_another_run(folder):
     (['--formulation=yolov1'], 'focal'),
     (['--grid_sensitivity=1.1,1.2'], '3 factors'),
     (['--assign_thresh=0.5'], 'assign'),
-    (['--stage1_epochs=0', '--stage2_epochs=0', '--stage2_lr=1e-3'], 'no epoch'),
+    (['--stage1_epochs=0', '--stage2_epochs=0'], 'no epoch'),
 ])
 def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message, capsys, monkeypatch):
     if os.environ.get('CUDA_VISIBLE_DEVICES'):
