@@ -158,7 +158,8 @@ CLEAN = dict.fromkeys([
     'train.py', 'voc_annotations/__init__.py', 'yolov3_tf/boxes.py', 'yolov3_tf/codec.py',
     'yolov3_tf/data/pipeline.py', 'yolov3_tf/data/voc.py', 'yolov3_tf/evaluation/voc.py',
     'yolov3_tf/losses/total.py', 'yolov3_tf/models/blocks.py', 'yolov3_tf/models/yolov3.py',
-    'yolov3_tf/new_room.py', 'yolov3_tf/training.py', 'yolov3_tf/experiments/bootstrap.py'], '')
+    'yolov3_tf/new_room.py', 'yolov3_tf/training.py', 'yolov3_tf/experiments/bootstrap.py',
+    'yolov3_tf/figures/slots.py'], '')
 
 
 @pytest.mark.parametrize('name, text, expected', [
@@ -179,6 +180,8 @@ CLEAN = dict.fromkeys([
     ('yolov3_tf/training.py', 'from absl import flags', 'only scripts read flags'),
     ('yolov3_tf/training.py', 'from absl.flags import FLAGS', 'only scripts read flags'),
     ('yolov3_tf/experiments/runner.py', 'from absl import flags', 'only scripts read flags'),
+    ('yolov3_tf/figures/slots.py', 'from absl import flags', 'only scripts read flags'),
+    ('yolov3_tf/losses/total.py', 'from yolov3_tf.figures import slots', 'upwards'),
     ('yolov3_tf/evaluation/report.py', 'from yolov3_tf.experiments import bootstrap', 'upwards'),
     ('yolov3_tf/data/utils.py', '', 'missing a name'),
     ('yolov3_tf/codec.py', 'from yolov3_tf import new_room', 'upwards'),

@@ -19,9 +19,9 @@ NOT_LOSSES = {'kind', 'stage', 'epoch', 'step', 'lr', 'mAP', 'class_mAP'}
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 GREY = '#666666'
 NAMED_CURVES = 24    # beyond this many classes a legend tells nobody anything
-STYLE = {'font.size': 8, 'axes.titlesize': 8, 'figure.titlesize': 9, 'legend.fontsize': 7, 'legend.title_fontsize': 7, 'legend.frameon': False,
-         'axes.grid': True, 'grid.alpha': .25, 'axes.axisbelow': True, 'axes.spines.top': False,
-         'axes.spines.right': False}
+STYLE = {'font.size': 8, 'axes.titlesize': 8, 'figure.titlesize': 9, 'legend.fontsize': 7,
+         'legend.title_fontsize': 7, 'legend.frameon': False, 'axes.grid': True, 'grid.alpha': .25,
+         'axes.axisbelow': True, 'axes.spines.top': False, 'axes.spines.right': False}
 MEASURED = dict(linestyle=(0, (4, 2)), marker='o', markersize=2.5)    # on the validation set
 BESIDE = dict(loc='upper left', bbox_to_anchor=(1.01, 1.02))          # a legend right of its panel
 
@@ -186,7 +186,7 @@ def _draw_losses(axis, lines):
         axis.plot(*series(lines, 'val', name), color=colour, linewidth=width, **MEASURED)
     drawn = [series(lines, kind, name).values for kind in ('train', 'val') for name in names]
     if min(np.concatenate([*drawn, []]), default=0) > 0:
-        _plain_log(axis)
+        plain_log(axis)
     if any(line['kind'] == 'val' for line in lines):
         axis.plot([], [], color=GREY, label='validation', **MEASURED)
     axis.legend(**BESIDE)
@@ -209,7 +209,7 @@ def _loss_names(lines):
     return [name for name in numbers if name != 'total'] + ['total'] * ('total' in numbers)
 
 
-def _plain_log(axis):
+def plain_log(axis):
     """Logarithmic axis with 20 where matplotlib would write 2 x 10^1."""
     from matplotlib.ticker import LogFormatter
     axis.set_yscale('log')

@@ -67,11 +67,10 @@ def draw(figure_file, folders: Sequence[str]) -> str:
             _draw_kind(below, [run.val for run in same if len(run.val.steps)], colour, None,
                        marker='o', markersize=2.5)
         for axis, title in ((above, 'training'), (below, 'validation')):
-            axis.set_yscale('log')
-            axis.yaxis.set_major_formatter('{x:g}')
-            axis.set(ylabel='objectness loss')
+            plots.plain_log(axis)
+            axis.set_ylabel('objectness loss')
             axis.set_title(title, loc='left')
-        above.legend()
+        above.legend(title='the focal factor is part of the loss:\ncompare courses, not heights')
         below.set_xlabel('step')
         plots.save(figure, figure_file)
     return '\n'.join(_line(run) for run in runs)
