@@ -1,70 +1,66 @@
-"""Weighted pictures against the same pictures written out as often, measured by evaluation.voc itself."""
+"""Weighted pictures against the same pictures written out as often, measured by evaluation.report itself."""
 import time
 
 import numpy as np
 import pytest
 
-from yolov3_tf.evaluation import report, voc
+from yolov3_tf.evaluation import report
 from yolov3_tf.experiments import bootstrap
 from yolov3_tf.structures import Dataset, PictureDetections, Record
 
 CLASSES = 3
 
 
-def cases(seed, pictures, crowded=True):
-    """Objects, some difficult, and detections near them, beside them and double; every score is another."""
-    rng, truths, detections = np.random.default_rng(seed), [], []
+def record(boxes, classes, difficult=None, crowd=None):
+    boxes, none = np.array(boxes, np.float32).reshape(-1, 4), np.zeros(len(boxes), bool)
+    return Record('', 'picture', 0, 0, boxes, np.array(classes, np.int32), none if difficult is None else difficult,
+                  none if crowd is None else crowd, (boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+
+
+def cases(seed, pictures):
+    """Objects, some difficult or crowds, and detections near them, beside them and double; all scores differ."""
+    rng, records, detections = np.random.default_rng(seed), [], []
     for number in range(pictures):
-        count = rng.integers(0, 5) if crowded else 1
+        count = rng.integers(0, 5)
         near = rng.uniform(0, 80, (count, 2))
         boxes = np.hstack([near, near + rng.uniform(5, 30, (count, 2))])
         classes = rng.integers(0, CLASSES, count)
-        truths.append(voc.Truth(boxes, classes, rng.random(count) < .2))
+        records.append(record(boxes, classes, rng.random(count) < .2, rng.random(count) < .1))
         found = np.concatenate([boxes, boxes, boxes + rng.normal(0, 40, boxes.shape)])
         found = found + rng.normal(0, 3, found.shape)
         found[:, 2:] = np.maximum(found[:, 2:], found[:, :2])
         detections.append(PictureDetections(str(number), found, rng.random(len(found)), np.tile(classes, 3)))
-    return truths, detections
+    return records, detections
 
 
-def written_out(truths, detections, weights):
-    """The slow way: every picture as often as it was drawn, everything paired and measured anew."""
-    order = np.repeat(np.arange(len(truths)), np.asarray(weights, int))
-    drawn = [truths[place] for place in order], [detections[place] for place in order]
-    by_iou, by_giou = (voc.curves(voc.pair(*drawn, CLASSES, criterion)) for criterion in ('iou', 'giou'))
-    return dict(mAP=voc.mean([voc.area_ap(of) for of in by_iou]),
-                mAP_07=voc.mean([voc.eleven_point_ap(of) for of in by_iou]),
-                mAP_giou=voc.mean([voc.area_ap(of) for of in by_giou]))
+def written_out(records, detections, weights):
+    """The slow way: every picture as often as it was drawn, under a name of its own, everything measured anew."""
+    order = np.repeat(np.arange(len(records)), np.asarray(weights, int))
+    drawn = [records[place]._replace(image_id=f'{number}.') for number, place in enumerate(order)]
+    found = [detections[place]._replace(image_id=f'{number}.') for number, place in enumerate(order)]
+    return report.evaluate(Dataset(drawn, [str(label) for label in range(CLASSES)], []), found).summary
 
 
 @pytest.mark.parametrize('seed, pictures', [(0, 1), (1, 4), (2, 12), (3, 40)])
 def test_weights_are_pictures_written_out(seed, pictures):
-    truths, detections = cases(seed, pictures)
-    weights = bootstrap.resamples(pictures, 20, seed)
-    measured = bootstrap.measure(truths, detections, CLASSES, weights)
+    """Row 0 is the set as it is."""
+    records, detections = cases(seed, pictures)
+    weights = bootstrap.resamples(pictures, 6, seed)
+    measured = bootstrap.measure(records, detections, CLASSES, weights)
+    assert set(measured) == set(bootstrap.MEASURES)
     for row, drawn in enumerate(weights):
-        for name, value in written_out(truths, detections, drawn).items():
-            np.testing.assert_allclose(measured[name][row], value, rtol=0, atol=1e-12, err_msg=f'{name}, row {row}')
+        slow = written_out(records, detections, drawn)
+        for name, values in measured.items():
+            np.testing.assert_allclose(values[row], slow[name], rtol=0, atol=1e-12, err_msg=f'{name}, row {row}')
 
 
 def test_a_table_of_counts_in_pieces_is_the_same(monkeypatch):
-    truths, detections = cases(3, 40)
+    records, detections = cases(3, 40)
     weights = bootstrap.resamples(40, 20)
-    whole = bootstrap.measure(truths, detections, CLASSES, weights)
+    whole = bootstrap.measure(records, detections, CLASSES, weights)
     monkeypatch.setattr(bootstrap, 'CELLS', 120)        # three columns at a time
-    pieces = bootstrap.measure(truths, detections, CLASSES, weights)
+    pieces = bootstrap.measure(records, detections, CLASSES, weights)
     assert all(np.array_equal(whole[name], pieces[name], equal_nan=True) for name in whole)
-
-
-def test_weights_of_one_are_the_report():
-    truths, detections = cases(5, 30)
-    records = [Record('', str(place), 0, 0, truth.boxes, truth.classes, truth.difficult,
-                      np.zeros(len(truth.boxes), bool), np.ones(len(truth.boxes)))
-               for place, truth in enumerate(truths)]
-    summary = report.evaluate(Dataset(records, list('abc'), []), detections).summary
-    measured = bootstrap.measure(truths, detections, CLASSES, bootstrap.resamples(30, 1))
-    for name in bootstrap.MEASURES:
-        assert measured[name][0] == pytest.approx(summary[name], abs=1e-12)
 
 
 def test_by_hand():
@@ -74,21 +70,22 @@ def test_by_hand():
     picture twice: no false alarm, both found: 1. The second twice: nothing found: 0.
     """
     box = np.array([[0., 0, 10, 10]])
-    truths = [voc.Truth(box, np.array([0]), np.array([False]))] * 2
+    records = [record(box, [0])] * 2
     detections = [PictureDetections('a', box, np.array([.9]), np.array([0])),
                   PictureDetections('b', box + 50, np.array([.95]), np.array([0]))]
-    measured = bootstrap.measure(truths, detections, 1, np.array([[1, 1], [2, 0], [0, 2]], np.float32))
+    measured = bootstrap.measure(records, detections, 1, np.array([[1, 1], [2, 0], [0, 2]], np.float32))
     np.testing.assert_allclose(measured['mAP'], [1 / 4, 1, 0], atol=1e-15)
     np.testing.assert_allclose(measured['mAP_07'], [6 * .5 / 11, 1, 0], atol=1e-15)
+    np.testing.assert_allclose(measured['coco_AP'], [51 * .5 / 101, 1, 0], atol=1e-15)
 
 
 def test_without_objects_or_detections():
-    nothing = voc.Truth(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0, bool))
+    nothing = record(np.zeros((0, 4)), [])
     none = PictureDetections('', np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
     ones = np.ones((2, 1), np.float32)
-    assert np.isnan(bootstrap.measure([nothing], [none], 2, ones)['mAP']).all()
-    one = voc.Truth(np.array([[0., 0, 9, 9]]), np.array([1]), np.array([False]))
-    assert bootstrap.measure([one], [none], 2, ones)['mAP'].tolist() == [0, 0]
+    assert all(np.isnan(values).all() for values in bootstrap.measure([nothing], [none], 2, ones).values())
+    one = record([[0., 0, 9, 9]], [1])
+    assert all(values.tolist() == [0, 0] for values in bootstrap.measure([one], [none], 2, ones).values())
 
 
 def test_resamples_draw_every_picture_alike():
@@ -111,7 +108,7 @@ def test_the_interval_covers_as_often_as_it_says():
         for share in (.6, .5):
             found = rng.random(60) < share
             of = bootstrap.Hits(np.flatnonzero(found), np.ones(found.sum(), bool), np.ones(60, int))
-            samples.append(bootstrap.average_precisions(of, weights)[0])
+            samples.append(bootstrap.average_precisions(of, weights))
         low, high = bootstrap.interval((samples[0] - samples[1])[1:])
         covered += low <= .1 <= high
     assert .90 <= covered / 200 <= .985
@@ -126,14 +123,14 @@ def test_interval_by_hand():
 @pytest.mark.slow
 def test_it_is_fast():
     """2000 resamples of 500 pictures with 30,000 detections take seconds; written out they would take an hour."""
-    rng, truths, detections = np.random.default_rng(0), [], []
+    rng, records, detections = np.random.default_rng(0), [], []
     for number in range(500):
         near = rng.uniform(0, 300, (4, 2))
         boxes = np.hstack([near, near + 40])
         classes = rng.integers(0, CLASSES, 4)
-        truths.append(voc.Truth(boxes, classes, np.zeros(4, bool)))
+        records.append(record(boxes, classes))
         found = np.tile(boxes, (15, 1)) + rng.normal(0, 15, (60, 1))
         detections.append(PictureDetections(str(number), found, rng.random(60), np.tile(classes, 15)))
     began = time.process_time()
-    bootstrap.measure(truths, detections, CLASSES, bootstrap.resamples(500, 2000))
+    bootstrap.measure(records, detections, CLASSES, bootstrap.resamples(500, 2000))
     assert time.process_time() - began < 60

@@ -32,21 +32,45 @@ class Scores(NamedTuple):
     per_class: np.ndarray
 
 
+class Decisions(NamedTuple):
+    """COCOeval's word on the n detections of one class at each of its T thresholds, best score first.
+
+    Attributes:
+      pictures: int [n] place of the picture of each.
+      hit: bool [T, n]; ignored: bool [T, n], those that count neither way.
+      positives: int [P] objects of the class in each picture, those that count neither way left out.
+    """
+    pictures: np.ndarray
+    hit: np.ndarray
+    ignored: np.ndarray
+    positives: np.ndarray
+
+
 def evaluate(records: Sequence[Record], detections: Sequence[PictureDetections], num_classes: int) -> Scores:
     """Measures detections (one item a record, in the same order) of ``num_classes`` classes.
 
     COCO looks at the 100 best detections of a picture and class, and accepts equality at the threshold.
     """
-    from pycocotools.cocoeval import COCOeval
-    numbers = picture_numbers([record.image_id for record in records])
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = _index(numbers, num_classes, _objects(records, numbers))
-        results = _index(numbers, num_classes, _results(detections, numbers))
-        judge = COCOeval(truth, results, 'bbox')
+        judge = _judge(records, detections, num_classes)
         judge.evaluate()
         judge.accumulate()
         judge.summarize()
     return Scores(dict(zip(NAMES, _known(judge.stats).tolist())), _per_class(judge.eval['precision']))
+
+
+def decide(records: Sequence[Record], detections: Sequence[PictureDetections], num_classes: int) -> List[Decisions]:
+    """What COCOeval's AP is made of, one item a class; arguments as ``evaluate``."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge = _judge(records, detections, num_classes)
+        judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ['all']
+        judge.evaluate()
+    place_of = {number: place for place, number in enumerate(picture_numbers([one.image_id for one in records]))}
+    per_class: List[List] = [[] for _ in range(num_classes)]
+    for one in judge.evalImgs:
+        if one is not None:                 # a picture without objects and detections of the class
+            per_class[one['category_id'] - 1].append(one)
+    return [_joined(pictures, place_of, len(judge.params.iouThrs)) for pictures in per_class]
 
 
 def picture_numbers(image_ids: Sequence[str]) -> List[int]:
@@ -59,6 +83,27 @@ def picture_numbers(image_ids: Sequence[str]) -> List[int]:
         if len(set(numbers)) == len(numbers):
             return numbers
     return list(range(1, len(image_ids) + 1))
+
+
+def _judge(records, detections, num_classes):
+    from pycocotools.cocoeval import COCOeval
+    numbers = picture_numbers([record.image_id for record in records])
+    return COCOeval(_index(numbers, num_classes, _objects(records, numbers)),
+                    _index(numbers, num_classes, _results(detections, numbers)), 'bbox')
+
+
+def _joined(pictures, place_of, thresholds) -> Decisions:
+    """COCOeval's pictures one after another, in its order of equal scores."""
+    scores = np.concatenate([np.zeros(0), *(one['dtScores'] for one in pictures)])
+    order = np.argsort(-scores, kind='mergesort')
+    none = np.zeros((thresholds, 0))
+    matched, ignored = (np.concatenate([none, *(one[name] for one in pictures)], axis=1)[:, order] > 0
+                        for name in ('dtMatches', 'dtIgnore'))
+    places = [place_of[one['image_id']] for one in pictures]
+    positives = np.zeros(len(place_of), np.int64)
+    positives[places] = [int(np.sum(np.asarray(one['gtIgnore']) == 0)) for one in pictures]
+    return Decisions(np.repeat(np.array(places, np.int64), [len(one['dtScores']) for one in pictures])[order],
+                     matched & ~ignored, ignored, positives)
 
 
 def _objects(records, numbers):

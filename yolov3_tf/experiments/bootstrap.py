@@ -1,22 +1,23 @@
 """How far a difference between detectors could move on other pictures: a paired bootstrap over pictures.
 
 Which object a detection hits depends on its own picture alone, so a set in which pictures are drawn with
-replacement is the same set with a weight on each: detections are paired with objects once, and one matrix
-product weights all resamples. Weights of 1 give the measures of ``evaluation.report`` exactly.
+replacement is the same set with a weight on each: hits are found once (by ``evaluation.voc`` and by COCOeval),
+and one matrix product weights all resamples. Weights of 1 give the measures of ``evaluation.report``.
 
 The percentile interval of Efron and Tibshirani (An Introduction to the Bootstrap, 1993, ch. 13). The seeds
 stay as they are, so it says nothing of other seeds.
 """
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from yolov3_tf.evaluation import voc
+from yolov3_tf.evaluation import coco, voc
+from yolov3_tf.structures import PictureDetections, Record
 
-MEASURES = ('mAP', 'mAP_07', 'mAP_giou')        # of evaluation.report's summary, those at one threshold
-LEVELS = np.linspace(0, 1, 11)                  # of recall, as evaluation.voc has them
+MEASURES = ('mAP', 'mAP_07', 'mAP_giou', 'coco_AP')         # names of evaluation.report's summary
+ELEVEN, HUNDRED = np.linspace(0, 1, 11), np.linspace(0, 1, 101)         # levels of recall: VOC07's, COCO's
 CELLS = 1 << 22                                 # most numbers of one table of counts
 
 
@@ -36,18 +37,22 @@ def resamples(pictures: int, count: int, seed: int = 0) -> np.ndarray:
     return np.concatenate([np.ones((1, pictures)), drawn]).astype(np.float32)
 
 
-def measure(truths: Sequence[voc.Truth], detections, num_classes: int, weights: np.ndarray) -> Dict[str, np.ndarray]:
+def measure(records: Sequence[Record], detections: Sequence[PictureDetections], num_classes: int,
+            weights: np.ndarray) -> Dict[str, np.ndarray]:
     """Each of ``MEASURES`` under each row of weights, float64 [rows], 0..1; nan where no object is drawn.
 
     Args:
-      truths, detections: one item a picture, as ``voc.pair`` takes them.
+      records, detections: one item a picture, in the same order.
       weights: float32 [rows, P], whole numbers.
     """
+    truths = [voc.Truth(one.boxes, one.classes, np.asarray(one.difficult, bool) | np.asarray(one.crowd, bool))
+              for one in records]
     by_iou, by_giou = (hits(truths, detections, num_classes, criterion) for criterion in ('iou', 'giou'))
-    both = [average_precisions(of, weights) for of in by_iou]
-    giou = [average_precisions(of, weights)[0] for of in by_giou]
-    return dict(mAP=_mean([area for area, _ in both]), mAP_07=_mean([eleven for _, eleven in both]),
-                mAP_giou=_mean(giou))
+    eleven_points = [average_precisions(of, weights, ELEVEN) for of in by_iou]
+    decided = coco.decide(records, detections, num_classes)
+    return dict(mAP=_mean([average_precisions(of, weights) for of in by_iou]), mAP_07=_mean(eleven_points),
+                mAP_giou=_mean([average_precisions(of, weights) for of in by_giou]),
+                coco_AP=_mean([_over_thresholds(of, weights) for of in decided]))
 
 
 def hits(truths, detections, num_classes, criterion='iou', threshold=.5) -> List[Hits]:
@@ -65,10 +70,13 @@ def hits(truths, detections, num_classes, criterion='iou', threshold=.5) -> List
     return found
 
 
-def average_precisions(of: Hits, weights: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """All-point and 11-point AP of one class under each row of weights, float64 [rows]; nan without objects.
+def average_precisions(of: Hits, weights: np.ndarray, levels: Optional[np.ndarray] = None) -> np.ndarray:
+    """AP of one class under each row of weights, float64 [rows]; nan without objects.
 
     Only what stands at the hits matters: between two of them precision falls and recall stays.
+
+    Args:
+      levels: of recall, from 0 up, at which the best precision from there on is averaged; None for all points.
     """
     positives = weights.astype(np.float64) @ of.positives
     places = np.flatnonzero(of.hit)
@@ -77,11 +85,18 @@ def average_precisions(of: Hits, weights: np.ndarray) -> Tuple[np.ndarray, np.nd
     precision = np.divide(reached, seen, out=np.zeros_like(reached), where=seen > 0)
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     known = np.where(positives > 0, positives, np.nan)
-    recall = reached / known[:, None]
-    padded = np.concatenate([best, np.zeros((len(best), 1))], axis=1)
-    first = np.stack([np.sum(recall < level, axis=1) for level in LEVELS], axis=1)
-    eleven = np.take_along_axis(padded, first, axis=1).mean(axis=1)
-    return np.sum(gained * best, axis=1) / known, np.where(positives > 0, eleven, np.nan)
+    if levels is None:
+        return np.sum(gained * best, axis=1) / known
+    recall = reached / np.maximum(positives, 1)[:, None]
+    passed = np.searchsorted(levels, recall.ravel(), side='right').reshape(recall.shape)     # levels up to each hit
+    return np.sum(np.diff(passed, axis=1, prepend=0) * best, axis=1) / len(levels) / np.where(positives > 0, 1, np.nan)
+
+
+def _over_thresholds(of: coco.Decisions, weights) -> np.ndarray:
+    """COCO's AP of one class: mean over its thresholds of the precision at 101 levels."""
+    aps = [average_precisions(Hits(of.pictures[~ignored], hit[~ignored], of.positives), weights, HUNDRED)
+           for hit, ignored in zip(of.hit, of.ignored)]
+    return np.mean(aps, axis=0)
 
 
 def _seen(of: Hits, places, weights) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 from yolov3_tf.choices import InputError
 from yolov3_tf.data import specs
 from yolov3_tf.data.labels import read_class_file
-from yolov3_tf.evaluation import report, results, voc
+from yolov3_tf.evaluation import report, results
 from yolov3_tf.experiments import bootstrap
 from yolov3_tf.experiments.tables import Table
 from yolov3_tf.structures import Dataset
@@ -90,9 +90,7 @@ class Measurer:
         summary = json.loads((folder / 'evaluation' / 'metrics.json').read_text(encoding='utf-8'))['summary']
         path = folder / 'evaluation' / 'detections.json'
         detections = report.align(dataset, results.read_coco(path, dataset))
-        truths = [voc.Truth(record.boxes, record.classes, np.asarray(record.difficult, bool) | record.crowd)
-                  for record in dataset.records]
-        samples = bootstrap.measure(truths, detections, len(dataset.class_names), self.weights)
+        samples = bootstrap.measure(dataset.records, detections, len(dataset.class_names), self.weights)
         again, own = float(samples[THE_SCORE][0]), _number(summary[THE_SCORE])
         if not (abs(again - own) < AGREE or math.isnan(again) and math.isnan(own)):
             raise InputError(f'{path}: its detections give a mAP of {again:.4f} on {self.spec}, {own:.4f} is what the '
@@ -134,7 +132,7 @@ def _difference(name, measure, paper, first, second) -> Row:
     seeds = [seed for seed in first if seed in second]
     values = {seed: 100 * (first[seed].summary[measure] - second[seed].summary[measure]) for seed in seeds}
     low = high = None
-    if seeds and measure in bootstrap.MEASURES:
+    if seeds:
         samples = np.mean([first[seed].samples[measure] - second[seed].samples[measure] for seed in seeds], axis=0)
         low, high = (100 * end for end in bootstrap.interval(samples[1:]))
     return Row('difference', name, measure, paper, values, low, high)
@@ -199,7 +197,7 @@ def _differences(table, by_name, seeds) -> List[str]:
     return [f'In points of {MEASURES[THE_SCORE]}, mean over seeds. The interval is a paired bootstrap over the '
             'validation pictures (both cells on the same resamples, seeds as they are): it says what other pictures '
             'could change, the seeds\' own differences beside it what other seeds could.', _table(scores),
-            'By the other measures (COCO\'s without interval):', _table(others)]
+            'By the other measures:', _table(others)]
 
 
 def _commands(commands, seeds) -> str:
