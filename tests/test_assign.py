@@ -1,4 +1,5 @@
 """Which slot answers for which object, by hand, on a picture 96 high and 160 wide."""
+import functools
 import itertools
 
 import hypothesis
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, lay_out
-from yolov3_tf.assign import ASSIGNERS, best_anchor
+from yolov3_tf.assign import ASSIGNERS, THRESHOLDS, best_anchor
 from yolov3_tf.structures import GroundTruth
 
 HEIGHT, WIDTH = 96, 160
@@ -21,13 +22,36 @@ def slot(stride, row, column, number):
     return FIRST[stride] + (row * (WIDTH // stride) + column) * 3 + number
 
 
-def assign(boxes, valid=None, table=YOLOV3_ANCHORS, height=HEIGHT, width=WIDTH):
-    """One picture through the assigner: slots, objects, positive as NumPy."""
-    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
-    valid = np.ones(len(boxes), bool) if valid is None else np.asarray(valid)
-    truth = GroundTruth(boxes=tf.constant(boxes[None]), classes=tf.zeros([1, len(boxes)], tf.int32),
-                        valid=tf.constant(valid[None]), weights=tf.ones([1, len(boxes)]))
-    return [x.numpy()[0] for x in best_anchor(truth, lay_out(table, height, width))]
+cached_lay_out = functools.lru_cache(maxsize=None)(lay_out)
+
+
+def assign(boxes, valid=None, table=YOLOV3_ANCHORS, height=HEIGHT, width=WIDTH, **rule):
+    """One picture through an assigner: slots, objects, positive as NumPy."""
+    boxes = np.asarray(boxes, np.float32).reshape(1, -1, 4)
+    return [x[0] for x in assign_batch(boxes, valid, cached_lay_out(table, height, width), **rule)]
+
+
+def assign_batch(boxes, valid, priors, rule='best_anchor', decoded=None, threshold=None):
+    """``boxes`` [B, N, 4]; every picture has the same ``decoded`` [S, 4] and ``valid`` [N]."""
+    batch, count = boxes.shape[:2]
+    valid = np.broadcast_to(True if valid is None else valid, [batch, count])
+    truth = GroundTruth(boxes=tf.constant(boxes), classes=tf.zeros([batch, count], tf.int32), valid=tf.constant(valid),
+                        weights=tf.ones([batch, count]))
+    decoded = None if decoded is None else tf.constant(np.stack([decoded] * batch), tf.float32)
+    return [x.numpy() for x in ASSIGNERS[rule](truth, priors, decoded, threshold)]
+
+
+def owned(boxes, **more):
+    """{object: its slots}."""
+    slots, objects, positive = assign(boxes, **more)
+    assert len(set(slots[positive])) == positive.sum()
+    return {n: sorted(slots[positive & (objects == n)].tolist()) for n in range(len(boxes))}
+
+
+def slots_of(numbers, x, y):
+    """Slots of priors 0..8 in the cells that hold x, y."""
+    strides = [(8, 16, 32)[number // 3] for number in numbers]
+    return [slot(s, int(y // s), int(x // s), number % 3) for s, number in zip(strides, numbers)]
 
 
 def around(x, y, w, h):
@@ -128,20 +152,76 @@ def test_pictures_of_a_batch_do_not_meet():
     assert len(set(result.slots.numpy().ravel())) == 1
 
 
+# 20 x 20 against 10 x 13 .. 373 x 326: |2 - 1| + |20/13 - 1| = 1.54, .58, .52, 1.005, 1.23, 1.49, 1.61, 1.77, 1.89
+@pytest.mark.parametrize('threshold, numbers', [(None, range(9)), (1., [1, 2]), (1.01, [1, 2, 3]), (.1, [1])])
+def test_shape_ratio_by_hand_of_a_small_object(threshold, numbers):
+    found = owned([around(100, 40, 20, 20)], rule='shape_ratio', threshold=threshold)
+    assert found == {0: slots_of(numbers, 100, 40)}
+
+
+# 300 x 100: 116 x 90 at 1.59 + .11, 156 x 198 at .92 + .49, 373 x 326 at .20 + .69; 62 x 45 at 3.8 + 1.2
+@pytest.mark.parametrize('size, numbers', [((300, 100), [6, 7, 8]), ((2000, 2000), [8])])
+def test_shape_ratio_by_hand_of_a_large_object(size, numbers):
+    """The second is 5.4 and 6.1 times the largest prior, so none fits and the best one answers."""
+    assert owned([around(100, 40, *size)], rule='shape_ratio') == {0: slots_of(numbers, 100, 40)}
+
+
+# 20 x 20: 130/400 = .325, 320/560 = .571, 400/759 = .527, 400/1830 = .219, 400/2790 = .143 and less
+@pytest.mark.parametrize('threshold, numbers', [(None, [0, 1, 2, 3]), (.22, [0, 1, 2]), (.325, [1, 2]), (.9, [1])])
+def test_iou_threshold_by_hand(threshold, numbers):
+    """Strictly above: at .325 the first prior no longer counts; the best one always does."""
+    found = owned([around(100, 40, 20, 20)], rule='iou_threshold', threshold=threshold)
+    assert found == {0: slots_of(numbers, 100, 40)}
+
+
+def test_the_later_of_two_objects_keeps_only_the_slots_both_propose():
+    """10 x 13 takes 10 x 13 and 16 x 30 (130/480), not 33 x 23 (130/759); 20 x 20 the first four, as above."""
+    wide, narrow = around(100, 40, 20, 20), around(101, 41, 10, 13)
+    assert owned([wide, narrow], rule='iou_threshold') == {
+        0: slots_of([2, 3], 100, 40), 1: slots_of([0, 1], 100, 40)}
+    assert owned([narrow, wide], rule='iou_threshold') == {0: [], 1: slots_of([0, 1, 2, 3], 100, 40)}
+    # What does not count takes nothing away.
+    assert owned([wide, narrow], rule='iou_threshold', valid=[True, False]) == {0: slots_of(range(4), 100, 40), 1: []}
+
+
+def test_best_prediction_by_hand():
+    """Only the nine slots in the cells of the centre compete; ties go to the first; without overlap shape decides."""
+    box, mine = around(100, 40, 20, 20), slots_of(range(9), 100, 40)
+    decoded = np.zeros([FIRST[32] + 3 * 5 * 3, 4])
+    decoded[slot(8, 9, 9, 0)] = box                                     # perfect, in another cell
+    assert owned([box], rule='best_prediction', decoded=decoded) == {0: [mine[1]]}
+    decoded[mine[4]] = around(102, 40, 20, 20)                          # 18 x 20 of 22 x 20: .82
+    decoded[mine[7]] = around(101, 40, 20, 20)                          # 19 x 20 of 21 x 20: .90
+    decoded[mine[8]] = around(99, 40, 20, 20)                           # the same
+    assert owned([box], rule='best_prediction', decoded=decoded) == {0: [mine[7]]}
+
+
+@pytest.mark.parametrize('rule', sorted(ASSIGNERS))
+def test_no_objects_for_any_rule(rule):
+    slots, objects, positive = assign(np.zeros((0, 4)), rule=rule, decoded=np.zeros([FIRST[32] + 45, 4]))
+    assert slots.shape == objects.shape == positive.shape == (0,)
+
+
+@pytest.mark.parametrize('rule', sorted(ASSIGNERS))
 @hypothesis.given(arrays.arrays(np.float32, (20, 4), elements=st.floats(-300, 300, width=32)))
-@hypothesis.settings(deadline=None, max_examples=30, derandomize=True)
-def test_slots_stay_in_range_and_have_one_owner_each(boxes):
-    slots, objects, positive = assign(boxes)
+@hypothesis.settings(deadline=None, max_examples=15, derandomize=True)
+def test_slots_stay_in_range_and_belong_to_the_last_object_that_wants_them(rule, boxes):
+    decoded = np.random.default_rng(0).uniform(-50, 200, [FIRST[32] + 3 * 5 * 3, 4])
+    slots, objects, positive = assign(boxes, rule=rule, decoded=decoded)
     assert (0 <= slots).all() and (slots < FIRST[32] + 3 * 5 * 3).all()
     assert len(set(slots[positive])) == positive.sum()
     with_area = (boxes[:, 2:] > boxes[:, :2]).all(-1)
-    last_of = {s: n for n, s in enumerate(slots) if with_area[n]}
-    assert sorted(last_of.values()) == np.flatnonzero(positive).tolist()
+    assert with_area[objects[positive]].all()
+    alone = assign_batch(boxes[:, None], None, cached_lay_out(YOLOV3_ANCHORS, HEIGHT, WIDTH), rule, decoded)
+    last_of = {s: n for n, (its, _, counts) in enumerate(zip(*alone)) for s in its[counts]}
+    assert dict(zip(slots[positive], objects[positive])) == last_of
 
 
 def test_types_and_the_table():
     nothing = GroundTruth(tf.zeros([2, 3, 4]), tf.zeros([2, 3], tf.int32), tf.zeros([2, 3], tf.bool),
                           tf.zeros([2, 3]))
-    result = best_anchor(nothing, lay_out(YOLOV3_ANCHORS, 32, 64))
-    assert [x.dtype for x in result] == [tf.int32, tf.int32, tf.bool]
-    assert {tuple(x.shape) for x in result} == {(2, 3)} and ASSIGNERS['best_anchor'] is best_anchor
+    for rule, each in (('best_anchor', 1), ('shape_ratio', 9), ('iou_threshold', 9), ('best_prediction', 1)):
+        result = ASSIGNERS[rule](nothing, lay_out(YOLOV3_ANCHORS, 32, 64), tf.zeros([2, 3 * (4 * 8 + 2 * 4 + 2), 4]))
+        assert [x.dtype for x in result] == [tf.int32, tf.int32, tf.bool]
+        assert {tuple(x.shape) for x in result} == {(2, 3 * each)}
+    assert set(ASSIGNERS) == {'best_anchor', 'shape_ratio', 'iou_threshold', 'best_prediction'} > set(THRESHOLDS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.losses import box as box_losses
 
 HEIGHT, WIDTH = 64, 96
@@ -29,6 +30,40 @@ def test_mse_by_hand():
     assert parts['xy'] == pytest.approx(weight * ((.5 - .75) ** 2 + (.5 - .4) ** 2), rel=1e-5)
     sizes = (math.log(20 / 10) - 0) ** 2 + (math.log(13 / 13) - .5) ** 2
     assert parts['wh'] == pytest.approx(weight * sizes, rel=1e-5)
+
+
+def test_sqrt_wh_by_hand():
+    """Centres in cells, sizes as fractions of the picture's 96 x 64; nothing is weighed by size."""
+    parts = cases.loss_of(wide_case(t=(logit(.75), logit(.4), 0, .5)), box='sqrt_wh')
+    assert parts['xy'] == pytest.approx((.5 - .75) ** 2 + (.5 - .4) ** 2, rel=1e-5)
+    width = math.sqrt(20 / 96) - math.sqrt(10 / 96)
+    height = math.sqrt(13 / 64) - math.sqrt(13 * math.exp(.5) / 64)
+    assert parts['wh'] == pytest.approx(width ** 2 + height ** 2, rel=1e-5)
+
+
+def test_plain_wh_by_hand():
+    parts = cases.loss_of(wide_case(t=(logit(.75), logit(.4), 0, .5)), box='plain_wh')
+    weight = 2 - 20 * 13 / (96 * 64)
+    assert parts['xy'] == pytest.approx(weight * ((.5 - .75) ** 2 + (.5 - .4) ** 2), rel=1e-5)
+    squares = ((20 - 10) / 96) ** 2 + ((13 - 13 * math.exp(.5)) / 64) ** 2
+    assert parts['wh'] == pytest.approx(weight * squares, rel=1e-5)
+
+
+@pytest.mark.parametrize('name, weight', [('mse', 2 - 260 / 6144), ('sqrt_wh', 1), ('plain_wh', 2 - 260 / 6144)])
+def test_grid_sensitivity_by_hand(name, weight):
+    """At s = 1.2 a sigmoid of .75 stands at 1.2 * .75 - .1 = .8 of the cell."""
+    table = YOLOV3_ANCHORS._replace(sensitivity=(1.2, 1.1, 1.05))
+    parts = cases.loss_of(wide_case(t=(logit(.75), 0, 0, 0), table=table), box=name)
+    assert parts['xy'] == pytest.approx(weight * (.5 - .8) ** 2, rel=1e-5)
+
+
+@pytest.mark.parametrize('name', sorted(box_losses.BOX_LOSSES))
+def test_the_box_weight_multiplies_the_box_term_alone(name):
+    plain, weighted = (cases.loss_of(wide_case(t=(.3, -.2, .1, .4)), box=name, box_weight=w) for w in (1., 2.5))
+    for key in set(plain) - {'total'}:
+        factor = 1 if key in ('objectness', 'classes') else 2.5
+        assert weighted[key] == pytest.approx(factor * plain[key], rel=1e-6)
+    assert weighted['total'] > plain['total']
 
 
 def test_smooth_l1_by_hand_on_both_sides_of_one():
@@ -106,9 +141,10 @@ def test_best_of_scale_does_not_see_overwritten_boxes_nor_other_scales_nor_other
         cases.loss_of(case, box='iou', matched='assigned')['iou'], rel=1e-6)
 
 
-@pytest.mark.parametrize('name', ['iou', 'giou', 'diou', 'ciou'])
+@pytest.mark.parametrize('name', ['iou', 'giou', 'diou', 'ciou', 'sqrt_wh', 'plain_wh'])
 def test_sizes_beyond_the_bound_of_exp_stop_growing(name):
-    at_bound, beyond = (cases.loss_of(wide_case(t=(0, 0, tw, tw)), box=name)[name] for tw in (10, 1e4))
+    key = 'wh' if name.endswith('wh') else name
+    at_bound, beyond = (cases.loss_of(wide_case(t=(0, 0, tw, tw)), box=name)[key] for tw in (10, 1e4))
     assert at_bound == beyond and np.isfinite(beyond)
 
 

@@ -45,6 +45,12 @@ def test_label_smoothing_by_hand():
     assert got == pytest.approx(wanted, rel=1e-6)
 
 
+def test_squared_error_by_hand():
+    """Probabilities 1/4 and 3/5 of the wrong classes, 1/2 of the right one."""
+    got = cases.loss_of(one_object([math.log(1 / 3), 0., math.log(3 / 2)], 1), classification='squared')['classes']
+    assert got == pytest.approx((1 / 4) ** 2 + (1 / 2) ** 2 + (3 / 5) ** 2, rel=1e-6)
+
+
 def test_two_classes_equal_keras_smoothing():
     """Keras smooths towards 1/2 (y (1 - s) + s / 2), which is our 1/C when there are two classes."""
     rng = np.random.default_rng(0)

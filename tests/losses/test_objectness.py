@@ -75,11 +75,74 @@ def test_focal_by_hand():
     assert cases.loss_of(case, focal=True, ignore_thresh=.9)['objectness'] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_the_iou_as_target_by_hand():
+    """The prior covers half of the object: its slot should say 1/2. At sigmoid 1/4 the BCE is (ln 4 + ln 4/3) / 2."""
+    case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE])
+    case.objectness[:] = math.log(1 / 3)
+    positive, background = (math.log(4) + math.log(4 / 3)) / 2, math.log(4 / 3)
+    settings = dict(objectness_target='iou', ignore_thresh=.9)
+    assert cases.loss_of(case, **settings)['objectness'] == pytest.approx(positive + (SLOTS - 1) * background, rel=1e-5)
+    focal = (1 / 2 - 1 / 4) ** 2 * positive + (SLOTS - 1) * (1 / 4) ** 2 * background
+    assert cases.loss_of(case, focal=True, **settings)['objectness'] == pytest.approx(focal, rel=1e-5)
+
+
+@pytest.mark.parametrize('target, wanted', [('one', 1), ('iou', .5)])
+def test_squared_by_hand(target, wanted):
+    case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], weights=[.7])
+    case.objectness[:] = math.log(1 / 3)
+    got = cases.loss_of(case, objectness='squared', objectness_target=target, ignore_thresh=.9)['objectness']
+    assert got == pytest.approx(.7 * (wanted - 1 / 4) ** 2 + (SLOTS - 1) * (1 / 4) ** 2, rel=1e-5)
+
+
+def test_the_background_weight_spares_the_owner():
+    case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE])
+    assert counted(case, ignore_thresh=.9, background_weight=.25) == pytest.approx(.25 * (SLOTS - 1) + 1, rel=1e-6)
+
+
+def test_balanced_counts_the_slots_of_the_batch():
+    """Two pictures, the second without objects, one slot ignored: 2 SLOTS predictions, one label."""
+    one = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], table=TWINS, weights=[.5])
+    two = one._replace(**{field: np.concatenate([getattr(one, field)] * 2) for field in one._fields[:7]})
+    two.valid[1] = False
+    weight = (2 * SLOTS - 1) / 1 * .5
+    wanted = (.5 * weight + (SLOTS - 2) + SLOTS) / 2
+    assert counted(two, positive_weight='balanced', ignore_thresh=.5) == pytest.approx(wanted, rel=1e-6)
+    two.valid[0] = False
+    assert counted(two, positive_weight='balanced') == pytest.approx(SLOTS, rel=1e-6)
+
+
+def test_balanced_counts_slots_and_not_objects():
+    case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], table=TWINS)
+    owners = len(cases.owners_of(case, 0, assigner='iou_threshold'))
+    assert owners == 4                                        # 33 x 23 at 260 / 759, and three twins
+    wanted = (SLOTS - owners) / owners * .5 * owners + (SLOTS - owners)
+    got = counted(case, assigner='iou_threshold', positive_weight='balanced', ignore_thresh=.9)
+    assert got == pytest.approx(wanted, rel=1e-6)
+
+
+def test_an_object_is_looked_at_on_every_scale_where_it_owns_a_slot():
+    """A prior of stride 16 that no rule gives the object predicts it exactly, from 62 x 45 around (24, 24)."""
+    case = cases.empty_case(HEIGHT, WIDTH, 1, [[19, 17.5, 29, 30.5]], table=TWINS)
+    case.t[0, cases.slot_at(case, 1, 1, 1, 1), 2:] = math.log(10 / 62), math.log(13 / 45)
+    one_scale, two_scales = (counted(case, assigner=assigner, ignore_thresh=.9)
+                             for assigner in ('best_anchor', 'iou_threshold'))
+    assert one_scale == pytest.approx(SLOTS, rel=1e-6)
+    assert two_scales == pytest.approx(SLOTS - 1, rel=1e-6)
+
+
 @pytest.mark.parametrize('focal', [False, True])
 def test_the_mask_carries_no_gradient_to_the_boxes(focal):
     case = cases.random_case(1, 2, 32, 64, 2, 4)
     _, (by_t, by_objectness, by_classes) = cases.gradients_of(case, part='objectness', focal=focal)
     assert not by_t.any() and not by_classes.any() and by_objectness.any()
+
+
+@pytest.mark.parametrize('settings', [dict(), dict(objectness='squared'), dict(focal=True),
+                                      dict(assigner='best_prediction')], ids=str)
+def test_neither_the_target_nor_the_choice_of_a_slot_carries_a_gradient_to_the_boxes(settings):
+    case = cases.random_case(1, 2, 32, 64, 2, 4)
+    _, (by_t, _, by_classes) = cases.gradients_of(case, part='objectness', objectness_target='iou', **settings)
+    assert not by_t.any() and not by_classes.any()
 
 
 def test_focal_equals_tensorflow_addons():

@@ -9,6 +9,10 @@ import tensorflow as tf
 from yolov3_tf import anchors, assign, codec
 from yolov3_tf.choices import InputError
 from yolov3_tf.losses import total
+from yolov3_tf.losses.box import BOX_LOSSES
+from yolov3_tf.losses.classes import CLASS_LOSSES
+from yolov3_tf.losses.formulations import FORMULATIONS
+from yolov3_tf.losses.objectness import OBJECTNESS_LOSSES, POSITIVE_WEIGHTS, TARGETS
 from yolov3_tf.structures import GroundTruth
 
 BOXES = ('mse', 'smooth_l1', 'iou', 'giou', 'diou', 'ciou')
@@ -21,14 +25,42 @@ COMBINATIONS = [
 KINDS = [dict(box=box, matched=matched) for box, matched in itertools.product(BOXES, ('assigned', 'best'))
          if not (matched == 'best' and box in NO_OVERLAP)]
 
+# Everything beyond the reference: each choice at least once, in company.
+OPTIONS = [
+    *(formulation.loss._asdict() for formulation in FORMULATIONS.values()),
+    dict(box='sqrt_wh', assigner='shape_ratio', focal=True, objectness_target='iou', positive_weight='balanced'),
+    dict(box='plain_wh', assigner='iou_threshold', assign_thresh=.4, objectness='squared', ignore_scope='image'),
+    dict(box='giou', assigner='shape_ratio', assign_thresh=.8, matched='best', background_weight=.3),
+    dict(box='ciou', assigner='iou_threshold', matched='best', focal=True, classification='squared'),
+    dict(box='smooth_l1', assigner='best_prediction', objectness_target='iou', label_smoothing=True),
+    dict(box='iou', assigner='best_prediction', matched='best', objectness='squared', positive_weight='balanced'),
+]
+RULES = [dict(assigner=assigner, ignore_scope=scope, matched=matched) for assigner, scope, matched in
+         itertools.product(assign.ASSIGNERS, ('scale', 'image'), ('assigned', 'best'))]
+CONFIDENCES = [dict(objectness=objectness, focal=focal, objectness_target=target, positive_weight=weight,
+                    background_weight=.3, box_weight=2.)
+               for (objectness, focal), target, weight in itertools.product(
+                   (('bce', False), ('bce', True), ('squared', False)), TARGETS, POSITIVE_WEIGHTS)]
+
 SMALL = cases.random_case(seed=3, batch=3, height=32, width=96, class_count=3, objects=6)
 # One class, and the nine priors of the paper on a picture whose sides differ the other way round.
 TALL = cases.random_case(seed=4, batch=2, height=96, width=64, class_count=1, objects=5,
                          table=anchors.YOLOV3_ANCHORS)
+# Centres reach beyond their cells, as YOLOv4 has it.
+REACHING = cases.random_case(seed=3, batch=3, height=32, width=96, class_count=3, objects=6,
+                             table=cases.SMALL_ANCHORS._replace(sensitivity=(1.2, 1.1, 1.05)))
 
 
 def name_of(settings):
     return '-'.join(str(value) for value in settings.values())
+
+
+def test_the_options_cover_every_table():
+    tables = dict(box=BOX_LOSSES, assigner=assign.ASSIGNERS, objectness=OBJECTNESS_LOSSES, objectness_target=TARGETS,
+                  classification=CLASS_LOSSES, positive_weight=POSITIVE_WEIGHTS)
+    for field, table in tables.items():
+        tried = {getattr(total.LossSettings(**settings), field) for settings in OPTIONS + KINDS}
+        assert tried == set(table), field
 
 
 def shares_of_a_slot(case):
@@ -62,6 +94,20 @@ def test_equals_the_slow_reference(settings):
             assert got[name] == pytest.approx(wanted[name], rel=1e-5, abs=1e-5), (name, thresh)
 
 
+@pytest.mark.parametrize('settings', OPTIONS + RULES + CONFIDENCES, ids=name_of)
+def test_other_formulations_equal_the_slow_reference(settings):
+    settings = {'ignore_thresh': .4, **settings}
+    wanted, got = cases.slow_loss_of(REACHING, **settings), cases.loss_of(REACHING, **settings)
+    assert got.keys() == wanted.keys()
+    for name in wanted:
+        assert got[name] == pytest.approx(wanted[name], rel=1e-5, abs=1e-5), name
+
+
+def test_the_rules_of_assignment_differ_on_the_case_they_are_compared_on():
+    owners = [[cases.owners_of(REACHING, b, assigner=rule) for b in range(3)] for rule in assign.ASSIGNERS]
+    assert all(one != other for one, other in itertools.combinations(owners, 2))
+
+
 GRADIENT_CASE = cases.random_case(seed=45, batch=2, height=32, width=64, class_count=2, objects=6)
 GRADIENT_SETTINGS = [
     dict(box='mse', focal=False, ignore_scope='scale', matched='assigned', label_smoothing=False),
@@ -86,10 +132,10 @@ def central_difference(case, direction, step=1e-5, **settings):
     return (ends[0] - ends[1]) / (2 * step)
 
 
-def one_hot_directions(case, rng):
-    """Single coordinates: all four t of every owned slot, and some of everything else."""
+def one_hot_directions(case, rng, **rule):
+    """Single coordinates: all four t of six owned slots at most a picture, and some of everything else."""
     for b in range(len(case.t)):
-        for s in cases.owners_of(case, b):
+        for s in rng.permutation(sorted(cases.owners_of(case, b, **rule)))[:6]:
             yield from ((0, (b, s, axis)) for axis in range(4))
             yield 1, (b, s)
             yield 2, (b, s, int(rng.integers(case.classes.shape[-1])))
@@ -97,11 +143,14 @@ def one_hot_directions(case, rng):
         yield from ((0, (0, s, 2)), (1, (0, s)), (2, (1, s, 0)))
 
 
-@pytest.mark.parametrize('settings', GRADIENT_SETTINGS, ids=name_of)
+@pytest.mark.parametrize('settings', GRADIENT_SETTINGS + OPTIONS, ids=name_of)
 def test_gradients_equal_central_differences_of_the_slow_reference(settings):
     case, rng = GRADIENT_CASE, np.random.default_rng(0)
+    if settings in OPTIONS:
+        case = case._replace(anchors=case.anchors._replace(sensitivity=(1.2, 1.1, 1.05)))
     _, gradients = cases.gradients_of(case, **settings)
-    for which, index in one_hot_directions(case, rng):
+    rule = {field: settings[field] for field in ('assigner', 'assign_thresh') if field in settings}
+    for which, index in one_hot_directions(case, rng, **rule):
         direction = [np.zeros(x.shape) for x in case[:3]]
         direction[which][index] = 1
         slope = central_difference(case, direction, **settings)
@@ -120,7 +169,7 @@ def assert_finite(case, **settings):
         assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize('settings', KINDS, ids=name_of)
+@pytest.mark.parametrize('settings', KINDS + OPTIONS, ids=name_of)
 def test_finite_for_degenerate_boxes_and_huge_logits(settings):
     odd = [[10, 10, 10, 10], [20, 5, 20, 25], [5, 20, 40, 20], [40, 20, 10, 5],   # point, lines, inverted
            [95, 31, 97, 33], [0, 0, 0, 0], [-9, -9, 1, 1], [90, 0, 102, 12],      # on and over the border
@@ -131,10 +180,11 @@ def test_finite_for_degenerate_boxes_and_huge_logits(settings):
     for size in (0., 1., 1e30):
         t, objectness, classes = (rng.choice(np.float32([-size, size]), x.shape) for x in case[:3])
         assert_finite(case._replace(t=t, objectness=objectness, classes=classes),
-                      focal=size > 1, ignore_scope='image', **settings)
+                      **{'focal': settings.get('objectness') != 'squared' and size > 1, 'ignore_scope': 'image',
+                         **settings})
 
 
-@pytest.mark.parametrize('settings', KINDS, ids=name_of)
+@pytest.mark.parametrize('settings', KINDS + OPTIONS, ids=name_of)
 def test_no_boxes_at_all_and_three_hundred(settings):
     nothing = cases.random_case(7, 2, 32, 64, 2, 4)
     nothing = nothing._replace(boxes=np.zeros((2, 0, 4), np.float32), labels=np.zeros((2, 0), np.int32),
@@ -146,13 +196,13 @@ def test_no_boxes_at_all_and_three_hundred(settings):
     assert all(wanted[name] == 0 for name in wanted if name not in ('objectness', 'total'))
     many = cases.random_case(8, 2, 32, 64, 2, 300)
     assert_finite(many, **settings)
-    if settings['box'] in ('mse', 'giou'):
+    if settings in KINDS and settings['box'] in ('mse', 'giou'):
         wanted = cases.slow_loss_of(many, **settings)
         for name, value in cases.loss_of(many, **settings).items():
             assert value == pytest.approx(wanted[name], rel=2e-5), name
 
 
-@pytest.mark.parametrize('settings', KINDS, ids=name_of)
+@pytest.mark.parametrize('settings', KINDS + OPTIONS, ids=name_of)
 def test_padding_and_boxes_without_area_change_nothing(settings):
     batch = len(SMALL.boxes)
     rows = np.tile(np.array([[0, 0, 0, 0], [7, 9, 30, 30], [40, 10, 40, 30]], np.float32), (batch, 1, 1))
@@ -162,8 +212,8 @@ def test_padding_and_boxes_without_area_change_nothing(settings):
         valid=np.concatenate([SMALL.valid, np.tile([[False, False, True]], (batch, 1))], 1),
         weights=np.concatenate([SMALL.weights, np.tile(np.float32([[0, 0, 1]]), (batch, 1))], 1))
     for scope in ('scale', 'image'):
-        plain = cases.loss_of(SMALL, ignore_scope=scope, **settings)
-        assert cases.loss_of(padded, ignore_scope=scope, **settings) == pytest.approx(plain, rel=1e-6)
+        scoped = {**settings, 'ignore_scope': scope}
+        assert cases.loss_of(padded, **scoped) == pytest.approx(cases.loss_of(SMALL, **scoped), rel=1e-6)
 
 
 def test_a_batch_is_the_mean_of_its_pictures():
@@ -183,36 +233,47 @@ def test_parts_add_up_and_carry_their_names():
         assert parts['total'] == pytest.approx(sum(parts.values()) - parts['total'], rel=1e-6)
 
 
-def test_inside_a_graph_of_unknown_sizes_as_in_eager_mode():
+@pytest.mark.parametrize('settings', [dict(focal=True, ignore_scope='image', matched='best'),
+                                      FORMULATIONS['yolov1'].loss._asdict(), FORMULATIONS['yolov4'].loss._asdict()],
+                         ids=['giou', 'yolov1', 'yolov4'])
+def test_inside_a_graph_of_unknown_sizes_as_in_eager_mode(settings):
     unknown = GroundTruth(tf.TensorSpec([None, None, 4], tf.float32), tf.TensorSpec([None, None], tf.int32),
                           tf.TensorSpec([None, None], tf.bool), tf.TensorSpec([None, None], tf.float32))
     size = tf.TensorSpec([], tf.int32)
 
     @tf.function(input_signature=(tf.TensorSpec([None, None, None], tf.float32), unknown, size, size))
     def step(outputs, truth, height, width):
-        priors = anchors.lay_out(cases.SMALL_ANCHORS, height, width)
-        settings = total.LossSettings(focal=True, ignore_scope='image', matched='best')
+        priors = anchors.lay_out(REACHING.anchors, height, width)
         with tf.GradientTape() as tape:
             tape.watch(outputs)
-            parts = total.detection_loss(codec.split(outputs), truth, priors, settings)
+            parts = total.detection_loss(codec.split(outputs), truth, priors, total.LossSettings(**settings))
         return parts, tape.gradient(parts['total'], outputs)
 
-    for case in (SMALL, cases.random_case(9, 2, 64, 32, 3, 4)):
+    no_objects = REACHING._replace(**{field: getattr(REACHING, field)[:, :0]
+                                      for field in ('boxes', 'labels', 'valid', 'weights')})
+    for case in (REACHING, cases.random_case(9, 2, 64, 32, 3, 4, table=REACHING.anchors), no_objects):
         outputs = tf.constant(np.concatenate([case.t, case.objectness[..., None], case.classes], -1))
         height, width = tf.constant(case.height), tf.constant(case.width)
         parts, gradient = step(outputs, cases.truth_of(case), height, width)
-        eager = cases.loss_of(case, focal=True, ignore_scope='image', matched='best')
+        assert {value.dtype for value in parts.values()} == {tf.float32}
+        eager = cases.loss_of(case, **settings)
         assert {name: float(value) for name, value in parts.items()} == pytest.approx(eager, rel=1e-5)
         assert np.isfinite(gradient).all()
 
 
-def test_assignment_equals_the_slow_reference():
+@pytest.mark.parametrize('rule', [
+    dict(assigner='best_anchor'), dict(assigner='shape_ratio'), dict(assigner='shape_ratio', assign_thresh=.9),
+    dict(assigner='iou_threshold'), dict(assigner='iou_threshold', assign_thresh=.5),
+    dict(assigner='best_prediction')], ids=name_of)
+def test_assignment_equals_the_slow_reference(rule):
     for seed in range(4):
-        case = cases.random_case(seed, 3, 64, 96, 2, 40)
-        priors = anchors.lay_out(case.anchors, case.height, case.width)
-        slots, objects, positive = (x.numpy() for x in assign.best_anchor(cases.truth_of(case), priors))
+        case = cases.random_case(seed, 3, 64, 96, 2, 40, table=REACHING.anchors)
+        priors = cases.lay_out(case.anchors, case.height, case.width)
+        decoded = codec.decode(tf.constant(case.t), priors)
+        slots, objects, positive = (x.numpy() for x in assign.ASSIGNERS[rule['assigner']](
+            cases.truth_of(case), priors, decoded, rule.get('assign_thresh')))
         for b in range(3):
-            wanted = cases.owners_of(case, b)
+            wanted = cases.owners_of(case, b, **rule)
             assert dict(zip(slots[b][positive[b]], objects[b][positive[b]])) == wanted
             assert positive[b].sum() == len(wanted)
 
@@ -223,13 +284,30 @@ def test_best_of_scale_is_refused_where_there_is_no_overlap_to_be_best_at(box):
         total.check(total.LossSettings(box=box, matched='best'))
 
 
-@pytest.mark.parametrize('wrong', [dict(box='gio'), dict(ignore_scope='picture'), dict(matched='worst')])
-def test_an_unknown_name_is_answered_with_the_list(wrong):
-    (field, value), = wrong.items()
-    known = {'box': 'ciou, diou, giou, iou, mse, plain_wh, smooth_l1, sqrt_wh', 'ignore_scope': 'image, scale',
-             'matched': 'assigned, best'}[field]
-    with pytest.raises(InputError, match=f"'{value}'.*{known}"):
-        total.check(total.LossSettings(**wrong))
+@pytest.mark.parametrize('field, known', [
+    ('box', 'ciou, diou, giou, iou, mse, plain_wh, smooth_l1, sqrt_wh'), ('ignore_scope', 'image, scale'),
+    ('matched', 'assigned, best'), ('assigner', 'best_anchor, best_prediction, iou_threshold, shape_ratio'),
+    ('objectness', 'bce, squared'), ('objectness_target', 'iou, one'), ('classification', 'bce, squared'),
+    ('positive_weight', 'balanced, none')])
+def test_an_unknown_name_is_answered_with_the_list(field, known):
+    with pytest.raises(InputError, match=f"'gio'.*one of {known}$"):
+        total.check(total.LossSettings(**{field: 'gio'}))
+
+
+@pytest.mark.parametrize('settings, reason', [
+    (dict(focal=True, objectness='squared'), 'focal.*objectness=bce or leave focal out'),
+    (dict(label_smoothing=True, classification='squared'), 'label_smoothing.*classification=bce or leave'),
+    (dict(assign_thresh=.3), 'assign_thresh=0.3.*best_anchor.*iou_threshold, shape_ratio'),
+    (dict(assign_thresh=.3, assigner='best_prediction'), 'best_prediction, which has no threshold'),
+    (dict(assign_thresh=2., assigner='iou_threshold'), 'between 0 and 1.*0.213'),
+    (dict(assign_thresh=0., assigner='shape_ratio'), 'assign_thresh 0.0.*by default 2'),
+    (dict(assign_thresh=float('nan'), assigner='shape_ratio'), 'assign_thresh nan'),
+    (dict(box_weight=0.), 'box_weight 0.0.*positive'), (dict(box_weight=float('inf')), 'box_weight inf'),
+    (dict(background_weight=-1.), 'background_weight -1.0'), (dict(background_weight=float('nan')), 'nan'),
+])
+def test_what_contradicts_itself_is_refused_with_the_reason(settings, reason):
+    with pytest.raises(InputError, match=reason):
+        total.check(total.LossSettings(**settings))
 
 
 @pytest.mark.parametrize('thresh', [-.1, 1.1, 45., float('nan')])
@@ -239,5 +317,5 @@ def test_a_threshold_that_is_no_iou_is_refused(thresh):
 
 
 def test_every_combination_of_the_table_is_accepted():
-    for settings in COMBINATIONS:
+    for settings in COMBINATIONS + OPTIONS + RULES + CONFIDENCES:
         total.check(total.LossSettings(**settings))
