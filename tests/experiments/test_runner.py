@@ -80,6 +80,7 @@ def attempts(folder):
 
 def test_the_table_of_an_undisturbed_runner(work):
     page = (work / 'whole/two.md').read_text()
+    assert 'Not complete' not in page
     for text in ('# Two cells', '| near | 82.46 | ', ' | 2 of 2 |', '| far - near | +0.65 | ', '--seed=0',
                  '--runs_dir=whole --name=asymptotic-', '--backbone_weights=whole/asymptotic-', '![', 'two.png'):
         assert text in page, text
@@ -142,6 +143,7 @@ def test_a_half_written_folder_is_taken_up_and_a_foreign_one_left_alone(work):
     assert [path.name for path in far.iterdir()] == ['letter.txt']
     page = (work / 'half/two.md').read_text()
     assert page.count('| 2 of 2 |') == 1 and page.count('| 1 of 2 |') == 1
+    assert '**Not complete: 1 of 6 runs are missing.**' in page
 
 
 def test_a_dry_run_prints_plan_and_cost_and_trains_nothing(work):

@@ -146,8 +146,10 @@ class Experiment:
     def _about(self) -> List[str]:
         data = self.measurer.dataset
         pictures = f': {len(data.records)} pictures, {len(data.class_names)} classes' if data else ''
-        return [f'Measured on `{self.data[1]}`{pictures}. AP in %; ours: mean over seeds ± standard deviation '
-                f'(n - 1); {len(self.seeds)} seeds a cell. "-": not measured.']
+        lines = [f'Measured on `{self.data[1]}`{pictures}. AP in %: mean over seeds ± standard deviation (n - 1), '
+                 f'{len(self.seeds)} seeds a cell; intervals from {self.measurer.count} resamples. "-": not measured.']
+        left = sum(not self.state(run).finished for run in self.runs)
+        return lines + ([f'**Not complete: {left} of {len(self.runs)} runs are missing.**'] if left else [])
 
     def warn(self):
         """Says what makes a comparison less than fair."""

@@ -81,6 +81,8 @@ class Runner:
         self.status = status or Status()
         self.failures: Dict[str, Failure] = {}
         self.done = {run.name for run in runs if self._state(run).finished}
+        for name in self.done:                          # also those whose runner was killed meanwhile
+            run_state.Attempts(self.logs, name).seconds()
         self.stop = 0           # how often the user asked
         self.process: Optional[subprocess.Popen] = None
 
