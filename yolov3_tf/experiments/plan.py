@@ -20,7 +20,7 @@ import json
 import pathlib
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from yolov3_tf.experiments.train_flags import FlagSet
+from yolov3_tf.experiments.train_flags import SET_BY_RUNNER, FlagSet
 
 # What a stage does not look at; a flag of neither list shapes every stage.
 OF_ASYMPTOTIC = ('asymptotic', 'asymptotic_epochs', 'asymptotic_lr')
@@ -34,7 +34,7 @@ WEIGHTS = ('backbone_weights', 'init_weights')
 NO_STAGE2 = {'stage2_epochs': '--stage2_epochs=0', 'stage2_lr': '--stage2_lr=1'}     # a rate of no epochs
 NO_STAGE1 = {'stage1_epochs': '--stage1_epochs=0'}
 # Of the runner itself, or without a trace in what is measured.
-NEVER_SHAPE = ('name', 'runs_dir', 'seed', 'export')
+NEVER_SHAPE = (*SET_BY_RUNNER, 'export')
 DIGITS = 8      # of a key, 32 bits
 
 
@@ -142,7 +142,7 @@ def _part(kind, given, silent, needs=None, takes='') -> Part:
 
 
 def _split_asymptotic(flag_set: FlagSet, silent) -> Part:
-    given = {name: text for name, text in flag_set.given.items() if name not in ('name', 'runs_dir', 'seed')}
+    given = {name: text for name, text in flag_set.given.items() if name not in SET_BY_RUNNER}
     if flag_set.values.get('asymptotic') != 'True':
         return _part('cell', _without(given, OF_ASYMPTOTIC), silent)
     if 'init_weights' in given:

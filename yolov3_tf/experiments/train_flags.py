@@ -87,7 +87,7 @@ def main(script: str, question: List[Any]) -> Dict[str, Any]:
     for name, common, own in [] if faults else question:
         with flagsaver.flagsaver():
             _parse(module, [*common, *own])
-            if not module.FLAGS.asymptotic:
+            if not getattr(module.FLAGS, 'asymptotic', None):
                 _parse(module, [token for token in common if not _sets(module, token, OF_ASYMPTOTIC)] + own)
             faults += _contradictions(module, name, own)
             sets.append(_read(module))
@@ -106,8 +106,6 @@ def _import(script):
 
 def _parse(module, tokens):
     module.FLAGS.unparse_flags()
-    for flag in module.FLAGS.get_key_flags_for_module(module):
-        flag.unparse()
     module.FLAGS([module.__name__, *(text for text, _ in tokens)])
 
 
