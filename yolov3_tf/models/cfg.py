@@ -18,7 +18,7 @@ from yolov3_tf.choices import InputError, choose
 from yolov3_tf.models import cfg_file, cfg_plan
 from yolov3_tf.models.blocks import BatchNorm, ConvStack, LeakyReLU
 from yolov3_tf.models.cfg_plan import IMAGE, Layer, Level
-from yolov3_tf.models.grouped import ChannelGroup, GroupedConv
+from yolov3_tf.models.conv import ChannelGroup, Conv
 from yolov3_tf.models.head import separate
 from yolov3_tf.models.yolov3 import BRANCHES
 
@@ -146,9 +146,8 @@ def build(network: Network, num_classes: Optional[int] = None, folded: bool = Fa
 
 def _coupled(network, level, x, folded):
     """A level's slots, float32 [B, rows * columns * A, 5 + C], by its own output convolution."""
-    output = network.layers[level.output]
-    x = tf.keras.layers.Conv2D(output.channels, output.section.values['size'], padding='same', dtype='float32',
-                               name=f'head_conv_{level.output:03d}')(x)
+    x = Conv(network.layers[level.output].channels, 1, use_bias=True, dtype='float32',
+             name=f'head_conv_{level.output:03d}')(x)
     return tf.keras.layers.Reshape([-1, cfg_plan.BOX + network.num_classes], dtype='float32',
                                    name=f'head_slots_{level.output:03d}')(x)
 
@@ -171,17 +170,10 @@ class _Names:
 
 
 def _convolutional(layer, inputs, names, folded):
-    values, x = layer.section.values, inputs[0]
-    size, stride, around = values['size'], values['stride'], cfg_plan.padding(layer.section)
-    same = stride == 1 and around == size // 2 and size % 2
-    if around and not same:
-        x = tf.keras.layers.ZeroPadding2D(around, name=names('pad'))(x)
+    values = layer.section.values
     normalised = values['batch_normalize'] and not folded
-    settings = dict(padding='same' if same else 'valid', use_bias=not normalised, name=names('conv'))
-    if values['groups'] == 1:
-        x = tf.keras.layers.Conv2D(values['filters'], size, stride, **settings)(x)
-    else:
-        x = GroupedConv(values['filters'], size, stride, groups=values['groups'], **settings)(x)
+    x = Conv(values['filters'], values['size'], values['stride'], cfg_plan.padding(layer.section), values['groups'],
+             use_bias=not normalised, name=names('conv'))(inputs[0])
     if normalised:
         x = BatchNorm(epsilon=EPSILON, name=names('bn'))(x)
     return _activate(layer, x, names, folded)
