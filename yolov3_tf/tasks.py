@@ -82,7 +82,7 @@ class Classification:
         self.model = classifier(model, len(description.class_names))
         self.batches = pipeline.evaluation_batches(
             val_set, *description.image_size, letterbox=description.letterbox, batch_size=batch_size, strict=strict)
-        self._step = tf.function(self._measure, reduce_retracing=True)
+        self._step = tf.function(self._measure, reduce_retracing=True, autograph=False)
         self.report: Optional[presence.Report] = None
 
     def compute_loss(self, images, truth, training: bool):

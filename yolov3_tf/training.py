@@ -64,7 +64,8 @@ def make_step(compute_loss, optimizer: Optimizer, signature):
     Args:
       compute_loss: (images, truth, training) -> named scalars; ``total`` is what is minimised (``tasks``).
     """
-    @tf.function(input_signature=[*signature, tf.TensorSpec([], tf.float32)])
+    # Nothing in it needs AutoGraph, whose conversion takes five seconds of every start.
+    @tf.function(input_signature=[*signature, tf.TensorSpec([], tf.float32)], autograph=False)
     def step(images, truth, rate):
         # Only what trains is watched, so nothing of a resting backbone is kept for the way back.
         with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -53,7 +53,7 @@ class Validator:
         self.priors = priors_room.lay_out(description.anchors, *description.image_size)
         self.batches = pipeline.evaluation_batches(
             dataset, *description.image_size, letterbox=description.letterbox, batch_size=batch_size, strict=strict)
-        self._step = tf.function(self._measure, reduce_retracing=True)
+        self._step = tf.function(self._measure, reduce_retracing=True, autograph=False)
 
     def run(self) -> Outcome:
         """One pass over the set; weights and BatchNorm's averages stay as they are.
