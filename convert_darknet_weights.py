@@ -2,6 +2,7 @@
 
     python convert_darknet_weights.py --weights=yolov3.weights --output=yolov3.h5
     python convert_darknet_weights.py --weights=darknet53.conv.74 --backbone --num_classes=3 --output=new.h5
+    python convert_darknet_weights.py --weights=tiny.weights --cfg=yolov3-tiny.cfg --output=tiny.h5
     python convert_darknet_weights.py --weights=runs/NAME/checkpoints/best.h5 --to_darknet --output=mine.weights
 
 An --output ending in .weights.h5 is plain Keras weights (``model.load_weights``); any other is a
@@ -16,22 +17,25 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 from absl import app, flags  # noqa: E402
 
-from yolov3_tf import checkpoints, darknet_file, darknet_weights  # noqa: E402
+from yolov3_tf import anchors, checkpoints, darknet_file, darknet_weights  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import labels  # noqa: E402
-from yolov3_tf.models import yolov3  # noqa: E402
+from yolov3_tf.models import cfg, yolov3  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('weights', None, 'File to read: a darknet file; with --to_darknet a checkpoint.')
 flags.DEFINE_string('output', None, 'File to write.')
+flags.DEFINE_string('cfg', None, 'Darknet cfg of the network the file is of. Default: YOLOv3 itself.')
 flags.DEFINE_boolean('backbone', False, 'The darknet file is of the backbone alone, as darknet53.conv.74 is. '
-                     'Read, it leaves the rest of the network random and needs --num_classes.')
+                     'Read, it leaves the rest of the network random and needs --num_classes or --cfg.')
 flags.DEFINE_float('width_multiplier', 1., 'Width of the network the darknet file is of.')
 flags.DEFINE_integer('num_classes', None, 'Classes of the network. Default: as the size of the file says.', 1)
 flags.DEFINE_string('classes', None, 'File of class names, one a line, for the checkpoint. Default: COCO\'s '
                     'names for 80 classes, VOC\'s for 20, else class_0, class_1, ...')
-flags.DEFINE_list('image_size', ['416'], 'Size, or height,width, kept in the checkpoint: what it is used at.')
-flags.DEFINE_boolean('letterbox', True, 'Kept in the checkpoint: pictures keep their shape, as in darknet.')
+flags.DEFINE_list('image_size', None, 'Size, or height,width, kept in the checkpoint: what it is used at. Default: '
+                  'the cfg\'s, or 416.')
+flags.DEFINE_boolean('letterbox', True, 'Kept in the checkpoint: pictures keep their shape, as in darknet. Networks '
+                     'trained by its fork that wrote YOLOv4 expect --noletterbox unless their cfg says letter_box=1.')
 flags.DEFINE_boolean('to_darknet', False, 'From a checkpoint to a darknet file.')
 flags.DEFINE_string('darknet_version', '0.2.0', 'Version --to_darknet writes; under 0.2: short header.')
 flags.DEFINE_integer('seen', 0, 'Pictures seen in training, which --to_darknet writes.', 0)
@@ -52,10 +56,10 @@ def _run():
 
 
 def _to_keras():
-    size = _numbers('image_size', FLAGS.image_size * (2 if len(FLAGS.image_size) == 1 else 1), 2)
-    model = _build()
-    description = checkpoints.Description(_class_names(model.output_shape[-1] - 5), FLAGS.width_multiplier,
-                                          tuple(size), FLAGS.letterbox)
+    network = _network()
+    description = _description(network)
+    model = _build(network)
+    description = description._replace(class_names=_class_names(model.output_shape[-1] - 5))
     header = (darknet_weights.read_backbone if FLAGS.backbone else darknet_weights.read)(FLAGS.weights, model)
     _report(FLAGS.weights, model, header)
     if not FLAGS.output.endswith(PLAIN):
@@ -68,6 +72,8 @@ def _to_keras():
 
 
 def _to_darknet():
+    if FLAGS.cfg:
+        raise InputError('--cfg beside --to_darknet: a checkpoint knows its network; leave --cfg out')
     version = _numbers('darknet_version', FLAGS.darknet_version.split('.'), 3)
     header = darknet_file.Header(*version, FLAGS.seen)
     model, _ = checkpoints.load_model(FLAGS.weights)
@@ -84,17 +90,45 @@ def _check_output(path):
         raise InputError(f'--output={path}: its folder cannot be made: {error.strerror}') from error
 
 
-def _build():
-    if FLAGS.backbone and not FLAGS.num_classes:
+def _network():
+    """The cfg's network, its backbone ending where a partial file does; None: YOLOv3 itself."""
+    if not FLAGS.cfg:
+        return None
+    if FLAGS['width_multiplier'].present:
+        raise InputError('--width_multiplier beside --cfg: the cfg says how wide every layer is; leave it out')
+    network = cfg.load(FLAGS.cfg)
+    return darknet_weights.fit_backbone(FLAGS.weights, network) if FLAGS.backbone else network
+
+
+def _build(network):
+    if FLAGS.backbone and not (FLAGS.num_classes or network):
         raise InputError('--backbone: expected --num_classes beside it, got none: a backbone file does '
                          'not say how many classes the network around it is to have')
+
+    def build(classes):
+        return cfg.build(network, classes) if network else yolov3.build(classes, FLAGS.width_multiplier)
+
+    usual = network.num_classes if network else 80
     size = darknet_file.inspect(FLAGS.weights)[1]
-    model = yolov3.build(FLAGS.num_classes or 80, FLAGS.width_multiplier)
-    if not FLAGS.num_classes:
+    model = build(FLAGS.num_classes or usual)
+    if not FLAGS.num_classes and not FLAGS.backbone:
         # A size that fits no class count is refused when the file is read, with the reason.
-        classes = darknet_weights.infer_classes(size, model) or 80
-        model = model if classes == 80 else yolov3.build(classes, FLAGS.width_multiplier)
+        classes = darknet_weights.infer_classes(size, model) or usual
+        model = model if classes == usual else build(classes)
     return model
+
+
+def _description(network):
+    """All that a checkpoint says of its model but the class names."""
+    height, width = network.size if network else (416, 416)
+    if FLAGS.image_size:
+        height, width = _numbers('image_size', FLAGS.image_size * (2 if len(FLAGS.image_size) == 1 else 1), 2)
+    description = checkpoints.Description((), FLAGS.width_multiplier, (height, width), FLAGS.letterbox)
+    if network:
+        description = description._replace(anchors=network.anchors, cfg=network.text,
+                                           backbone_layers=network.backbone_layers)
+    anchors.check_size(description.anchors, height, width)
+    return description
 
 
 def _class_names(classes):

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from small_cfg import TEXT as SMALL
 
 from yolov3_tf import checkpoints
 from yolov3_tf.models import yolov3
@@ -28,6 +29,16 @@ COMMANDS = {
     'names do not fit': ['--weights=net.weights', '--output=x.h5', '--num_classes=3', '--classes=two_names'],
     'backbone of what': ['--weights=net.conv.74', '--output=x.h5', '--backbone'],
     'not a checkpoint': ['--weights=net.weights', '--output=x.weights', '--to_darknet'],
+    'cfg to checkpoint': ['--weights=small.weights', '--cfg=small.cfg', '--output=small.h5', '--noletterbox'],
+    'cfg and back': ['--weights=small.h5', '--output=small.back', '--to_darknet', '--darknet_version=0.2.5',
+                     '--seen=32013312'],
+    'cfg backbone': ['--weights=small.conv.2', '--cfg=small.cfg', '--backbone', '--num_classes=3', '--output=three.h5'],
+    'cfg backbone back': ['--weights=three.h5', '--backbone', '--to_darknet', '--output=back.conv.2'],
+    'another cfg': ['--weights=net.weights', '--cfg=small.cfg', '--output=x.h5'],
+    'file of no layer': ['--weights=small.weights', '--cfg=small.cfg', '--backbone', '--output=x.h5'],
+    'cfg and width': ['--weights=small.weights', '--cfg=small.cfg', '--width_multiplier=.5', '--output=x.h5'],
+    'cfg too many': ['--weights=small.h5', '--cfg=small.cfg', '--to_darknet', '--output=x.weights'],
+    'size of no grid': ['--weights=small.weights', '--cfg=small.cfg', '--image_size=30', '--output=x.h5'],
     'odd size': ['--weights=net.weights', '--output=x.h5', '--image_size=big'],
 }
 # Runs the commands one after another; starting TensorFlow takes longer than all of them.
@@ -60,6 +71,10 @@ def folder(tmp_path_factory, model):
     (folder / 'net.weights').write_bytes(HEADER + numbers.astype('<f4').tobytes())
     backbone = sum(layer.count_params() for layer in model.layers if layer.name.startswith('backbone_'))
     (folder / 'net.conv.74').write_bytes((folder / 'net.weights').read_bytes()[:20 + 4 * backbone])
+    numbers = np.random.default_rng(0).uniform(.1, 1, 1868).astype('<f4')
+    (folder / 'small.cfg').write_text(SMALL)
+    (folder / 'small.weights').write_bytes(HEADER + numbers.tobytes())
+    (folder / 'small.conv.2').write_bytes(HEADER + numbers[:352].tobytes())
     (folder / 'names').write_text('circle\nsquare\nstar\n')
     (folder / 'two_names').write_text('circle\nsquare\n')
     return folder
@@ -68,7 +83,8 @@ def folder(tmp_path_factory, model):
 @pytest.fixture(scope='module')
 def answers(folder):
     """(exit code, standard output, standard error) of every command, run in this order."""
-    commands = {name: [f'--width_multiplier={WIDTH}', *flags] for name, flags in COMMANDS.items()}
+    commands = {name: [f'--width_multiplier={WIDTH}'] * ('cfg' not in ''.join(flags)) + flags
+                for name, flags in COMMANDS.items()}
     subprocess.run([sys.executable, '-c', f'import sys; sys.path.insert(0, {str(ROOT)!r}){DRIVER}',
                     json.dumps(commands)], cwd=folder, check=True, timeout=300)
     return json.loads((folder / 'answers.json').read_text())
@@ -104,7 +120,35 @@ def test_backbone_alone(folder, answers):
     assert (folder / 'back.conv.74').read_bytes()[20:] == (folder / 'net.conv.74').read_bytes()[20:]
 
 
+def test_a_cfg_network_to_a_checkpoint_and_back_byte_for_byte(folder, answers):
+    code, out, err = answers['cfg to checkpoint']
+    assert code == 0, err
+    assert '6 convolutions, 3 with BatchNorm; 7 classes' in out and '0 bytes unaccounted for' in out
+    described = checkpoints.describe(str(folder / 'small.h5'))
+    assert described.cfg == SMALL and described.image_size == (32, 64) and not described.letterbox
+    assert described.anchors.strides == (2, 4) and len(described.class_names) == 7
+    model, _ = checkpoints.load_model(str(folder / 'small.h5'))
+    assert model.output_shape == (None, None, 12)
+    assert answers['cfg and back'][0] == 0, answers['cfg and back']
+    assert (folder / 'small.back').read_bytes() == (folder / 'small.weights').read_bytes()
+
+
+def test_a_cfg_backbone_ends_where_its_file_ends(folder, answers):
+    code, out, err = answers['cfg backbone']
+    assert code == 0, err
+    assert '2 convolutions, 2 with BatchNorm; the backbone alone' in out
+    described = checkpoints.describe(str(folder / 'three.h5'))
+    assert described.backbone_layers == 2 and described.class_names == ('class_0', 'class_1', 'class_2')
+    assert answers['cfg backbone back'][0] == 0, answers['cfg backbone back']
+    assert (folder / 'back.conv.2').read_bytes()[20:] == (folder / 'small.conv.2').read_bytes()[20:]
+
+
 @pytest.mark.parametrize('name, message', [
+    ('another cfg', 'It is cut off or of another cfg'),
+    ('file of no layer', 'small.weights: small.cfg: backbone_layers=15: expected 0 to 10, the first layer whose'),
+    ('cfg and width', '--width_multiplier beside --cfg'),
+    ('cfg too many', '--cfg beside --to_darknet'),
+    ('size of no grid', 'input height 30 is not a positive multiple of 4'),
     ('onto itself', 'expected a file to write, got a folder or the file to read'),
     ('other class count', 'It fits a whole network of 3 classes'),
     ('names do not fit', '--classes=two_names: expected 3 names, got 2'),

@@ -1,8 +1,10 @@
-"""Our network against OpenCV's, on weights both read from one file written here from darknet's own cfg.
+"""Our networks against OpenCV's, on weights both read from one file: written here from a cfg, or a published one.
 
-The cfg is the independent description: the test lays the file out from it, OpenCV builds the network from
-it, and only the bytes of the file reach our side.
+For the hand-written network the cfg is the independent description: the test lays the file out from it, OpenCV
+builds the network from it, and only the bytes of the file reach our side. A network that we build from the
+cfg too is held to OpenCV's reading of it.
 """
+import json
 import re
 import struct
 
@@ -10,12 +12,75 @@ import numpy as np
 import pytest
 
 from yolov3_tf import darknet_weights
+from yolov3_tf.models import cfg as cfg_room
 from yolov3_tf.models import yolov3
 
 cv2 = pytest.importorskip('cv2')
-# OpenCV numbers layers as darknet does; these are the three convolutions before the [yolo] sections.
-OUTPUTS = ('conv_81', 'conv_93', 'conv_105')
 SIZES = ((416, 416), (320, 416))
+NANO = 'MobileNetV2-YOLOv3-Nano-voc'
+# What darknet's published cfgs do not have, or only the large ones.
+MIXED = '''
+[net]
+width=64
+height=64
+channels=3
+[convolutional]
+batch_normalize=1
+filters=16
+size=3
+stride=2
+pad=1
+activation=mish
+[route]
+layers=-1
+groups=2
+group_id=1
+[convolutional]
+batch_normalize=1
+filters=8
+size=3
+stride=1
+pad=1
+groups=4
+activation=swish
+[avgpool]
+[convolutional]
+filters=8
+size=1
+stride=1
+pad=1
+activation=logistic
+[scale_channels]
+from=-3
+activation=linear
+[route]
+layers=-1,-6
+[maxpool]
+size=2
+stride=2
+[convolutional]
+batch_normalize=1
+filters=24
+size=3
+stride=1
+pad=1
+groups=24
+activation=relu
+[maxpool]
+size=5
+stride=1
+[convolutional]
+filters=21
+size=1
+stride=1
+pad=1
+activation=linear
+[yolo]
+mask=0,1,2
+anchors=10,14, 23,27, 37,58
+classes=2
+num=3
+'''
 
 
 def read_cfg(text):
@@ -47,12 +112,13 @@ def convolution_shapes(sections):
         before = channels[-1] if channels else int(sections[0][1]['channels'])
         if kind == 'convolutional':
             filters = int(options['filters'])
-            shapes.append((filters, before, int(options['size']), int(options['stride']),
-                           options.get('batch_normalize') == '1'))
+            shapes.append((filters, before // int(options.get('groups', 1)), int(options['size']),
+                           int(options['stride']), options.get('batch_normalize') == '1'))
             before = filters
         elif kind == 'route':
             steps = [int(step) for step in options['layers'].split(',')]
             before = sum(channels[step if step >= 0 else len(channels) + step] for step in steps)
+            before //= int(options.get('groups', 1))
         channels.append(before)
     return shapes
 
@@ -62,7 +128,8 @@ def shapes_of(model):
     for conv, norm in yolov3.convolutions(model):
         rows, columns, inputs, outputs = conv.kernel.shape
         assert rows == columns and conv.use_bias == (norm is None)
-        shapes.append((outputs, inputs, rows, conv.strides[0], norm is not None))
+        stride = conv.stride if hasattr(conv, 'stride') else conv.strides[0]
+        shapes.append((outputs, inputs, rows, stride, norm is not None))
     return shapes
 
 
@@ -81,18 +148,26 @@ def random_file(path, shapes, rng):
                 file.write(values.astype('<f4').tobytes())
 
 
+def outputs_of(sections):
+    """OpenCV's names of the convolutions before [yolo], and anchors a level, finest level first."""
+    found = [(f'conv_{index - 1}', len(options['mask'].split(',')))
+             for index, (kind, options) in enumerate(sections[1:]) if kind == 'yolo']
+    return [name for name, _ in found[::-1]], found[0][1]           # every cfg here has the coarse level first
+
+
 def forward_opencv(cfg, weights, image):
     """Raw output convolutions [S, 5 + C], slots level by level, finest first, then row, column, anchor."""
+    names, anchors = outputs_of(read_cfg(cfg.read_text()))
     net = cv2.dnn.readNetFromDarknet(str(cfg), str(weights))
     net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
     net.enableWinograd(False)
     net.setInput(np.ascontiguousarray(image.transpose(2, 0, 1)[None]))
-    levels = [level[0].transpose(1, 2, 0) for level in net.forward(OUTPUTS)]      # [rows, columns, 3 (5 + C)]
-    return np.concatenate([level.reshape(-1, level.shape[-1] // 3) for level in levels[::-1]])
+    levels = [level[0].transpose(1, 2, 0) for level in net.forward(names)]        # [rows, columns, A (5 + C)]
+    return np.concatenate([level.reshape(-1, level.shape[-1] // anchors) for level in levels])
 
 
-def picture(shared_data, height, width):
-    image = cv2.imread(str(shared_data / 'darknet' / 'dog.jpg'))[..., ::-1]
+def picture(shared_data, height, width, name='dog'):
+    image = cv2.imread(str(shared_data / 'darknet' / f'{name}.jpg'))[..., ::-1]
     return np.float32(cv2.resize(image, (width, height))) / 255
 
 
@@ -145,3 +220,81 @@ def test_convolutions_of_the_voc_cfg(shared_data):
 def test_published_network_agrees_with_opencv(tmp_path, published_cfg, shared_data):
     check_parity(tmp_path, published_cfg, 80, 1., shared_data, SIZES)
     assert (tmp_path / 'back.weights').stat().st_size == 248_007_048
+
+
+def check_cfg_parity(folder, text, shared_data, sizes):
+    """A network built from the cfg by us and by OpenCV, on one random file that we also write back byte for byte."""
+    cfg, weights, back = folder / 'net.cfg', folder / 'net.weights', folder / 'back.weights'
+    cfg.write_text(text)
+    random_file(weights, convolution_shapes(read_cfg(text)), np.random.default_rng(7))
+    model = cfg_room.build(cfg_room.load(cfg))
+    assert shapes_of(model) == convolution_shapes(read_cfg(text))
+    darknet_weights.write(back, model, darknet_weights.read(weights, model))
+    assert weights.read_bytes() == back.read_bytes()
+    for height, width in sizes:
+        image = picture(shared_data, height, width)
+        theirs = forward_opencv(cfg, back, image)
+        assert theirs.std(axis=0).mean() > .1
+        compare(f'{height}x{width}', model(image[None], training=False).numpy()[0], theirs, 2e-5)
+
+
+@pytest.mark.parametrize('name', ['yolov3-tiny', pytest.param('yolov3-spp', marks=pytest.mark.slow)])
+def test_narrow_cfg_networks_agree_with_opencv(tmp_path, shared_data, name):
+    text = (shared_data / 'darknet' / 'cfg' / f'{name}.cfg').read_text()
+    check_cfg_parity(tmp_path, narrow(text, 3), shared_data, SIZES)
+
+
+def test_what_published_cfgs_lack_agrees_with_opencv(tmp_path, shared_data):
+    check_cfg_parity(tmp_path, MIXED, shared_data, ((64, 64), (96, 32)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name, size', [
+    ('yolov3', 416), ('yolov3-voc', 416), ('yolov3-tiny', 416), ('yolov3-spp', 608)])
+def test_published_cfg_networks_agree_with_opencv(tmp_path, shared_data, name, size):
+    text = (shared_data / 'darknet' / 'cfg' / f'{name}.cfg').read_text()
+    check_cfg_parity(tmp_path, text, shared_data, ((size, size),))
+
+
+@pytest.fixture(scope='module')
+def nano(shared_data):
+    """The real network with its published weights, and their folder."""
+    folder = shared_data / 'darknet' / 'nano_voc'
+    model = cfg_room.build(cfg_room.load(folder / f'{NANO}.cfg'))
+    return model, folder, darknet_weights.read(folder / f'{NANO}.weights', model)
+
+
+def test_nano_gives_the_recorded_outputs(nano):
+    """OpenCV's, recorded elsewhere from the same picture; within 1e-4 where the largest is 21."""
+    model, folder, _ = nano
+    meta = json.loads((folder / 'reference' / 'meta.json').read_text())[NANO.lower()]
+    recorded = np.load(folder / 'reference' / f'{NANO.lower()}.npz')
+    levels = [recorded[f'raw_{name}'][0].transpose(1, 2, 0).reshape(-1, 25) for name in meta['raw']]
+    image = np.load(folder / 'reference' / 'input_dog_320_nchw_rgb01.npy').transpose(0, 2, 3, 1)
+    difference = np.abs(model(image).numpy()[0] - np.concatenate(levels[::-1])).max()
+    print(f'largest difference {difference:.1e}')
+    assert difference < 1e-4
+
+
+@pytest.mark.parametrize('name', ['eagle', 'giraffe', 'horses', 'kite', 'person'])
+def test_nano_agrees_with_opencv_on_other_pictures(nano, shared_data, name):
+    model, folder, _ = nano
+    image = picture(shared_data, 320, 320, name)
+    theirs = forward_opencv(folder / f'{NANO}.cfg', folder / f'{NANO}.weights', image)
+    difference = np.abs(model(image[None]).numpy()[0] - theirs).max()
+    print(f'{name}: largest difference {difference:.1e}')
+    assert difference < 1e-4
+
+
+def test_nano_is_written_back_byte_for_byte(nano, tmp_path):
+    model, folder, header = nano
+    published, backbone = (folder / f'{NANO}.weights').read_bytes(), (folder / 'MobileNetV2-Nano.57').read_bytes()
+    darknet_weights.write(tmp_path / 'whole', model, header)
+    assert (tmp_path / 'whole').read_bytes() == published
+    six = cfg_room.build(darknet_weights.fit_backbone(folder / 'MobileNetV2-Nano.57', cfg_room.load(
+        folder / f'{NANO}.cfg', 6)))
+    darknet_weights.write_backbone(tmp_path / 'part', six, darknet_weights.read_backbone(
+        folder / 'MobileNetV2-Nano.57', six))
+    assert (tmp_path / 'part').read_bytes() == backbone
+    assert darknet_weights.read_transfer(folder / f'{NANO}.weights', six) == [
+        f'head_conv_{layer}/{what}' for layer in ('068', '078') for what in ('bias', 'kernel')]

@@ -205,6 +205,8 @@ def _advise(size, expected, model):
     if difference < 4096:
         bytes_, fault = 'byte' if difference == 1 else 'bytes', 'missing' if size < expected else 'too many'
         return f'{difference:,} {bytes_} {fault}: {darknet_file.AGAIN}'
+    if model.name == cfg.NAME:
+        return f'It is cut off or of another cfg: give the cfg it was trained with, or {darknet_file.AGAIN}'
     return ('It is cut off or of another network: the published files fit width_multiplier 1 only; '
             f'set the width it was trained with, or {darknet_file.AGAIN}')
 

@@ -4,89 +4,13 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_cfg import TEXT as SMALL
 
 from yolov3_tf import anchors
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.choices import InputError
 from yolov3_tf.models import cfg, yolov3
 from yolov3_tf.models.blocks import BatchNorm
-
-# Two levels, the coarse one first as in darknet's files; every kind of section that has something to compute.
-SMALL = '''
-[net]
-width=64
-height=32
-learning_rate=.001   # passed over
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-stride=2
-pad=1
-activation=leaky
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-stride=1
-pad=1
-groups=8
-activation=relu6
-[shortcut]
-from=-2
-activation=linear
-[avgpool]
-[convolutional]
-filters=8
-size=1
-stride=1
-activation=logistic
-[scale_channels]
-from=-3
-activation=linear
-[dropout]
-probability=.3
-[convolutional]
-batch_normalize=1
-filters=16
-size=3
-stride=2
-pad=1
-groups=2
-activation=mish
-[maxpool]
-size=3
-stride=1
-[route]
-layers=-1,-2
-[convolutional]
-filters=12
-size=1
-stride=1
-activation=linear
-[yolo]
-mask=2
-anchors=1,2, 3,4, 5,6
-num=3
-classes=7
-scale_x_y=1.1
-[route]
-layers=-3
-groups=2
-group_id=1
-[upsample]
-stride=2
-[convolutional]
-filters=24
-size=1
-stride=1
-activation=linear
-[yolo]
-mask=1,0
-anchors=1,2, 3,4, 5,6
-num=3
-classes=7
-'''
 
 
 def yolov3_text(classes, narrow=8):
@@ -223,7 +147,7 @@ def test_folding_keeps_the_outputs():
 def test_what_is_not_supported_is_refused_by_line(old, new, message):
     assert SMALL.count(old) >= 1
     with pytest.raises(InputError, match=message) as caught:
-        cfg.parse(SMALL.lstrip('\n').replace(old, new, 1), 'small.cfg')
+        cfg.parse(SMALL.replace(old, new, 1), 'small.cfg')
     assert '\n' not in str(caught.value)
 
 

@@ -25,6 +25,7 @@ from yolov3_tf.models.yolov3 import BRANCHES
 # Added to BatchNorm's variances: darknet's (and OpenCV's) own. The TensorFlow ports, which ``yolov3`` follows, have
 # 1e-5; on MobileNetV2-YOLOv3-Nano, which has channels of almost no variance, the two differ by .02 in the outputs.
 EPSILON = 1e-6
+NAME = 'darknet'
 
 
 class Network(NamedTuple):
@@ -141,7 +142,7 @@ def build(network: Network, num_classes: Optional[int] = None, folded: bool = Fa
         joined = tf.keras.layers.Activation('linear', dtype='float32', name='raw_predictions')(rows[0])
     else:
         joined = tf.keras.layers.Concatenate(axis=1, dtype='float32', name='raw_predictions')(rows)
-    return tf.keras.Model(images, joined, name='darknet')
+    return tf.keras.Model(images, joined, name=NAME)
 
 
 def _coupled(network, level, x, folded):
