@@ -257,10 +257,10 @@ def start_model(description, on_shapes):
     model = checkpoints.build(description)
     if FLAGS.init_weights:
         if FLAGS.init_weights.endswith('.h5'):
-            fresh = checkpoints.load_weights(FLAGS.init_weights, model, yolov3.OUTPUTS)
+            fresh = checkpoints.load_weights(FLAGS.init_weights, model, cfg.outputs(model))
         else:
             fresh = darknet_weights.read_transfer(FLAGS.init_weights, model)
-        print(f'weights: {FLAGS.init_weights}' + ('; output layers start afresh for the new classes' if fresh else ''))
+        print(f'weights: {FLAGS.init_weights}' + ('; prediction layers start afresh' if fresh else ''))
         return model, True
     choice = FLAGS.backbone_weights or ('none' if on_shapes else 'imagenet')
     if choice == 'none':
