@@ -58,7 +58,7 @@ def load(path, num_classes: Optional[int] = None, backbone_layers: int = 0) -> N
     """
     try:
         with open(path, encoding='utf-8', errors='replace') as file:
-            text = file.read(cfg_file.MOST_BYTES + 1)
+            text = file.read(cfg_file.MOST_TEXT + 1)
     except OSError as error:
         raise InputError(f'{path}: expected a darknet cfg, got {error.strerror or error}: check the path') from error
     return parse(text, os.fspath(path), num_classes, backbone_layers)

@@ -8,14 +8,15 @@ Source: darknet, src/parser.c (``parse_*``), src/option_list.c (``read_data_cfg`
 """
 from __future__ import annotations
 
-import math
+import json
 import re
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 from yolov3_tf.choices import InputError
 
-# No published cfg comes near these; a damaged one should not take the machine down before it is refused.
-MOST_BYTES, MOST_LAYERS, MOST_FILTERS, MOST_CLASSES = 48_000, 999, 1 << 15, 1 << 14
+# No published cfg comes near these; a damaged one should not take the machine down before it is refused. The
+# text goes into a checkpoint's description, which HDF5 holds to 64 kB.
+MOST_TEXT, MOST_LAYERS, MOST_LISTED, MOST_FILTERS, MOST_CLASSES = 50_000, 999, 100, 1 << 15, 1 << 13
 LARGEST_SIZE, LARGEST_KERNEL = 4096, 63
 ACTIVATIONS = ('leaky', 'linear', 'logistic', 'mish', 'relu', 'relu6', 'swish')
 
@@ -40,20 +41,24 @@ class Option(NamedTuple):
 
 
 def whole(default, lowest, highest):
-    return Option(lambda text: _between(int(text), lowest, highest), default)
+    return Option(lambda text: _whole(text, lowest, highest), default)
 
 
 def number(default, lowest, highest):
-    return Option(lambda text: _between(float(text), lowest, highest), default)
+    return Option(lambda text: _number(text, lowest, highest), default)
 
 
 def word(default, *words):
     return Option(lambda text: text if text in words else _expect(f'one of {", ".join(words)}'), default)
 
 
-def listed(read, default=None):
-    """A list of numbers; darknet's files separate them by commas and any blanks."""
-    return Option(lambda text: tuple(read(part) for part in text.rstrip(',').split(',')), default)
+def listed(read, lowest, highest):
+    """A list of numbers between commas; a comma at the end of the list is common and means nothing."""
+    def values(text):
+        parts = text.rstrip(',').split(',')
+        return tuple(read(part, lowest, highest) for part in parts) if len(parts) <= MOST_LISTED else _expect(
+            f'at most {MOST_LISTED} numbers')
+    return Option(values, None)
 
 
 def only(*texts):
@@ -62,15 +67,23 @@ def only(*texts):
                   texts[0])
 
 
-def _between(value, lowest, highest):
-    return value if lowest <= value <= highest else _expect(f'a number from {lowest} to {highest}')
+def _whole(text, lowest, highest):
+    value = int(text) if re.fullmatch(r'[+-]?[0-9]{1,9}', text) else None
+    return value if value is not None and lowest <= value <= highest else _expect(
+        f'a whole number from {lowest} to {highest}')
+
+
+def _number(text, lowest, highest):
+    value = float(text) if re.fullmatch(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?', text, re.I) else None
+    return value if value is not None and lowest <= value <= highest else _expect(
+        f'a number from {lowest:g} to {highest:g}')
 
 
 def _expect(what):
     raise ValueError(f'expected {what}')
 
 
-_LAYER_INDEX = listed(lambda text: _between(int(text), -MOST_LAYERS, MOST_LAYERS))
+_LAYER_INDEX = listed(_whole, -MOST_LAYERS, MOST_LAYERS)
 _ACTIVATION = word('linear', *ACTIVATIONS)
 OPTIONS: Dict[str, Dict[str, Option]] = {
     'net': {'width': whole(None, 1, LARGEST_SIZE), 'height': whole(None, 1, LARGEST_SIZE), 'channels': only('3')},
@@ -93,8 +106,8 @@ OPTIONS: Dict[str, Dict[str, Option]] = {
     'scale_channels': {'from': _LAYER_INDEX, 'activation': _ACTIVATION, 'scale_wh': only('0')},
     'sam': {'from': _LAYER_INDEX, 'activation': _ACTIVATION},
     'yolo': {
-        'mask': listed(lambda text: _between(int(text), 0, 999)), 'classes': whole(20, 1, MOST_CLASSES),
-        'num': whole(1, 1, 1000), 'anchors': listed(lambda text: _between(float(text), .01, 1e5)),
+        'mask': listed(_whole, 0, MOST_LISTED), 'classes': whole(20, 1, MOST_CLASSES),
+        'num': whole(1, 1, MOST_LISTED), 'anchors': listed(_number, .01, 1e5),
         'scale_x_y': number(1., 1., 2.), 'new_coords': only('0'), 'embedding_layer': only('0')},
 }
 # What only darknet's training, its video tracking or its speed depend on.
@@ -133,9 +146,9 @@ def read(text: str, name: str) -> List[Section]:
       InputError: 'FILE:LINE: ...': no cfg, a section or an option that is not supported, a value that is
         no number or out of its range.
     """
-    if len(text) > MOST_BYTES:
-        raise InputError(f'{name}: expected a cfg of at most {MOST_BYTES:,} characters, got {len(text):,}: '
-                         'this is no darknet cfg, or one with more comments than layers')
+    if len(text) > MOST_TEXT or len(json.dumps(text)) > MOST_TEXT:
+        raise InputError(f'{name}: expected a cfg of at most {MOST_TEXT:,} characters: this is no darknet cfg, or one '
+                         'with more comments than layers')
     split = _split(text, name)
     if not split or split[0][0] != 'net' or any(kind == 'net' for kind, _, _ in split[1:]):
         raise InputError(f'{name}:1: expected one [net] section and the layers below it: not a darknet cfg')
@@ -185,10 +198,6 @@ def _checked(kind, line, given, name):
 
 def _value(option, name, text, where):
     try:
-        value = option.read(text)
-    except (ValueError, OverflowError) as error:
-        why = str(error) if str(error).startswith('expected') else 'expected a number'
-        raise InputError(f'{where}: {name}={text[:40]}: {why}') from None
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f'{where}: {name}={text[:40]}: expected a finite number')
-    return value
+        return option.read(text)
+    except ValueError as error:
+        raise InputError(f'{where}: {name}={text[:40]}: {error}') from None

@@ -12,7 +12,7 @@ from yolov3_tf.choices import InputError
 from yolov3_tf.models.cfg_file import Section
 
 IMAGE = -1
-MOST_FLOATS, MOST_ACTIVATIONS = 1 << 29, 1 << 29
+MOST_FLOATS, MOST_ACTIVATIONS = 1 << 28, 1 << 29
 BOX = 5
 
 
