@@ -37,7 +37,7 @@ from yolov3_tf.losses.box import BOX_LOSSES  # noqa: E402
 from yolov3_tf.losses.classes import CLASS_LOSSES  # noqa: E402
 from yolov3_tf.losses.objectness import OBJECTNESS_LOSSES, POSITIVE_WEIGHTS, TARGETS  # noqa: E402
 from yolov3_tf.losses.total import IGNORE_SCOPES, MATCHES  # noqa: E402
-from yolov3_tf.models import cfg, yolov3  # noqa: E402
+from yolov3_tf.models import cfg  # noqa: E402
 from yolov3_tf.models.head import HEADS  # noqa: E402
 from yolov3_tf.optimizers import KINDS, OptimizerSettings  # noqa: E402
 from yolov3_tf.run_folder import RunFolder  # noqa: E402
