@@ -11,7 +11,7 @@ import struct
 import numpy as np
 import pytest
 
-from yolov3_tf import darknet_weights
+from yolov3_tf import anchors, boxes, codec, darknet_weights
 from yolov3_tf.models import cfg as cfg_room
 from yolov3_tf.models import yolov3
 
@@ -274,6 +274,23 @@ def test_nano_gives_the_recorded_outputs(nano):
     difference = np.abs(model(image).numpy()[0] - np.concatenate(levels[::-1])).max()
     print(f'largest difference {difference:.1e}')
     assert difference < 1e-4
+
+
+def test_nano_decodes_as_recorded(nano):
+    """OpenCV's boxes as parts of the picture, with scale_x_y 1.05 and 1.1, and its scores; under .2 it says 0."""
+    model, folder, _ = nano
+    recorded = np.load(folder / 'reference' / f'{NANO.lower()}.npz')
+    theirs = np.concatenate([recorded['decoded_yolo_79'], recorded['decoded_yolo_69']])
+    image = np.load(folder / 'reference' / 'input_dog_320_nchw_rgb01.npy').transpose(0, 2, 3, 1)
+    raw = codec.split(model(image))
+    network = cfg_room.load(folder / f'{NANO}.cfg')
+    decoded = boxes.to_cxcywh(codec.decode(raw.t, anchors.lay_out(network.anchors, 320, 320)))[0] / 320
+    np.testing.assert_allclose(decoded, theirs[:, :4], atol=1e-5)
+    objectness = 1 / (1 + np.exp(-raw.objectness.numpy()[0].astype(np.float64)))
+    scores = objectness[:, None] / (1 + np.exp(-raw.classes.numpy()[0].astype(np.float64)))
+    np.testing.assert_allclose(objectness, theirs[:, 4], atol=1e-5)
+    np.testing.assert_allclose(np.where(scores > .2, scores, 0), theirs[:, 5:], atol=1e-5)
+    assert (scores > .2).sum() == 30
 
 
 @pytest.mark.parametrize('name', ['eagle', 'giraffe', 'horses', 'kite', 'person'])
