@@ -245,8 +245,11 @@ def describe_network(class_names) -> checkpoints.Description:
         return checkpoints.Description(width_multiplier=FLAGS.width_multiplier,
                                        anchors=YOLOV3_ANCHORS._replace(sensitivity=read_sensitivity()), **common)
     network = cfg.load(FLAGS.cfg, len(class_names))
-    if FLAGS.backbone_weights not in (None, 'none', 'imagenet') and not FLAGS.backbone_weights.endswith('.h5'):
-        _, size = darknet_file.inspect(FLAGS.backbone_weights)      # the backbone ends where the file does
+    weights = FLAGS.backbone_weights
+    if weights and weights.endswith('.h5'):         # the backbone ends where it did there
+        network = cfg.load(FLAGS.cfg, len(class_names), checkpoints.describe(weights).backbone_layers)
+    elif weights not in (None, 'none', 'imagenet'):     # or where the file does
+        _, size = darknet_file.inspect(weights)
         network = cfg.cut_for(network, size // darknet_file.FLOAT.itemsize)
     return checkpoints.Description(width_multiplier=1., anchors=network.anchors, cfg=network.text,
                                    backbone_layers=network.backbone_layers, **common)
