@@ -20,7 +20,7 @@ from absl import app, flags  # noqa: E402
 from yolov3_tf import anchors, checkpoints, darknet_file, darknet_weights  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import labels  # noqa: E402
-from yolov3_tf.models import cfg, yolov3  # noqa: E402
+from yolov3_tf.models import cfg, cfg_file, yolov3  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('weights', None, 'File to read: a darknet file; with --to_darknet a checkpoint.')
@@ -37,6 +37,8 @@ flags.DEFINE_list('image_size', None, 'Size, or height,width, kept in the checkp
 flags.DEFINE_boolean('letterbox', True, 'Kept in the checkpoint: pictures keep their shape, as in darknet. Networks '
                      'trained by its fork that wrote YOLOv4 expect --noletterbox unless their cfg says letter_box=1.')
 flags.DEFINE_boolean('to_darknet', False, 'From a checkpoint to a darknet file.')
+flags.DEFINE_string('output_cfg', None, 'With --to_darknet, for a network from a cfg: where to write the cfg that '
+                    'describes the file, its class count included.')
 flags.DEFINE_string('darknet_version', '0.2.0', 'Version --to_darknet writes; under 0.2: short header.')
 flags.DEFINE_integer('seen', 0, 'Pictures seen in training, which --to_darknet writes.', 0)
 flags.mark_flags_as_required(['weights', 'output'])
@@ -76,14 +78,27 @@ def _to_darknet():
         raise InputError('--cfg beside --to_darknet: a checkpoint knows its network; leave --cfg out')
     version = _numbers('darknet_version', FLAGS.darknet_version.split('.'), 3)
     header = darknet_file.Header(*version, FLAGS.seen)
-    model, _ = checkpoints.load_model(FLAGS.weights)
+    model, description = checkpoints.load_model(FLAGS.weights)
+    if FLAGS.output_cfg:
+        _write_cfg(description)
     (darknet_weights.write_backbone if FLAGS.backbone else darknet_weights.write)(FLAGS.output, model, header)
     _report(FLAGS.output, model, header)
+
+
+def _write_cfg(description):
+    if not description.cfg:
+        raise InputError('--output_cfg: expected a network from a cfg, got YOLOv3 itself, which darknet\'s yolov3.cfg '
+                         'describes: set its classes= and the filters= before each [yolo]')
+    with open(FLAGS.output_cfg, 'x', encoding='utf-8') as file:        # never over a file that is there
+        file.write(cfg_file.with_classes(description.cfg, len(description.class_names)))
+    print(f'wrote {FLAGS.output_cfg}')
 
 
 def _check_output(path):
     if os.path.isdir(path) or os.path.realpath(path) == os.path.realpath(FLAGS.weights):
         raise InputError(f'--output={path}: expected a file to write, got a folder or the file to read')
+    if FLAGS.output_cfg and not FLAGS.to_darknet:
+        raise InputError('--output_cfg without --to_darknet: a checkpoint holds its cfg; leave it out')
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     except OSError as error:

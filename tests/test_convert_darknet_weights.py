@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from small_cfg import TEXT as SMALL
 
-from yolov3_tf import checkpoints
-from yolov3_tf.models import yolov3
+from yolov3_tf import checkpoints, darknet_weights
+from yolov3_tf.models import cfg, yolov3
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CLASSES, WIDTH = 3, .125
@@ -34,6 +34,9 @@ COMMANDS = {
                      '--seen=32013312'],
     'cfg backbone': ['--weights=small.conv.2', '--cfg=small.cfg', '--backbone', '--num_classes=3', '--output=three.h5'],
     'cfg backbone back': ['--weights=three.h5', '--backbone', '--to_darknet', '--output=back.conv.2'],
+    'cfg of other classes': ['--weights=two.h5', '--to_darknet', '--output=two.weights', '--output_cfg=two.cfg'],
+    'over a cfg': ['--weights=two.h5', '--to_darknet', '--output=x.weights', '--output_cfg=two.cfg'],
+    'cfg of nothing': ['--weights=small.weights', '--cfg=small.cfg', '--output=x.h5', '--output_cfg=x.cfg'],
     'another cfg': ['--weights=net.weights', '--cfg=small.cfg', '--output=x.h5'],
     'file of no layer': ['--weights=small.weights', '--cfg=small.cfg', '--backbone', '--output=x.h5'],
     'cfg and width': ['--weights=small.weights', '--cfg=small.cfg', '--width_multiplier=.5', '--output=x.h5'],
@@ -75,6 +78,9 @@ def folder(tmp_path_factory, model):
     (folder / 'small.cfg').write_text(SMALL)
     (folder / 'small.weights').write_bytes(HEADER + numbers.tobytes())
     (folder / 'small.conv.2').write_bytes(HEADER + numbers[:352].tobytes())
+    two = cfg.parse(SMALL, num_classes=2)
+    checkpoints.save_model(str(folder / 'two.h5'), cfg.build(two), checkpoints.Description(
+        ('a', 'b'), 1., two.size, True, two.anchors, cfg=two.text, backbone_layers=two.backbone_layers))
     (folder / 'names').write_text('circle\nsquare\nstar\n')
     (folder / 'two_names').write_text('circle\nsquare\n')
     return folder
@@ -143,7 +149,20 @@ def test_a_cfg_backbone_ends_where_its_file_ends(folder, answers):
     assert (folder / 'back.conv.2').read_bytes()[20:] == (folder / 'small.conv.2').read_bytes()[20:]
 
 
+def test_a_network_of_other_classes_leaves_with_its_cfg(folder, answers):
+    assert answers['cfg of other classes'][0] == 0, answers['cfg of other classes']
+    network = cfg.load(folder / 'two.cfg')
+    assert network.num_classes == 2 and network.anchors == cfg.parse(SMALL).anchors
+    model = cfg.build(network)
+    darknet_weights.read(folder / 'two.weights', model)
+    # 16 x 2 (5 + 2) + 2 (5 + 2): the fine level's output, last in the file.
+    last = np.fromfile(folder / 'two.weights', '<f4', offset=20)[-(16 * 14 + 14):]
+    np.testing.assert_array_equal(model.get_layer('head_conv_014').bias.numpy(), last[:14])
+
+
 @pytest.mark.parametrize('name, message', [
+    ('over a cfg', "File exists: 'two.cfg'"),
+    ('cfg of nothing', '--output_cfg without --to_darknet'),
     ('another cfg', 'It is cut off or of another cfg'),
     ('file of no layer', 'small.weights: small.cfg: backbone_layers=15: expected 0 to 10, the first layer whose'),
     ('cfg and width', '--width_multiplier beside --cfg'),

@@ -9,7 +9,7 @@ from small_cfg import TEXT as SMALL
 from yolov3_tf import anchors
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.choices import InputError
-from yolov3_tf.models import cfg, yolov3
+from yolov3_tf.models import cfg, cfg_file, yolov3
 from yolov3_tf.models.blocks import BatchNorm
 
 
@@ -138,7 +138,7 @@ def test_folding_keeps_the_outputs():
     ('classes=7\nscale', 'classes=6\nscale', 'small.cfg:47: expected filters=11'),
     ('mask=2', 'mask=3', 'small.cfg:52: expected num=3 pairs'),
     ('mask=2', 'mask=x', 'small.cfg:53: mask=x: expected a whole number'),
-    ('num=3\nclasses=7\nscale_x_y=1.1', 'num=3\nclasses=7\nscale_x_y=nan', 'scale_x_y=nan: expected a number from 1 to 2'),
+    ('num=3\nclasses=7\nscale_x_y=1.1', 'num=3\nclasses=7\nscale_x_y=nan', '=nan: expected a number from 1 to 2'),
     ('filters=16', 'filters=1000000', 'small.cfg:36: filters=1000000: expected a whole number from 1 to'),
     ('width=64', 'width=63', 'small.cfg:52: a grid of 8 x 16 does not divide the input of 32 x 63'),
     ('[net]', '[yolo]', r'small.cfg:1: expected one \[net\]'),
@@ -162,3 +162,16 @@ def test_separated_heads_take_the_place_of_the_outputs():
     yolov3.fold(randomised(model), cfg.build(network, folded=True, head='separated'))
     with pytest.raises(InputError, match='unknown head of a cfg network .separated_early.: expected one of coupled'):
         cfg.build(network, head='separated_early')
+
+
+def test_text_for_other_classes():
+    """The same network as the original text with that class count asked for; other lines stay, comments too."""
+    text = cfg_file.with_classes(SMALL, 3)
+    assert cfg.parse(text)[2:] == cfg.parse(SMALL, num_classes=3)[2:]
+    changed = [(old, new) for old, new in zip(SMALL.splitlines(), text.splitlines()) if old != new]
+    assert changed == [('filters=12', 'filters=8'), ('classes=7', 'classes=3'), ('filters=24', 'filters=16'),
+                       ('classes=7', 'classes=3')]
+    # darknet's default is 20
+    without = SMALL.replace('classes=7\n', '').replace('filters=12', 'filters=25').replace('filters=24', 'filters=50')
+    assert cfg.parse(without).num_classes == 20
+    assert cfg.parse(cfg_file.with_classes(without, 3))[3:6] == cfg.parse(SMALL, num_classes=3)[3:6]

@@ -158,6 +158,30 @@ def read(text: str, name: str) -> List[Section]:
     return sections
 
 
+def with_classes(text: str, num_classes: int) -> str:
+    """A good cfg's text for another class count: ``classes`` of [yolo], ``filters`` of the convolutions before.
+
+    Everything else, comments included, stays as it is.
+    """
+    lines, split = text.splitlines(), _split(text, 'cfg')
+    ends = [line - 1 for _, line, _ in split[1:]] + [len(lines)]
+    for (_, start, _), end, (kind, line, given), last in zip(split, ends, split[1:], ends[1:]):
+        if kind == 'yolo':
+            mask = _value(OPTIONS['yolo']['mask'], 'mask', given['mask'][0], 'cfg')
+            _set(lines, start, end, 'filters', len(mask) * (5 + num_classes))
+            _set(lines, line, last, 'classes', num_classes)
+    return '\n'.join(lines) + '\n'
+
+
+def _set(lines, start, end, option, value):
+    """Gives ``option`` its value in the section of these lines, [start] being its first option's."""
+    found = [at for at in range(start, end) if re.sub(r'\s', '', lines[at]).startswith(f'{option}=')]
+    for at in found:
+        lines[at] = f'{option}={value}'
+    if not found:
+        lines[start - 1] += f'\n{option}={value}'
+
+
 def _split(text, name) -> List[Tuple[str, int, Dict[str, Tuple[str, int]]]]:
     """[(kind, line, {option: (value, line)})]; blanks count for nothing anywhere, as in darknet."""
     sections: List[Tuple[str, int, Dict[str, Tuple[str, int]]]] = []
