@@ -185,6 +185,8 @@ def check_flags():
         raise InputError(f'--decay_power beside --schedule={FLAGS.schedule}: only --schedule=power has an exponent')
     if given('momentum') and FLAGS.optimizer != 'sgd':
         raise InputError(f'--momentum beside --optimizer={FLAGS.optimizer}: only sgd has it')
+    if FLAGS.cfg:
+        choose(cfg.HEADS, FLAGS.head, 'head of a cfg network')
     read_loss()
     read_sensitivity()
     pipeline.check(read_batches())
