@@ -7,6 +7,7 @@
 """
 from __future__ import annotations
 
+import functools
 import os
 import re
 from typing import Any, Dict, NamedTuple, Optional, Tuple
@@ -23,7 +24,8 @@ from yolov3_tf.models.head import separate
 from yolov3_tf.models.yolov3 import BRANCHES
 
 # Added to BatchNorm's variances: darknet's (and OpenCV's) own. The TensorFlow ports, which ``yolov3`` follows, have
-# 1e-5; on MobileNetV2-YOLOv3-Nano, which has channels of almost no variance, the two differ by .02 in the outputs.
+# 1e-5. MobileNetV2-YOLOv3-Nano has channels of almost no variance: its outputs differ by .02 between the two (of at
+# most 21), its mAP on 150 pictures of VOC2012 not at all.
 EPSILON = 1e-6
 NAME = 'darknet'
 
@@ -135,7 +137,7 @@ def build(network: Network, num_classes: Optional[int] = None, folded: bool = Fa
             slots[index] = predict(network, levels[index], inputs[0], folded)
             tensors[index] = None           # only its [yolo] reads it
             continue
-        names = _Names('backbone' if index < network.backbone_layers else 'head', index)
+        names = functools.partial(_name, 'backbone' if index < network.backbone_layers else 'head', index)
         tensors[index] = BUILDERS[layer.kind](layer, inputs, names, folded)
     rows = [slots[level.output] for level in network.levels]
     if len(rows) == 1:
@@ -162,12 +164,8 @@ def _separated(network, level, x, folded):
 HEADS = {'coupled': _coupled, 'separated': _separated}
 
 
-class _Names:
-    def __init__(self, part, index):
-        self.part, self.index = part, index
-
-    def __call__(self, what):
-        return f'{self.part}_{what}_{self.index:03d}'
+def _name(part, index, what):
+    return f'{part}_{what}_{index:03d}'
 
 
 def _convolutional(layer, inputs, names, folded):
