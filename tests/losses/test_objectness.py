@@ -4,8 +4,10 @@ import math
 import cases
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from yolov3_tf.anchors import Anchors
+from yolov3_tf.losses import objectness
 
 HEIGHT, WIDTH = 64, 96
 SLOTS = 3 * (8 * 12 + 4 * 6 + 2 * 3)
@@ -156,3 +158,9 @@ def test_focal_equals_tensorflow_addons():
     got = cases.loss_of(case, focal=True, ignore_thresh=1.)['objectness']
     assert owned.sum() > 3
     assert got == pytest.approx(np.sum(wanted) / 3, rel=1e-5)
+
+
+def test_balanced_in_a_graph_that_does_not_know_its_batch():
+    """Two pictures of four slots, two labels: (8 - 2) / 2 x .5."""
+    balanced = tf.function(objectness.balanced, input_signature=[tf.TensorSpec([None, None], tf.float32)])
+    assert float(balanced(tf.constant([[1., 0, 0, 0], [0, 0, 1, 0]]))) == 1.5

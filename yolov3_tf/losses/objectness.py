@@ -84,7 +84,8 @@ def balanced(owned):
       float32 scalar; 0 without labels, when there is nothing for it to weigh.
     """
     labels = tf.reduce_sum(owned)
-    return tf.math.divide_no_nan(tf.size(owned, tf.float32) - labels, labels) * .5
+    slots = tf.cast(tf.size(owned), tf.float32)
+    return tf.math.divide_no_nan(slots - labels, labels) * .5
 
 
 POSITIVE_WEIGHTS = {'none': unweighted, 'balanced': balanced}
