@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from yolov3_tf import anchors, boxes, postprocess
+from yolov3_tf.choices import InputError
 from yolov3_tf.data import geometry
 from yolov3_tf.structures import Detections
 
@@ -58,6 +59,44 @@ def suppress_by_hand(corners, scores, score_threshold, iou_threshold):
     return sorted(kept, key=lambda item: -item[0])
 
 
+def distance_overlap(a, b):
+    """DIoU: the overlap less (distance of the centres / diagonal of the hull) squared."""
+    apart = [(a[i] + a[i + 2] - b[i] - b[i + 2]) / 2 for i in (0, 1)]
+    hull = [max(a[i + 2], b[i + 2]) - min(a[i], b[i]) for i in (0, 1)]
+    return overlap(a, b) - (apart[0] ** 2 + apart[1] ** 2) / (hull[0] ** 2 + hull[1] ** 2)
+
+
+def candidates_by_hand(corners, scores, score_threshold, top_k):
+    """[(score, class, box)] of all slots and classes, best first."""
+    pairs = [(scores[slot, label], label, corners[slot]) for slot, label in np.ndindex(*scores.shape)]
+    return [pair for pair in sorted(pairs, key=lambda pair: -pair[0])[:top_k] if pair[0] > score_threshold]
+
+
+def greedy_by_hand(candidates, measure, iou_threshold, across_classes):
+    kept = []
+    for score, label, box in candidates:
+        rivals = [other for _, other_label, other in kept if across_classes or other_label == label]
+        if all(measure(box, other) <= iou_threshold for other in rivals):
+            kept.append((score, label, box))
+    return kept
+
+
+def soft_by_hand(candidates, score_threshold, sigma):
+    """Algorithm 1 of Bodla et al. with the Gaussian weight, class by class."""
+    kept = []
+    for chosen in sorted({label for _, label, _ in candidates}):
+        left = [[score, box] for score, label, box in candidates if label == chosen]
+        while left:
+            best = max(range(len(left)), key=lambda i: left[i][0])
+            score, box = left.pop(best)
+            if score <= score_threshold:
+                break
+            kept.append((score, chosen, box))
+            for rival in left:
+                rival[0] *= np.exp(-overlap(box, rival[1]) ** 2 / sigma)
+    return sorted(kept, key=lambda item: -item[0])
+
+
 def random_outputs(seed, batch, classes):
     random = np.random.RandomState(seed)
     spread = (1., 1., .5, .5, 3.) + (2.,) * classes
@@ -80,6 +119,78 @@ def test_detect_equals_the_definition_for_every_picture_of_a_batch(priors, iou_t
             np.testing.assert_allclose(found.boxes[picture, :count], [e[2] for e in expected],
                                        rtol=1e-4, atol=1e-3)
         assert not found.scores[picture, count:].numpy().any()      # the padding is zeros
+
+
+BY_HAND = {
+    'per_class': lambda candidates: greedy_by_hand(candidates, overlap, .4, across_classes=False),
+    'agnostic': lambda candidates: greedy_by_hand(candidates, overlap, .4, across_classes=True),
+    'diou': lambda candidates: greedy_by_hand(candidates, distance_overlap, .4, across_classes=False),
+    'soft': lambda candidates: soft_by_hand(candidates, .2, .5)}
+
+
+def assert_found(found, picture, expected):
+    count = int(found.count[picture])
+    assert count == len(expected)
+    np.testing.assert_allclose(found.scores[picture, :count], [e[0] for e in expected], rtol=1e-4)
+    np.testing.assert_array_equal(found.classes[picture, :count], [e[1] for e in expected])
+    np.testing.assert_allclose(found.boxes[picture, :count], np.reshape([e[2] for e in expected], [-1, 4]),
+                               rtol=1e-4, atol=1e-3)
+    assert not any(part[picture, count:].numpy().any() for part in found[:3])       # the padding is zeros
+
+
+@pytest.mark.parametrize('nms', sorted(BY_HAND))
+@pytest.mark.parametrize('top_k', [None, 40])
+def test_each_kind_equals_its_definition_for_every_picture_of_a_batch(priors, nms, top_k):
+    outputs = random_outputs(7, batch=3, classes=4)
+    outputs[1] = SILENT
+    run = tf.function(lambda outputs: postprocess.detect(
+        outputs, priors, .2, .4, max_per_class=378, max_total=1512, nms=nms, top_k=top_k))
+    found = run(outputs)
+    for picture in range(3):
+        candidates = candidates_by_hand(*decode_by_hand(outputs[picture]), .2, top_k)
+        assert top_k is None or len(candidates) in (0, top_k)
+        if nms == 'agnostic' and top_k:     # a slot's other classes take no place among the candidates
+            corners, scores = decode_by_hand(outputs[picture])
+            best = np.where(scores == scores.max(1, keepdims=True), scores, 0)
+            candidates = candidates_by_hand(corners, best, .2, top_k)
+        assert_found(found, picture, BY_HAND[nms](candidates))
+
+
+def test_the_kinds_differ_where_they_should(priors):
+    """One place with two classes, and beside it a weaker box of the first class."""
+    outputs = np.full([1, 378, 7], SILENT, np.float32)
+    outputs[0, 0] = [0, 0, np.log(12 / 10), np.log(6 / 13), 20, 3, 2]       # centre 4, 4: x -2..10, y 1..7
+    outputs[0, 3] = [np.log(3 / 5), 0, np.log(12 / 10), np.log(6 / 13), 20, 1, SILENT]       # centre 8 + 3
+    count = {nms: int(postprocess.detect(outputs, priors, .1, .2, nms=nms).count[0]) for nms in postprocess.NMS}
+    # 7 pixels apart: 5 x 6 = 30 shared of 114 -> IoU .263; DIoU .263 - 49 / (19^2 + 6^2) = .140.
+    assert count == {'per_class': 2, 'agnostic': 1, 'diou': 3, 'soft': 3}
+    soft = postprocess.detect(outputs, priors, .1, .2, nms='soft')
+    weaker = sigmoid(np.array(1.)) * np.exp(-(30 / 114) ** 2 / .5)
+    np.testing.assert_allclose(soft.scores[0, 2], weaker, rtol=1e-4)
+
+
+@pytest.mark.parametrize('nms', sorted(BY_HAND))
+def test_bounds_of_a_class_and_of_a_picture_hold_for_every_kind(priors, nms):
+    outputs = np.full([2, 378, 7], SILENT, np.float32)
+    # As above: 96 boxes side by side; those of even cells are of class 0, the others of class 1.
+    outputs[:, 0:288:3] = [0, 0, np.log(8 / 10), np.log(8 / 13), 5, SILENT, SILENT]
+    outputs[:, 0:288:6, 5], outputs[:, 3:288:6, 6] = 5, 4
+    for limits, expected in (({}, [48, 48]), ({'max_per_class': 7}, [7, 7]), ({'max_total': 50}, [48, 2]),
+                             ({'max_per_class': 30, 'max_total': 40}, [30, 10])):
+        found = postprocess.detect(outputs, priors, .01, nms=nms, **limits)
+        for picture in range(2):
+            classes = found.classes[picture, :int(found.count[picture])].numpy()
+            assert [int((classes == label).sum()) for label in (0, 1)] == expected
+        assert found.boxes.shape == (2, limits.get('max_total', 300), 4)
+
+
+@pytest.mark.parametrize('nms, top_k, message', [
+    ('hard', None, "unknown kind of suppression (nms) 'hard': expected one of agnostic, diou, per_class, soft"),
+    ('soft', 0, 'top_k 0: expected a whole number from 1 on')])
+def test_a_kind_that_there_is_not_is_refused(priors, nms, top_k, message):
+    with pytest.raises(InputError) as error:
+        postprocess.detect(np.zeros([1, 378, 6], np.float32), priors, nms=nms, top_k=top_k)
+    assert str(error.value) == message
 
 
 def test_a_batch_of_one_keeps_its_dimension_and_equals_its_row_of_a_larger_batch(priors):
@@ -122,15 +233,17 @@ def test_the_score_must_exceed_the_threshold_and_the_overlap_too(priors):
     assert int(postprocess.detect(outputs, priors, .4999).count[0]) == 1
 
 
-def test_nothing_found_gives_zeros(priors):
-    found = postprocess.detect(np.full([2, 378, 25], SILENT, np.float32), priors)
+@pytest.mark.parametrize('nms', sorted(BY_HAND))
+def test_nothing_found_gives_zeros(priors, nms):
+    found = postprocess.detect(np.full([2, 378, 25], SILENT, np.float32), priors, nms=nms)
     assert found.count.numpy().tolist() == [0, 0]
     assert all(not part.numpy().any() for part in found)
 
 
-def test_outputs_beyond_all_bounds_stay_finite(priors):
+@pytest.mark.parametrize('nms', sorted(BY_HAND))
+def test_outputs_beyond_all_bounds_stay_finite(priors, nms):
     outputs = np.full([1, 378, 6], 1e30, np.float32)
-    found = postprocess.detect(outputs, priors)
+    found = postprocess.detect(outputs, priors, nms=nms)
     assert all(np.isfinite(part.numpy()).all() for part in found)
 
 
