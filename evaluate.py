@@ -19,7 +19,7 @@ from yolov3_tf.data.labels import read_class_file  # noqa: E402
 from yolov3_tf.evaluation import report, results  # noqa: E402
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string('model', None, 'a checkpoint (.h5) or an exported SavedModel')
+flags.DEFINE_string('model', None, 'a checkpoint (.h5) or an exported model')
 flags.DEFINE_string('results', None, 'instead of a model: a folder of VOC comp4 text files, or COCO results (.json)')
 flags.DEFINE_string('data', None, 'labelled pictures: voc:DIR:SPLIT[+SPLIT], list:FILE, coco:JSON:DIR, shapes[:N]')
 flags.DEFINE_string('classes', None, 'file of class names, one a line (default: the model\'s, or as found in the data)')
@@ -30,8 +30,12 @@ flags.DEFINE_float('score_threshold', .01, 'lowest score that counts, for a chec
 flags.DEFINE_float('nms_threshold', .45, 'IoU from which the weaker of two boxes goes, for a checkpoint',
                    lower_bound=0., upper_bound=1.)
 flags.DEFINE_integer('max_per_class', 150, 'most detections of a class in a picture, for a checkpoint', lower_bound=1)
+flags.DEFINE_enum('nms', 'per_class', ['agnostic', 'diou', 'per_class', 'soft'], 'kind of suppression, for a '
+                  'checkpoint')
+flags.DEFINE_integer('top_k', None, 'best pairs of a slot and a class that enter suppression, for a checkpoint '
+                     '(default: all per_class, else 1000)', lower_bound=1)
 flags.DEFINE_string('image_set', 'test', 'name of the image set in the comp4 files')
-OF_CHECKPOINTS = ('image_size', 'score_threshold', 'nms_threshold', 'max_per_class')
+OF_CHECKPOINTS = ('image_size', 'score_threshold', 'nms_threshold', 'max_per_class', 'nms', 'top_k')
 flags.DEFINE_bool('strict', False, 'stop at the first bad label or picture')
 
 
@@ -67,29 +71,32 @@ def of_results(classes):
     return dataset, results.read_coco(FLAGS.results, dataset, category_ids(dataset)), {}
 
 
-def category_ids(dataset):
+def category_ids(dataset, partly=False):
     """COCO's own numbers of the classes where the data is COCO's, else None (1, 2, ...)."""
     kind, _, rest = FLAGS.data.partition(':')
-    return results.read_category_ids(rest.rpartition(':')[0], dataset.class_names) if kind == 'coco' else None
+    return results.read_category_ids(rest.rpartition(':')[0], dataset.class_names, partly) if kind == 'coco' else None
 
 
 def of_model(classes):
     # Loaded here, so that measuring result files needs no TensorFlow.
     from yolov3_tf import checkpoints, detector, validation
-    if os.path.isdir(FLAGS.model):
+    if not FLAGS.model.endswith('.h5'):
         given = [name for name in OF_CHECKPOINTS if FLAGS[name].present]
         if given:
-            raise InputError(f'--{given[0]} is fixed in a SavedModel: export it anew, or measure the checkpoint')
+            raise InputError(f'--{given[0]} is fixed in an exported model: export it anew, or measure the checkpoint')
         served = detector.load(FLAGS.model)
         check_classes(classes, served.class_names)
         dataset = specs.load(FLAGS.data, list(served.class_names), FLAGS.strict, 'val')
         return (dataset, *validation.detect_each(served, dataset, FLAGS.strict))
+    if FLAGS.nms == 'soft' and FLAGS['nms_threshold'].present:
+        raise InputError('--nms_threshold beside --nms=soft: soft suppression has no threshold; give one of them')
     model, description = checkpoints.load_model(FLAGS.model)
     if FLAGS.image_size:
         description = description._replace(image_size=(FLAGS.image_size, FLAGS.image_size))
     check_classes(classes, description.class_names)
     dataset = specs.load(FLAGS.data, list(description.class_names), FLAGS.strict, 'val')
-    suppression = validation.Suppression(FLAGS.score_threshold, FLAGS.nms_threshold, FLAGS.max_per_class)
+    suppression = validation.Suppression(FLAGS.score_threshold, FLAGS.nms_threshold, FLAGS.max_per_class,
+                                         FLAGS.nms, FLAGS.top_k)
     outcome = validation.Validator(model, description, dataset, FLAGS.batch_size, suppression=suppression,
                                    strict=FLAGS.strict).run()
     return dataset, outcome.detections, outcome.skipped
@@ -119,8 +126,12 @@ def write(folder, dataset, detections, measured):
     plot = plots.precision_recall(metrics, os.path.join(folder, 'precision_recall.png'))
     submission = results.write_submission(os.path.join(folder, 'comp4.tar'), detections, dataset.class_names,
                                           image_set=FLAGS.image_set)
-    coco = results.write_coco(os.path.join(folder, 'coco_results.json'), detections, category_ids(dataset))
+    numbers = category_ids(dataset, partly=True)
+    coco = results.write_coco(os.path.join(folder, 'coco_results.json'), detections, numbers)
     print(f'written: {metrics}, {plot}, {submission}, {coco}')
+    unknown = [name for name, number in zip(dataset.class_names, numbers or ()) if number is None]
+    if unknown:
+        print(f'note: {coco} leaves out what {FLAGS.data} has no category for: {", ".join(unknown)}')
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from absl import app, flags  # noqa: E402
 
 from yolov3_tf import checkpoints, export, precision  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
+from yolov3_tf.postprocess import NMS  # noqa: E402
 
 DEFAULTS = export.DEFAULTS
 flags.DEFINE_string('checkpoint', None, 'of train.py or convert_darknet_weights.py', required=True)
@@ -24,6 +25,9 @@ flags.DEFINE_float('score_threshold', DEFAULTS.score_threshold, 'detections must
 flags.DEFINE_float('iou_threshold', DEFAULTS.iou_threshold, 'of two that overlap more, the weaker goes', 0, 1)
 flags.DEFINE_integer('max_per_class', DEFAULTS.max_per_class, 'detections a class and picture', lower_bound=1)
 flags.DEFINE_integer('max_total', DEFAULTS.max_total, 'detections a picture: N of the outputs', lower_bound=1)
+flags.DEFINE_enum('nms', DEFAULTS.nms, sorted(NMS), 'kind of suppression')
+flags.DEFINE_integer('top_k', DEFAULTS.top_k, 'best pairs of a slot and a class that enter suppression (default: all '
+                     'per_class, else 1000)', lower_bound=1)
 flags.DEFINE_enum('precision', DEFAULTS.precision, sorted(export.PRECISIONS),
                   'of the network; bfloat16 is faster only where the hardware multiplies it')
 flags.DEFINE_integer('class_offset', DEFAULTS.class_offset,

@@ -82,7 +82,7 @@ def _load_exported(folder):
             facts = json.load(file)
         with open(os.path.join(folder, EXTRA, facts['labels']), encoding='utf-8') as file:
             class_names = file.read().splitlines()
-        settings = Settings(**{name: facts[name] for name in Settings._fields})
+        settings = Settings(**{name: facts[name] for name in Settings._fields if name in facts})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f'{folder}: expected a SavedModel of export_saved_model.py with {EXTRA}/{FACTS} '
                          f'and labels: {error!r}') from error

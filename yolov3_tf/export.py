@@ -1,6 +1,6 @@
 """A trained network as a servable SavedModel: encoded pictures in, boxes of the original pictures out.
 
-Letterbox or stretch, network with BatchNorm folded in, decoding and per-class non-maximum suppression
+Letterbox or stretch, network with BatchNorm folded in, decoding and non-maximum suppression
 are all inside, so a client needs neither this package nor Keras. Names, units and layout follow the
 Object Detection API of TensorFlow (Huang et al., CVPR 2017), which serving clients already read:
 
@@ -22,7 +22,7 @@ import contextlib
 import json
 import os
 import tempfile
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
@@ -49,7 +49,7 @@ class Settings(NamedTuple):
     """What is fixed when exporting.
 
     Attributes:
-      score_threshold, iou_threshold, max_per_class, max_total: see ``postprocess.detect``. The low
+      score_threshold, iou_threshold, max_per_class, max_total, nms, top_k: see ``postprocess.detect``. The low
         default score serves evaluation; a client that only draws takes .3 or so.
       precision: of the network's variables and arithmetic. bfloat16 halves memory and doubles the speed
         where the hardware multiplies it (avx512_bf16, amx, GPUs of compute capability 8 on), and gains
@@ -62,6 +62,8 @@ class Settings(NamedTuple):
     max_total: int = 300
     precision: str = 'float32'
     class_offset: int = 1
+    nms: str = 'per_class'
+    top_k: Optional[int] = None
 
 
 DEFAULTS = Settings()
@@ -135,6 +137,7 @@ def check(settings: Settings):
     for name in ('max_per_class', 'max_total'):
         if getattr(settings, name) < 1:
             raise InputError(f'{name} {getattr(settings, name)}: expected a whole number from 1 on')
+    postprocess.check(settings.nms, settings.top_k)
     if settings.class_offset not in (0, 1):
         raise InputError(f'class_offset {settings.class_offset}: expected 0 or 1 (number of the first class)')
 
@@ -175,7 +178,7 @@ def _answer(network, description, settings):
         outputs = network(tf.cast(images, tf.float32) / 255.)
         priors = anchors.lay_out(description.anchors, height, width)
         found = postprocess.detect(outputs, priors, settings.score_threshold, settings.iou_threshold,
-                                   settings.max_per_class, settings.max_total)
+                                   settings.max_per_class, settings.max_total, settings.nms, settings.top_k)
         return _named(postprocess.undo_resize(found, placement, sizes), sizes, settings.class_offset)
 
     return answer

@@ -21,6 +21,8 @@ class Suppression(NamedTuple):
     score_threshold: float = .01
     iou_threshold: float = .45
     max_per_class: int = 150
+    nms: str = 'per_class'
+    top_k: Optional[int] = None
 
 
 REFERENCE = Suppression()
@@ -79,7 +81,7 @@ class Validator:
     def _measure(self, images, truth, placement, sizes):
         outputs = self.model(to_input(images), training=False)
         most = self.suppression.max_per_class * len(self.dataset.class_names)
-        found = postprocess.detect(outputs, self.priors, *self.suppression, max_total=most)
+        found = postprocess.detect(outputs, self.priors, max_total=most, **self.suppression._asdict())
         found = postprocess.undo_resize(found, placement, sizes)
         losses: Dict[str, Any] = {}
         if self.loss is not None:

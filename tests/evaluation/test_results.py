@@ -91,6 +91,13 @@ def test_coco_entry_is_x_y_width_height(tmp_path):
         {'image_id': 7, 'category_id': 4, 'bbox': [1, 2, 10, 20.5], 'score': .5}]
 
 
+def test_coco_leaves_out_a_class_without_a_number(tmp_path):
+    found = PictureDetections('7', np.array([[1, 2, 5, 8], [0, 0, 2, 2]], np.float32), np.array([.9, .8], np.float32),
+                              np.array([0, 1], np.int32))
+    path = results.write_coco(tmp_path / 'found.json', [found], [None, 18])
+    assert [entry['category_id'] for entry in json.loads(path.read_text())] == [18]
+
+
 def test_no_detections_round_trip(tmp_path):
     results.write_voc(tmp_path / 'voc', [], NAMES)
     results.write_coco(tmp_path / 'r.json', [])
@@ -171,6 +178,7 @@ def test_category_ids_by_name(tmp_path):
     assert results.read_category_ids(path, ['dog', 'toothbrush']) == [18, 90]
     with pytest.raises(InputError, match='no category named .cat.: expected one of toothbrush, dog'):
         results.read_category_ids(path, ['cat'])
+    assert results.read_category_ids(path, ['cat', 'dog'], partly=True) == [None, 18]
     with pytest.raises(InputError, match='absent.json: expected a file, got nothing'):
         results.read_coco(tmp_path / 'absent.json', dataset('1'))
     path.write_text('[]')

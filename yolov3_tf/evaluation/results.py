@@ -92,8 +92,12 @@ def read_voc(folder, dataset: Dataset) -> List[PictureDetections]:
 
 
 def write_coco(path, detections: Sequence[PictureDetections],
-               category_ids: Optional[Sequence[int]] = None) -> pathlib.Path:
-    """Writes COCO results, a detection a line. ``category_ids``: COCO's number of each class, or 1, 2, ..."""
+               category_ids: Optional[Sequence[Optional[int]]] = None) -> pathlib.Path:
+    """Writes COCO results, a detection a line.
+
+    ``category_ids``: COCO's number of each class, or 1, 2, ...; detections of a class whose number is None
+    are left out, for the file's readers would refuse it.
+    """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -101,6 +105,8 @@ def write_coco(path, detections: Sequence[PictureDetections],
         boxes_xywh = np.array(found.boxes, np.float64).reshape(-1, 4)
         boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
         for box, score, label in zip(boxes_xywh.tolist(), found.scores, found.classes):
+            if category_ids is not None and category_ids[label] is None:
+                continue
             rows.append(json.dumps(dict(
                 image_id=_coco_image_id(found.image_id),
                 category_id=int(label) + 1 if category_ids is None else int(category_ids[label]),
@@ -134,8 +140,11 @@ def read_coco(path, dataset: Dataset,
                         for place, entry in enumerate(entries)])
 
 
-def read_category_ids(path, class_names: Sequence[str]) -> List[int]:
+def read_category_ids(path, class_names: Sequence[str], partly: bool = False) -> List[Optional[int]]:
     """COCO's number of each class from the ``categories`` of an instances file.
+
+    Args:
+      partly: give None for a class that the file does not know, instead of raising.
 
     Raises:
       InputError: no categories, or none of that name.
@@ -147,9 +156,9 @@ def read_category_ids(path, class_names: Sequence[str]) -> List[int]:
         raise InputError(f'{path}: expected COCO\'s instances, "categories" with an id and a name each, '
                          f'got {type(error).__name__}: {error}') from error
     missing = [name for name in class_names if name not in numbers]
-    if missing:
+    if missing and not partly:
         raise InputError(f'{path}: no category named {missing[0]!r}: expected one of {", ".join(numbers)}')
-    return [numbers[name] for name in class_names]
+    return [numbers.get(name) for name in class_names]
 
 
 def _class_files(folder, class_names) -> Dict[int, pathlib.Path]:
