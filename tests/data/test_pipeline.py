@@ -130,6 +130,21 @@ def test_the_seed_decides_everything_and_threads_nothing(dataset, usual, threads
     assert_equal(list(stream.take(6).as_numpy_iterator()), usual)
 
 
+def test_equal_shares_of_every_batch_are_the_whole_batches(dataset):
+    """Two workers: each picture once an epoch over both, pixels and augmentation those of one worker's batch."""
+    whole = batches(dataset, 4, batch_size=2)
+    chosen = settings(batch_size=2)
+    shares = [list(pipeline.training_batches(dataset, chosen, 0, share=(k, 2)).take(4).as_numpy_iterator())
+              for k in range(2)]
+    for (images, truth, indices), *parts in zip(whole, *shares):
+        for row, (image, own, index) in enumerate(parts):
+            np.testing.assert_array_equal(image[0], images[row])
+            assert index.tolist() == [indices[row]]
+            np.testing.assert_array_equal(own.boxes[0], truth.boxes[row][truth.valid[row]])
+    seen = [index for share in shares for _, _, indices in share[:3] for index in indices]
+    assert len(set(seen)) == len(seen) == 6
+
+
 def test_a_set_smaller_than_a_batch_repeats(dataset):
     assert pipeline.steps_per_epoch(7, 17) == 1
     (images, _, indices), _ = batches(dataset, 2, batch_size=17)

@@ -78,12 +78,13 @@ class EvaluationBatch(NamedTuple):
 class _Labels(NamedTuple):
     """All records as tensors: record i has the boxes from ``starts[i]`` to ``starts[i + 1]``."""
     paths: Any          # string [n]
+    places: Any         # int64 [n, 2] offset and length in a shard, None where every picture is a file
     starts: Any         # int64 [n + 1]
     boxes: Any          # float32 [M, 4]
     classes: Any        # int32 [M]
 
 
-def training_batches(dataset, settings, seed, first_epoch=0, first_step=0):
+def training_batches(dataset, settings, seed, first_epoch=0, first_step=0, share=(0, 1)):
     """Endless batches over shuffled epochs, the same for the same (seed, epoch, step) wherever it starts.
 
     An epoch is a permutation of all records, cut into full batches; a set smaller than one batch repeats
@@ -96,6 +97,8 @@ def training_batches(dataset, settings, seed, first_epoch=0, first_step=0):
       settings: ``PipelineSettings``.
       seed: int.
       first_epoch, first_step: where to begin.
+      share: (k, n): only the k-th of n equal parts of every batch, k from 0; n divides the batch size. The
+        n parts together are the whole batches, picture for picture.
 
     Returns:
       tf.data.Dataset of (images uint8 [B, H, W, 3] RGB, GroundTruth in network pixels, indices int32 [B]).
@@ -106,20 +109,21 @@ def training_batches(dataset, settings, seed, first_epoch=0, first_step=0):
     sizes, labels = _sizes(settings), _flatten(dataset.records)
     n, batch_size = len(dataset.records), settings.batch_size
     steps = steps_per_epoch(n, batch_size)
+    part, first = batch_size // share[1], batch_size // share[1] * share[0]
 
     def epoch_steps(epoch):
-        order = tf.reshape(_epoch_order(n, batch_size, seed, epoch), [steps, batch_size])
+        order = tf.reshape(_epoch_order(n, batch_size, seed, epoch), [steps, batch_size])[:, first:first + part]
         start = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
         numbers = tf.range(start, steps)
         return tf.data.Dataset.from_tensor_slices((epoch * steps + numbers, order[start:]))
 
     def batch(number, indices):
         size = _draw_size(sizes, seed, number // settings.batches_per_size)
-        keys = number * batch_size + tf.range(batch_size, dtype=tf.int64)
+        keys = number * batch_size + first + tf.range(part, dtype=tf.int64)
         planned = tf.data.Dataset.from_tensor_slices((indices, keys)).map(
             lambda index, key: _plan(labels, index, size, settings, _key(seed, _SAMPLE, key)))
         made = _usable(planned, settings.strict).map(lambda *plan: _render(*plan, size, settings))
-        return _one_batch(made, batch_size)
+        return _one_batch(made, part)
 
     batches = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch_steps)
     return _side_by_side(batches, batch, settings.threads)
@@ -189,7 +193,7 @@ def reason(path):
 
 def _plan(labels, index, size, settings, key):
     """All that may fail on a bad picture: (pixels of the part seen, their place, the sample, index)."""
-    picture = pictures.open_picture(tf.io.read_file(labels.paths[index]))
+    picture = pictures.open_picture(_contents(labels, index))
     sample = augment.augment(_sample(labels, index, picture), settings.augment, key)
     shown = geometry.look(sample.height, sample.width, sample.view, *size, settings.letterbox)
     boxes = geometry.to_network(sample.boxes, shown.placement)
@@ -213,7 +217,7 @@ def _render(pixels, place, sample, index, size, settings):
 
 
 def _read_whole(labels, index):
-    picture = pictures.open_picture(tf.io.read_file(labels.paths[index]))
+    picture = pictures.open_picture(_contents(labels, index))
     sample = _sample(labels, index, picture)
     return pictures.decode_part(picture, sample.view), sample, index
 
@@ -222,6 +226,15 @@ def _place_whole(pixels, sample, index, height, width, letterbox):
     image, placement = geometry.place_image(pixels, height, width, letterbox)
     truth = _truth(sample._replace(boxes=geometry.to_network(sample.boxes, placement)))
     return EvaluationBatch(image, placement, tf.stack([sample.height, sample.width]), index, truth)
+
+
+def _contents(labels, index):
+    """Encoded bytes of a record's picture."""
+    path = labels.paths[index]
+    if labels.places is None:
+        return tf.io.read_file(path)
+    offset, length = tf.unstack(labels.places[index])
+    return tf.cond(offset < 0, lambda: tf.io.read_file(path), lambda: pictures.read_record(path, offset, length))
 
 
 def _sample(labels, index, picture):
@@ -273,7 +286,9 @@ def _flatten(records):
         raise InputError('no pictures to make batches from: the data spec gave no records')
     targets = ~np.concatenate([record.crowd for record in records])
     counts = [np.count_nonzero(~record.crowd) for record in records]
-    return _Labels(tf.constant([record.image_path for record in records]),
+    files, offsets, lengths = zip(*(pictures.place_of(record.image_path) for record in records))
+    in_shards = np.array([offsets, lengths], np.int64).T if max(offsets) >= 0 else None
+    return _Labels(tf.constant(files), None if in_shards is None else tf.constant(in_shards),
                    tf.constant(np.cumsum([0, *counts], dtype=np.int64)),
                    tf.constant(np.concatenate([record.boxes for record in records])[targets], tf.float32),
                    tf.constant(np.concatenate([record.classes for record in records])[targets], tf.int32))
