@@ -1,7 +1,8 @@
-"""Detects objects in pictures or a video: drawn copies and detections.json in --output.
+"""Detects objects in pictures, a video or a camera: drawn copies, detections.json and .csv in --output.
 
     python detect.py --model=runs/NAME/checkpoints/best.h5 picture.jpg folder/
     python detect.py --model=runs/NAME/saved_model video.mp4
+    python detect.py --model=runs/NAME/saved_model camera:0        until Ctrl-C, or --max_frames
 
 Nothing is written beside the inputs. Pictures that cannot be read are named, passed over and counted.
 Exit codes: 0 done, 1 nothing could be read, 2 wrong input.
@@ -20,10 +21,11 @@ from absl import app, flags  # noqa: E402
 from yolov3_tf import detecting, detector, export  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 
-flags.DEFINE_string('model', None, 'checkpoint (.h5), or folder of a SavedModel', required=True)
-flags.DEFINE_string('output', 'runs/detect', 'folder for drawn pictures (or the video) and detections.json')
+flags.DEFINE_string('model', None, 'checkpoint (.h5) or exported model', required=True)
+flags.DEFINE_string('output', 'runs/detect', 'folder for drawn pictures (or the video), detections.json and .csv')
 flags.DEFINE_float('score_threshold', .3, 'detections must score above this', 0, 1)
 flags.DEFINE_integer('batch_size', 8, 'pictures a call of the network', lower_bound=1)
+flags.DEFINE_integer('max_frames', None, 'of a video or camera, then stop (default: all)', lower_bound=1)
 FLAGS = flags.FLAGS
 
 
@@ -44,7 +46,7 @@ def _run(paths) -> int:
     choices = (FLAGS.output, FLAGS.score_threshold, FLAGS.batch_size)
     start = time.perf_counter()
     if inputs.videos:
-        report = detecting.detect_video(model, inputs.videos[0], *choices)
+        report = detecting.detect_video(model, inputs.videos[0], *choices, FLAGS.max_frames)
     else:
         report = detecting.detect_pictures(model, inputs.pictures, *choices)
     _write_results('frames' if inputs.videos else 'pictures', inputs, report)
@@ -54,7 +56,7 @@ def _run(paths) -> int:
 def _inputs(paths):
     """What to run on; refuses what would mix two kinds of output or write beside an input."""
     if not paths:
-        raise InputError('expected pictures, folders or one video after the flags, got nothing')
+        raise InputError('expected pictures, folders, one video or camera:0 after the flags, got nothing')
     inputs = detecting.find_inputs(paths)
     if len(inputs.videos) > 1 or (inputs.videos and inputs.pictures):
         raise InputError(f'expected pictures or one video, got {len(inputs.videos)} videos and '
@@ -74,6 +76,7 @@ def _write_results(kind, inputs, report):
     with open(f'{path}.part', 'w', encoding='utf-8') as file:
         json.dump(results, file, indent=1)
     os.replace(f'{path}.part', path)
+    detecting.write_csv(os.path.join(FLAGS.output, 'detections.csv'), report.entries)
 
 
 def _tell(report, problems, seconds) -> int:

@@ -42,11 +42,14 @@ def test_pictures_a_broken_one_and_an_unknown_kind(folder):
     assert '2 inputs could not be used' in done.stderr
     assert sorted((folder / 'in').iterdir()) == before
     output = folder / 'runs' / 'detect'
-    assert sorted(path.name for path in output.iterdir()) == ['a.jpg', 'b.jpg', 'c.jpg', 'detections.json']
+    assert sorted(path.name for path in output.iterdir()) == ['a.jpg', 'b.jpg', 'c.jpg', 'detections.csv',
+                                                              'detections.json']
     results = json.loads((output / 'detections.json').read_text())
     assert results['model'] == 'net.h5' and results['score_threshold'] == .1
     assert [(entry['file'], entry['width'], entry['height']) for entry in results['pictures']] == [
         ('in/a.jpg', 120, 90), ('in/b.png', 70, 150), ('in/c.jpg', 64, 64)]
+    rows = (output / 'detections.csv').read_text().splitlines()
+    assert len(rows) == 1 + sum(len(entry['detections']) for entry in results['pictures'])
     for entry in results['pictures']:
         assert entry['detections']
         for found in entry['detections']:

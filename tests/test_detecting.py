@@ -129,6 +129,63 @@ def test_a_video_is_drawn_frame_by_frame(tmp_path):
     assert video.read()[1].shape == (64, 96, 3)
 
 
+def test_a_camera_is_read_frame_by_frame_until_stopped(tmp_path, monkeypatch):
+    class Camera:
+        """Numbers its frames by their brightness; a person presses Ctrl-C at the sixth."""
+        def __init__(self, number):
+            assert number == 1
+            self.frames = 0
+
+        def isOpened(self):
+            return True
+
+        def get(self, what):
+            return {cv2.CAP_PROP_FPS: 5., cv2.CAP_PROP_FRAME_COUNT: -1.}[what]
+
+        def read(self):
+            self.frames += 1
+            if self.frames == 6:
+                raise KeyboardInterrupt
+            return True, np.full([64, 96, 3], 40 * self.frames, np.uint8)
+
+        def release(self):
+            self.released = True
+
+    monkeypatch.setattr(detecting.cv2, 'VideoCapture', Camera)
+    for most, frames in ((None, 5), (3, 3)):
+        detector, output = OneBox(), tmp_path / str(frames)
+        output.mkdir()
+        report = detecting.detect_video(detector, 'camera:1', str(output), .1, batch_size=8, max_frames=most)
+        assert detector.batches == [1] * frames and not report.problems
+        assert [entry['time'] for entry in report.entries] == [i / 5 for i in range(frames)]
+        (written,) = output.iterdir()
+        assert written.stem == 'camera_1' and written.stat().st_size
+
+
+def test_cameras_are_named_by_number_and_one_that_is_not_there_is_said(tmp_path):
+    assert detecting.find_inputs(['camera:0']).videos == ['camera:0']
+    with pytest.raises(InputError, match='camera:front: expected camera: and the number'):
+        detecting.find_inputs(['camera:front'])
+    with pytest.raises(InputError, match='camera:98: no such camera'):
+        detecting.detect_video(OneBox(), 'camera:98', str(tmp_path), .1, 1)
+
+
+def test_max_frames_ends_a_video_and_is_no_fault_of_it(tmp_path):
+    report = detecting.detect_video(OneBox(), film(tmp_path / 'film.avi', 7), str(tmp_path), .1, 4, max_frames=5)
+    assert len(report.entries) == 5 and not report.problems
+
+
+def test_csv_has_a_row_a_detection(tmp_path):
+    found = {'class': 'bee, wild', 'score': .9, 'box': [0., 1., 40.5, 60.]}
+    detecting.write_csv(str(tmp_path / 'a.csv'), [{'file': 'a.jpg', 'detections': [found, found]},
+                                                  {'file': 'b.jpg', 'detections': []}])
+    assert (tmp_path / 'a.csv').read_text().splitlines() == [
+        'file,class,score,x1,y1,x2,y2', *['a.jpg,"bee, wild",0.9,0.0,1.0,40.5,60.0'] * 2]
+    detecting.write_csv(str(tmp_path / 'v.csv'), [{'frame': 3, 'time': .12, 'detections': [found]}])
+    assert (tmp_path / 'v.csv').read_text().splitlines() == [
+        'frame,time,class,score,x1,y1,x2,y2', '3,0.12,"bee, wild",0.9,0.0,1.0,40.5,60.0']
+
+
 def test_a_file_that_is_no_video_is_refused_and_leaves_nothing(tmp_path):
     (tmp_path / 'film.mp4').write_text('not a video')
     (tmp_path / 'out').mkdir()

@@ -1,11 +1,12 @@
-"""Pictures and videos through a detector: read upright, detected in batches, drawn, and told."""
+"""Pictures, videos and cameras through a detector: read upright, detected in batches, drawn, and told."""
 from __future__ import annotations
 
 import contextlib
+import csv
 import itertools
 import os
 import time
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -17,10 +18,13 @@ from yolov3_tf.structures import PictureDetections
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
+CAMERA = 'camera:'         # before its number
+COLUMNS = ('class', 'score', 'x1', 'y1', 'x2', 'y2')
 
 
 class Inputs(NamedTuple):
-    """Files by kind, one message for each that cannot be used, and notes on what folders hold beside."""
+    """Files by kind (cameras among the videos), one message for each that cannot be used, and notes on what
+    folders hold beside."""
     pictures: List[str]
     videos: List[str]
     problems: List[str]
@@ -43,12 +47,17 @@ class Report(NamedTuple):
 def find_inputs(paths: Sequence[str]) -> Inputs:
     """Sorts files by their suffix; a folder stands for the pictures directly in it, by name.
 
+    ``camera:0`` is the first camera.
+
     Raises:
       InputError: a path does not exist.
     """
     found = Inputs([], [], [], [])
     for path in paths:
-        if os.path.isdir(path):
+        if path.startswith(CAMERA):
+            _camera_number(path)
+            found.videos.append(path)
+        elif os.path.isdir(path):
             _look_into(path, found)
         elif not os.path.exists(path):
             raise InputError(f'{path}: no such file or folder')
@@ -59,6 +68,16 @@ def find_inputs(paths: Sequence[str]) -> Inputs:
         else:
             found.problems.append(f'{path}: unknown kind of file: expected {" ".join(PICTURES + VIDEOS)}')
     return found
+
+
+def _camera_number(path):
+    """Its number, or None for a path that is no camera's."""
+    number = path[len(CAMERA):]
+    if not path.startswith(CAMERA):
+        return None
+    if not (number.isdecimal() and number.isascii() and len(number) < 4):
+        raise InputError(f'{path}: expected {CAMERA} and the number of a camera, such as {CAMERA}0')
+    return int(number)
 
 
 def _look_into(folder, found):
@@ -111,17 +130,21 @@ def detect_pictures(detector: Detector, paths: Sequence[str], output: str, thres
     return Report(entries, problems, seconds)
 
 
-def detect_video(detector: Detector, path: str, output: str, threshold: float, batch_size: int) -> Report:
-    """Detects in every frame of a video and writes the drawn video into the folder ``output``.
+def detect_video(detector: Detector, path: str, output: str, threshold: float, batch_size: int,
+                 max_frames: Optional[int] = None) -> Report:
+    """Detects in every frame of a video or camera and writes the drawn video into the folder ``output``.
 
     Entries carry ``frame`` (from 0) and ``time`` in seconds. A video that ends before its announced
-    length is a problem, told with what was read.
+    length is a problem, told with what was read. A camera, which never ends, is read until ``max_frames``
+    or Ctrl-C, one frame at a time so that none waits for others; what was detected until then is told.
     """
     entries, problems, seconds = [], [], 0.
     with contextlib.ExitStack() as stack:
         frames = stack.enter_context(contextlib.closing(_Frames(path)))
         film = stack.enter_context(contextlib.closing(_Film(output, path, frames.rate)))
-        for batch in _batches(frames, batch_size):
+        live = path.startswith(CAMERA)
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt) if live else contextlib.nullcontext())
+        for batch in _batches(itertools.islice(frames, max_frames), 1 if live else batch_size):
             start = time.perf_counter()
             found = detector.detect(batch)
             seconds += time.perf_counter() - start
@@ -130,7 +153,7 @@ def detect_video(detector: Detector, path: str, output: str, threshold: float, b
                 film.write(drawn)
                 entries.append({'frame': len(entries), 'time': round(len(entries) / frames.rate, 4),
                                 'detections': values})
-    if len(entries) < frames.announced:
+    if len(entries) < min(frames.announced, max_frames or frames.announced):
         problems.append(f'{path}: {len(entries)} of {frames.announced} frames read: cut off or damaged')
     return Report(entries, problems, seconds)
 
@@ -140,6 +163,17 @@ def as_values(detections: PictureDetections, class_names: Sequence[str]) -> List
     return [{'class': class_names[label], 'score': round(float(score), 4),
              'box': [round(float(edge), 2) for edge in box]}
             for box, score, label in zip(detections.boxes, detections.scores, detections.classes)]
+
+
+def write_csv(path: str, entries: Sequence[Dict[str, Any]]):
+    """One row a detection: the picture's file, or frame and time, then ``COLUMNS``."""
+    named = [name for name in ('file', 'frame', 'time') if entries and name in entries[0]]
+    with open(path, 'w', encoding='utf-8', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow([*named, *COLUMNS])
+        for entry in entries:
+            for found in entry['detections']:
+                writer.writerow([*(entry[name] for name in named), found['class'], found['score'], *found['box']])
 
 
 def _told(detector, image, detections, threshold):
@@ -189,9 +223,11 @@ class _Frames:
     """Frames of a video one by one, uint8 RGB, turned upright by OpenCV."""
 
     def __init__(self, path):
-        self._video = cv2.VideoCapture(path)
+        camera = _camera_number(path)
+        self._video = cv2.VideoCapture(path if camera is None else camera)
         if not self._video.isOpened():
-            raise InputError(f'{path}: not a video, or of a kind this OpenCV cannot read')
+            raise InputError(f'{path}: ' + ('not a video, or of a kind this OpenCV cannot read' if camera is None else
+                                            'no such camera, or another program has it'))
         self.rate = self._video.get(cv2.CAP_PROP_FPS) or 25.
         self.announced = int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))
 
@@ -210,7 +246,7 @@ class _Film:
     """Writes frames as NAME.mp4, or as NAME.avi (motion JPEG) where this OpenCV cannot write MPEG-4."""
 
     def __init__(self, folder, source, rate):
-        self._stem = os.path.join(folder, os.path.splitext(os.path.basename(source))[0])
+        self._stem = os.path.join(folder, os.path.splitext(os.path.basename(source))[0].replace(':', '_'))
         self._rate, self._writer = rate, None
 
     def write(self, image):
