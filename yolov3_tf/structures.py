@@ -5,7 +5,7 @@ Any other format is named where it appears (``boxes_cxcywh``, ``boxes_yxyx_unit`
 """
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple
+from typing import Any, List, NamedTuple, Optional
 
 import numpy as np
 
@@ -14,7 +14,7 @@ class Record(NamedTuple):
     """One labelled picture as its label file states it; nothing of the picture itself is read.
 
     Attributes:
-      image_path: file of the picture.
+      image_path: file of the picture, or its place in a TFRecord shard (``pictures.Place``).
       image_id: name of the picture in result files (VOC: the stem; COCO: the number as text).
       width, height: size in pixels as labelled, 0 where the labels do not say.
       boxes: float32 [n, 4] pixels of the picture; finite, positive area, inside the labelled size.
@@ -22,6 +22,8 @@ class Record(NamedTuple):
       difficult: bool [n], VOC's mark: a hit or a miss on it counts neither way.
       crowd: bool [n], COCO's ``iscrowd``: never a training target, ignored by evaluation.
       areas: float32 [n] square pixels; COCO's segmentation area, else the area of the box.
+      label_file: where its labels stand, for messages; '' where unknown.
+      label_lines: int64 [n] line of each object in that file (COCO: the annotation's id), None where unknown.
     """
     image_path: str
     image_id: str
@@ -32,6 +34,8 @@ class Record(NamedTuple):
     difficult: np.ndarray
     crowd: np.ndarray
     areas: np.ndarray
+    label_file: str = ''
+    label_lines: Optional[np.ndarray] = None
 
 
 class Dataset(NamedTuple):

@@ -1,4 +1,5 @@
-"""Data specs: one string, four kinds, and the rule for none."""
+"""Data specs: one string, seven kinds, several joined, and the rule for none."""
+import numpy as np
 import pytest
 
 from yolov3_tf.choices import InputError
@@ -6,11 +7,14 @@ from yolov3_tf.data import specs
 
 
 @pytest.mark.parametrize('spec, said', [
-    ('photos:x', "unknown kind of data 'photos': expected one of coco, list, shapes, voc; write voc:DIR"),
+    ('photos:x', "unknown kind of data 'photos': expected one of coco, darknet, list, shapes, tfrecord, voc, "
+     'yolo; write voc:DIR'),
     ('', 'unknown kind of data'),
     ('voc', 'expected voc:DIR:SPLIT'), ('voc::train', 'expected voc:DIR:SPLIT'),
     ('voc:x', 'expected voc:DIR:SPLIT'),
     ('coco:a.json', 'expected coco:INSTANCES.json:IMAGE_DIR'), ('list:', 'expected list:FILE'),
+    ('darknet:', 'expected darknet:LIST'), ('yolo:a.yaml', 'expected yolo:DATA.yaml:SPLIT'),
+    ('yolo::train', 'expected yolo:'), ('tfrecord:', 'expected tfrecord:PATTERN'),
     ('shapes:0', 'N from 1 to'), ('shapes:many', 'N from 1 to'), ('shapes:-3', 'N from 1 to'),
     ('shapes:99999999999999', 'N from 1 to'), ('shapes:²', 'N from 1 to'),
 ])
@@ -59,3 +63,69 @@ def test_describe_tells_classes_found_marks_and_problems(shared_data):
         'bccd: 292 pictures, 3941 boxes; 3 classes: Platelets, RBC, WBC; 2 label problems')
     six = specs.load(f'voc:{shared_data}/voc_six/VOCdevkit:trainval')
     assert specs.describe('six', six) == "six: 450 pictures, 1021 boxes, 121 difficult; VOC's 20 classes"
+
+
+def write_list(folder, name, lines, classes=None):
+    """A list of one-box pictures; ``lines`` are (picture, class number)."""
+    (folder / name).mkdir(parents=True)
+    for picture, _ in lines:
+        (folder / name / picture).touch()
+    (folder / name / 'all.txt').write_text(''.join(f'0 {picture} 9 9 {label} 1 1 5 5\n' for picture, label in lines))
+    if classes:
+        (folder / name / 'classes.names').write_text('\n'.join(classes))
+    return f'list:{folder}/{name}/all.txt'
+
+
+def classes_of(dataset):
+    return {record.image_id: [dataset.class_names[index] for index in record.classes] for record in dataset.records}
+
+
+def test_joined_sets_share_their_classes_by_name(tmp_path):
+    one = write_list(tmp_path, 'one', [('a.jpg', 0), ('b.jpg', 1)], ['cat', 'dog'])
+    two = write_list(tmp_path, 'two', [('a.jpg', 0), ('c.jpg', 1)], ['dog', 'emu'])
+    both = specs.load(f'{one},{two}')
+    assert both.class_names == ['cat', 'dog', 'emu'] and not both.problems
+    assert classes_of(both) == {'1:a': ['cat'], 'b': ['dog'], '2:a': ['dog'], 'c': ['emu']}
+    assert specs.load(f'{two}, {one}').class_names == ['dog', 'emu', 'cat']
+    # The names of a training set, given to one of its parts alone or to both in another order, mean the same.
+    assert classes_of(specs.load(two, both.class_names)) == {'a': ['dog'], 'c': ['emu']}
+    assert classes_of(specs.load(f'{two},{one}', both.class_names)) == {
+        '2:a': ['cat'], 'b': ['dog'], '1:a': ['dog'], 'c': ['emu']}
+    with pytest.raises(InputError, match="'dog' has the number 0 there and 1 in the list asked for.*'emu' is missing"):
+        specs.load(two, ['cat', 'dog'])
+
+
+def test_a_picture_in_two_joined_sets_is_used_once(tmp_path):
+    one = write_list(tmp_path, 'one', [('a.jpg', 0), ('b.jpg', 1)], ['cat', 'dog'])
+    twice = specs.load(f'{one},{one}')
+    assert len(twice.records) == 2 and len(twice.problems) == 2
+    assert f'{one}: {tmp_path}/one/a.jpg is in {one} already; used once' in twice.problems
+    with pytest.raises(InputError, match='is in .* already; .*--strict'):
+        specs.load(f'{one},{one}', strict=True)
+
+
+def test_numbers_without_names_are_joined_only_under_given_names(tmp_path):
+    one = write_list(tmp_path, 'one', [('a.jpg', 0)])
+    two = write_list(tmp_path, 'two', [('b.jpg', 1)])
+    with pytest.raises(InputError, match='its classes are numbers; to join it .* give all names with --classes=FILE'):
+        specs.load(f'{one},{two}')
+    assert classes_of(specs.load(f'{one},{two}', ['x', 'y'])) == {'a': ['x'], 'b': ['y']}
+
+
+@pytest.mark.parametrize('spec, parts', [
+    ('voc:a:train,list:b', ['voc:a:train', 'list:b']), ('list:a,b.txt', ['list:a,b.txt']),
+    ('shapes, shapes:30,yolo:x,y:val', ['shapes', 'shapes:30', 'yolo:x,y:val']),
+    ('list:voc,vocal', ['list:voc,vocal'])])
+def test_a_comma_parts_where_a_kind_follows(spec, parts):
+    assert specs.parts_of(spec) == parts
+
+
+def test_kinds_meet_in_one_set(shared_data, tmp_path):
+    tiny = f'{shared_data}/coco_tiny'
+    coco = f'coco:{tiny}/annotations/instances_val2017.json:{tiny}/images/val2017'
+    both = specs.load(f'voc:{shared_data}/voc_six/VOCdevkit:2012_val,{coco}')
+    assert len(both.records) == 156 and both.class_names[:2] == ['aeroplane', 'bicycle']
+    alone = specs.load(coco)
+    assert [both.class_names[index] for index in both.records[150].classes] == [
+        alone.class_names[index] for index in alone.records[0].classes]
+    assert both.records[150].classes.dtype == np.int32

@@ -46,7 +46,7 @@ def read(path, image_folder, classes=None, strict=False) -> Dataset:
             if item is not None:
                 objects[image_id].append(item)
     records = [faults.record(os.path.join(image_folder, image['file_name']), str(image_id), image['width'],
-                             image['height'], objects[image_id]) for image_id, image in images.items()]
+                             image['height'], objects[image_id], path) for image_id, image in images.items()]
     return Dataset(records, class_names, problems.messages)
 
 
@@ -128,12 +128,18 @@ def _object(place, annotation, image, names, class_names, problems):
         return None
     area = annotation.get('area')
     return (box, class_names.index(name), False, annotation.get('iscrowd') == 1,
-            area if _is_number(area) and 0 < area < 2 ** 48 else None)
+            area if _is_number(area) and 0 < area < 2 ** 48 else None, _line(annotation))
 
 
 def _place(path, annotation):
     name = annotation.get('id') if isinstance(annotation, dict) else str(annotation)[:40]
     return f'{path}: annotation {name}'
+
+
+def _line(annotation):
+    """The annotation's id, which stands for a line; -1 where it has none that fits."""
+    number = annotation.get('id')
+    return number if isinstance(number, int) and 0 <= number < 2 ** 63 else -1
 
 
 def _id(entry):

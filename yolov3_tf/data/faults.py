@@ -91,15 +91,15 @@ def mend(place, corners, width, height, problems, convert=None):
     return box
 
 
-def record(image_path, image_id, width, height, objects):
-    """Builds a Record from ``objects``, tuples (box, class index, difficult, crowd, area or None)."""
+def record(image_path, image_id, width, height, objects, label_file=''):
+    """Builds a Record from ``objects``, tuples (box, class index, difficult, crowd, area or None, line)."""
     boxes = np.array([item[0] for item in objects], np.float32).reshape(-1, 4)
-    areas = [_area(box) if area is None else area for box, _, _, _, area in objects]
+    areas = [_area(box) if area is None else area for box, _, _, _, area, _ in objects]
     return Record(image_path, image_id, width, height, boxes,
                   np.array([item[1] for item in objects], np.int32),
                   np.array([item[2] for item in objects], bool),
                   np.array([item[3] for item in objects], bool),
-                  np.array(areas, np.float32))
+                  np.array(areas, np.float32), label_file, np.array([item[5] for item in objects], np.int64))
 
 
 def _area(box):

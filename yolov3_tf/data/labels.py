@@ -24,14 +24,17 @@ COCO_CLASSES = (
     'teddy bear', 'hair drier', 'toothbrush')
 
 
-def read_lines(path):
+MOST_CLASSES = 10_000       # more is a damaged file: names are made for all numbers below the highest
+
+
+def read_lines(path, opened=open):
     """Yields (line number, text) of a text file, stripped; blank lines, '\\r' and a byte order mark vanish.
 
     Raises:
       InputError: the file is missing, unreadable, or not UTF-8.
     """
     try:
-        with open(path, 'rb') as file:
+        with opened(path, 'rb') as file:
             content = file.read()
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror}): expected a text file') from None
@@ -44,14 +47,14 @@ def read_lines(path):
             yield number, text
 
 
-def read_class_file(path) -> list[str]:
-    """Class names, one a line, in the file's order.
+def read_class_file(path, opened=open) -> list[str]:
+    """Class names, one a line, in the file's order; ``opened`` as ``open``, for files that are not local.
 
     Raises:
       InputError: the file is missing or empty, or a name stands in it twice (with file and line).
     """
     names = {}
-    for number, name in read_lines(path):
+    for number, name in read_lines(path, opened):
         if name in names:
             raise InputError(f'{path}:{number}: class {name!r} repeats line {names[name]}; remove one')
         names[name] = number
@@ -79,6 +82,36 @@ def resolve_classes(found, given=None) -> list[str]:
         if name not in given:
             raise InputError(f'{place}: {unknown_class(name, given)}')
     return list(given)
+
+
+def renumber(own, given, place):
+    """Where the classes that a label file numbers stand among ``given``.
+
+    Names decide where all of the file's own are among those given. Otherwise the numbers count as they are, and
+    the names given are other names for the same classes; but not where a shared name has another number.
+
+    Args:
+      own: names the label file brings along, or None.
+      given: names in order.
+      place: of ``own``, for the message.
+
+    Returns:
+      A list, own number -> number among ``given``; None where the numbers stay as they are.
+
+    Raises:
+      InputError: some names are shared and differ in number, so neither reading is safe.
+    """
+    if own is None or list(own) == list(given):
+        return None
+    missing = [name for name in own if name not in given]
+    if not missing:
+        return [given.index(name) for name in own]
+    for number, name in enumerate(own):
+        if name in given and given.index(name) != number:
+            raise InputError(f'{place}: class {name!r} has the number {number} there and {given.index(name)} in the '
+                             f'list asked for, where {missing[0]!r} is missing: give the list that holds all of them '
+                             'with --classes=FILE')
+    return None
 
 
 def unknown_class(name, known) -> str:

@@ -30,24 +30,26 @@ def read(path, classes=None, strict=False) -> Dataset:
 
     Args:
       path: the list.
-      classes: names in order; None takes ``classes.names`` beside the list, else VOC's twenty where every
-        index is below 20, else the indices themselves as names.
+      classes: names in order (``labels.renumber`` says how they meet those of ``classes.names`` beside the
+        list); None takes ``classes.names``, else VOC's twenty where every index is below 20, else the
+        indices themselves as names.
       strict: stop at the first fault instead of repairing or dropping.
 
     Raises:
       InputError: the list is missing, empty or without a usable line, or a class index has no name.
     """
     problems = faults.Problems(strict)
-    beside = os.path.join(os.path.dirname(path), CLASS_FILE)
-    if classes is None and os.path.isfile(beside):
-        classes = labels.read_class_file(beside)
+    own = own_names(path)
+    numbers = labels.renumber(own, classes, os.path.join(os.path.dirname(path), CLASS_FILE)) if classes else None
+    classes = own if classes is None else classes
+    known = classes if numbers is None else own
     records, highest, empty = {}, -1, True
     for number, line in labels.read_lines(path):
         empty = False
         place = f'{path}:{number}'
         try:
             name, width, height, boxes = _fields(place, line)
-            highest = max([highest, *(_known_class(place, row[0], classes) for row in boxes)])
+            highest = max([highest, *(_known_class(place, row[0], known) for row in boxes)])
         except _LineFault as fault:
             problems.add(f'{place}: {fault}', 'line dropped')
             continue
@@ -56,12 +58,27 @@ def read(path, classes=None, strict=False) -> Dataset:
         elif not os.path.isfile(_picture(path, name)):
             problems.add(f'{place}: no picture {_picture(path, name)}', 'line dropped')
         else:
-            records[name] = faults.record(_picture(path, name), name, width, height,
-                                          _objects(place, boxes, width, height, problems))
+            objects = [(box, numbers[index] if numbers else index, False, False, None, number)
+                       for box, index in _objects(place, boxes, width, height, problems)]
+            records[name] = faults.record(_picture(path, name), name, width, height, objects, path)
     if not records:
         raise InputError(f'{path}: the list is empty; expected lines "{_LINE}"' if empty else
                          f'{path}: no usable line; the first problem: {problems.messages[0]}')
-    return Dataset(_with_ids(records), _class_names(classes, highest), problems.messages)
+    return Dataset(with_ids(records), _class_names(classes, highest), problems.messages)
+
+
+def own_names(path):
+    """Names of the classes that stand beside a list, or None."""
+    beside = os.path.join(os.path.dirname(path), CLASS_FILE)
+    return labels.read_class_file(beside) if os.path.isfile(beside) else None
+
+
+def with_ids(records):
+    """Records {path as written: Record} with their ids: the stem, or the path where two share a stem."""
+    stems = {name: os.path.splitext(os.path.basename(name))[0] for name in records}
+    uses = collections.Counter(stems.values())
+    return [record._replace(image_id=stems[name] if uses[stems[name]] == 1 else os.path.splitext(name)[0])
+            for name, record in records.items()]
 
 
 def write(path, records):
@@ -112,8 +129,8 @@ def _fields(place, line):
 
 
 def _known_class(place, value, classes):
-    if not (0 <= value < 2 ** 24 and value == int(value)):
-        raise InputError(f'{place}: expected a class index from 0, got {value:g}')
+    if not (0 <= value < labels.MOST_CLASSES and value == int(value)):
+        raise InputError(f'{place}: expected a class index from 0, got {value:g} (at most {labels.MOST_CLASSES - 1})')
     if classes is not None and value >= len(classes):
         raise InputError(f'{place}: class index {value:g}, but there are {len(classes)} class names '
                          f'({", ".join(classes)}); give the right list with --classes=FILE')
@@ -125,20 +142,12 @@ def _objects(place, rows, width, height, problems):
     for position, (index, *corners) in enumerate(rows, 1):
         box = faults.mend(f'{place}: object {position}', corners, width, height, problems)
         if box is not None:
-            objects.append((box, int(index), False, False, None))
+            objects.append((box, int(index)))
     return objects
 
 
 def _picture(path, name):
     return os.path.join(os.path.dirname(path), name)
-
-
-def _with_ids(records):
-    """Replaces the path as written by the stem, except for pictures that share one."""
-    stems = {name: os.path.splitext(os.path.basename(name))[0] for name in records}
-    uses = collections.Counter(stems.values())
-    return [record._replace(image_id=stems[name] if uses[stems[name]] == 1 else os.path.splitext(name)[0])
-            for name, record in records.items()]
 
 
 def _class_names(classes, highest):

@@ -5,7 +5,7 @@ too), PNG (16-bit, palette, alpha), BMP, the first frame of a GIF. Alpha is drop
 """
 from __future__ import annotations
 
-import os
+import re
 from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
@@ -18,6 +18,27 @@ _TURNED = (r'\C*?Exif\x00\x00(?:'
            r'II\x2a\x00\x08\x00\x00\x00\C{2}(?:\C{12}){0,40}?\x12\x01\x03\x00\x01\x00\x00\x00[\x02-\x08]\x00|'
            r'MM\x00\x2a\x00\x00\x00\x08\C{2}(?:\C{12}){0,40}?\x01\x12\x00\x03\x00\x00\x00\x01\x00[\x02-\x08])\C*')
 _HEADER_BYTES = 4096        # EXIF stands first in the file
+_IN_SHARD = re.compile(r'(.+)#(\d{1,18})\+(\d{1,10})', re.DOTALL)
+_FRAMING = 16               # bytes of a TFRecord around its contents
+ENCODED = 'image/encoded'   # of a tf.train.Example, as the Object Detection API names it
+
+
+class Place(NamedTuple):
+    """Where the bytes of a picture stand: a file, or a record of a TFRecord shard.
+
+    A shard's picture is written ``SHARD#OFFSET+LENGTH``: the record's place in the file and the bytes of its
+    contents, a serialized tf.train.Example that holds the picture under ``ENCODED``.
+
+    Attributes:
+      file: path or URL.
+      offset, length: of the record; -1 and 0 where the picture is the file.
+    """
+    file: str
+    offset: int
+    length: int
+
+    def __str__(self):
+        return self.file if self.offset < 0 else f'{self.file}#{self.offset}+{self.length}'
 
 
 class Picture(NamedTuple):
@@ -34,6 +55,43 @@ class Picture(NamedTuple):
     width: Any
     partly: Any
     pixels: Any
+
+
+def place_of(path) -> Place:
+    """The place that a Record's ``image_path`` tells of."""
+    match = _IN_SHARD.fullmatch(path)
+    return Place(match.group(1), int(match.group(2)), int(match.group(3))) if match else Place(path, -1, 0)
+
+
+def read_record(file, offset, length):
+    """Encoded picture of a record: string, int64 and int64 scalars -> string scalar. In graph.
+
+    The file is not read before the offset, and the record's check sums are verified.
+
+    Raises:
+      tf.errors.OpError: no such file, or the record is damaged.
+    """
+    record = tf.raw_ops.TFRecordDatasetV2(filenames=[file], compression_type='', buffer_size=length + _FRAMING,
+                                          byte_offsets=[offset])
+    record = tf.raw_ops.TakeDataset(input_dataset=record, count=tf.constant(1, tf.int64), output_types=[tf.string],
+                                    output_shapes=[[]])
+    example, = tf.raw_ops.DatasetToSingleElement(dataset=record, output_types=[tf.string], output_shapes=[[]])
+    return tf.io.parse_single_example(example, {ENCODED: tf.io.FixedLenFeature([], tf.string)})[ENCODED]
+
+
+def read_contents(path) -> bytes:
+    """The encoded bytes of a Record's picture.
+
+    Raises:
+      InputError: they cannot be read.
+    """
+    place = place_of(path)
+    try:
+        if place.offset < 0:
+            return tf.io.read_file(path).numpy()
+        return read_record(place.file, tf.constant(place.offset, tf.int64), tf.constant(place.length, tf.int64)).numpy()
+    except tf.errors.OpError as error:
+        raise InputError(f'{path}: cannot be read ({_first_line(error)})') from None
 
 
 def open_picture(contents):
@@ -86,19 +144,20 @@ def read_picture(path):
     why = explain(path)
     if why:
         raise InputError(why)
-    return _decode_whole(tf.io.read_file(path))[2].numpy()
+    return _decode_whole(tf.constant(read_contents(path)))[2].numpy()
 
 
 def explain(path) -> Optional[str]:
     """Why the picture cannot be used, as one message with the path and the way out; None where it can."""
-    if not os.path.exists(path):
-        return f'{path}: there is no such file; restore the picture or remove it from the labels'
-    if not os.path.isfile(path):
-        return f'{path}: expected a picture file, got a folder'
+    file = place_of(path).file
+    if not tf.io.gfile.exists(file):
+        return f'{file}: there is no such file; restore the picture or remove it from the labels'
+    if tf.io.gfile.isdir(file):
+        return f'{file}: expected a picture file, got a folder'
     try:
-        contents = tf.io.read_file(path)
-    except tf.errors.OpError as error:
-        return f'{path}: cannot be read ({_first_line(error)})'
+        contents = tf.constant(read_contents(path))
+    except InputError as error:
+        return str(error)
     if tf.strings.length(contents) == 0:
         return f'{path}: the file is empty; restore the picture or remove it from the labels'
     if is_turned(contents):

@@ -1,11 +1,15 @@
 """Data specs: one string says where labelled pictures come from."""
 from __future__ import annotations
 
+import collections
 import os
+import re
 from typing import Callable, NamedTuple
 
+import numpy as np
+
 from yolov3_tf.choices import InputError, choose
-from yolov3_tf.data import builtin, coco, labels, lists, voc
+from yolov3_tf.data import builtin, coco, darknet, faults, labels, lists, voc, yolo
 from yolov3_tf.structures import Dataset
 
 
@@ -16,10 +20,18 @@ class _Kind(NamedTuple):
 
 
 def load(spec, classes=None, strict=False, split='train', cache=builtin.CACHE) -> Dataset:
-    """Reads the labels of a data spec; pictures themselves are not opened.
+    """Reads the labels of a data spec; pictures themselves are not decoded.
+
+    Of joined specs, the class names are those of the first, then those of the others that are new, in order;
+    classes of one name are one class. With ``classes`` given, each part's names must be among them. Labels that
+    are mere numbers (``list`` and ``darknet`` without a class file) can only be joined when ``classes`` says what
+    they mean. A file listed by several parts is used once, and of different pictures with one ``image_id`` all get
+    the number of their part in front: ``1:a``, ``2:a``.
 
     Args:
-      spec: ``voc:DIR:SPLIT[+SPLIT...]``, ``list:FILE``, ``coco:INSTANCES.json:IMAGE_DIR`` or ``shapes[:N]``.
+      spec: ``voc:DIR:SPLIT[+SPLIT...]``, ``list:FILE``, ``coco:INSTANCES.json:IMAGE_DIR``,
+        ``darknet:LIST[:NAMES]``, ``yolo:DATA.yaml:SPLIT``, ``tfrecord:PATTERN`` or ``shapes[:N]``; several
+        joined by commas are one set (a comma parts two specs where a kind follows it).
       classes: names in order (``labels.read_class_file``, or those of the training set); None applies the
         reader's own rule.
       strict: raise at the first label fault instead of repairing or dropping.
@@ -30,13 +42,22 @@ def load(spec, classes=None, strict=False, split='train', cache=builtin.CACHE) -
       InputError: the spec is not understood, nothing usable is there, a class is not among ``classes``,
         or, under ``strict``, a label is at fault.
     """
-    kind, _, rest = spec.partition(':')
+    parts = parts_of(spec)
+    if len(parts) > 1:
+        return _joined(parts, classes, strict, split, cache)
+    kind, _, rest = parts[0].partition(':')
     try:
         chosen = choose(KINDS, kind, 'kind of data')
     except InputError as error:
         forms = ', '.join(entry.form for entry in KINDS.values())
         raise InputError(f'data {spec!r}: {error}; write {forms}') from None
     return chosen.read(rest, classes, strict, split, cache)
+
+
+def parts_of(spec) -> list[str]:
+    """The specs that one text joins; a comma inside a file's name parts nothing."""
+    kinds = '|'.join(KINDS)
+    return re.split(rf',\s*(?=(?:{kinds})(?::|,|$))', spec.strip())
 
 
 def default_specs(folder='.') -> tuple[str, str, str]:
@@ -65,6 +86,43 @@ def describe(spec, dataset) -> str:
             f'{labels.describe_classes(dataset.class_names)}{faulty}')
 
 
+def _joined(parts, classes, strict, split, cache):
+    if classes is None:
+        for part in parts:
+            _check_named(part)
+    sets = [load(part, classes, strict, split, cache) for part in parts]
+    names = list(dict.fromkeys(name for one in sets for name in one.class_names))
+    problems = faults.Problems(strict)
+    seen, records = {}, []
+    for position, one in enumerate(sets):
+        numbers = np.array([names.index(name) for name in one.class_names], np.int32)
+        for record in one.records:
+            path = record.image_path if '://' in record.image_path else os.path.realpath(record.image_path)
+            if seen.setdefault(path, position) != position:
+                problems.add(f'{parts[position]}: {record.image_path} is in {parts[seen[path]]} already', 'used once')
+            else:
+                records.append((position, record._replace(classes=numbers[record.classes])))
+    return Dataset(_distinct(records), names, [text for one in sets for text in one.problems] + problems.messages)
+
+
+def _check_named(part):
+    """Raises InputError for a part whose labels are numbers and nothing says of what."""
+    kind, _, rest = part.partition(':')
+    if kind == 'list' and lists.own_names(rest) is None or (
+            kind == 'darknet' and darknet.own_names(*_list_and_names(rest)) is None):
+        raise InputError(f'data {part}: its classes are numbers; to join it with other data, put {lists.CLASS_FILE} '
+                         'with their names beside the list, or give all names with --classes=FILE')
+
+
+def _distinct(records):
+    """Records of (number of the part, Record), each id once."""
+    uses = collections.defaultdict(set)
+    for number, record in records:
+        uses[record.image_id].add(number)
+    return [record._replace(image_id=f'{number + 1}:{record.image_id}') if len(uses[record.image_id]) > 1 else record
+            for number, record in records]
+
+
 def _voc(rest, classes, strict, split, cache):
     folder, colon, splits = rest.rpartition(':')
     if not colon or not folder or not splits:
@@ -87,6 +145,33 @@ def _coco(rest, classes, strict, split, cache):
     return coco.read(path, folder, classes, strict)
 
 
+def _darknet(rest, classes, strict, split, cache):
+    path, names = _list_and_names(rest)
+    if not path:
+        raise InputError(f'data darknet:{rest}: expected {KINDS["darknet"].form}')
+    return darknet.read(path, names, classes, strict)
+
+
+def _list_and_names(rest):
+    """Path of a darknet list, and of its class file or None."""
+    path, colon, names = rest.rpartition(':')
+    return (path, names) if colon else (rest, None)
+
+
+def _yolo(rest, classes, strict, split, cache):
+    path, _, name = rest.rpartition(':')
+    if not path or not name:
+        raise InputError(f'data yolo:{rest}: expected {KINDS["yolo"].form}')
+    return yolo.read(path, name, classes, strict)
+
+
+def _tfrecord(rest, classes, strict, split, cache):
+    if not rest:
+        raise InputError(f'data tfrecord: expected {KINDS["tfrecord"].form}')
+    from yolov3_tf.data import shards  # the one reader that needs TensorFlow, ten seconds of a start
+    return shards.read(rest, classes, strict)
+
+
 def _shapes(rest, classes, strict, split, cache):
     if rest and not (rest.isdecimal() and rest.isascii() and 1 <= int(rest[:9]) <= builtin.LARGEST_COUNT):
         raise InputError(f'data shapes:{rest}: expected {KINDS["shapes"].form}, '
@@ -99,5 +184,8 @@ KINDS = {
     'voc': _Kind('voc:DIR:SPLIT[+SPLIT...] (voc:VOCdevkit:2007_trainval+2012_trainval)', _voc),
     'list': _Kind('list:FILE (list:data/train.txt)', _list),
     'coco': _Kind('coco:INSTANCES.json:IMAGE_DIR (coco:annotations/instances_val2017.json:val2017)', _coco),
+    'darknet': _Kind('darknet:LIST[:NAMES] (darknet:data/train.txt:data/obj.names)', _darknet),
+    'yolo': _Kind('yolo:DATA.yaml:SPLIT (yolo:coco128.yaml:train)', _yolo),
+    'tfrecord': _Kind('tfrecord:PATTERN (tfrecord:data/train-*.tfrecord)', _tfrecord),
     'shapes': _Kind('shapes[:N] (shapes:600)', _shapes),
 }

@@ -169,8 +169,8 @@ def _record(picture, index, problems):
             continue
         box = faults.mend(place, item.corners, width, height, problems, voc_xml.to_exclusive)
         if box is not None:
-            objects.append((box, index[item.name], item.difficult, False, None))
-    return faults.record(picture.image_path, picture.image_id, width, height, objects)
+            objects.append((box, index[item.name], item.difficult, False, None, item.line))
+    return faults.record(picture.image_path, picture.image_id, width, height, objects, picture.xml)
 
 
 def _picture_files(folder):

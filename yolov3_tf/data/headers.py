@@ -1,0 +1,89 @@
+"""What a picture file says of itself in its first bytes, read without decoding and without the whole file.
+
+Layouts: JPEG ITU-T T.81 B.2.2, PNG (ISO 15948) 11.2.2, GIF89a 18, Windows bitmaps.
+"""
+from __future__ import annotations
+
+import os
+import struct
+from typing import NamedTuple, Optional
+
+_MOST_SEGMENTS = 1000       # of a JPEG before its frame; a colour profile takes some dozens
+_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}      # SOF0 to SOF15 without the tables among them
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+
+
+class Header(NamedTuple):
+    """Attributes:
+      kind: 'JPEG', 'PNG', 'GIF' or 'BMP'.
+      width, height: pixels as stored, at least 1.
+      channels: of the file: 1 grey, 2 grey with alpha, 3 colour, 4 colour with alpha (JPEG: CMYK).
+      bits: a channel.
+    """
+    kind: str
+    width: int
+    height: int
+    channels: int
+    bits: int
+
+
+def of_file(path) -> Optional[Header]:
+    """Header of a picture file; None where there is none, or none that is understood."""
+    try:
+        with open(path, 'rb') as file:
+            return read(file)
+    except (OSError, ValueError):       # ValueError: a path with a zero byte
+        return None
+
+
+def read(file) -> Optional[Header]:
+    """Header of an opened picture, as ``of_file``; reads and seeks no further than needed."""
+    start = file.read(2)
+    reader = {b'\xff\xd8': _jpeg, b'\x89P': _png, b'GI': _gif, b'BM': _bmp}.get(start)
+    try:
+        header = reader(file) if reader else None
+    except struct.error:                # the file ends within its header
+        return None
+    return header if header and header.width > 0 and header.height > 0 else None
+
+
+def _jpeg(file):
+    for _ in range(_MOST_SEGMENTS):
+        if file.read(1) != b'\xff':
+            return None
+        marker = b'\xff'
+        while marker == b'\xff':        # any number of fill bytes
+            marker = file.read(1)
+        if not marker:
+            return None
+        if marker == b'\x01' or 0xD0 <= marker[0] <= 0xD8:     # no length follows
+            continue
+        length, = struct.unpack('>H', file.read(2))
+        if marker[0] in _FRAMES:
+            bits, height, width, channels = struct.unpack('>BHHB', file.read(6))
+            return Header('JPEG', width, height, channels, bits)
+        if length < 2 or marker[0] in (0xD9, 0xDA):
+            return None
+        file.seek(length - 2, os.SEEK_CUR)
+    return None
+
+
+def _png(file):
+    rest, name, width, height, bits, colour = struct.unpack('>6s4x4sIIBB', file.read(24))
+    if rest != b'NG\r\n\x1a\n' or name != b'IHDR' or colour not in _PNG_CHANNELS:
+        return None
+    return Header('PNG', width, height, _PNG_CHANNELS[colour], 8 if colour == 3 else bits)
+
+
+def _gif(file):
+    version, width, height = struct.unpack('<4sHH', file.read(8))
+    return Header('GIF', width, height, 3, 8) if version in (b'F87a', b'F89a') else None
+
+
+def _bmp(file):
+    size, = struct.unpack('<12xI', file.read(16))
+    if size == 12:
+        width, height, _, bits = struct.unpack('<HHHH', file.read(8))
+    else:
+        width, height, _, bits = struct.unpack('<iiHH', file.read(12))
+    return Header('BMP', width, abs(height), 4 if bits == 32 else 3, 8)

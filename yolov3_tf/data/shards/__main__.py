@@ -1,0 +1,55 @@
+r"""Writes a labelled set as TFRecord shards that hold its pictures.
+
+  python -m yolov3_tf.data.shards voc:VOCdevkit:2012_train --output=gs://bucket/voc/train
+
+writes gs://bucket/voc/train-00000-of-00006.tfrecord and so on, and classes.names beside them, to be used as
+--train_data='tfrecord:gs://bucket/voc/train-*.tfrecord'. Pictures that cannot be used are named and left out.
+
+Exit code: 0; 2 when the input cannot be used.
+"""
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+from absl import app, flags, logging  # noqa: E402
+
+from yolov3_tf.choices import InputError, exit_code  # noqa: E402
+from yolov3_tf.data import shards, specs  # noqa: E402
+from yolov3_tf.data.labels import read_class_file  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string('output', None, 'folder and start of the shards\' names, such as data/train')
+flags.DEFINE_integer('shards', None, f'how many (default: one for every {shards.PICTURES_PER_SHARD} pictures)',
+                     lower_bound=1, upper_bound=99999)
+flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training')
+flags.DEFINE_enum('split', 'train', ['train', 'val'], 'shapes: the part to write')
+flags.DEFINE_bool('strict', False, 'stop at the first label fault instead of repairing or dropping')
+
+
+def main(argv):
+    logging.set_verbosity(logging.WARNING)
+    return exit_code(lambda: run(argv[1:]))
+
+
+def run(arguments) -> int:
+    if len(arguments) != 1 or not FLAGS.output:
+        raise InputError('expected one data spec and --output: python -m yolov3_tf.data.shards SPEC --output=PREFIX')
+    spec, = arguments
+    classes = read_class_file(FLAGS.classes) if FLAGS.classes else None
+    dataset = specs.load(spec, classes, FLAGS.strict, FLAGS.split)
+    print(specs.describe(spec, dataset))
+    written = shards.write(dataset, FLAGS.output, FLAGS.shards)
+    for problem in dataset.problems:
+        print(f'label: {problem}', file=sys.stderr)
+    for why in written.left_out:
+        print(f'left out: {why}', file=sys.stderr)
+    print(f'{len(written.paths)} shards with {len(dataset.records) - len(written.left_out)} pictures\n'
+          f'spec     tfrecord:{written.pattern}')
+    return 0
+
+
+if __name__ == '__main__':
+    app.run(main)
