@@ -78,6 +78,7 @@ def _to_darknet():
         raise InputError('--cfg beside --to_darknet: a checkpoint knows its network; leave --cfg out')
     version = _numbers('darknet_version', FLAGS.darknet_version.split('.'), 3)
     header = darknet_file.Header(*version, FLAGS.seen)
+    header.pack()               # refuses what has no room, before anything is written
     model, description = checkpoints.load_model(FLAGS.weights)
     if FLAGS.output_cfg:
         _write_cfg(description)

@@ -41,6 +41,9 @@ COMMANDS = {
     'file of no layer': ['--weights=small.weights', '--cfg=small.cfg', '--backbone', '--output=x.h5'],
     'cfg and width': ['--weights=small.weights', '--cfg=small.cfg', '--width_multiplier=.5', '--output=x.h5'],
     'cfg too many': ['--weights=small.h5', '--cfg=small.cfg', '--to_darknet', '--output=x.weights'],
+    'no such version': ['--weights=small.h5', '--output=x.weights', '--to_darknet', '--darknet_version=0.1000.0'],
+    'seen too much': ['--weights=small.h5', '--output=x.weights', '--to_darknet', '--darknet_version=0.1.0',
+                      '--seen=4294967296'],
     'size of no grid': ['--weights=small.weights', '--cfg=small.cfg', '--image_size=30', '--output=x.h5'],
     'odd size': ['--weights=net.weights', '--output=x.h5', '--image_size=big'],
 }
@@ -167,6 +170,8 @@ def test_a_network_of_other_classes_leaves_with_its_cfg(folder, answers):
     ('file of no layer', 'small.weights: small.cfg: backbone_layers=15: expected 0 to 10, the first layer whose'),
     ('cfg and width', '--width_multiplier beside --cfg'),
     ('cfg too many', '--cfg beside --to_darknet'),
+    ('no such version', 'version 0.1000.0: expected three whole numbers such as 0.2.0, major and minor below 1000'),
+    ('seen too much', 'seen 4294967296: expected from 0 to 4294967295 in a file of version 0.1.0'),
     ('size of no grid', 'input height 30 is not a positive multiple of 4'),
     ('onto itself', 'expected a file to write, got a folder or the file to read'),
     ('other class count', 'It fits a whole network of 3 classes'),

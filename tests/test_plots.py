@@ -46,6 +46,11 @@ def test_training_curves(tmp_path):
     metrics = write_lines(tmp_path / 'm.jsonl', metrics_lines())
     image = picture(plots.training_curves(metrics, tmp_path / 'new' / 'c.png'))
     assert has(image, BLUE) and has(image, (0, 0, 0))    # the part, the total
+    presence = [dict(line, class_mAP=line['mAP']) if 'mAP' in line else line for line in metrics_lines()]
+    for line in presence:
+        line.pop('mAP', None)
+    assert picture(plots.training_curves(write_lines(tmp_path / 'p.jsonl', presence), tmp_path / 'p.png')).shape == \
+        image.shape                                      # the asymptotic stage's score has a panel too
     losses_only = write_lines(tmp_path / 'n.jsonl', metrics_lines()[:5])
     assert picture(plots.training_curves(losses_only, tmp_path / 'd.png')).shape[0] < image.shape[0]
 

@@ -40,6 +40,8 @@ def main(_):
 
 def run() -> int:
     """Reads, reports, writes; returns the exit code."""
+    if not os.path.isdir(FLAGS.voc):
+        raise InputError(f'--voc={FLAGS.voc}: no such folder; expected that of a VOC set, such as VOCdevkit')
     check_out(FLAGS.voc, FLAGS.out)
     parts = wanted(FLAGS.voc, FLAGS.splits)
     class_names = labels.read_class_file(FLAGS.classes) if FLAGS.classes else None

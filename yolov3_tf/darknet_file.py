@@ -16,6 +16,7 @@ from yolov3_tf.choices import InputError
 
 FLOAT = np.dtype('<f4')
 AGAIN = 'fetch or copy the file again'
+VERSIONS = 1000
 
 
 class Header(NamedTuple):
@@ -37,7 +38,23 @@ class Header(NamedTuple):
         return struct.calcsize(self.format)
 
     def pack(self) -> bytes:
+        """Raises InputError for numbers that no reader would take for a header, or that have no room in one."""
+        if not (_is_version(self) and self.revision < 2 ** 31):
+            raise InputError(f'version {_version(self)}: expected three whole numbers such as 0.2.0, major and minor '
+                             f'below {VERSIONS}')
+        room = 2 ** (8 * (self.size - 12))
+        if not 0 <= self.seen < room:
+            raise InputError(f'seen {self.seen}: expected from 0 to {room - 1} in a file of version {_version(self)}')
         return struct.pack(self.format, *self)
+
+
+def _is_version(header):
+    # Darknet itself takes a major or minor version beyond 1000 for a mark of transposed matrices.
+    return 0 <= header.major < VERSIONS and 0 <= header.minor < VERSIONS and header.revision >= 0
+
+
+def _version(header):
+    return '.'.join(map(str, header[:3]))
 
 
 def inspect(path) -> Tuple[Header, int]:
@@ -64,10 +81,8 @@ def _parse_header(path, start, size):
     if size < 16:
         raise InputError(f'{path}: expected a header of 16 or 20 bytes, got a file of {size} bytes: {AGAIN}')
     header = Header(*struct.unpack('<iii', start[:12]))
-    # Darknet itself takes a major or minor version beyond 1000 for a mark of transposed matrices.
-    if not (0 <= header.major < 1000 and 0 <= header.minor < 1000 and header.revision >= 0):
-        version = '.'.join(map(str, header[:3]))
-        raise InputError(f'{path}: expected a version such as 0.2.0 in the first 12 bytes, got {version}: '
+    if not _is_version(header):
+        raise InputError(f'{path}: expected a version such as 0.2.0 in the first 12 bytes, got {_version(header)}: '
                          'this is not a darknet weights file, use another')
     if size < header.size:
         raise InputError(f'{path}: expected a header of {header.size} bytes, got a file of {size}: {AGAIN}')

@@ -14,7 +14,8 @@ import numpy as np
 
 from yolov3_tf.choices import InputError
 
-NOT_LOSSES = {'kind', 'stage', 'epoch', 'step', 'lr', 'mAP', 'class_mAP'}
+SCORES = {'mAP': 'detection', 'class_mAP': 'classes present'}
+NOT_LOSSES = {'kind', 'stage', 'epoch', 'step', 'lr', *SCORES}
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 GREY = '#666666'
@@ -37,8 +38,8 @@ def training_curves(metrics_file, figure_file) -> pathlib.Path:
 
     Args:
       metrics_file: one JSON object a line, ``kind`` 'train' or 'val', ``stage``, ``step`` counted over
-        the run, then numbers: ``lr``, ``mAP`` in 0..1, and every other name is a part of the loss or
-        their sum ``total``.
+        the run, then numbers: ``lr``, ``mAP`` at .5 and ``class_mAP`` in 0..1, and every other name is a part
+        of the loss or their sum ``total``.
       figure_file: PNG to write.
 
     Raises:
@@ -46,8 +47,9 @@ def training_curves(metrics_file, figure_file) -> pathlib.Path:
         killed run left unfinished is passed over.
     """
     lines = read_metrics(metrics_file)
-    score, rate = series(lines, 'val', 'mAP'), series(lines, 'train', 'lr')
-    panels = [(_draw_losses, 3.)] + [(_draw_score, 2.)] * bool(len(score.steps))
+    scored = any(len(series(lines, 'val', name).steps) for name in SCORES)
+    rate = series(lines, 'train', 'lr')
+    panels = [(_draw_losses, 3.)] + [(_draw_score, 2.)] * scored
     panels += [(_draw_rate, 1.3)] * bool(len(rate.steps))
     with styled():
         figure, axes = _figure(7., [height for _, height in panels])
@@ -218,13 +220,18 @@ def plain_log(axis):
 
 
 def _draw_score(axis, lines):
-    score = series(lines, 'val', 'mAP')
-    best = int(score.values.argmax())
-    axis.plot(score.steps, 100 * score.values, color=COLOURS[0], linewidth=1.4, marker='o', markersize=2.5)
-    axis.plot(score.steps[best], 100 * score.values[best], '*', color=COLOURS[1], markersize=9,
-              label=f'best {100 * score.values[best]:.1f}')
+    highest = 0.
+    for colour, (name, what) in zip((COLOURS[0], COLOURS[2]), SCORES.items()):
+        score = series(lines, 'val', name)
+        if not len(score.steps):
+            continue
+        best = int(score.values.argmax())
+        highest = max(highest, score.values[best])
+        axis.plot(score.steps, 100 * score.values, color=colour, linewidth=1.4, marker='o', markersize=2.5, label=what)
+        axis.plot(score.steps[best], 100 * score.values[best], '*', color=COLOURS[1], markersize=9,
+                  label=f'best {100 * score.values[best]:.1f}')
     axis.legend(**BESIDE)
-    axis.set(ylabel='mAP@.5 in %', ylim=(0, 110 * score.values[best] or 1))
+    axis.set(ylabel='mAP in %', ylim=(0, 110 * highest or 1))
 
 
 def _draw_rate(axis, lines):
