@@ -15,6 +15,7 @@ float32 network of this size at batch 1 in the same rounds (--width=0 leaves it 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import statistics
@@ -59,11 +60,11 @@ def draw_outputs(batch, size, classes):
     return outputs.astype(np.float32)
 
 
-def ours(size):
+def ours(size, nms='per_class'):
     @tf.function
     def run(outputs):
         return postprocess.detect(outputs, anchors.lay_out(anchors.YOLOV3_ANCHORS, size, size), SCORE, IOU,
-                                  MAX_PER_CLASS)
+                                  MAX_PER_CLASS, nms=nms)
     return lambda outputs: run(outputs).boxes.numpy()
 
 
@@ -129,6 +130,8 @@ def variants(flags, classes):
     arrays, singles = list(zip(boxes.numpy(), scores.numpy())), list(zip(tf.unstack(boxes), tf.unstack(scores)))
     calls = {WHOLE: (lambda: run(tensors), flags.batch),
              f'{WHOLE}, batch 1': (lambda: run(tensors[:1]), 1),
+             **{f'{WHOLE}, nms={nms}': (functools.partial(ours(flags.size, nms), tensors), flags.batch)
+                for nms in postprocess.NMS if nms != 'per_class'},
              DECODE: (lambda: decode(tensors)[1].numpy(), flags.batch),
              OURS: (lambda: combined(boxes, scores)[0].numpy(), flags.batch),
              LOOP: (lambda: [class_by_class(*one)[0].numpy() for one in singles], flags.batch),
