@@ -170,12 +170,13 @@ def test_a_separated_head_is_served_too(files, tmp_path):
 
 
 def test_signatures_names_dtypes_and_shapes(loaded):
-    assert sorted(loaded.signatures) == ['serving_default', 'serving_image_tensor']
-    for name, dtype, shape in (('serving_default', tf.string, [None]),
-                               ('serving_image_tensor', tf.uint8, [None, None, None, 3])):
+    assert sorted(loaded.signatures) == ['serving_default', 'serving_image_tensor', 'serving_tf_example']
+    for name, key, dtype, shape in (('serving_default', 'images', tf.string, [None]),
+                                    ('serving_image_tensor', 'images', tf.uint8, [None, None, None, 3]),
+                                    ('serving_tf_example', 'examples', tf.string, [None])):
         signature = loaded.signatures[name]
         (only,) = signature.structured_input_signature[1].values()
-        assert (only.name, only.dtype, only.shape.as_list()) == ('images', dtype, shape)
+        assert (only.name, only.dtype, only.shape.as_list()) == (key, dtype, shape)
         outputs = signature.structured_outputs
         assert {key: (spec.dtype, spec.shape.as_list()) for key, spec in outputs.items()} == {
             'detection_boxes': (tf.float32, [None, 250, 4]), 'detection_scores': (tf.float32, [None, 250]),

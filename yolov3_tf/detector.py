@@ -1,7 +1,6 @@
 """A trained network as one call, be it a checkpoint or a SavedModel: pictures in, boxes out."""
 from __future__ import annotations
 
-import json
 import os
 from typing import List, Optional, Sequence, Union
 
@@ -11,7 +10,8 @@ import tensorflow as tf
 
 from yolov3_tf import checkpoints
 from yolov3_tf.choices import InputError
-from yolov3_tf.export import DEFAULTS, EXTRA, FACTS, Server, Settings
+from yolov3_tf.export import DEFAULTS, Server, Settings, facts
+from yolov3_tf.export.saved_model import EXTRA
 from yolov3_tf.structures import PictureDetections
 
 
@@ -77,16 +77,15 @@ def load(path, settings: Settings = DEFAULTS) -> Detector:
 
 
 def _load_exported(folder):
-    try:
-        with open(os.path.join(folder, EXTRA, FACTS), encoding='utf-8') as file:
-            facts = json.load(file)
-        with open(os.path.join(folder, EXTRA, facts['labels']), encoding='utf-8') as file:
-            class_names = file.read().splitlines()
-        settings = Settings(**{name: facts[name] for name in Settings._fields if name in facts})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{folder}: expected a SavedModel of export_saved_model.py with {EXTRA}/{FACTS} '
-                         f'and labels: {error!r}') from error
-    return Detector(tf.saved_model.load(folder), class_names, settings)
+    found = {}
+    for name in (facts.FACTS, facts.LABELS):
+        try:
+            with open(os.path.join(folder, EXTRA, name), encoding='utf-8') as file:
+                found[name] = file.read()
+        except (OSError, UnicodeError):
+            continue                    # what is missing is said below, with what was expected
+    known = facts.read(found, os.path.join(folder, EXTRA))
+    return Detector(tf.saved_model.load(folder), known.class_names, known.settings)
 
 
 def _version(folder):

@@ -1,0 +1,50 @@
+"""The network as every format has it: BatchNorm folded in, and answers by the names clients read."""
+from __future__ import annotations
+
+import contextlib
+
+import tensorflow as tf
+
+from yolov3_tf import anchors, boxes, checkpoints, postprocess
+from yolov3_tf.models import yolov3
+from yolov3_tf.structures import Detections
+
+
+def folded(model: tf.keras.Model, description, precision='float32') -> tf.keras.Model:
+    """A copy of ``model`` without BatchNorm, its variables stored in ``precision``; ``model`` is left as it is."""
+    with _policy(precision):
+        network = checkpoints.build(description, folded=True)
+    yolov3.fold(model, network)
+    return network
+
+
+@contextlib.contextmanager
+def _policy(name):
+    """Keras builds layers, variables included, in this precision inside the context."""
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
+def to_input(images):
+    """uint8 [B, H, W, 3] -> float32 in 0..1, as the network takes it."""
+    return tf.cast(images, tf.float32) / 255.
+
+
+def detect(outputs, description, settings) -> Detections:
+    """The network's outputs [B, S, 5 + C] -> detections in pixels of its input."""
+    priors = anchors.lay_out(description.anchors, *description.image_size)
+    return postprocess.detect(outputs, priors, settings.score_threshold, settings.iou_threshold,
+                              settings.max_per_class, settings.max_total, settings.nms, settings.top_k)
+
+
+def named(found: Detections, heights, widths, class_offset):
+    """Detections in pixels of images of ``heights`` and ``widths`` (of shape [B, 1] or []) -> what clients read."""
+    real = tf.sequence_mask(found.count, tf.shape(found.scores)[1])
+    return {'detection_boxes': boxes.to_yxyx_unit(found.boxes, heights, widths),
+            'detection_scores': found.scores,
+            'detection_classes': tf.where(real, tf.cast(found.classes + class_offset, tf.float32), 0.),
+            'num_detections': tf.cast(found.count, tf.float32)}

@@ -1,0 +1,142 @@
+"""A trained network as a servable SavedModel: encoded pictures in, boxes of the original pictures out.
+
+Letterbox or stretch, network with BatchNorm folded in, decoding and non-maximum suppression
+are all inside, so a client needs neither this package nor Keras. Names, units and layout follow the
+Object Detection API of TensorFlow (Huang et al., CVPR 2017), which serving clients already read:
+
+    serving_default        images    string [B]            JPEG, PNG, BMP or GIF; any sizes in one batch
+    serving_image_tensor   images    uint8 [B, h, w, 3]    RGB
+    serving_tf_example     examples  string [B]            serialised tf.Example with image/encoded
+
+    detection_boxes        float32 [B, N, 4]  ymin, xmin, ymax, xmax as fractions of the ORIGINAL picture
+    detection_scores       float32 [B, N]     best first
+    detection_classes      float32 [B, N]     number of the class, counted from ``class_offset``
+    num_detections         float32 [B]        rows at and beyond it are zeros
+
+N is ``max_total`` of the thresholds, which are chosen when exporting. A picture that cannot be decoded fails
+its request, with an error that names it by its place in the batch (``incoming``). Encoded pictures are taken as
+stored, whatever their EXIF orientation: clients turn them upright first, as ``detecting`` does.
+
+Beside the model, in ``assets.extra``, which servers pass over but for the first:
+
+    tf_serving_warmup_requests   what TensorFlow Serving asks itself before the first client may (``warmup``)
+    batching_parameters.txt      for --enable_batching --batching_parameters_file=
+    model.json, labels.txt       see ``facts``
+"""
+from __future__ import annotations
+
+import os
+import tempfile
+
+import tensorflow as tf
+
+from yolov3_tf import postprocess
+from yolov3_tf.choices import InputError
+from yolov3_tf.export import facts, incoming, warmup
+from yolov3_tf.export import network as network_room
+from yolov3_tf.export.settings import DEFAULTS, Settings, check
+
+EXTRA = 'assets.extra'
+SIGNATURES = {
+    'serving_default': 'images: string [batch]; JPEG, PNG, BMP or GIF of any sizes',
+    'serving_image_tensor': 'images: uint8 [batch, height, width, 3]; RGB',
+    'serving_tf_example': f'examples: string [batch]; serialised tf.Example with {incoming.ENCODED}'}
+MOST_AT_ONCE = 8
+BATCHING = f"""\
+# Requests that arrive together are answered by one run of the network, at most this many pictures:
+max_batch_size {{ value: {MOST_AT_ONCE} }}
+# ... and the first of them waits at most this long for the others, in microseconds.
+batch_timeout_micros {{ value: 5000 }}
+# Batches that may wait; beyond, requests are refused (UNAVAILABLE) instead of piling up.
+max_enqueued_batches {{ value: 64 }}
+# As many as cores or GPUs: a batch uses all cores of a CPU by itself, so there one or two are enough.
+num_batch_threads {{ value: 2 }}
+"""
+
+
+class Server(tf.Module):
+    """The network and everything around it as functions, one a signature.
+
+    Holds plain variables only; the Keras model that the functions were traced from is not part of it.
+    """
+
+    def __init__(self, model: tf.keras.Model, description, settings: Settings = DEFAULTS):
+        """Folds ``model`` (which is left as it is) into a network for ``description.image_size``."""
+        super().__init__(name='yolov3')
+        check(settings)
+        network = network_room.folded(model, description, settings.precision)
+        # Keras 3 wraps its variables; a SavedModel tracks TensorFlow's.
+        self.network_variables = [variable if isinstance(variable, tf.Variable) else variable.value
+                                  for variable in network.variables]
+        answer = _answer(network, description, settings)
+        resize = (*description.image_size, description.letterbox)
+
+        # Nothing in them branches on a tensor in Python; autograph would take half of the time to export.
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='images')], autograph=False)
+        def encoded(images):
+            return answer(incoming.place_encoded(images, *resize))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')],
+                     autograph=False)
+        def image_tensor(images):
+            return answer(incoming.place_arrays(images, *resize))
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='examples')], autograph=False)
+        def tf_example(examples):
+            return answer(incoming.place_examples(examples, *resize))
+
+        self.encoded, self.image_tensor, self.tf_example = encoded, image_tensor, tf_example
+
+
+def export(model: tf.keras.Model, description, folder, version: int = 1, settings: Settings = DEFAULTS,
+           overwrite: bool = False) -> str:
+    """Writes ``folder/version`` complete, or not at all, and returns its path.
+
+    Args:
+      model: from ``models.yolov3.build``, in whatever precision it was trained.
+      description: ``checkpoints.Description``: class names, input size, letterbox, anchors, width.
+
+    Raises:
+      InputError: the version exists and ``overwrite`` is not set, or a setting is out of range.
+    """
+    target = os.path.join(folder, str(version))
+    if version < 1:
+        raise InputError(f'version {version}: expected a whole number from 1 on (servers take the largest)')
+    if os.path.exists(target) and not overwrite:
+        raise InputError(f'{target} exists: choose another version, or say that it may be overwritten')
+    server = Server(model, description, settings)
+    os.makedirs(folder, exist_ok=True)
+    # Servers watch the folder for names that are numbers, so an unfinished model must not have one.
+    with tempfile.TemporaryDirectory(prefix='.writing-', dir=folder) as scratch:
+        written = os.path.join(scratch, 'model')
+        functions = (server.encoded, server.image_tensor, server.tf_example)
+        tf.saved_model.save(server, written, signatures=dict(zip(SIGNATURES, functions)))
+        _write_extra(os.path.join(written, EXTRA), description, settings)
+        if os.path.exists(target):
+            os.replace(target, os.path.join(scratch, 'replaced'))
+        os.replace(written, target)
+    return target
+
+
+def _answer(network, description, settings):
+    """-> function of ``incoming.Placed`` that returns the named outputs."""
+    height, width = description.image_size
+    # A function of its own, so that the network is traced and stored once for all signatures.
+    network = tf.function(network, [tf.TensorSpec([None, height, width, 3], tf.float32)], autograph=False)
+
+    def answer(placed):
+        found = network_room.detect(network(network_room.to_input(placed.images)), description, settings)
+        found = postprocess.undo_resize(found, placed.placement, placed.sizes)
+        return network_room.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], settings.class_offset)
+
+    return answer
+
+
+def _write_extra(folder, description, settings):
+    """What a server or a client may want beside the model."""
+    os.makedirs(folder)
+    texts = facts.texts(description, settings, signatures=SIGNATURES)
+    for name, text in {**texts, 'batching_parameters.txt': BATCHING}.items():
+        with open(os.path.join(folder, name), 'w', encoding='utf-8') as file:
+            file.write(text)
+    warmup.write(os.path.join(folder, warmup.NAME), *description.image_size, (1, MOST_AT_ONCE))

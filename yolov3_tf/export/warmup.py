@@ -1,0 +1,57 @@
+"""Requests that TensorFlow Serving answers to itself before it takes a client's, so that none waits for start-up.
+
+The file is a TFRecord of ``tensorflow.serving.PredictionLog`` messages. Their Python classes come with
+tensorflow-serving-api alone; of their fields these are used (proto files of TensorFlow Serving, apis/):
+
+    PredictionLog   PredictLog predict_log = 6
+    PredictLog      PredictRequest request = 1
+    PredictRequest  ModelSpec model_spec = 1, map<string, TensorProto> inputs = 2   (an entry: key = 1, value = 2)
+    ModelSpec       string name = 1, string signature_name = 3
+"""
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, Sequence, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf.export import incoming
+
+NAME = 'tf_serving_warmup_requests'
+MODEL = 'yolov3'            # servers ask whatever model the file lies beside
+
+
+def write(path, height, width, batches: Sequence[int]):
+    """Writes requests of each signature for each number of pictures; pictures are grey, of the input's size."""
+    with tf.io.TFRecordWriter(path) as writer:
+        for signature, inputs in _requests(height, width, batches):
+            writer.write(prediction_log(signature, inputs))
+
+
+def _requests(height, width, batches) -> Iterator[Tuple[str, Dict[str, Any]]]:
+    image = np.full([height, width, 3], 128, np.uint8)
+    encoded = tf.io.encode_jpeg(image).numpy()
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
+    example = tf.train.Example(features=tf.train.Features(feature={incoming.ENCODED: feature})).SerializeToString()
+    for batch in batches:
+        yield 'serving_default', {'images': np.array([encoded] * batch, object)}
+        yield 'serving_tf_example', {'examples': np.array([example] * batch, object)}
+    yield 'serving_image_tensor', {'images': image[None]}
+
+
+def prediction_log(signature: str, inputs: Dict[str, Any]) -> bytes:
+    """A serialised PredictionLog of one request; ``inputs``: name -> array."""
+    request = _field(1, _field(1, MODEL.encode()) + _field(3, signature.encode()))
+    for name, value in inputs.items():
+        tensor = tf.make_tensor_proto(value).SerializeToString()
+        request += _field(2, _field(1, name.encode()) + _field(2, tensor))
+    return _field(6, _field(1, request))
+
+
+def _field(number, payload):
+    """A field of protobuf's wire type 2: tag, length as a varint, bytes."""
+    length, prefix = len(payload), bytearray([number << 3 | 2])
+    while length > 0x7f:
+        prefix.append(length & 0x7f | 0x80)
+        length >>= 7
+    return bytes(prefix) + bytes([length]) + payload
