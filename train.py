@@ -18,6 +18,7 @@ from yolov3_tf import (  # noqa: E402
     checkpoints,
     darknet_file,
     darknet_weights,
+    distribution,
     export,
     plots,
     precision,
@@ -103,22 +104,39 @@ flags.DEFINE_enum('schedule', 'piecewise', sorted(stages.SCHEDULES), 'how the ra
 flags.DEFINE_float('decay_power', 1., 'exponent of schedule=power', lower_bound=0.)
 flags.DEFINE_integer('warmup_epochs', 0, 'epochs of linear warm-up before everything else', lower_bound=0)
 flags.DEFINE_enum('frozen_bn', 'adapt', sorted(stages.FROZEN_BN), 'what BatchNorm does in a resting backbone')
-flags.DEFINE_integer('batch_size', 4, 'pictures a step', lower_bound=1)
+flags.DEFINE_integer('stop_after', 0, 'epochs without better mAP that end stage 2; 0: never', lower_bound=0)
+flags.DEFINE_integer('batch_size', 4, 'pictures a step, over all devices and workers', lower_bound=1)
+flags.DEFINE_integer('accumulate_steps', 1, 'pieces that each batch is worked through in, one after another: the batch '
+                     'stays what it is and takes as much less memory', lower_bound=1)
 flags.DEFINE_enum('optimizer', 'sgd', sorted(KINDS), 'update rule')
 flags.DEFINE_float('momentum', .9, 'of sgd', lower_bound=0., upper_bound=.9999)
 flags.DEFINE_float('weight_decay', 5e-4, 'of convolution kernels', lower_bound=0.)
 flags.DEFINE_float('clip_norm', 100., 'largest norm of a gradient tensor; inf for no clip', lower_bound=1e-6)
+flags.DEFINE_float('ema_decay', 0., 'measure and export a moving average of the weights, for example 0.9998; 0: the '
+                   'weights themselves', lower_bound=0., upper_bound=.999999)
+# Devices
+flags.DEFINE_enum('strategy', 'auto', sorted(distribution.STRATEGIES), 'who trains together: one device, all of this '
+                  'machine, or all workers of TF_CONFIG (docs/DISTRIBUTED.md)')
+flags.DEFINE_integer('logical_devices', 1, 'split a machine without GPU into so many devices, to try strategies on it',
+                     lower_bound=1)
+flags.DEFINE_bool('sync_batch_norm', False, 'BatchNorm normalises by the pictures of all devices, not by those of its '
+                  'own')
+flags.DEFINE_bool('deterministic', False, 'the same bits from every run on a GPU too, more slowly')
 # Run
 flags.DEFINE_string('name', None, 'folder of the run below runs_dir (default: from data and loss)')
 flags.DEFINE_string('runs_dir', 'runs', 'where runs are kept')
 flags.DEFINE_bool('export', True, 'end with a SavedModel of the best checkpoint')
 flags.DEFINE_integer('seed', 0, 'of weights, order and augmentation', lower_bound=0, upper_bound=2**32 - 1)
 flags.DEFINE_integer('log_steps', 20, 'steps a line of metrics', lower_bound=1)
+flags.DEFINE_integer('epochs_between_eval', 1, 'epochs from one validation to the next; the last of a stage always has '
+                     'one', lower_bound=1)
+flags.DEFINE_bool('profile', False, 'keep a trace of five steps for TensorBoard')
 flags.DEFINE_integer('checkpoint_steps', 500, 'steps between checkpoints inside an epoch; 0: only at its end',
                      lower_bound=0)
 
 # A resumed run may change these; every other flag shapes its result.
-MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps', 'strict', 'export')
+MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps', 'strict', 'export', 'strategy', 'logical_devices',
+              'profile')
 # (flag, flag, why they contradict each other)
 CONTRADICTIONS = (
     ('image_size', 'train_sizes', 'one is a single size, the other is several'),
@@ -139,30 +157,42 @@ def run() -> int:
     check_flags()
     flag_values = {flag.name: _text(flag) for flag in FLAGS.get_key_flags_for_module(sys.argv[0])}
     flag_values = {name: value for name, value in flag_values.items() if value is not None}
-    train_set, val_set, on_shapes = load_data()
     precise = precision.apply(FLAGS.mixed_precision)
-    tf.keras.utils.set_random_seed(FLAGS.seed)
-    description = describe_network(train_set.class_names)
-    model, pretrained_backbone = start_model(description, on_shapes)
-    settings = read_settings(pretrained_backbone, precise)
-    folder = RunFolder(os.path.join(FLAGS.runs_dir, FLAGS.name or default_name(on_shapes)))
-    trainer = training.Trainer(folder, model, description, train_set, val_set, settings)
-    folder.claim(flag_values, train_set.class_names, MAY_DIFFER)
-    print(f'run {folder.root}: {len(train_set.records)} training and {len(val_set.records)} validation pictures, '
-          f'{len(train_set.class_names)} classes, {model.count_params():,} parameters, {precise}')
+    devices = distribution.start(FLAGS.strategy, FLAGS.logical_devices)
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
     try:
-        if not trainer.run():
-            print('this run is finished; it is measured again')
-    except training.Interrupted:
-        print(f'stopped; saved in {folder.last}. The same command goes on from there.')
+        with distribution.watched(devices):
+            return train(flag_values, precise, devices)
+    except training.Interrupted as stopped:
+        print(f'stopped; saved in {stopped}. The same command goes on from there.')
         return 130
     except training.NonFiniteLoss as error:
         print(f'error: {error}', file=sys.stderr)
         return 3
+    except distribution.PeerLost as error:
+        print(f'error: {error}', file=sys.stderr)
+        return distribution.TRY_AGAIN
+
+
+def train(flag_values, precise, devices) -> int:
+    train_set, val_set, on_shapes = load_data()
+    tf.keras.utils.set_random_seed(FLAGS.seed)
+    description = describe_network(train_set.class_names)
+    with devices.scope():
+        model, pretrained_backbone = start_model(description, on_shapes)
+    settings = read_settings(pretrained_backbone, precise)
+    folder = RunFolder(os.path.join(FLAGS.runs_dir, FLAGS.name or default_name(on_shapes)))
+    trainer = training.Trainer(folder, model, description, train_set, val_set, settings, devices)
+    devices.by_chief(lambda: folder.claim(flag_values, train_set.class_names, MAY_DIFFER))
+    print(f'run {folder.root}: {len(train_set.records)} training and {len(val_set.records)} validation pictures, '
+          f'{len(train_set.class_names)} classes, {model.count_params():,} parameters, {precise}, {devices.say()}')
+    if not trainer.run():
+        print('this run is finished; it is measured again')
     if settings.stages[-1].task == 'detection':
-        finish(folder, val_set)
+        devices.by_chief(lambda: finish(folder, val_set))
     else:
-        finish_classification(folder, trainer)
+        devices.by_chief(lambda: finish_classification(folder, trainer))
     say_skipped(trainer.at['skipped'])
     return 0
 
@@ -187,11 +217,9 @@ def check_flags():
         raise InputError(f'--momentum beside --optimizer={FLAGS.optimizer}: only sgd has it')
     if FLAGS.cfg:
         choose(cfg.HEADS, FLAGS.head, 'head of a cfg network')
-    read_loss()
     read_sensitivity()
-    pipeline.check(read_batches())
     for pretrained_backbone in (False, True):
-        read_stages(pretrained_backbone)
+        training.check(read_settings(pretrained_backbone, FLAGS.mixed_precision))
 
 
 def given(name) -> bool:
@@ -286,7 +314,9 @@ def read_settings(pretrained_backbone, precise) -> training.TrainingSettings:
         stages=read_stages(pretrained_backbone), loss=read_loss(), batches=read_batches(),
         optimizer=OptimizerSettings(FLAGS.optimizer, FLAGS.momentum, FLAGS.weight_decay, FLAGS.clip_norm),
         seed=FLAGS.seed, log_steps=FLAGS.log_steps, checkpoint_steps=FLAGS.checkpoint_steps,
-        loss_scaling=precise == 'float16')
+        loss_scaling=precise == 'float16', sync_batch_norm=FLAGS.sync_batch_norm,
+        accumulate_steps=FLAGS.accumulate_steps, ema_decay=FLAGS.ema_decay,
+        epochs_between_eval=FLAGS.epochs_between_eval, profile=FLAGS.profile)
 
 
 def read_loss() -> total.LossSettings:
@@ -322,7 +352,8 @@ def read_stages(pretrained_backbone):
     plan = stages.two_stages(
         stages.pieces([head_epochs], [FLAGS.stage1_lr], 'stage1'),
         stages.pieces(epochs, rates, 'stage2') if epochs != [0] else (),
-        FLAGS.warmup_epochs, FLAGS.patience, FLAGS.frozen_bn, FLAGS.schedule, FLAGS.decay_power)
+        FLAGS.warmup_epochs, FLAGS.patience, FLAGS.frozen_bn, FLAGS.schedule, FLAGS.decay_power,
+        FLAGS.stop_after)
     if FLAGS.asymptotic:
         (piece,) = stages.pieces([FLAGS.asymptotic_epochs], [FLAGS.asymptotic_lr], 'asymptotic')
         plan = (stages.asymptotic(*piece), *plan)

@@ -19,7 +19,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 
 import tensorflow as tf  # noqa: E402
 
-from yolov3_tf import stages, tasks, training, validation  # noqa: E402
+from yolov3_tf import stages, tasks, validation
+from yolov3_tf import step as training_step  # noqa: E402
 from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
 from yolov3_tf.losses.total import LossSettings  # noqa: E402
 from yolov3_tf.models import blocks, yolov3  # noqa: E402
@@ -59,8 +60,8 @@ def full_step(model, images, truth, focal=True):
 
     def compute_loss(images, truth, training):
         return tasks.compute_loss(model, images, truth, YOLOV3_ANCHORS, settings, training)
-    step = training.make_step(compute_loss, optimizer, signature)
-    return lambda: step(images, truth, tf.constant(1e-6))
+    step = training_step.make(compute_loss, optimizer, signature)
+    return lambda: step(images, truth, tf.constant(1e-6), tf.constant(0.))
 
 
 class StockBatchNorm(tf.keras.layers.BatchNormalization):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from yolov3_tf import replicas
 from yolov3_tf.choices import choose
 
 
@@ -101,7 +102,7 @@ class Optimizer(tf.Module):
         return finite
 
     def _update(self, gradients, norms, rate):
-        step = self.step.assign_add(1)
+        step = replicas.add(self.step, 1)
         for variable, slots, gradient, norm in zip(self.variables_, self.slots, gradients, norms):
             factor = self.settings.clip_norm / tf.maximum(norm, self.settings.clip_norm)
             self.rule.update(variable, slots, gradient, factor, rate, self.settings, step)
@@ -110,8 +111,9 @@ class Optimizer(tf.Module):
     def _rescale(self, finite):
         good = tf.where(finite, self.good_steps + 1, 0)
         grow = good >= 2000
-        self.scale.assign(tf.where(finite, tf.where(grow, self.scale * 2, self.scale), tf.maximum(self.scale / 2, 1.)))
-        self.good_steps.assign(tf.where(grow, tf.zeros_like(good), good))
+        replicas.write(self.scale, tf.where(finite, tf.where(grow, self.scale * 2, self.scale),
+                                            tf.maximum(self.scale / 2, 1.)))
+        replicas.write(self.good_steps, tf.where(grow, tf.zeros_like(good), good))
 
     def state(self):
         """name -> NumPy array of everything a resumed run needs."""

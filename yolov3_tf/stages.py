@@ -23,6 +23,7 @@ class Stage(NamedTuple):
         pieces start counting afterwards.
       patience: epochs without a lower validation loss that end the stage early, or under the plateau schedule
         the piece; 0: never.
+      stop_after: epochs without a better score (mAP) that end the stage; 0: never.
       frozen_bn: of ``FROZEN_BN``.
       schedule: of ``SCHEDULES``.
       power: exponent of the power schedule.
@@ -37,6 +38,7 @@ class Stage(NamedTuple):
     schedule: str = 'piecewise'
     power: float = 1.
     task: str = 'detection'
+    stop_after: int = 0
 
     @property
     def epochs(self) -> int:
@@ -50,11 +52,11 @@ def asymptotic(epochs: int, rate: float) -> Stage:
 
 
 def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='adapt', schedule='piecewise',
-               power=1.) -> Tuple[Stage, ...]:
+               power=1., stop_after=0) -> Tuple[Stage, ...]:
     """The paper's order: the head on a resting backbone until it no longer improves, then everything.
 
     A part without epochs is left out; the warm-up belongs to whichever comes first. The schedule shapes
-    the second part; the first keeps its rate.
+    the second part; the first keeps its rate. ``stop_after`` is of the second part.
 
     Raises:
       InputError: an unknown name, or a schedule that cannot be made of these rates.
@@ -69,7 +71,7 @@ def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='ad
                          '--patience of 1 or more, got 0')
     parts = (Stage('head', BACKBONE, tuple(head_rates), patience=patience, frozen_bn=frozen_bn),
              Stage('all', NOTHING, tuple(all_rates), patience=patience if schedule == 'plateau' else 0,
-                   schedule=schedule, power=power))
+                   schedule=schedule, power=power, stop_after=stop_after))
     stages = tuple(stage for stage in parts if stage.epochs)
     return (stages[0]._replace(warmup_epochs=warmup_epochs), *stages[1:]) if stages else ()
 
@@ -100,8 +102,10 @@ def rate_at(stage: Stage, step: int, steps_per_epoch: int, losses: Sequence[floa
     return SCHEDULES[stage.schedule](stage, (step - warmup) / steps_per_epoch, losses)
 
 
-def is_over(stage: Stage, epoch: int, losses: Sequence[float]) -> bool:
-    """Whether the stage ends before this epoch, counted from 0."""
+def is_over(stage: Stage, epoch: int, losses: Sequence[float], scores: Sequence[float] = ()) -> bool:
+    """Whether the stage ends before this epoch, counted from 0; ``scores`` as ``losses``, but higher is better."""
+    if stage.stop_after and scores and len(scores) - 1 - scores.index(max(scores)) >= stage.stop_after:
+        return True
     if stage.schedule == 'plateau':
         return _piece_on_plateau(stage, losses) == len(stage.rates)
     return epoch >= stage.epochs or has_settled(stage, losses)

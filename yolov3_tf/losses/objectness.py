@@ -8,6 +8,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
+from yolov3_tf import replicas
 from yolov3_tf.losses.box import Matched
 
 
@@ -78,13 +79,12 @@ def balanced(owned):
     Args:
       owned: float32 [B, S], 1 where a slot owns an object. Over the whole batch n_predictions is their
         number B S, ignored ones included, and n_labels the number of 1s (slots, not objects: an object
-        counts once for every slot it owns).
+        counts once for every slot it owns). The batch is that of all replicas.
 
     Returns:
       float32 scalar; 0 without labels, when there is nothing for it to weigh.
     """
-    labels = tf.reduce_sum(owned)
-    slots = tf.cast(tf.size(owned), tf.float32)
+    labels, slots = replicas.total([tf.reduce_sum(owned), tf.cast(tf.size(owned), tf.float32)])
     return tf.math.divide_no_nan(slots - labels, labels) * .5
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from yolov3_tf import replicas
+
 SLOPE = .1
 
 
@@ -20,6 +22,10 @@ class BatchNorm(tf.keras.layers.Layer):
     does the latter (Keras semantics), unless ``adapt`` is set: then gamma and beta rest but statistics
     and averages go on as if training (how the TF1 reference "fixes" a backbone).
 
+    Where several replicas share a batch, each normalises by its own pictures, or, with ``synchronized`` set,
+    by all of them (by plain operations, for the kernel knows one replica only). Either way the averages move
+    alike on all.
+
     Args:
       momentum: decay of the moving averages (the reference: .99).
       epsilon: added to the variance (1e-5 in darknet's TensorFlow ports).
@@ -28,7 +34,8 @@ class BatchNorm(tf.keras.layers.Layer):
     def __init__(self, momentum=.99, epsilon=1e-5, **kwargs):
         kwargs['dtype'] = 'float32'
         super().__init__(autocast=False, **kwargs)
-        self.momentum, self.epsilon, self.adapt = momentum, epsilon, False
+        self.momentum, self.epsilon = momentum, epsilon
+        self.adapt = self.synchronized = False
 
     def build(self, input_shape):
         self.built = True
@@ -41,15 +48,43 @@ class BatchNorm(tf.keras.layers.Layer):
 
     def call(self, x, training=None):
         by_batch = bool(training) and (self.trainable or self.adapt)
+        if by_batch and self.synchronized and replicas.count() > 1:
+            y, mean, variance = self._over_replicas(x)
+        else:
+            y, mean, variance = self._fused(x, by_batch)
+        if by_batch:
+            replicas.write(self.moving_mean, mean)
+            replicas.write(self.moving_variance, variance)
+        return y
+
+    def _fused(self, x, by_batch):
+        """(normalised, averages moved by this replica's pictures; by all replicas', the mean of those)."""
         # Any momentum under 1 makes the kernel return the moved averages themselves.
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x, scale=_value(self.gamma), offset=_value(self.beta), mean=_value(self.moving_mean),
             variance=_value(self.moving_variance), epsilon=self.epsilon,
             exponential_avg_factor=1 - self.momentum, is_training=by_batch)
-        if by_batch:
-            self.moving_mean.assign(mean)
-            self.moving_variance.assign(variance)
-        return y
+        if by_batch and replicas.count() > 1:
+            mean, variance = tf.unstack(replicas.total(tf.stack([mean, variance])) / replicas.count())
+        return y, mean, variance
+
+    def _over_replicas(self, x):
+        """The same by the statistics of all replicas' pictures."""
+        shift = _value(self.moving_mean)            # the sums are about it, so that they cancel little
+        pixels = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
+        mean, variance = tf.nn.moments(tf.cast(x, tf.float32), [0, 1, 2])
+        off = mean - shift
+        sums = replicas.total(tf.concat([[pixels], pixels * off, pixels * (variance + tf.square(off))], 0))
+        pixels, off, square = tf.split(sums, [1, x.shape[-1], x.shape[-1]])
+        off, square = off / pixels, square / pixels
+        mean, variance = shift + off, tf.maximum(square - tf.square(off), 0.)
+        y = tf.nn.batch_normalization(tf.cast(x, tf.float32), mean, variance, _value(self.beta), _value(self.gamma),
+                                      self.epsilon)
+        unbiased = variance * pixels / tf.maximum(pixels - 1, 1.)       # as the kernel's averages are
+        return tf.cast(y, x.dtype), self._moved(shift, mean), self._moved(_value(self.moving_variance), unbiased)
+
+    def _moved(self, average, value):
+        return average + (1 - self.momentum) * (value - average)
 
     def compute_output_shape(self, input_shape):
         return input_shape

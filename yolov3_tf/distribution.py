@@ -1,0 +1,216 @@
+"""Who trains together: the devices of one machine, or workers on several; TensorFlow's strategies.
+
+    none         one device
+    mirrored     all GPUs of this machine, or its logical CPU devices
+    multiworker  all devices of all workers that TF_CONFIG names
+    auto         multiworker where TF_CONFIG names workers, mirrored where there are several GPUs, else none
+
+Every worker runs the same script on the same flags and data. The chief (worker 0) alone reads and writes the
+run's folder; the others hear from it what they need (``Distribution.by_chief``), so no disk need be shared.
+"""
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+from typing import Any, Callable, Dict, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf.choices import InputError, choose
+
+TRY_AGAIN = 75      # exit status of a worker whose peer is gone: start it again, as EX_TEMPFAIL asks for
+
+
+class PeerLost(RuntimeError):
+    """Another worker is gone, and with it the step they were making together."""
+
+
+class Distribution(NamedTuple):
+    """Attributes:
+      strategy: whose scope variables are made in; None for one device.
+      workers: processes that train together.
+      worker: which of them this is, from 0.
+    """
+    strategy: Any = None
+    workers: int = 1
+    worker: int = 0
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process reads and writes the run's folder."""
+        return self.worker == 0
+
+    @property
+    def replicas(self) -> int:
+        return self.strategy.num_replicas_in_sync if self.strategy else 1
+
+    def say(self) -> str:
+        """In words, for the log."""
+        if self.workers > 1:
+            return f'worker {self.worker} of {self.workers}, {self.replicas} replicas'
+        return f'{self.replicas} replicas' if self.strategy else 'one device'
+
+    def scope(self):
+        """Context to make variables in."""
+        return (self.strategy or tf.distribute.get_strategy()).scope()
+
+    def by_chief(self, work: Callable[[], Any]):
+        """What ``work()``, done by the chief alone, returned: a JSON value, on every worker.
+
+        Raises:
+          InputError: the chief's, on every worker.
+        """
+        if self.workers == 1:
+            return work()
+        answer, error = {}, None
+        if self.chief:
+            try:
+                answer = {'result': work()}
+            except (InputError, OSError) as caught:
+                answer, error = {'error': str(caught)}, caught
+        answer = json.loads(self.send({'answer': json.dumps(answer)})['answer'])
+        if 'error' in answer:
+            raise error or InputError(f'worker 0: {answer["error"]}')
+        return answer['result']
+
+    def check_alike(self, what: str, text: str):
+        """Raises InputError on every worker where one has another text than the chief."""
+        if self.workers == 1:
+            return
+        theirs = self.send({'text': text})['text']
+        other = np.zeros(self.workers, np.int64)
+        other[self.worker] = theirs != text
+        different = np.flatnonzero(self._sum(other))
+        if different.size:
+            raise InputError(f'worker {", ".join(map(str, different))} has other {what} than worker 0: start all '
+                             'workers with the same flags, data and version')
+
+    def send(self, values: Dict[str, Any]) -> Dict[str, Any]:
+        """The chief's texts and NumPy arrays, to all; every worker names the same ones, of the same types."""
+        if self.workers == 1:
+            return values
+        return {name: self._send_text(value) if isinstance(value, str) else self._send_array(value)
+                for name, value in values.items()}
+
+    def _send_text(self, text):
+        codes = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+        return bytes(self._send_array(codes).astype(np.uint8)).decode()
+
+    def _send_array(self, array):
+        """An array of the chief's shape and this worker's type."""
+        shape = np.zeros(8, np.int64)
+        if self.chief:
+            shape[:array.ndim + 1] = [array.ndim, *array.shape]
+        rank, *sizes = self._sum(shape)
+        flat = array.ravel() if self.chief else np.zeros(np.prod(sizes[:rank], dtype=np.int64), array.dtype)
+        return self._sum(flat).reshape(sizes[:rank])
+
+    def _sum(self, flat):
+        """Sum over the workers of vectors of numbers."""
+        return _sums(self.strategy)(tf.constant(flat)).numpy()
+
+
+ALONE = Distribution()
+
+
+@contextlib.contextmanager
+def watched(distribution: Distribution):
+    """Raises PeerLost for TensorFlow's errors of a connection to another worker."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError,
+            tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError) as error:
+        if distribution.workers == 1:
+            raise
+        raise PeerLost(f'worker {distribution.worker} lost another worker: start all workers again with the same '
+                       f'command, and they go on from the last checkpoint '
+                       f'({str(error.message).splitlines()[0]})') from error
+
+
+@functools.lru_cache(maxsize=1)
+def _sums(strategy):
+    def replica(values):
+        context = tf.distribute.get_replica_context()
+        here = len(strategy.extended.worker_devices)
+        first = context.replica_id_in_sync_group % here == 0        # one of each worker's devices speaks for it
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(first, values, tf.zeros_like(values)))
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def everywhere(values):
+        return strategy.experimental_local_results(strategy.run(replica, args=(values,)))[0]
+    return everywhere
+
+
+def start(name: str = 'auto', logical_devices: int = 1) -> Distribution:
+    """Sets the machine up; to be called before TensorFlow does anything else.
+
+    Args:
+      name: of ``STRATEGIES``.
+      logical_devices: a machine without GPU is split into so many devices, to try ``mirrored`` on it.
+
+    Raises:
+      InputError: a strategy that this machine or TF_CONFIG does not allow; one that would waste the devices asked for.
+    """
+    choose(STRATEGIES, name, 'strategy')
+    workers, worker = read_cluster(os.environ.get('TF_CONFIG', ''))
+    gpus = tf.config.list_physical_devices('GPU')
+    if logical_devices > 1:
+        if gpus:
+            raise InputError(f'--logical_devices={logical_devices} splits a machine\'s processors, and this one has '
+                             f'{len(gpus)} GPUs: leave it out')
+        cpu, = tf.config.list_physical_devices('CPU')
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * logical_devices)
+    if name == 'auto':
+        name = 'multiworker' if workers > 1 else 'mirrored' if max(len(gpus), logical_devices) > 1 else 'none'
+    if workers > 1 and name != 'multiworker':
+        raise InputError(f'--strategy={name} while TF_CONFIG names {workers} workers: each would train the whole run '
+                         'by itself. Use --strategy=multiworker or auto, or unset TF_CONFIG')
+    return STRATEGIES[name](workers, worker, logical_devices)
+
+
+def _none(workers, worker, logical_devices):
+    if logical_devices > 1:
+        raise InputError(f'--logical_devices={logical_devices} beside --strategy=none, which uses one: leave one out')
+    return Distribution()
+
+
+def _mirrored(workers, worker, logical_devices):
+    kind = 'GPU' if tf.config.list_physical_devices('GPU') else 'CPU'
+    devices = [device.name for device in tf.config.list_logical_devices(kind)]
+    return Distribution(tf.distribute.MirroredStrategy(devices))
+
+
+def _multiworker(workers, worker, logical_devices):
+    if not os.environ.get('TF_CONFIG'):
+        raise InputError('--strategy=multiworker needs the environment variable TF_CONFIG, which names the workers: '
+                         'see docs/DISTRIBUTED.md')
+    return Distribution(tf.distribute.MultiWorkerMirroredStrategy(), workers, worker)
+
+
+STRATEGIES = {'auto': None, 'none': _none, 'mirrored': _mirrored, 'multiworker': _multiworker}
+
+
+def read_cluster(text: str):
+    """(number of workers, which of them this is) of a TF_CONFIG; (1, 0) of an empty one.
+
+    Raises:
+      InputError: it is not {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}.
+    """
+    if not text:
+        return 1, 0
+    try:
+        config = json.loads(text)
+        cluster, task = config['cluster'], config['task']
+        kinds, kind, index = set(cluster), task['type'], int(task['index'])
+        first, others = list(cluster.get('chief', [])), list(cluster.get('worker', []))
+        here = {'chief': first, 'worker': others}[kind][index]
+        whole = kinds <= {'chief', 'worker'} and len(first) < 2 and index >= 0 and ':' in here
+    except (ValueError, KeyError, IndexError, TypeError):
+        whole = False
+    if not whole:
+        raise InputError('TF_CONFIG: expected {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", '
+                         f'"index": N}}}} with this process\'s place N from 0, got {text[:200]}')
+    return len(first) + len(others), index + (len(first) if kind == 'worker' else 0)
