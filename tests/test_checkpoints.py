@@ -2,6 +2,8 @@
 import json
 import os
 import pathlib
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -13,6 +15,7 @@ from yolov3_tf.checkpoints import Description, Progress
 from yolov3_tf.choices import InputError
 from yolov3_tf.models import yolov3
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 DESCRIPTION = Description(('cat', 'dög'), .125, (96, 160), False)
 
 
@@ -47,9 +50,35 @@ def test_a_write_that_failed_half_way_leaves_the_old_file(saved, tmp_path, monke
     def full_disk(number):
         raise OSError('No space left on device')
     monkeypatch.setattr(os, 'fsync', full_disk)
-    with pytest.raises(OSError, match='No space'):
+    with pytest.raises(InputError, match='last.h5: cannot be written: No space.*before is whole'):
         checkpoints.save_model(path, model, DESCRIPTION, Progress({}, {'new': 1}))
-    assert pathlib.Path(path).read_bytes() == before
+    assert pathlib.Path(path).read_bytes() == before and os.listdir(tmp_path) == ['last.h5']
+
+
+def test_a_disk_without_room_is_an_error_and_no_crash(saved, tmp_path):
+    """A process of its own, whose files may not grow beyond 300 kB, as on a full disk."""
+    (tmp_path / 'try.py').write_text(
+        'import resource, signal, sys\n'
+        'from yolov3_tf import checkpoints\n'
+        'model, description = checkpoints.load_model(sys.argv[1])\n'
+        'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
+        'resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n'
+        'try:\n'
+        '    checkpoints.save_model("last.h5", model, description)\n'
+        'except checkpoints.InputError as error:\n'
+        '    print(error)\n')
+    done = subprocess.run([sys.executable, 'try.py', saved[0]], cwd=tmp_path, capture_output=True, text=True,
+                          env=dict(os.environ, PYTHONPATH=str(ROOT)), check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith('last.h5: cannot be written: File too large') and os.listdir(tmp_path) == ['try.py']
+
+
+def test_counters_may_name_thousands_of_skipped_pictures(saved, tmp_path):
+    _, model = saved
+    skipped = {f'{index:05d}.jpg': 'not a picture, or a damaged one' for index in range(5000)}
+    path = str(tmp_path / 'last.h5')
+    checkpoints.save_model(path, model, DESCRIPTION, Progress({}, {'skipped': skipped}))
+    assert checkpoints.load_progress(path).counters == {'skipped': skipped}
 
 
 def test_another_class_count_fits_when_the_outputs_may_start_afresh(saved):

@@ -6,6 +6,7 @@ that is not an array is JSON text in the file's attributes: reading one never ru
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from yolov3_tf.models import yolov3
 from yolov3_tf.models.head import HEADS
 
 FORMAT = 1
+ROOM = 4096                # bytes a checkpoint takes at most for the name and place of an array
 
 
 class Description(NamedTuple):
@@ -55,19 +57,35 @@ class Progress(NamedTuple):
 
 def save_model(path: str, model: tf.keras.Model, description: Description, progress: Optional[Progress] = None):
     """Writes a checkpoint so that a kill at any moment leaves the old file or the new one, whole."""
+    arrays = {f'weights/{name}': value.numpy() for name, value in _variables(model).items()}
+    if progress is not None:
+        arrays.update((f'optimizer/{name}', np.asarray(array)) for name, array in progress.optimizer.items())
     temporary = f'{path}.part'
-    with h5py.File(temporary, 'w') as file:
-        file.attrs['format'] = FORMAT
-        file.attrs['description'] = json.dumps(description._asdict())
-        for name, value in _variables(model).items():
-            file[f'weights/{name}'] = value.numpy()
-        if progress is not None:
-            file.attrs['counters'] = json.dumps(progress.counters)
-            for name, array in progress.optimizer.items():
-                file[f'optimizer/{name}'] = array
-    with open(temporary, 'rb') as written:
-        os.fsync(written.fileno())
-    os.replace(temporary, path)
+    try:
+        _make_room(temporary, sum(array.nbytes for array in arrays.values()) + ROOM * (1 + len(arrays)))
+        # The newest layout, for older ones hold no attribute beyond 64 KiB (counters name every skipped picture).
+        with h5py.File(temporary, 'w', libver='latest') as file:
+            file.attrs['format'] = FORMAT
+            file.attrs['description'] = json.dumps(description._asdict())
+            if progress is not None:
+                file.attrs['counters'] = json.dumps(progress.counters)
+            for name, array in arrays.items():
+                file[name] = array
+        with open(temporary, 'rb') as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise InputError(f'{path}: cannot be written: {os.strerror(error.errno) if error.errno else error}. What was '
+                         'there before is whole: mend the cause and go on') from error
+
+
+def _make_room(path, size):
+    """Raises OSError unless a file of ``size`` bytes fits there, for HDF5 does not fail on a full disk: it crashes."""
+    with open(path, 'wb') as file:
+        if hasattr(os, 'posix_fallocate'):              # not on macOS
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def load_model(path: str) -> Tuple[tf.keras.Model, Description]:
