@@ -66,7 +66,9 @@ flags.DEFINE_list('train_sizes', [str(size) for size in range(320, 641, 32)],
                   'input sizes to train at, changed every 10 batches (without image_size)')
 flags.DEFINE_integer('val_size', 416, 'input size to measure and export at (without image_size)', lower_bound=32)
 flags.DEFINE_bool('letterbox', True, 'keep the proportions of pictures (grey margins) instead of stretching them')
-flags.DEFINE_list('augment', list(pipeline.AUGMENTATIONS), 'augmentations of training pictures; empty for none')
+flags.DEFINE_list('augment', list(pipeline.DEFAULT_AUGMENTATIONS),
+                  'augmentations of training pictures, applied in the order of '
+                  f'{", ".join(pipeline.AUGMENTATIONS)}; empty for none')
 flags.DEFINE_string('mixed_precision', 'auto', 'auto, float32, float16 or bfloat16')
 # Loss; None means: as the formulation has it
 flags.DEFINE_enum('formulation', 'yolov3', sorted(formulations.FORMULATIONS), 'preset of all that follows; a flag '

@@ -13,9 +13,9 @@ PACKAGE = 'yolov3_tf'
 # A module may import its own layer and those before it. A name stands for all below it unless they are
 # named themselves: `data` is the readers and what happens to one picture, `data.pipeline` comes later.
 LAYERS = [
-    ['boxes', 'structures', 'choices', 'replicas'],
+    ['boxes', 'structures', 'choices', 'replicas', 'draw'],
     ['codec', 'anchors', 'data'],
-    ['losses', 'assign', 'postprocess', 'models', 'data.pipeline', 'evaluation'],
+    ['losses', 'assign', 'postprocess', 'models', 'data.pipeline', 'data.contact_sheet', 'evaluation'],
 ]
 LAYER_OF = {f'{PACKAGE}.{name}': depth for depth, names in enumerate(LAYERS) for name in names}
 REST = len(LAYERS)          # the rest of the package: training, stages, export, darknet_weights, draw ...
@@ -29,7 +29,7 @@ APART = [
     (f'{PACKAGE}.evaluation.voc', PACKAGE),
 ]
 # Run with -m as processes of their own, so they read flags as scripts do.
-PROGRAMS = {f'{PACKAGE}.experiments.train_flags'}
+PROGRAMS = {f'{PACKAGE}.experiments.train_flags', f'{PACKAGE}.data.contact_sheet'}
 CATCH_ALL_NAMES = {'utils', 'util', 'common', 'helpers', 'helper', 'misc'}
 PICKLERS = {'pickle', 'cPickle', 'dill', 'cloudpickle', 'joblib', 'marshal', 'shelve'}
 

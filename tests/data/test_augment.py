@@ -39,8 +39,11 @@ def test_whole_picture_cuts_and_drops():
 
 
 def test_order_is_the_reference_s():
-    assert list(augment.AUGMENTATIONS) == ['colour', 'expand', 'crop', 'interpolation', 'flip']
-    with pytest.raises(InputError, match='colour, crop, expand, flip, interpolation'):
+    """grey and blur, which the reference does not have, stand where they disturb no other."""
+    assert [name for name in augment.AUGMENTATIONS if name not in ('grey', 'blur')] == [
+        'colour', 'expand', 'crop', 'interpolation', 'flip']
+    assert sorted(one.stream for one in augment.AUGMENTATIONS.values()) == [0, 1, 2, 3, 4, 5, 6]
+    with pytest.raises(InputError, match='blur, colour, crop, expand, flip, grey, interpolation'):
         choose(augment.AUGMENTATIONS, 'color', 'augmentation')
 
 
@@ -185,6 +188,33 @@ def test_paint_is_the_matrix_product_and_leaves_the_bars_grey(colours):
         np.testing.assert_allclose(augment.paint(tf.constant(canvas), sample), expected, atol=1e-3)
         bars = tf.fill([2, 8, 3], augment.grey_to_paint(sample, 128))
         assert (geometry.to_uint8(augment.paint(bars, sample)).numpy() == 128).all()
+
+
+def test_grey_is_the_luma_after_any_colour(colours):
+    drawn = over_seeds(400, augment.draw_grey)
+    assert .05 < np.mean(drawn) < .15
+    for draw in colours[:20]:
+        sample = augment.colour(make(), draw)
+        grey = augment.grey(sample, True)
+        pixel = np.array([200., 40, 90])
+        coloured = sample.matrix.numpy() @ pixel
+        luma = coloured @ [.299, .587, .114]
+        np.testing.assert_allclose(grey.matrix.numpy() @ pixel, [luma] * 3, rtol=1e-4)
+        np.testing.assert_allclose(augment.grey_to_paint(grey, 128), augment.grey_to_paint(sample, 128), rtol=1e-4)
+    np.testing.assert_array_equal(augment.grey(make(), False).matrix, np.eye(3))
+
+
+def test_blur_against_opencv():
+    drawn = np.array(over_seeds(400, augment.draw_blur))
+    assert .05 < np.mean(drawn > 0) < .15 and drawn[drawn > 0].min() >= .5 and drawn.max() <= 2
+    image = np.random.default_rng(0).uniform(0, 255, [40, 60, 3]).astype(np.float32)
+    for sigma in (.5, 1.3, 2.):
+        softened = augment.soften(tf.constant(image), make()._replace(blur=tf.constant(sigma)))
+        expected = cv2.GaussianBlur(image, (9, 9), sigma, borderType=cv2.BORDER_REPLICATE)
+        np.testing.assert_allclose(softened, expected, atol=.01)
+    np.testing.assert_array_equal(augment.soften(tf.constant(image), make()), image)
+    thin = augment.soften(tf.constant(image[:1]), make()._replace(blur=tf.constant(2.)))
+    assert thin.shape == (1, 60, 3)
 
 
 def test_the_same_eagerly_and_inside_tf_data():

@@ -248,7 +248,7 @@ def test_labels_that_could_hurt(tmp_path):
     crowds = record(path, [[10, 10, 60, 60], [20, 20, 150, 110]], classes=[1, 2], crowd=[True, False])
     nothing = record(path)
     dataset = Dataset([many, odd, crowds, nothing], ['red', 'green', 'blue'], [])
-    for augment in (), pipeline.AUGMENTATIONS:
+    for augment in (), pipeline.DEFAULT_AUGMENTATIONS:
         for _, truth, indices in batches(dataset, 8, batch_size=4, augment=augment):
             boxes = truth.boxes[truth.valid]
             assert np.isfinite(boxes).all() and (boxes[:, 2:] > boxes[:, :2]).all()
@@ -291,7 +291,7 @@ def test_hundred_thousand_pictures_start_at_once(dataset):
 
 
 @pytest.mark.parametrize('change, words', [
-    (dict(augment=('color',)), "unknown augmentation 'color': expected one of colour, crop, expand, flip, "),
+    (dict(augment=('color',)), "unknown augmentation 'color': expected one of blur, colour, crop, cutmix, expand, "),
     (dict(sizes=(416, 400)), 'multiples of 32'),
     (dict(sizes=()), 'multiples of 32'),
     (dict(batch_size=0), 'batch size 0'),

@@ -3,13 +3,14 @@
 ``draw_*(seed)`` makes the numbers, and the function of the same name applies them: the same numbers give the
 same sample. A sample is a plan. Its boxes stay in pixels of the stored picture, its view says which rectangle
 will fill the network input, and no pixel is touched before the pipeline renders the plan, once.
-The order stands in ``AUGMENTATIONS``, the reference's: colour, expand, crop, resize, flip.
+The order stands in ``AUGMENTATIONS``, the reference's: colour, expand, crop, resize, flip; grey and blur are ours.
+Augmentations of several pictures come before all of these (``mix``).
 """
 from __future__ import annotations
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +24,8 @@ CROP_SCALE = (.3, 1.)
 CROP_ASPECT = 2.
 CROP_MIN_IOU = (.1, .3, .5, .7, .9, -1.)        # -1: any crop
 BRIGHTNESS, HUE, SATURATION, VALUE = 32., 2 * math.pi * 18 / 180, .5, .5
+GREY_CHANCE, BLUR_CHANCE, BLUR_SIGMA = .1, .1, (.5, 2.)         # sigma in pixels of the network input
+BLUR_RADIUS = 4
 _YIQ = np.array([[.299, .587, .114], [.596, -.274, -.322], [.211, -.523, .312]], np.float32)      # NTSC
 _YIQ[1:] -= _YIQ[1:].mean(axis=1, keepdims=True)        # the printed digits leave grey a trace of colour
 _RGB = np.linalg.inv(_YIQ)
@@ -42,6 +45,7 @@ class Sample(NamedTuple):
       matrix: float32 [3, 3] and
       offset: float32 scalar: colour = matrix @ RGB + offset, in 0..255. Grey stays grey under the matrix.
       interpolation: int32 scalar, index into ``RESIZES``.
+      blur: float32 scalar, sigma in pixels of the network input, 0 for none.
     """
     height: Any
     width: Any
@@ -53,13 +57,18 @@ class Sample(NamedTuple):
     matrix: Any
     offset: Any
     interpolation: Any
+    blur: Any
 
 
-def whole_picture(height, width, boxes, classes):
-    """Sample that shows all of the picture as it is; boxes cut at its edges, those without area left out."""
+def whole_picture(height, width, boxes, classes, weights=None):
+    """Sample that shows all of the picture as it is; boxes cut at its edges, those without area left out.
+
+    ``weights`` float32 [n] are 1 where they are not given.
+    """
     boxes = box_ops.clip(boxes, height, width)
-    sample = Sample(height, width, boxes, classes, tf.ones_like(boxes[:, 0]), tf.stack([0, 0, width, height]),
-                    tf.constant(False), tf.eye(3), tf.constant(0.), tf.constant(0))
+    weights = tf.ones_like(boxes[:, 0]) if weights is None else weights
+    sample = Sample(height, width, boxes, classes, weights, tf.stack([0, 0, width, height]),
+                    tf.constant(False), tf.eye(3), tf.constant(0.), tf.constant(0), tf.constant(0.))
     return keep(sample, has_area(boxes))
 
 
@@ -189,6 +198,18 @@ def colour(sample, draw):
                            offset=draw.value * (sample.offset + draw.brightness))
 
 
+def draw_grey(seed):
+    """bool scalar."""
+    return tf.random.stateless_uniform([], seed) < GREY_CHANCE
+
+
+def grey(sample, draw):
+    """Takes the colour away: every channel becomes the luma."""
+    luma = tf.tile(tf.constant(_YIQ[:1]), [3, 1])
+    matrix = tf.where(draw, tf.matmul(luma, sample.matrix), sample.matrix)
+    return sample._replace(matrix=matrix)
+
+
 def _nearest(image, height, width):
     resized = tf.raw_ops.ResizeNearestNeighbor(images=image[None], size=[height, width], half_pixel_centers=True)
     return tf.cast(resized[0], tf.float32)
@@ -226,13 +247,33 @@ def flip(sample, draw):
     return sample._replace(mirrored=tf.not_equal(sample.mirrored, draw))
 
 
-# name -> (draw, apply), in the order of application
+def draw_blur(seed):
+    """float32 scalar, sigma; 0 for none."""
+    coin, place = tf.unstack(tf.random.stateless_uniform([2], seed))
+    return tf.where(coin < BLUR_CHANCE, BLUR_SIGMA[0] + place * (BLUR_SIGMA[1] - BLUR_SIGMA[0]), 0.)
+
+
+def blur(sample, draw):
+    """Lets what is seen be a little out of focus."""
+    return sample._replace(blur=draw)
+
+
+class _Augmentation(NamedTuple):
+    """``stream`` keeps its random numbers apart: a number that is in use never changes, so old runs go on as before."""
+    stream: int
+    draw: Callable
+    apply: Callable
+
+
+# name -> augmentation, in the order of application
 AUGMENTATIONS = {
-    'colour': (draw_colour, colour),
-    'expand': (draw_expand, expand),
-    'crop': (draw_crop, crop),
-    'interpolation': (draw_interpolation, interpolate),
-    'flip': (draw_flip, flip),
+    'colour': _Augmentation(0, draw_colour, colour),
+    'grey': _Augmentation(5, draw_grey, grey),
+    'expand': _Augmentation(1, draw_expand, expand),
+    'crop': _Augmentation(2, draw_crop, crop),
+    'interpolation': _Augmentation(3, draw_interpolation, interpolate),
+    'blur': _Augmentation(6, draw_blur, blur),
+    'flip': _Augmentation(4, draw_flip, flip),
 }
 
 
@@ -241,15 +282,33 @@ def augment(sample, names, seed):
 
     Each draws from a stream of its own, so leaving one out does not change the others.
     """
-    for number, (name, (draw, apply)) in enumerate(AUGMENTATIONS.items()):
+    for name, one in AUGMENTATIONS.items():
         if name in names:
-            sample = apply(sample, draw(tf.random.experimental.stateless_fold_in(seed, number)))
+            sample = one.apply(sample, one.draw(tf.random.experimental.stateless_fold_in(seed, one.stream)))
     return sample
 
 
 def resize(image, height, width, sample):
     """uint8 [h, w, 3] -> float32 [height, width, 3] by the sample's kernel; bicubic leaves 0..255 at edges."""
     return tf.switch_case(sample.interpolation, [functools.partial(kernel, image, height, width) for kernel in RESIZES])
+
+
+def soften(image, sample):
+    """The sample's Gaussian blur on float32 [h, w, 3], edges repeated; weights add up to 1."""
+    def softened():
+        near = tf.range(-BLUR_RADIUS, BLUR_RADIUS + 1)
+        weights = tf.exp(-.5 * tf.square(tf.cast(near, tf.float32) / sample.blur))
+        weights = tf.unstack(weights / tf.reduce_sum(weights))
+        result = image
+        for axis in (0, 1):
+            length = tf.shape(image)[axis]
+            padded = tf.gather(result, tf.clip_by_value(tf.range(-BLUR_RADIUS, length + BLUR_RADIUS), 0, length - 1),
+                               axis=axis)
+            windows = [padded[start:start + length] if axis == 0 else padded[:, start:start + length]
+                       for start in range(len(weights))]
+            result = tf.add_n([weight * window for weight, window in zip(weights, windows)])
+        return result
+    return tf.cond(sample.blur > 0, softened, lambda: image)
 
 
 def paint(canvas, sample):

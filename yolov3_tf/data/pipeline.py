@@ -1,7 +1,7 @@
 """Records -> batches: every step of the input path and their order.
 
-    permutation of the records -> read -> header -> plan (augment) -> decode the part that is seen
-        -> flip -> resize into place, grey around it -> colour -> pad the boxes -> prefetch
+    permutation of the records -> read -> header (-> mix with others) -> plan (augment) -> decode the part that
+        is seen -> flip -> resize into place, grey around it (-> blur) -> colour -> pad the boxes -> prefetch
 
 All of it is in graph. One numpy_function around OpenCV was measured some 15 % faster on one or two threads
 (TensorFlow decode, OpenCV resize on uint8: 688 / 1228 pictures/s against 604 / 1028 for 500 x 375 -> 416),
@@ -31,10 +31,13 @@ import numpy as np
 import tensorflow as tf
 
 from yolov3_tf.choices import InputError, choose
-from yolov3_tf.data import augment, geometry, pictures
+from yolov3_tf.data import augment, geometry, mix, pictures
 from yolov3_tf.structures import GroundTruth
 
-AUGMENTATIONS = tuple(augment.AUGMENTATIONS)
+AUGMENTATIONS = (*mix.MIXES, *augment.AUGMENTATIONS)
+# The reference's but for mix-up, which its plain VOC recipe adds (experiments/reference.flags): without it were the
+# published tables of this package measured.
+DEFAULT_AUGMENTATIONS = ('colour', 'expand', 'crop', 'interpolation', 'flip')
 _ORDER, _SAMPLE, _SIZE = range(3)       # streams of random numbers
 
 
@@ -55,7 +58,7 @@ class PipelineSettings(NamedTuple):
     sizes: Sequence[Union[int, Tuple[int, int]]]
     batches_per_size: int = 10
     letterbox: bool = True
-    augment: Sequence[str] = AUGMENTATIONS
+    augment: Sequence[str] = DEFAULT_AUGMENTATIONS
     strict: bool = False
     threads: Optional[int] = None
 
@@ -82,9 +85,10 @@ class _Labels(NamedTuple):
     starts: Any         # int64 [n + 1]
     boxes: Any          # float32 [M, 4]
     classes: Any        # int32 [M]
+    cache: Any = None   # of ``caches``
 
 
-def training_batches(dataset, settings, seed, first_epoch=0, first_step=0, share=(0, 1)):
+def training_batches(dataset, settings, seed, first_epoch=0, first_step=0, share=(0, 1), cache=None):
     """Endless batches over shuffled epochs, the same for the same (seed, epoch, step) wherever it starts.
 
     An epoch is a permutation of all records, cut into full batches; a set smaller than one batch repeats
@@ -99,6 +103,7 @@ def training_batches(dataset, settings, seed, first_epoch=0, first_step=0, share
       first_epoch, first_step: where to begin.
       share: (k, n): only the k-th of n equal parts of every batch, k from 0; n divides the batch size. The
         n parts together are the whole batches, picture for picture.
+      cache: of ``caches``, where pictures are kept once read, or None.
 
     Returns:
       tf.data.Dataset of (images uint8 [B, H, W, 3] RGB, GroundTruth in network pixels, indices int32 [B]).
@@ -106,7 +111,7 @@ def training_batches(dataset, settings, seed, first_epoch=0, first_step=0, share
     Raises:
       InputError: no records, an unknown augmentation, a size no multiple of 32.
     """
-    sizes, labels = _sizes(settings), _flatten(dataset.records)
+    sizes, labels = _sizes(settings), _flatten(dataset.records)._replace(cache=cache)
     n, batch_size = len(dataset.records), settings.batch_size
     steps = steps_per_epoch(n, batch_size)
     part, first = batch_size // share[1], batch_size // share[1] * share[0]
@@ -194,7 +199,11 @@ def reason(path):
 def _plan(labels, index, size, settings, key):
     """All that may fail on a bad picture: (pixels of the part seen, their place, the sample, index)."""
     picture = pictures.open_picture(_contents(labels, index))
-    sample = augment.augment(_sample(labels, index, picture), settings.augment, key)
+    sample = _sample(labels, index, picture)
+    if set(mix.MIXES) & set(settings.augment):
+        picture, *boxes = mix.mix(picture, sample, settings.augment, key, _others(labels, index), size)
+        sample = augment.whole_picture(picture.height, picture.width, *boxes)
+    sample = augment.augment(sample, settings.augment, key)
     shown = geometry.look(sample.height, sample.width, sample.view, *size, settings.letterbox)
     boxes = geometry.to_network(sample.boxes, shown.placement)
     boxes = tf.where(sample.mirrored, geometry.mirror(boxes, size[1]), boxes)
@@ -207,7 +216,8 @@ def _render(pixels, place, sample, index, size, settings):
     """Touches the pixels, each once: (image uint8 [H, W, 3], GroundTruth, index)."""
     pixels = tf.cond(sample.mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
     image = augment.resize(pixels, place[3] - place[1], place[2] - place[0], sample)
-    if 'colour' in settings.augment:
+    image = augment.soften(image, sample) if 'blur' in settings.augment else image
+    if {'colour', 'grey'} & set(settings.augment):
         grey = augment.grey_to_paint(sample, geometry.GREY)
         image = augment.paint(geometry.pad(image, place[1], place[0], *size, grey), sample)
         image = geometry.to_uint8(image)
@@ -230,6 +240,12 @@ def _place_whole(pixels, sample, index, height, width, letterbox):
 
 def _contents(labels, index):
     """Encoded bytes of a record's picture."""
+    if labels.cache is None:
+        return _read(labels, index)
+    return labels.cache.contents(index, lambda: _read(labels, index))
+
+
+def _read(labels, index):
     path = labels.paths[index]
     if labels.places is None:
         return tf.io.read_file(path)
@@ -241,6 +257,23 @@ def _sample(labels, index, picture):
     near, far = labels.starts[index], labels.starts[index + 1]
     boxes, classes = labels.boxes[near:far], labels.classes[near:far]
     return augment.whole_picture(picture.height, picture.width, boxes, classes)
+
+
+def _others(labels, index):
+    """``mix.Others``: parts of any picture of the set but this one, where there is another."""
+    count = tf.shape(labels.starts)[0] - 1
+
+    def others(number, window):
+        step = tf.cast(number * tf.cast(count - 1, tf.float32), tf.int32)
+        other = (index + 1 + tf.minimum(step, tf.maximum(count - 2, 0))) % count
+
+        def read(other):
+            picture = pictures.open_picture(_contents(labels, other))
+            return mix.part_of(picture, _sample(labels, other, picture), window(picture.height, picture.width))
+        # A dataset of one, because only a dataset can leave out what fails.
+        one = tf.data.Dataset.from_tensors(other).map(read).ignore_errors()
+        return one.concatenate(tf.data.Dataset.from_tensors(mix.empty())).take(1).get_single_element()
+    return others
 
 
 def _truth(sample):
@@ -271,7 +304,7 @@ def _side_by_side(batches, make, threads):
 def _sizes(settings):
     """(height, width) pairs; checks what the user can get wrong in the settings."""
     for name in settings.augment:
-        choose(augment.AUGMENTATIONS, name, 'augmentation')
+        choose({**mix.MIXES, **augment.AUGMENTATIONS}, name, 'augmentation')
     sizes = [tuple(size) if isinstance(size, (tuple, list)) else (size, size) for size in settings.sizes]
     for size in sizes or [()]:
         if len(size) != 2 or any(side < 32 or side % 32 for side in size):
