@@ -30,7 +30,7 @@ from yolov3_tf import (  # noqa: E402
 from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
 from yolov3_tf.assign import ASSIGNERS  # noqa: E402
 from yolov3_tf.choices import InputError, choose, exit_code  # noqa: E402
-from yolov3_tf.data import pipeline, specs  # noqa: E402
+from yolov3_tf.data import caches, pipeline, specs  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
 from yolov3_tf.evaluation import presence, report, results  # noqa: E402
 from yolov3_tf.losses import formulations, total  # noqa: E402
@@ -132,13 +132,15 @@ flags.DEFINE_integer('seed', 0, 'of weights, order and augmentation', lower_boun
 flags.DEFINE_integer('log_steps', 20, 'steps a line of metrics', lower_bound=1)
 flags.DEFINE_integer('epochs_between_eval', 1, 'epochs from one validation to the next; the last of a stage always has '
                      'one', lower_bound=1)
+flags.DEFINE_enum('cache', 'none', sorted(caches.CACHES), 'keep the files of pictures, once read, in memory or in the '
+                  'run\'s folder: for data on a slow disk or network')
 flags.DEFINE_bool('profile', False, 'keep a trace of five steps for TensorBoard')
 flags.DEFINE_integer('checkpoint_steps', 500, 'steps between checkpoints inside an epoch; 0: only at its end',
                      lower_bound=0)
 
 # A resumed run may change these; every other flag shapes its result.
 MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps', 'strict', 'export', 'strategy', 'logical_devices',
-              'profile')
+              'profile', 'cache')
 # (flag, flag, why they contradict each other)
 CONTRADICTIONS = (
     ('image_size', 'train_sizes', 'one is a single size, the other is several'),
@@ -318,7 +320,7 @@ def read_settings(pretrained_backbone, precise) -> training.TrainingSettings:
         seed=FLAGS.seed, log_steps=FLAGS.log_steps, checkpoint_steps=FLAGS.checkpoint_steps,
         loss_scaling=precise == 'float16', sync_batch_norm=FLAGS.sync_batch_norm,
         accumulate_steps=FLAGS.accumulate_steps, ema_decay=FLAGS.ema_decay,
-        epochs_between_eval=FLAGS.epochs_between_eval, profile=FLAGS.profile)
+        epochs_between_eval=FLAGS.epochs_between_eval, cache=FLAGS.cache, profile=FLAGS.profile)
 
 
 def read_loss() -> total.LossSettings:

@@ -1,5 +1,5 @@
 """However a batch is shared out, by replicas or pieces, the step it makes is the step of the whole batch."""
-import logical_devices      # first: it splits the CPU
+import logical_devices  # first: it splits the CPU
 import numpy as np
 import pytest
 import tensorflow as tf

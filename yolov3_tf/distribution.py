@@ -71,7 +71,7 @@ class Distribution(NamedTuple):
                 answer = {'result': work()}
             except (InputError, OSError) as caught:
                 answer, error = {'error': str(caught)}, caught
-        answer = json.loads(self.send({'answer': json.dumps(answer)})['answer'])
+        answer = self._send_json(answer)
         if 'error' in answer:
             raise error or InputError(f'worker 0: {answer["error"]}')
         return answer['result']
@@ -80,37 +80,37 @@ class Distribution(NamedTuple):
         """Raises InputError on every worker where one has another text than the chief."""
         if self.workers == 1:
             return
-        theirs = self.send({'text': text})['text']
-        other = np.zeros(self.workers, np.int64)
-        other[self.worker] = theirs != text
+        other = np.zeros(self.workers, np.int32)
+        other[self.worker] = self._send_json(text) != text
         different = np.flatnonzero(self._sum(other))
         if different.size:
             raise InputError(f'worker {", ".join(map(str, different))} has other {what} than worker 0: start all '
                              'workers with the same flags, data and version')
 
-    def send(self, values: Dict[str, Any]) -> Dict[str, Any]:
-        """The chief's texts and NumPy arrays, to all; every worker names the same ones, of the same types."""
+    def send(self, arrays: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        """The chief's named arrays, on every worker; what the others give does not matter."""
         if self.workers == 1:
-            return values
-        return {name: self._send_text(value) if isinstance(value, str) else self._send_array(value)
-                for name, value in values.items()}
+            return arrays
+        table = self._send_json([[name, array.dtype.str, array.shape] for name, array in arrays.items()])
+        sent = {}
+        for kind in sorted({kind for _, kind, _ in table}):         # all of a type in one go
+            named = [(name, shape) for name, other, shape in table if other == kind]
+            ends = np.cumsum([np.prod(shape, dtype=int) for _, shape in named])
+            flat = (np.concatenate([arrays[name].ravel() for name, _ in named]) if self.chief
+                    else np.zeros(ends[-1], kind))
+            parts = np.split(self._sum(flat), ends[:-1])
+            sent.update({name: part.reshape(shape) for (name, shape), part in zip(named, parts)})
+        return sent
 
-    def _send_text(self, text):
-        codes = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
-        return bytes(self._send_array(codes).astype(np.uint8)).decode()
+    def _send_json(self, value):
+        """The chief's JSON value, on every worker."""
+        codes = np.frombuffer(json.dumps(value).encode(), np.uint8).astype(np.int32) if self.chief else None
+        length, = self._sum(np.array([len(codes) if self.chief else 0], np.int32))
+        return json.loads(bytes(self._sum(codes if self.chief else np.zeros(length, np.int32)).astype(np.uint8)))
 
-    def _send_array(self, array):
-        """An array of the chief's shape and this worker's type."""
-        shape = np.zeros(8, np.int64)
-        if self.chief:
-            shape[:array.ndim + 1] = [array.ndim, *array.shape]
-        rank, *sizes = self._sum(shape)
-        flat = array.ravel() if self.chief else np.zeros(np.prod(sizes[:rank], dtype=np.int64), array.dtype)
-        return self._sum(flat).reshape(sizes[:rank])
-
-    def _sum(self, flat):
+    def _sum(self, vector):
         """Sum over the workers of vectors of numbers."""
-        return _sums(self.strategy)(tf.constant(flat)).numpy()
+        return _sums(self.strategy, vector.dtype.str)(tf.constant(vector)).numpy()
 
 
 ALONE = Distribution()
@@ -127,18 +127,18 @@ def watched(distribution: Distribution):
             raise
         raise PeerLost(f'worker {distribution.worker} lost another worker: start all workers again with the same '
                        f'command, and they go on from the last checkpoint '
-                       f'({str(error.message).splitlines()[0]})') from error
+                       f'({type(error).__name__})') from error
 
 
-@functools.lru_cache(maxsize=1)
-def _sums(strategy):
+@functools.lru_cache(maxsize=None)
+def _sums(strategy, kind):
     def replica(values):
         context = tf.distribute.get_replica_context()
         here = len(strategy.extended.worker_devices)
         first = context.replica_id_in_sync_group % here == 0        # one of each worker's devices speaks for it
         return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(first, values, tf.zeros_like(values)))
 
-    @tf.function(reduce_retracing=True, autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.as_dtype(np.dtype(kind)))], autograph=False)
     def everywhere(values):
         return strategy.experimental_local_results(strategy.run(replica, args=(values,)))[0]
     return everywhere

@@ -35,7 +35,8 @@ class Shares(NamedTuple):
 ALONE = Shares()
 
 
-def make(compute_loss, optimizer: Optimizer, signature, shares: Shares = ALONE, average=None):
+def make(compute_loss, optimizer: Optimizer, signature, shares: Shares = ALONE, average=None,
+         statistics=()):
     """A training step: (images, truth, learning rate, asked) -> named scalars.
 
     ``l2`` is the weight decay's share, which reaches the weights through the optimiser; ``applied`` is 1
@@ -47,8 +48,9 @@ def make(compute_loss, optimizer: Optimizer, signature, shares: Shares = ALONE, 
       optimizer: made in the scope of the strategy.
       signature: tensor specs of images and truth.
       average: ``averaging.Average`` that follows the weights, or None.
+      statistics: variables that each replica moves by its own pictures; their mean is what they become.
     """
-    step = _Step(compute_loss, optimizer, shares, average)
+    step = _Step(compute_loss, optimizer, shares, average, statistics)
     if shares.count == 1:
         return step.alone(signature)
     return step.in_pieces(signature) if shares.pieces > 1 else step.side_by_side(signature)
@@ -57,8 +59,9 @@ def make(compute_loss, optimizer: Optimizer, signature, shares: Shares = ALONE, 
 class _Step:
     # Nothing in the graphs needs AutoGraph, whose conversion takes five seconds of every start.
 
-    def __init__(self, compute_loss, optimizer, shares, average):
+    def __init__(self, compute_loss, optimizer, shares, average, statistics):
         self.compute_loss, self.optimizer, self.shares, self.average = compute_loss, optimizer, shares, average
+        self.statistics = [getattr(variable, '_value', variable) for variable in statistics]
         self.strategy = shares.strategy or tf.distribute.get_strategy()
         self.rows = shares.pictures // shares.count         # of a share
 
@@ -139,8 +142,13 @@ class _Step:
 
     def _join(self, parts, part, gradients, rate, asked):
         """Sums over the replicas, and updates each alike."""
-        names = sorted(parts)
-        scalars, *gradients = replicas.total([tf.stack([part, asked, *(parts[name] for name in names)]), *gradients])
+        names, count = sorted(parts), len(gradients)
+        statistics = [tf.convert_to_tensor(variable) for variable in self.statistics]
+        scalars, *sums = replicas.total([tf.stack([part, asked, *(parts[name] for name in names)]), *gradients,
+                                         *statistics])
+        gradients = sums[:count]
+        for variable, value in zip(self.statistics, sums[count:]):
+            replicas.write(variable, value / replicas.count())
         part, asked, *values = tf.unstack(scalars)
         whole = tf.math.divide_no_nan(1., part)             # 1 unless pictures are missing
         joined = {name: value * whole for name, value in zip(names, values)}

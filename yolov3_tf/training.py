@@ -16,14 +16,13 @@ import signal
 import time
 from typing import NamedTuple, Tuple
 
-import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import checkpoints, stages
 from yolov3_tf import step as training_step
 from yolov3_tf.averaging import Average
 from yolov3_tf.choices import InputError
-from yolov3_tf.data import pictures, pipeline
+from yolov3_tf.data import caches, pictures, pipeline
 from yolov3_tf.distribution import ALONE, Distribution
 from yolov3_tf.losses import total
 from yolov3_tf.models.blocks import BatchNorm
@@ -50,6 +49,7 @@ class TrainingSettings(NamedTuple):
       accumulate_steps: pieces that a batch is worked through in, one after another, in as much less memory.
       ema_decay: of the average of the weights that is validated and kept as the best; 0: the weights themselves.
       epochs_between_eval: every so many epochs of a stage, and after its last, the network is validated.
+      cache: of ``data.caches.CACHES``.
       profile: keep a trace of some steps for TensorBoard.
     """
     stages: Tuple[stages.Stage, ...]
@@ -65,6 +65,7 @@ class TrainingSettings(NamedTuple):
     accumulate_steps: int = 1
     ema_decay: float = 0.
     epochs_between_eval: int = 1
+    cache: str = 'none'
     profile: bool = False
 
 
@@ -117,9 +118,11 @@ class Trainer:
             self.tasks = {name: TASKS[name](model, description, val_set, settings.loss, settings.validation_batch,
                                             settings.batches.strict)
                           for name in dict.fromkeys(stage.task for stage in settings.stages)}
-        for layer in model.layers:
-            if isinstance(layer, BatchNorm):
-                layer.synchronized = settings.sync_batch_norm
+        norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
+        for layer in norms:
+            layer.synchronized = settings.sync_batch_norm
+        self.statistics = [] if settings.sync_batch_norm else [
+            variable for layer in norms for variable in (layer.moving_mean, layer.moving_variance)]
         self.optimizer, self.task, self.average, self.step = None, None, None, None
         self.asked = self.stop = False          # this process; all workers
         self.steps_made = 0                     # by this process
@@ -144,7 +147,8 @@ class Trainer:
         # One endless stream for all stages: an epoch's pictures do not depend on the stage.
         batches = pipeline.training_batches(self.train_set, self.settings.batches, self.settings.seed,
                                             self.at['data_epoch'], self.at['step'],
-                                            (self.distribution.worker, self.distribution.workers))
+                                            (self.distribution.worker, self.distribution.workers),
+                                            caches.CACHES[self.settings.cache](self.folder.root / 'cache'))
         stream = iter(batches)
         previous = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -174,7 +178,7 @@ class Trainer:
         shares = training_step.Shares(self.distribution.strategy, self.settings.batches.batch_size,
                                       self.settings.accumulate_steps)
         self.step = training_step.make(self.task.compute_loss, self.optimizer, stream.element_spec[:2], shares,
-                                       self.average if self.task.picks_best else None)
+                                       self.average if self.task.picks_best else None, self.statistics)
         bar = Bar(f'stage {stage.name}', stage.epochs * self.steps, self.at['epoch'] * self.steps + self.at['step'],
                   None if self.distribution.chief else open(os.devnull, 'w'))
         try:
@@ -347,17 +351,18 @@ class Trainer:
                     f'{self.at["pictures"]}: restore the data to go on, or choose another --name')
             self.folder.rewind_metrics(progress.counters['metrics_bytes'])
             arrays.update(progress.optimizer)
-            return [progress.counters, {name: array.dtype.str for name, array in arrays.items()}]
+            return progress.counters
 
         found = self.distribution.by_chief(load)
-        if self.distribution.workers > 1:
-            for variable in self.model.weights:         # the chief's, whatever the others started from
-                variable.assign(self.distribution.send({'': variable.numpy()})[''])
+        if self.distribution.workers > 1:       # the chief's, whatever the others started from
+            names = [str(number) for number in range(len(self.model.weights))]
+            sent = self.distribution.send(dict(zip(names, (variable.numpy() for variable in self.model.weights))))
+            for name, variable in zip(names, self.model.weights):
+                variable.assign(sent[name])
         if found is None:
             return None
-        counters, types = found
-        self.at.update(counters)
-        return self.distribution.send({name: arrays.get(name, np.zeros(0, kind)) for name, kind in types.items()})
+        self.at.update(found)
+        return self.distribution.send(arrays)
 
     def _fingerprint(self):
         """What all workers must agree on before they train together."""

@@ -22,9 +22,9 @@ class BatchNorm(tf.keras.layers.Layer):
     does the latter (Keras semantics), unless ``adapt`` is set: then gamma and beta rest but statistics
     and averages go on as if training (how the TF1 reference "fixes" a backbone).
 
-    Where several replicas share a batch, each normalises by its own pictures, or, with ``synchronized`` set,
-    by all of them (by plain operations, for the kernel knows one replica only). Either way the averages move
-    alike on all.
+    Where several replicas share a batch, each normalises by its own pictures and moves its own averages (of
+    which the step then takes the mean), or, with ``synchronized`` set, by all of them, in plain operations, for
+    the kernel knows one replica only.
 
     Args:
       momentum: decay of the moving averages (the reference: .99).
@@ -58,14 +58,12 @@ class BatchNorm(tf.keras.layers.Layer):
         return y
 
     def _fused(self, x, by_batch):
-        """(normalised, averages moved by this replica's pictures; by all replicas', the mean of those)."""
+        """(normalised, mean and variance as they have moved)."""
         # Any momentum under 1 makes the kernel return the moved averages themselves.
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x, scale=_value(self.gamma), offset=_value(self.beta), mean=_value(self.moving_mean),
             variance=_value(self.moving_variance), epsilon=self.epsilon,
             exponential_avg_factor=1 - self.momentum, is_training=by_batch)
-        if by_batch and replicas.count() > 1:
-            mean, variance = tf.unstack(replicas.total(tf.stack([mean, variance])) / replicas.count())
         return y, mean, variance
 
     def _over_replicas(self, x):

@@ -1,0 +1,54 @@
+"""Kept pictures give the same batches, are read once, and a damaged copy counts as none."""
+import cv2
+import numpy as np
+import pytest
+
+from yolov3_tf.data import caches, pipeline
+from yolov3_tf.structures import Dataset, Record
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    records = []
+    for number in range(4):
+        path = tmp_path / f'{number}.png'
+        cv2.imwrite(str(path), np.random.default_rng(number).integers(0, 255, [40, 60, 3], np.uint8))
+        records.append(Record(str(path), path.stem, 0, 0, np.array([[2, 3, 30, 20]], np.float32),
+                              np.zeros(1, np.int32), np.zeros(1, bool), np.zeros(1, bool), np.zeros(1, np.float32)))
+    return Dataset(records, ['thing'], [])
+
+
+def epochs(dataset, cache, between=lambda: None):
+    """Pictures and their numbers in two epochs of two batches; ``between`` happens once all have been read."""
+    settings = pipeline.PipelineSettings(2, (32,), augment=('flip', 'crop'), threads=1)
+    stream = iter(pipeline.training_batches(dataset, settings, 5, cache=cache).take(12))
+    found = [next(stream) for _ in range(8)]            # more than two epochs, for batches are made ahead
+    between()
+    found += stream
+    return [(images.numpy(), indices.numpy()) for images, _, indices in found]
+
+
+@pytest.mark.parametrize('kind', sorted(caches.CACHES))
+def test_the_batches_are_the_same_and_pictures_are_read_once(dataset, tmp_path, kind):
+    plain = epochs(dataset, None)
+
+    def between():
+        if kind != 'none':
+            for record in dataset.records:
+                (tmp_path / f'{record.image_id}.png').unlink()
+    kept = epochs(dataset, caches.CACHES[kind](tmp_path / 'cache'), between)
+    for (images, indices), (others, theirs) in zip(plain, kept):
+        np.testing.assert_array_equal(indices, theirs)
+        np.testing.assert_array_equal(images, others)
+
+
+def test_a_damaged_copy_is_read_again_and_old_copies_are_dropped(dataset, tmp_path):
+    plain = epochs(dataset, None)
+
+    def damage():
+        for copy in (tmp_path / 'cache').iterdir():
+            copy.write_bytes(copy.read_bytes()[:40])
+    kept = epochs(dataset, caches.Disk(tmp_path / 'cache'), damage)
+    assert all(np.array_equal(images, others) for (images, _), (others, _) in zip(plain, kept))
+    caches.Disk(tmp_path / 'cache')
+    assert not list((tmp_path / 'cache').iterdir())

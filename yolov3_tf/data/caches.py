@@ -1,0 +1,67 @@
+"""Where encoded pictures are kept once they have been read, so that slow storage is asked for each once.
+
+What is kept is the file's bytes, before decoding and augmentation: a run has the same batches with and
+without, only sooner where the disk or the network is what it waits for. In memory that takes a fifth to a
+tenth of the decoded pictures.
+"""
+from __future__ import annotations
+
+import os
+import shutil
+
+import tensorflow as tf
+
+
+class Memory:
+    """Keeps them in this process's memory."""
+
+    def __init__(self, folder):
+        del folder
+        self.table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.string, '')
+
+    def contents(self, index, read):
+        """String scalar with what ``read()`` gives for this picture; in graph."""
+        key = tf.cast(index, tf.int64)
+        kept = self.table.lookup(key)
+
+        def keep():
+            contents = read()
+            with tf.control_dependencies([self.table.insert(key, contents)]):
+                return tf.identity(contents)
+        return tf.cond(tf.strings.length(kept) > 0, lambda: kept, keep)
+
+
+class Disk:
+    """Keeps them as files of a folder that is emptied first; for data on a slower disk than this folder's.
+
+    A file starts with its contents' hash, so that one half written (two threads, a kill) counts as none.
+    """
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.makedirs(self.folder)
+
+    def contents(self, index, read):
+        """String scalar with what ``read()`` gives for this picture; in graph."""
+        path = tf.strings.join([self.folder, '/', tf.strings.as_string(index)])
+        there = tf.size(tf.io.matching_files(path)) > 0
+        kept = tf.cond(there, lambda: tf.io.read_file(path), lambda: tf.constant(''))
+        head = tf.minimum(_DIGITS, tf.strings.length(kept))
+        contents = tf.strings.substr(kept, head, tf.strings.length(kept) - head)
+
+        def keep():
+            fresh = read()
+            with tf.control_dependencies([tf.io.write_file(path, tf.strings.join([_hash(fresh), fresh]))]):
+                return tf.identity(fresh)
+        whole = tf.equal(tf.strings.substr(kept, 0, head), _hash(contents))
+        return tf.cond(whole, lambda: contents, keep)
+
+
+CACHES = {'none': lambda folder: None, 'ram': Memory, 'disk': Disk}
+_DIGITS = 20
+
+
+def _hash(contents):
+    return tf.strings.as_string(tf.strings.to_hash_bucket_fast(contents, 2 ** 62), width=_DIGITS, fill='0')
+
