@@ -28,6 +28,7 @@ from yolov3_tf import (  # noqa: E402
     validation,
 )
 from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
+from yolov3_tf.anchors import files as anchor_files  # noqa: E402
 from yolov3_tf.assign import ASSIGNERS  # noqa: E402
 from yolov3_tf.choices import InputError, choose, exit_code  # noqa: E402
 from yolov3_tf.data import caches, pipeline, specs  # noqa: E402
@@ -59,6 +60,7 @@ flags.DEFINE_string('init_weights', None, 'start from a whole network: a checkpo
                     'layers start afresh where the number of classes differs')
 # Network and input
 flags.DEFINE_string('cfg', None, 'darknet cfg of the network to train instead of YOLOv3; brings its own anchors')
+flags.DEFINE_string('anchors', None, 'file of anchors from python -m yolov3_tf.anchors, instead of the published nine')
 flags.DEFINE_float('width_multiplier', 1., 'scales the filters of every layer; 1 is the published network')
 flags.DEFINE_enum('head', 'coupled', sorted(HEADS), 'prediction layers: one output a level, or box and class apart')
 flags.DEFINE_integer('image_size', None, 'one input size, a multiple of 32, for training and measuring', lower_bound=32)
@@ -146,6 +148,7 @@ CONTRADICTIONS = (
     ('image_size', 'train_sizes', 'one is a single size, the other is several'),
     ('image_size', 'val_size', 'the first already says at which size to measure'),
     ('init_weights', 'backbone_weights', 'the first already brings a backbone'),
+    ('cfg', 'anchors', 'the cfg brings its own'),
     ('cfg', 'width_multiplier', 'the cfg says how wide every layer is'),
     ('cfg', 'grid_sensitivity', 'the cfg has its own (scale_x_y)'))
 
@@ -274,10 +277,11 @@ def load_data():
 def describe_network(class_names) -> checkpoints.Description:
     """The network to train, as its checkpoints will describe it."""
     size = FLAGS.image_size or FLAGS.val_size
+    anchors = anchor_files.read_for_yolov3(FLAGS.anchors) if FLAGS.anchors else YOLOV3_ANCHORS
     common = dict(class_names=tuple(class_names), image_size=(size, size), letterbox=FLAGS.letterbox, head=FLAGS.head)
     if not FLAGS.cfg:
         return checkpoints.Description(width_multiplier=FLAGS.width_multiplier,
-                                       anchors=YOLOV3_ANCHORS._replace(sensitivity=read_sensitivity()), **common)
+                                       anchors=anchors._replace(sensitivity=read_sensitivity()), **common)
     network = cfg.load(FLAGS.cfg, len(class_names))
     weights = FLAGS.backbone_weights
     if weights and weights.endswith('.h5'):         # the backbone ends where it did there

@@ -1,0 +1,89 @@
+r"""Finds anchors for a data set by k-means under the IoU of shapes, and says how much better than others they fit.
+
+  python -m yolov3_tf.anchors voc:BCCD:train --size=416 --output=bccd.anchors
+
+prints average IoU and best possible recall of the published anchors and of the new ones, and writes bccd.anchors,
+for train.py --anchors=bccd.anchors, and bccd.png, boxes and anchors by width and height. A cfg network takes its
+anchors from the cfg: paste the line that the file's comment holds.
+
+Exit code: 0; 2 when the input cannot be used.
+"""
+from __future__ import annotations
+
+import os
+
+from absl import app, flags, logging
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, clusters, files, plot  # noqa: E402
+from yolov3_tf.choices import InputError, exit_code  # noqa: E402
+from yolov3_tf.data import lists, network_sizes, specs  # noqa: E402
+from yolov3_tf.data.labels import read_class_file  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer('count', 9, 'anchors, a multiple of the number of strides', lower_bound=1, upper_bound=100)
+flags.DEFINE_list('strides', ['8', '16', '32'], 'of the levels that share them, smallest anchors to the first')
+flags.DEFINE_integer('size', 416, 'network input that they are for', lower_bound=32)
+flags.DEFINE_bool('letterbox', True, 'pictures keep their proportions, as in training')
+flags.DEFINE_integer('seed', 0, 'of the starts', lower_bound=0, upper_bound=2**32 - 1)
+flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training')
+flags.DEFINE_string('output', None, 'file to write; the plot beside it has the ending .png')
+
+
+def main(argv):
+    logging.set_verbosity(logging.WARNING)
+    return exit_code(lambda: run(argv[1:]))
+
+
+def run(arguments) -> int:
+    strides = check(arguments)
+    spec, = arguments
+    dataset = specs.load(spec, read_class_file(FLAGS.classes) if FLAGS.classes else None)
+    print(specs.describe(spec, dataset))
+    sizes = network_sizes.of_boxes(dataset, FLAGS.size, FLAGS.size, FLAGS.letterbox)
+    priors = clusters.cluster(sizes, FLAGS.count, FLAGS.seed).round(1).clip(.1)
+    levels = tuple(tuple(map(tuple, level.tolist())) for level in priors.reshape(len(strides), -1, 2))
+    anchors = Anchors(levels, strides)
+    before, after = clusters.quality(sizes, YOLOV3_ANCHORS.sizes), clusters.quality(sizes, priors)
+    print(f'published anchors: {describe(before)}\nthese {len(priors)}:          {describe(after)}\n'
+          f'{files.text_of(anchors)}{files.darknet_line(anchors)}')
+    if FLAGS.output:
+        write(spec, sizes, anchors, before, after)
+    return 0
+
+
+def check(arguments):
+    """The strides; what can be wrong with the flags is said before the data are read."""
+    if len(arguments) != 1:
+        raise InputError('expected one data spec: python -m yolov3_tf.anchors SPEC --output=FILE')
+    if not all(text.isdecimal() and 1 <= int(text[:6]) <= 1024 for text in FLAGS.strides) or not FLAGS.strides:
+        raise InputError(f'--strides={",".join(FLAGS.strides)}: expected whole numbers of pixels, such as 8,16,32')
+    strides = tuple(int(text) for text in FLAGS.strides)
+    if list(strides) != sorted(set(strides)) or FLAGS.count % len(strides):
+        raise InputError(f'--count={FLAGS.count} --strides={",".join(FLAGS.strides)}: expected growing strides, and as '
+                         'many anchors for each')
+    if FLAGS.output and FLAGS.output.endswith('.png'):
+        raise InputError(f'--output={FLAGS.output}: that is the plot\'s ending; the file is text, such as my.anchors')
+    return strides
+
+
+def describe(quality) -> str:
+    return (f'average IoU {quality.average_iou:.4f}, best possible recall at IoU {clusters.COVERED:g} '
+            f'{100 * quality.recall:.2f} %')
+
+
+def write(spec, sizes, anchors, before, after):
+    place = 'letterbox' if FLAGS.letterbox else 'stretched'
+    comments = (f'{spec}: {len(sizes)} boxes at {FLAGS.size} x {FLAGS.size} ({place}), seed {FLAGS.seed}',
+                f'{describe(after)} (published anchors: {describe(before)})', files.darknet_line(anchors))
+    lists.write_whole(FLAGS.output, files.text_of(anchors, comments))
+    picture = os.path.splitext(FLAGS.output)[0] + '.png'
+    plot.draw(picture, sizes, {f'published, average IoU {before.average_iou:.3f}': YOLOV3_ANCHORS.sizes,
+                               f'k-means, average IoU {after.average_iou:.3f}': anchors.sizes},
+              f'{len(sizes)} boxes at {FLAGS.size} x {FLAGS.size}')
+    print(f'anchors {FLAGS.output} (train.py --anchors={FLAGS.output})\nplot    {picture}')
+
+
+if __name__ == '__main__':
+    app.run(main)

@@ -1,0 +1,38 @@
+"""Shapes of a set's boxes as the network will see them."""
+from __future__ import annotations
+
+import numpy as np
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.data import headers
+
+
+def of_boxes(dataset, height, width, letterbox):
+    """Widths and heights of all boxes but crowds, in pixels of a network input without augmentation.
+
+    Args:
+      dataset: ``Dataset``; where a Record does not say its picture's size, the file's header does.
+      height, width: of the network input.
+      letterbox: pictures keep their proportions.
+
+    Returns:
+      float64 [n, 2]; boxes of pictures whose size is not to be had are left out.
+
+    Raises:
+      InputError: no box is left.
+    """
+    sizes = [np.zeros([0, 2])]
+    for record in dataset.records:
+        if not len(record.boxes):
+            continue
+        header = None if record.width and record.height else headers.of_file(record.image_path)
+        sides = (header.width, header.height) if header else (record.width, record.height)
+        if all(sides):
+            scale = np.array([width, height], np.float64) / sides
+            scale = np.full(2, scale.min()) if letterbox else scale
+            boxes = record.boxes[~record.crowd].astype(np.float64)
+            sizes.append((boxes[:, 2:] - boxes[:, :2]) * scale)
+    sizes = np.concatenate(sizes)
+    if not len(sizes):
+        raise InputError('there is no box to measure anchors against: none of the pictures has one')
+    return sizes
