@@ -1,0 +1,182 @@
+"""What a user may rely on through a bad night: kills, a full disk, two equal runs, numbers that stay finite.
+
+The long proofs are slow-marked; ``make test-slow`` prints their figures with ``PYTEST_FLAGS=-s``.
+"""
+import ast
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TRAIN = [sys.executable, str(ROOT / 'train.py'), '--loss=giou', '--focal', '--ignore_thresh=0.45',
+         '--width_multiplier=0.125', '--image_size=64', '--log_steps=1', '--name=run', '--noexport']
+KILLS, INTERVAL = 50, 2
+
+
+def train(folder, *flags):
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen([*TRAIN, *flags], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process):
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    return output
+
+
+def last_step(folder):
+    """Of the metrics, however far their last line has come; 0 without any."""
+    path = folder / 'runs/run/metrics.jsonl'
+    steps = [0]
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            steps.append(json.loads(line)['step'])
+        except ValueError:
+            pass                                        # cut off by the kill
+    return max(steps)
+
+
+def saved_step(checkpoint):
+    """Of a checkpoint, which must be whole wherever the kill fell; 0 before there is one."""
+    if not checkpoint.exists():
+        return 0
+    with h5py.File(checkpoint) as file:
+        return json.loads(file.attrs['counters'])['step']
+
+
+def arrays(checkpoint):
+    found = {}
+    with h5py.File(checkpoint) as file:
+        file.visititems(lambda key, item: found.update({key: item[...]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def assert_equal_runs(one, other):
+    one, other = one / 'runs/run', other / 'runs/run'
+    assert (one / 'metrics.jsonl').read_bytes() == (other / 'metrics.jsonl').read_bytes()
+    assert json.loads((one / 'evaluation/metrics.json').read_text()) == \
+        json.loads((other / 'evaluation/metrics.json').read_text())
+    for name in ('last.h5', 'best.h5'):
+        mine, its = (arrays(run / 'checkpoints' / name) for run in (one, other))
+        assert mine.keys() == its.keys() and len(mine) > 300
+        assert all(np.array_equal(mine[key], its[key]) for key in mine)
+
+
+def calls_of(tree):
+    """Dotted names that a module imports or calls, and its keyword arguments as ``name=value``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ''
+        elif isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+            yield from (f'{keyword.arg}={ast.unparse(keyword.value)}' for keyword in node.keywords)
+
+
+def test_nothing_that_runs_code_out_of_a_file_is_used():
+    forbidden = {'pickle', 'dill', 'marshal', 'shelve', 'joblib', 'yaml', 'eval', 'exec', 'compile', 'os.system',
+                 'os.popen', 'shell=True', 'allow_pickle=True', 'safe_mode=False', 'tarfile', 'zipfile',
+                 'tf.py_function', 'tf.keras.models.load_model', 'keras.models.load_model'}
+    allowed = {('yolov3_tf/evaluation/results.py', 'tarfile')}         # writes the comp4 submission, reads none
+    files = [*ROOT.glob('*.py'), *(ROOT / 'yolov3_tf').rglob('*.py'), *(ROOT / 'voc_annotations').rglob('*.py')]
+    assert len(files) > 60
+    for path in files:
+        name = path.relative_to(ROOT).as_posix()
+        found = forbidden & set(calls_of(ast.parse(path.read_text(encoding='utf-8'))))
+        assert {(name, one) for one in found} <= allowed, (name, found)
+
+
+@pytest.mark.slow
+def test_fifty_kills_at_random_moments_change_nothing(tmp_path):
+    """A checkpoint every second step, so that many kills fall into the writing of one."""
+    flags = ['--train_data=shapes:24', '--batch_size=2', '--augment=flip', '--stage2_epochs=20', '--stage2_lr=1e-3',
+             f'--checkpoint_steps={INTERVAL}']
+    finish(train(tmp_path / 'whole', *flags))
+    chance, lost, in_write, kills, idle = random.Random(0), [], 0, 0, 0
+    checkpoints = tmp_path / 'killed/runs/run/checkpoints'
+    while kills < KILLS:
+        before = last_step(tmp_path / 'killed')
+        process = train(tmp_path / 'killed', *flags)
+        began = time.monotonic()
+        while process.poll() is None and last_step(tmp_path / 'killed') <= max(before - INTERVAL, 0) + 1 and \
+                time.monotonic() - began < 300:
+            time.sleep(.02)
+        time.sleep(chance.uniform(0, .6))
+        if process.poll() is not None:
+            break                                       # it came to its end before the kills did
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        in_write += any(checkpoints.glob('*.part'))
+        reached = last_step(tmp_path / 'killed')
+        lost.append(reached - saved_step(checkpoints / 'last.h5'))
+        idle += reached <= before
+    finish(train(tmp_path / 'killed', *flags))
+    print(f'\n{kills} kills, {in_write} of them inside the writing of a checkpoint; steps lost: at most {max(lost)}, '
+          f'{sum(lost) / len(lost):.2f} on average (a checkpoint every {INTERVAL}); lives without progress: {idle}')
+    assert kills >= KILLS // 2 and max(lost) <= INTERVAL
+    assert_equal_runs(tmp_path / 'whole', tmp_path / 'killed')
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_run_twice(tmp_path):
+    flags = ['--train_data=shapes:24', '--batch_size=4', '--stage2_epochs=2', '--stage2_lr=1e-3', '--seed=7']
+    for name in ('one', 'two'):
+        finish(train(tmp_path / name, *flags))
+    assert_equal_runs(tmp_path / 'one', tmp_path / 'two')
+    finish(train(tmp_path / 'three', *flags[:-1], '--seed=8'))
+    assert (tmp_path / 'three/runs/run/metrics.jsonl').read_bytes() != \
+        (tmp_path / 'one/runs/run/metrics.jsonl').read_bytes()
+
+
+def extreme_pictures(folder, count=8):
+    """Pictures of noise with boxes of one pixel, of the whole picture, of a line, and two hundred at once."""
+    chance, lines = np.random.RandomState(0), []
+    for index in range(count):
+        width, height = int(chance.randint(40, 200)), int(chance.randint(40, 200))
+        cv2.imwrite(str(folder / f'{index}.png'), chance.randint(0, 255, [height, width, 3]).astype(np.uint8))
+        many = [(x, y, x + 1, y + 1) for x, y in zip(chance.randint(0, 39, 200), chance.randint(0, 39, 200))]
+        boxes = [(0, 0, width, height), (0, 0, 1, 1), (width - 1, height - 1, width, height), (0, 5, width, 6),
+                 (5, 0, 6, height), (3, 3, 4, 4), (3, 3, 4, 4), *(many if index == 0 else ())]
+        words = [str(value) for place, box in enumerate(boxes) for value in (place % 3, *map(int, box))]
+        lines.append(' '.join([str(index), str(folder / f'{index}.png'), str(width), str(height), *words]))
+    (folder / 'list.txt').write_text('\n'.join(lines) + '\n')
+    (folder / 'classes.names').write_text('a\nb\nc\n')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('loss', ['mse', 'ciou'])
+def test_two_hundred_epochs_of_extreme_boxes_stay_finite(tmp_path, precision, loss):
+    extreme_pictures(tmp_path)
+    finish(train(tmp_path, '--train_data=list:list.txt', '--val_data=list:list.txt', '--classes=classes.names',
+                 '--backbone_weights=none', '--batch_size=8', '--stage2_epochs=200', '--stage2_lr=1e-3',
+                 f'--mixed_precision={precision}', f'--loss={loss}', '--checkpoint_steps=0'))
+    lines = [json.loads(line) for line in (tmp_path / 'runs/run/metrics.jsonl').read_text().splitlines()]
+    numbers = [value for line in lines for value in line.values() if isinstance(value, (int, float))]
+    assert len(lines) == 400 and np.isfinite(numbers).all()
+    assert all(np.isfinite(array).all() for array in arrays(tmp_path / 'runs/run/checkpoints/last.h5').values())
+
+
+@pytest.mark.slow
+def test_a_run_writes_below_runs_and_nowhere_else(tmp_path):
+    (tmp_path / 'home').mkdir()
+    process = subprocess.run([*TRAIN, '--train_data=shapes:12', '--batch_size=4', '--stage2_epochs=1',
+                              '--stage2_lr=1e-3'], cwd=tmp_path, capture_output=True, text=True, check=False,
+                             env=dict(os.environ, HOME=str(tmp_path / 'home'), PYTHONDONTWRITEBYTECODE='1'))
+    assert process.returncode == 0, process.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['home', 'runs']
+    home = tmp_path / 'home'
+    written = {path.relative_to(home).parts[0] for path in home.rglob('*') if path.is_file()}
+    assert written <= {'.cache', '.config', '.matplotlib', '.keras'}       # fonts and settings of the libraries
