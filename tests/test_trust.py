@@ -51,7 +51,7 @@ def saved_step(checkpoint):
     if not checkpoint.exists():
         return 0
     with h5py.File(checkpoint) as file:
-        return json.loads(file.attrs['counters'])['step']
+        return json.loads(file.attrs['counters'])['global_step']
 
 
 def arrays(checkpoint):
