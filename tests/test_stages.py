@@ -85,6 +85,15 @@ def test_a_stage_settles_after_patience_epochs_without_a_lower_loss(losses, sett
     assert not stages.has_settled(Stage('head', '^b', ((9, 1.),), patience=0), losses)
 
 
+@pytest.mark.parametrize('scores, over', [
+    ([], False), ([.3, .2], False), ([.3, .2, .3], True), ([.2, .3, .25], False), ([-1., -1., .1], False)])
+def test_a_stage_stops_after_epochs_without_a_better_score(scores, over):
+    """Two epochs since the first of the best scores; -1 stands before the first validation."""
+    stage = Stage('all', '^$', ((9, 1.),), stop_after=2)
+    assert stages.is_over(stage, 3, [1.] * len(scores), scores) is over
+    assert not stages.is_over(stage._replace(stop_after=0), 3, [1.] * len(scores), scores)
+
+
 def test_freezing_rests_the_backbone_and_nothing_else():
     model = yolov3.build(1, .125)
     head, everything = stages.two_stages(((1, .1),), ((1, .1),), frozen_bn='fixed')

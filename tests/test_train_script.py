@@ -128,6 +128,11 @@ def test_classification_alone_leaves_a_backbone_for_another_run(folder):
     (['--grid_sensitivity=1.1,1.2'], '3 factors'),
     (['--assign_thresh=0.5'], 'assign'),
     (['--stage1_epochs=0', '--stage2_epochs=0'], 'no epoch'),
+    (['--strategy=multiworker'], 'TF_CONFIG'),
+    (['--strategy=none', '--logical_devices=2'], 'leave it out'),
+    (['--accumulate_steps=3'], 'a multiple of'),
+    (['--accumulate_steps=2', '--positive_weight=balanced'], 'the whole batch'),
+    (['--stop_after=2', '--epochs_between_eval=3'], 'looked at again'),
 ])
 def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message, capsys, monkeypatch):
     if os.environ.get('CUDA_VISIBLE_DEVICES'):

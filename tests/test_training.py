@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tiny_network
 
-from yolov3_tf import stages, tasks, training
+from yolov3_tf import checkpoints, stages, tasks, training
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.checkpoints import Description
 from yolov3_tf.choices import InputError
@@ -102,6 +102,40 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_metrics_bit_for_bit(uninte
     assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
     for mine, other in zip(run.model.get_weights(), whole.model.get_weights()):
         np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.slow
+def test_averages_pieces_and_rare_validation_survive_a_kill_bit_for_bit(shapes, tmp_path):
+    """Two stages, of 2 and 3 epochs and validated every second epoch and at the end; the average goes through both."""
+    stage = stages.Stage('one', '^$', ((2, 1e-3),))
+    chosen = settings(stage, stage._replace(name='two', rates=((3, 1e-3),)), ema_decay=.9, accumulate_steps=2,
+                      epochs_between_eval=2)
+    whole = trainer(tmp_path / 'whole', shapes, chosen)
+    whole.run()
+    for steps in (4, 4):        # the stages are steps 1 to 6 and 7 to 15
+        run = trainer(tmp_path / 'killed', shapes, chosen)
+        stop_after(run, steps)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+    run = trainer(tmp_path / 'killed', shapes, chosen)
+    run.run()
+    assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
+    lines = [json.loads(line) for line in whole.folder.metrics.read_text().splitlines()]
+    assert [line['epoch'] for line in lines if line['kind'] == 'val'] == [2, 4, 5]
+    mine, theirs = ({**one.average.state(), **weights_by_name(one.model)} for one in (run, whole))
+    assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
+    assert mine['average/steps'] == 15
+
+
+def test_the_average_is_what_is_kept_as_the_best(shapes, tmp_path):
+    run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('all', '^$', ((1, 1e-2),)), ema_decay=.9))
+    run.run()
+    best = tiny_network.build(len(shapes[0].class_names))
+    checkpoints.load_weights(str(run.folder.best), best)
+    averages = [run.average.state()[f'average/{index:03d}'] for index in range(len(best.get_weights()))]
+    for kept, average, last in zip(best.get_weights(), averages, run.model.get_weights()):
+        np.testing.assert_array_equal(kept, average)
+        assert (kept != last).any()
 
 
 def test_a_finished_run_has_nothing_left_to_do(uninterrupted, shapes, tmp_path):

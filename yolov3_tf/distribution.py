@@ -149,7 +149,7 @@ def start(name: str = 'auto', logical_devices: int = 1) -> Distribution:
 
     Args:
       name: of ``STRATEGIES``.
-      logical_devices: a machine without GPU is split into so many devices, to try ``mirrored`` on it.
+      logical_devices: a machine without GPU is split into so many devices, to try strategies on it.
 
     Raises:
       InputError: a strategy that this machine or TF_CONFIG does not allow; one that would waste the devices asked for.
@@ -157,40 +157,34 @@ def start(name: str = 'auto', logical_devices: int = 1) -> Distribution:
     choose(STRATEGIES, name, 'strategy')
     workers, worker = read_cluster(os.environ.get('TF_CONFIG', ''))
     gpus = tf.config.list_physical_devices('GPU')
-    if logical_devices > 1:
-        if gpus:
-            raise InputError(f'--logical_devices={logical_devices} splits a machine\'s processors, and this one has '
-                             f'{len(gpus)} GPUs: leave it out')
-        cpu, = tf.config.list_physical_devices('CPU')
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * logical_devices)
     if name == 'auto':
         name = 'multiworker' if workers > 1 else 'mirrored' if max(len(gpus), logical_devices) > 1 else 'none'
     if workers > 1 and name != 'multiworker':
         raise InputError(f'--strategy={name} while TF_CONFIG names {workers} workers: each would train the whole run '
                          'by itself. Use --strategy=multiworker or auto, or unset TF_CONFIG')
-    return STRATEGIES[name](workers, worker, logical_devices)
-
-
-def _none(workers, worker, logical_devices):
-    if logical_devices > 1:
-        raise InputError(f'--logical_devices={logical_devices} beside --strategy=none, which uses one: leave one out')
-    return Distribution()
-
-
-def _mirrored(workers, worker, logical_devices):
-    kind = 'GPU' if tf.config.list_physical_devices('GPU') else 'CPU'
-    devices = [device.name for device in tf.config.list_logical_devices(kind)]
-    return Distribution(tf.distribute.MirroredStrategy(devices))
-
-
-def _multiworker(workers, worker, logical_devices):
-    if not os.environ.get('TF_CONFIG'):
+    if name == 'multiworker' and not os.environ.get('TF_CONFIG'):
         raise InputError('--strategy=multiworker needs the environment variable TF_CONFIG, which names the workers: '
                          'see docs/DISTRIBUTED.md')
-    return Distribution(tf.distribute.MultiWorkerMirroredStrategy(), workers, worker)
+    if logical_devices > 1:
+        _split_processors(name, len(gpus), logical_devices)
+    if name == 'none':
+        return ALONE
+    if name == 'multiworker':
+        return Distribution(tf.distribute.MultiWorkerMirroredStrategy(), workers, worker)
+    devices = tf.config.list_logical_devices('GPU' if gpus else 'CPU')
+    return Distribution(tf.distribute.MirroredStrategy([device.name for device in devices]))
 
 
-STRATEGIES = {'auto': None, 'none': _none, 'mirrored': _mirrored, 'multiworker': _multiworker}
+def _split_processors(name, gpus, count):
+    if name == 'none' or gpus:
+        why = f'this machine has {gpus} GPUs, which are used instead' if gpus else '--strategy=none uses one'
+        raise InputError(f'--logical_devices={count} splits the processors, but {why}: leave it out')
+    cpu, = tf.config.list_physical_devices('CPU')
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+
+
+STRATEGIES = {'auto': 'by what is there', 'none': 'one device', 'mirrored': 'all devices of this machine',
+              'multiworker': 'all devices of all workers that TF_CONFIG names'}
 
 
 def read_cluster(text: str):
