@@ -225,8 +225,8 @@ def check_flags():
     if FLAGS.cfg:
         choose(cfg.HEADS, FLAGS.head, 'head of a cfg network')
     read_sensitivity()
-    for pretrained_backbone in (False, True):
-        training.check(read_settings(pretrained_backbone, FLAGS.mixed_precision))
+    read_stages(pretrained_backbone=True)
+    training.check(read_settings(False, FLAGS.mixed_precision))
 
 
 def given(name) -> bool:
