@@ -2,6 +2,7 @@
 import cv2
 import numpy as np
 import pytest
+from program_flags import options
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS, clusters, files
 from yolov3_tf.anchors import __main__ as program
@@ -87,9 +88,8 @@ def test_lines_that_are_not_understood(tmp_path, text, said):
 
 
 def test_the_program_on_blood_cells(shared_data, tmp_path, capsys):
-    flags = program.FLAGS
-    flags(['anchors', f'--output={tmp_path}/bccd.anchors'])
-    assert program.run([f'voc:{shared_data}/bccd/BCCD:train']) == 0
+    chosen = options(program, f'--output={tmp_path}/bccd.anchors')
+    assert program.run([f'voc:{shared_data}/bccd/BCCD:train'], chosen) == 0
     out = capsys.readouterr().out
     before, after = (float(line.split('average IoU ')[1].split(',')[0]) for line in out.splitlines()
                      if 'average IoU' in line)
@@ -99,8 +99,6 @@ def test_the_program_on_blood_cells(shared_data, tmp_path, capsys):
     assert cv2.imread(f'{tmp_path}/bccd.png').shape[0] > 400
     for arguments, said in [(['a', 'b'], 'expected one data spec'), (['--count=8'], 'as many anchors for each'),
                             (['--strides=8,x'], 'expected whole numbers'), (['--output=a.png'], "the plot's ending")]:
-        flags.unparse_flags()
-        flags(['anchors', '--count=9', '--strides=8,16,32', '--output=',
-               *(one for one in arguments if one[:2] == '--')])
+        chosen = options(program, *(one for one in arguments if one[:2] == '--'))
         with pytest.raises(InputError, match=said):
-            program.check([one for one in arguments if one[:2] != '--'] or ['shapes'])
+            program.check([one for one in arguments if one[:2] != '--'] or ['shapes'], chosen)

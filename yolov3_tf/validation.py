@@ -109,8 +109,7 @@ def detect_each(detector, dataset: Dataset, strict: bool = False):
         if why:
             skipped[record.image_path] = why
             continue
-        with open(record.image_path, 'rb') as file:
-            detections += detector.detect([file.read()], [record.image_id])
+        detections += detector.detect([pictures.read_contents(record.image_path)], [record.image_id])
     if not detections:
         raise nothing_read(dataset)
     return detections, skipped

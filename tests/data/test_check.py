@@ -6,6 +6,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from program_flags import options
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.choices import InputError
@@ -146,19 +147,16 @@ def test_the_corrected_list_has_no_problem_left_and_touches_nothing(found, tmp_p
 
 def test_the_programs_exit_code_and_files(found, tmp_path, capsys):
     spec = found[0]
-    flags = program.FLAGS
-    flags(['check', f'--output={tmp_path}/out', f'--fix={tmp_path}/fixed/all.txt'])
-    assert program.run([spec]) == 1
+    chosen = options(program, f'--output={tmp_path}/out', f'--fix={tmp_path}/fixed/all.txt')
+    assert program.run([spec], chosen) == 1
     out = capsys.readouterr().out
     assert '8 problems' in out and 'doubled.xml:14' in out and f'{tmp_path}/fixed/all.txt: 9 of 12 pictures' in out
     assert 'doubled.xml:14' in (tmp_path / 'out/report.txt').read_text()
     assert (tmp_path / 'out/index.html').stat().st_size > 20_000
-    flags.unparse_flags()
-    flags(['check', '--output=', '--fix='])
-    assert program.run([f'list:{tmp_path}/fixed/all.txt']) == 0
+    assert program.run([f'list:{tmp_path}/fixed/all.txt'], options(program)) == 0
     assert ' 0 problems' in capsys.readouterr().out
     with pytest.raises(InputError, match='expected one data spec'):
-        program.run([])
+        program.run([], chosen)
 
 
 def test_real_sets(shared_data):

@@ -3,8 +3,10 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from program_flags import options
 from tf_examples import THEIRS, serialized
 
+from yolov3_tf import validation
 from yolov3_tf.choices import InputError
 from yolov3_tf.data import coco, pictures, pipeline, shards, voc
 from yolov3_tf.data.shards import __main__ as program
@@ -162,11 +164,20 @@ def test_writing_overwrites_nothing_and_leaves_out_what_cannot_be_used(tmp_path)
 def test_the_program(tmp_path, capsys):
     draw_set(tmp_path, 2)
     (tmp_path / 'a.txt').write_text('0 p0.png 60 40 0 1 1 5 5\n1 p1.png 60 40\n2 gone.png 5 5\n')
-    flags = program.FLAGS
-    flags(['shards', f'--output={tmp_path}/out/x'])
-    assert program.run([f'list:{tmp_path}/a.txt']) == 0
+    chosen = options(program, f'--output={tmp_path}/out/x')
+    assert program.run([f'list:{tmp_path}/a.txt'], chosen) == 0
     captured = capsys.readouterr()
     assert f'1 shards with 2 pictures\nspec     tfrecord:{tmp_path}/out/x-*.tfrecord' in captured.out
     assert 'gone.png' in captured.err
     with pytest.raises(InputError, match='expected one data spec'):
-        program.run([])
+        program.run([], chosen)
+
+
+def test_a_detector_is_given_the_pictures_own_bytes(tmp_path):
+    class Detector:
+        def detect(self, contents, image_ids):
+            return [(image_ids[0], bytes(contents[0]))]
+    files = draw_set(tmp_path, 3)
+    packed = shards.read(shards.write(files, f'{tmp_path}/x', 1).pattern)
+    detections, skipped = validation.detect_each(Detector(), packed)
+    assert detections == [(f'id{k}', (tmp_path / f'p{k}.png').read_bytes()) for k in range(3)] and not skipped

@@ -21,50 +21,54 @@ from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import lists, network_sizes, specs  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
 
-FLAGS = flags.FLAGS
-flags.DEFINE_integer('count', 9, 'anchors, a multiple of the number of strides', lower_bound=1, upper_bound=100)
-flags.DEFINE_list('strides', ['8', '16', '32'], 'of the levels that share them, smallest anchors to the first')
-flags.DEFINE_integer('size', 416, 'network input that they are for', lower_bound=32)
-flags.DEFINE_bool('letterbox', True, 'pictures keep their proportions, as in training')
-flags.DEFINE_integer('seed', 0, 'of the starts', lower_bound=0, upper_bound=2**32 - 1)
-flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training')
-flags.DEFINE_string('output', None, 'file to write; the plot beside it has the ending .png')
+
+def define_flags(values=flags.FLAGS):
+    """Adds the program's flags; tests give values of their own."""
+    flags.DEFINE_integer('count', 9, 'anchors, a multiple of the number of strides', lower_bound=1, upper_bound=100,
+                         flag_values=values)
+    flags.DEFINE_list('strides', ['8', '16', '32'], 'of the levels that share them, smallest anchors to the first',
+                      flag_values=values)
+    flags.DEFINE_integer('size', 416, 'network input that they are for', lower_bound=32, flag_values=values)
+    flags.DEFINE_bool('letterbox', True, 'pictures keep their proportions, as in training', flag_values=values)
+    flags.DEFINE_integer('seed', 0, 'of the starts', lower_bound=0, upper_bound=2**32 - 1, flag_values=values)
+    flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training', flag_values=values)
+    flags.DEFINE_string('output', None, 'file to write; the plot beside it has the ending .png', flag_values=values)
 
 
 def main(argv):
     logging.set_verbosity(logging.WARNING)
-    return exit_code(lambda: run(argv[1:]))
+    return exit_code(lambda: run(argv[1:], flags.FLAGS))
 
 
-def run(arguments) -> int:
-    strides = check(arguments)
+def run(arguments, options) -> int:
+    strides = check(arguments, options)
     spec, = arguments
-    dataset = specs.load(spec, read_class_file(FLAGS.classes) if FLAGS.classes else None)
+    dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None)
     print(specs.describe(spec, dataset))
-    sizes = network_sizes.of_boxes(dataset, FLAGS.size, FLAGS.size, FLAGS.letterbox)
-    priors = clusters.cluster(sizes, FLAGS.count, FLAGS.seed).round(1).clip(.1)
+    sizes = network_sizes.of_boxes(dataset, options.size, options.size, options.letterbox)
+    priors = clusters.cluster(sizes, options.count, options.seed).round(1).clip(.1)
     levels = tuple(tuple(map(tuple, level.tolist())) for level in priors.reshape(len(strides), -1, 2))
     anchors = Anchors(levels, strides)
     before, after = clusters.quality(sizes, YOLOV3_ANCHORS.sizes), clusters.quality(sizes, priors)
     print(f'published anchors: {describe(before)}\nthese {len(priors)}:          {describe(after)}\n'
           f'{files.text_of(anchors)}{files.darknet_line(anchors)}')
-    if FLAGS.output:
-        write(spec, sizes, anchors, before, after)
+    if options.output:
+        write(spec, sizes, anchors, before, after, options)
     return 0
 
 
-def check(arguments):
+def check(arguments, options):
     """The strides; what can be wrong with the flags is said before the data are read."""
     if len(arguments) != 1:
         raise InputError('expected one data spec: python -m yolov3_tf.anchors SPEC --output=FILE')
-    if not all(text.isdecimal() and 1 <= int(text[:6]) <= 1024 for text in FLAGS.strides) or not FLAGS.strides:
-        raise InputError(f'--strides={",".join(FLAGS.strides)}: expected whole numbers of pixels, such as 8,16,32')
-    strides = tuple(int(text) for text in FLAGS.strides)
-    if list(strides) != sorted(set(strides)) or FLAGS.count % len(strides):
-        raise InputError(f'--count={FLAGS.count} --strides={",".join(FLAGS.strides)}: expected growing strides, and as '
-                         'many anchors for each')
-    if FLAGS.output and FLAGS.output.endswith('.png'):
-        raise InputError(f'--output={FLAGS.output}: that is the plot\'s ending; the file is text, such as my.anchors')
+    if not all(text.isdecimal() and 1 <= int(text[:6]) <= 1024 for text in options.strides) or not options.strides:
+        raise InputError(f'--strides={",".join(options.strides)}: expected whole numbers of pixels, such as 8,16,32')
+    strides = tuple(int(text) for text in options.strides)
+    if list(strides) != sorted(set(strides)) or options.count % len(strides):
+        raise InputError(f'--count={options.count} --strides={",".join(options.strides)}: expected growing strides, '
+                         'and as many anchors for each')
+    if options.output and options.output.endswith('.png'):
+        raise InputError(f'--output={options.output}: that is the plot\'s ending; the file is text, such as my.anchors')
     return strides
 
 
@@ -73,17 +77,18 @@ def describe(quality) -> str:
             f'{100 * quality.recall:.2f} %')
 
 
-def write(spec, sizes, anchors, before, after):
-    place = 'letterbox' if FLAGS.letterbox else 'stretched'
-    comments = (f'{spec}: {len(sizes)} boxes at {FLAGS.size} x {FLAGS.size} ({place}), seed {FLAGS.seed}',
+def write(spec, sizes, anchors, before, after, options):
+    place = 'letterbox' if options.letterbox else 'stretched'
+    comments = (f'{spec}: {len(sizes)} boxes at {options.size} x {options.size} ({place}), seed {options.seed}',
                 f'{describe(after)} (published anchors: {describe(before)})', files.darknet_line(anchors))
-    lists.write_whole(FLAGS.output, files.text_of(anchors, comments))
-    picture = os.path.splitext(FLAGS.output)[0] + '.png'
+    lists.write_whole(options.output, files.text_of(anchors, comments))
+    picture = os.path.splitext(options.output)[0] + '.png'
     plot.draw(picture, sizes, {f'published, average IoU {before.average_iou:.3f}': YOLOV3_ANCHORS.sizes,
                                f'k-means, average IoU {after.average_iou:.3f}': anchors.sizes},
-              f'{len(sizes)} boxes at {FLAGS.size} x {FLAGS.size}')
-    print(f'anchors {FLAGS.output} (train.py --anchors={FLAGS.output})\nplot    {picture}')
+              f'{len(sizes)} boxes at {options.size} x {options.size}')
+    print(f'anchors {options.output} (train.py --anchors={options.output})\nplot    {picture}')
 
 
 if __name__ == '__main__':
+    define_flags()
     app.run(main)

@@ -19,6 +19,7 @@ def draw(path, sizes, anchors, title):
       title: above the plot.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter, StrMethodFormatter
     sizes = np.asarray(sizes, np.float64).reshape(-1, 2)
     if len(sizes) > MOST_POINTS:
         sizes = sizes[np.random.default_rng(0).choice(len(sizes), MOST_POINTS, replace=False)]
@@ -30,5 +31,8 @@ def draw(path, sizes, anchors, title):
             axis.plot(*np.reshape(priors, [-1, 2]).T, mark, markersize=9, markeredgewidth=2, color=colour, label=label)
         axis.set(xscale='log', yscale='log', xlabel='width, pixels of the network input',
                  ylabel='height, pixels of the network input', title=title, aspect='equal')
+        for side in (axis.xaxis, axis.yaxis):       # 60, not 6 x 10^1
+            side.set_major_formatter(StrMethodFormatter('{x:g}'))
+            side.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, .5)))
         axis.legend(loc='upper left')
         figure.savefig(path, format='png', dpi=140, metadata={'Software': None})

@@ -21,42 +21,45 @@ from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import pipeline, specs  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
 
-FLAGS = flags.FLAGS
 MOST_EMPTY = 20         # batches in a row of nothing but pictures that cannot be used
 
 
-def define_flags():
-    flags.DEFINE_string('output', None, 'PNG to write')
+def define_flags(values=flags.FLAGS):
+    """Adds the program's flags; tests give values of their own."""
+    flags.DEFINE_string('output', None, 'PNG to write', flag_values=values)
     flags.DEFINE_list('augment', list(pipeline.DEFAULT_AUGMENTATIONS),
-                      f'augmentations, applied in the order of {", ".join(pipeline.AUGMENTATIONS)}; empty for none')
-    flags.DEFINE_integer('count', 24, 'pictures', lower_bound=1, upper_bound=1000)
-    flags.DEFINE_integer('columns', 6, 'pictures a row', lower_bound=1)
-    flags.DEFINE_integer('size', 416, 'network input, a multiple of 32', lower_bound=32)
-    flags.DEFINE_bool('letterbox', True, 'keep the proportions of pictures (grey margins) instead of stretching them')
-    flags.DEFINE_integer('seed', 0, 'of order and augmentation', lower_bound=0, upper_bound=2**32 - 1)
-    flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training')
+                      f'augmentations, applied in the order of {", ".join(pipeline.AUGMENTATIONS)}; empty for none',
+                      flag_values=values)
+    flags.DEFINE_integer('count', 24, 'pictures', lower_bound=1, upper_bound=1000, flag_values=values)
+    flags.DEFINE_integer('columns', 6, 'pictures a row', lower_bound=1, flag_values=values)
+    flags.DEFINE_integer('size', 416, 'network input, a multiple of 32', lower_bound=32, flag_values=values)
+    flags.DEFINE_bool('letterbox', True, 'keep the proportions of pictures (grey margins) instead of stretching them',
+                      flag_values=values)
+    flags.DEFINE_integer('seed', 0, 'of order and augmentation', lower_bound=0, upper_bound=2**32 - 1,
+                         flag_values=values)
+    flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training', flag_values=values)
 
 
 def main(argv):
     logging.set_verbosity(logging.WARNING)
-    return exit_code(lambda: run(argv[1:]))
+    return exit_code(lambda: run(argv[1:], flags.FLAGS))
 
 
-def run(arguments) -> int:
-    if len(arguments) != 1 or not (FLAGS.output or '').endswith('.png'):
+def run(arguments, options) -> int:
+    if len(arguments) != 1 or not (options.output or '').endswith('.png'):
         raise InputError('expected one data spec and --output=FILE.png: '
                          'python -m yolov3_tf.data.contact_sheet SPEC --output=sheet.png')
-    settings = pipeline.PipelineSettings(min(FLAGS.count, 8), (FLAGS.size,), letterbox=FLAGS.letterbox,
-                                         augment=tuple(FLAGS.augment))
+    settings = pipeline.PipelineSettings(min(options.count, 8), (options.size,), letterbox=options.letterbox,
+                                         augment=tuple(options.augment))
     pipeline.check(settings)
     spec, = arguments
-    dataset = specs.load(spec, read_class_file(FLAGS.classes) if FLAGS.classes else None)
+    dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None)
     print(specs.describe(spec, dataset))
-    shown = pictures_of(dataset, settings, FLAGS.seed, FLAGS.count)
-    sheet = draw.grid(shown, FLAGS.columns, FLAGS.size)
-    if not cv2.imwrite(FLAGS.output, sheet[..., ::-1]):
-        raise InputError(f'--output={FLAGS.output}: cannot be written')
-    print(f'sheet  {FLAGS.output}: {len(shown)} pictures, {sheet.shape[1]} x {sheet.shape[0]}')
+    shown = pictures_of(dataset, settings, options.seed, options.count)
+    sheet = draw.grid(shown, options.columns, options.size)
+    if not cv2.imwrite(options.output, sheet[..., ::-1]):
+        raise InputError(f'--output={options.output}: cannot be written')
+    print(f'sheet  {options.output}: {len(shown)} pictures, {sheet.shape[1]} x {sheet.shape[0]}')
     return 0
 
 

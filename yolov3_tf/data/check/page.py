@@ -18,7 +18,7 @@ QUALITY = 80            # of its JPEG
 _STYLE = """
 body { font: 15px/1.4 sans-serif; margin: 2em auto; max-width: 1320px; padding: 0 1em; color: #222 }
 table { border-collapse: collapse } td, th { padding: .15em .8em .15em 0; text-align: left }
-td.n { text-align: right } .bar { background: #0072B2; height: .8em; min-width: 1px }
+td.n { text-align: right } .bar { background: #0072B2; height: .8em }
 .problem { color: #a33600; font-weight: bold } li, figcaption { overflow-wrap: anywhere }
 .sheet { display: flex; flex-wrap: wrap; gap: 1em } figure { margin: 0; width: 420px }
 figcaption { font-size: 12px; white-space: pre-line } img { max-width: 100% } details { margin: .3em 0 }
@@ -33,7 +33,7 @@ def render(spec, dataset, report: Report, anchors, most_pictures) -> str:
       most_pictures: pictures shown of those with problems; a few more show ordinary ones.
     """
     parts = [f'<h1>{_escape(spec)}</h1><p>{len(dataset.records)} pictures, {int(report.boxes.sum())} objects, '
-             f'<span class="problem">{len(report.problems)} problems</span>, '
+             f'<span{" class=problem" if report.problems else ""}>{len(report.problems)} problems</span>, '
              f'{len(report.findings) - len(report.problems)} notes</p>',
              _findings(report), '<h2>Classes</h2>', _classes(dataset, report),
              '<h2>Box sizes and anchors</h2>', _anchors(report, anchors)]

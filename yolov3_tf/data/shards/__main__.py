@@ -20,28 +20,32 @@ from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import shards, specs  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string('output', None, 'folder and start of the shards\' names, such as data/train')
-flags.DEFINE_integer('shards', None, f'how many (default: one for every {shards.PICTURES_PER_SHARD} pictures)',
-                     lower_bound=1, upper_bound=99999)
-flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training')
-flags.DEFINE_enum('split', 'train', ['train', 'val'], 'shapes: the part to write')
-flags.DEFINE_bool('strict', False, 'stop at the first label fault instead of repairing or dropping')
+
+def define_flags(values=flags.FLAGS):
+    """Adds the program's flags; tests give values of their own."""
+    flags.DEFINE_string('output', None, 'folder and start of the shards\' names, such as data/train',
+                        flag_values=values)
+    flags.DEFINE_integer('shards', None, f'how many (default: one for every {shards.PICTURES_PER_SHARD} pictures)',
+                         lower_bound=1, upper_bound=99999, flag_values=values)
+    flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training', flag_values=values)
+    flags.DEFINE_enum('split', 'train', ['train', 'val'], 'shapes: the part to write', flag_values=values)
+    flags.DEFINE_bool('strict', False, 'stop at the first label fault instead of repairing or dropping',
+                      flag_values=values)
 
 
 def main(argv):
     logging.set_verbosity(logging.WARNING)
-    return exit_code(lambda: run(argv[1:]))
+    return exit_code(lambda: run(argv[1:], flags.FLAGS))
 
 
-def run(arguments) -> int:
-    if len(arguments) != 1 or not FLAGS.output:
+def run(arguments, options) -> int:
+    if len(arguments) != 1 or not options.output:
         raise InputError('expected one data spec and --output: python -m yolov3_tf.data.shards SPEC --output=PREFIX')
     spec, = arguments
-    classes = read_class_file(FLAGS.classes) if FLAGS.classes else None
-    dataset = specs.load(spec, classes, FLAGS.strict, FLAGS.split)
+    classes = read_class_file(options.classes) if options.classes else None
+    dataset = specs.load(spec, classes, options.strict, options.split)
     print(specs.describe(spec, dataset))
-    written = shards.write(dataset, FLAGS.output, FLAGS.shards)
+    written = shards.write(dataset, options.output, options.shards)
     for problem in dataset.problems:
         print(f'label: {problem}', file=sys.stderr)
     for why in written.left_out:
@@ -52,4 +56,5 @@ def run(arguments) -> int:
 
 
 if __name__ == '__main__':
+    define_flags()
     app.run(main)
