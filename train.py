@@ -48,7 +48,8 @@ FLAGS = flags.FLAGS
 
 # Data
 flags.DEFINE_string('train_data', None, 'pictures to train on: voc:DIR:SPLIT[+SPLIT], list:FILE, coco:JSON:DIR, '
-                    'shapes[:N]; without it VOCdevkit/ where there is one, else shapes')
+                    'darknet:LIST, yolo:YAML:SPLIT, tfrecord:PATTERN, shapes[:N], or several joined by commas '
+                    '(docs/DATA.md); without it VOCdevkit/ where there is one, else shapes')
 flags.DEFINE_string('val_data', None, 'pictures to measure on, as train_data; shapes brings its own')
 flags.DEFINE_string('classes', None, 'file of class names, one a line; else VOC\'s twenty if they fit, else as found')
 flags.DEFINE_bool('strict', False, 'stop at the first bad label or picture instead of skipping and naming it')
