@@ -29,12 +29,11 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from benchmarks import yolov3_cfg  # noqa: E402
 from yolov3_tf import darknet_weights, export, precision  # noqa: E402
 from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
 from yolov3_tf.checkpoints import Description  # noqa: E402
 from yolov3_tf.data import geometry  # noqa: E402
-from yolov3_tf.models import yolov3  # noqa: E402
+from yolov3_tf.models import yolov3, yolov3_cfg  # noqa: E402
 
 # Mean and deviation over the slots of a picture: box offsets, objectness logit, class logits.
 SPREAD = (0., .5), (-7., 2.), (-5., 2.)
@@ -108,7 +107,7 @@ def opencv(model, flags, folder):
     darknet_weights.write(weights, model)
     if not flags.cfg:
         with open(cfg, 'w') as file:
-            file.write(yolov3_cfg.cfg(flags.classes, flags.size, flags.size))
+            file.write(yolov3_cfg.text(flags.classes, flags.size, flags.size))
     net = cv2.dnn.readNetFromDarknet(cfg, weights)
     net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
     names = net.getUnconnectedOutLayersNames()

@@ -1,18 +1,20 @@
-"""A trained network as one call, be it a checkpoint or a SavedModel: pictures in, boxes out."""
+"""A trained network as one call, whatever file it is in: pictures in, boxes out."""
 from __future__ import annotations
 
 import os
-from typing import List, Optional, Sequence, Union
+from typing import Callable, List, Optional, Sequence, Union
 
 import cv2
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf import checkpoints
+from yolov3_tf import boxes as box_ops
+from yolov3_tf import checkpoints, postprocess
 from yolov3_tf.choices import InputError
-from yolov3_tf.export import DEFAULTS, Server, Settings, facts
+from yolov3_tf.export import DEFAULTS, Server, Settings, darknet, facts, incoming, onnx, tflite
+from yolov3_tf.export import network as network_room
 from yolov3_tf.export.saved_model import EXTRA
-from yolov3_tf.structures import PictureDetections
+from yolov3_tf.structures import Detections, PictureDetections
 
 
 class Detector:
@@ -24,7 +26,7 @@ class Detector:
     """
 
     def __init__(self, server, class_names: Sequence[str], settings: Settings):
-        """``server`` is an ``export.Server`` or a loaded SavedModel of one."""
+        """``server`` is an ``export.Server``, a loaded SavedModel of one, or a ``Resizing``."""
         self._server, self.class_names, self.settings = server, tuple(class_names), settings
 
     def detect(self, pictures: Sequence[Union[np.ndarray, bytes]],
@@ -60,23 +62,81 @@ class Detector:
                 for i, (name, n) in enumerate(zip(ids, counts))]
 
 
+class Resizing:
+    """The resize and the way back around a model that takes images of its own size only (TensorFlow Lite, ONNX).
+
+    ``run``: uint8 [B, H, W, 3] -> the outputs of ``export.network.named``, boxes as fractions of H and W.
+    """
+
+    def __init__(self, run: Callable, known: facts.Facts):
+        self._run, self._facts = run, known
+        resize = (*known.image_size, known.letterbox)
+        self._place_encoded = tf.function(
+            lambda contents: incoming.place_encoded(contents, *resize), [tf.TensorSpec([None], tf.string)],
+            autograph=False)
+        self._place_arrays = tf.function(
+            lambda pictures: incoming.place_arrays(pictures, *resize),
+            [tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
+
+    def encoded(self, contents):
+        """String [B] -> as the signature ``serving_default``."""
+        return self._answer(self._place_encoded(contents))
+
+    def image_tensor(self, pictures):
+        """uint8 [B, h, w, 3] -> as the signature ``serving_image_tensor``."""
+        return self._answer(self._place_arrays(pictures))
+
+    def _answer(self, placed):
+        found, offset = self._run(placed.images.numpy()), self._facts.settings.class_offset
+        found = Detections(box_ops.from_yxyx_unit(found['detection_boxes'], *self._facts.image_size),
+                           tf.constant(found['detection_scores']),
+                           tf.cast(found['detection_classes'], tf.int32) - offset,
+                           tf.cast(found['num_detections'], tf.int32))
+        found = postprocess.undo_resize(found, placed.placement, placed.sizes)
+        return network_room.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], offset)
+
+
 def load(path, settings: Settings = DEFAULTS) -> Detector:
-    """Opens a checkpoint, a SavedModel, or a folder of SavedModels by version (the largest is taken).
+    """Opens a checkpoint, or what ``export_saved_model.py`` wrote in any format, by its suffix (``SUFFIXES``).
 
     Args:
-      settings: for a checkpoint; a SavedModel has its own.
+      path: a file, a SavedModel, or a folder of SavedModels by version (the largest is taken).
+      settings: for a checkpoint; an exported model has its own.
 
     Raises:
-      InputError: nothing there that this program wrote.
+      InputError: nothing there that this program wrote, or a package that the format needs is not installed.
     """
     path = str(path)
     if os.path.isdir(path):
-        return _load_exported(_version(path))
+        return _load_saved_model(_version(path))
+    return SUFFIXES.get(os.path.splitext(path)[1], _load_checkpoint)(path, settings)
+
+
+def _load_checkpoint(path, settings):
     model, description = checkpoints.load_model(path)
     return Detector(Server(model, description, settings), description.class_names, settings)
 
 
-def _load_exported(folder):
+def _load_darknet(path, settings):
+    model, description, settings = darknet.load(path)
+    return Detector(Server(model, description, settings), description.class_names, settings)
+
+
+def _load_tflite(path, settings):
+    known = tflite.read_facts(path)
+    return Detector(Resizing(tflite.open_model(path), known), known.class_names, known.settings)
+
+
+def _load_onnx(path, settings):
+    session = onnx.open_session(path)
+    known = onnx.read_facts(session, path)
+    return Detector(Resizing(onnx.as_function(session), known), known.class_names, known.settings)
+
+
+SUFFIXES = {'.h5': _load_checkpoint, '.tflite': _load_tflite, '.onnx': _load_onnx, '.weights': _load_darknet}
+
+
+def _load_saved_model(folder):
     found = {}
     for name in (facts.FACTS, facts.LABELS):
         try:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import List
 
 import tensorflow as tf
 
@@ -27,6 +28,11 @@ def _policy(name):
         yield
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
+
+
+def variables(network) -> List[tf.Variable]:
+    """The network's variables as what a SavedModel tracks: Keras 3 wraps them."""
+    return [variable if isinstance(variable, tf.Variable) else variable.value for variable in network.variables]
 
 
 def to_input(images):

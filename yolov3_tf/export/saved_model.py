@@ -65,9 +65,7 @@ class Server(tf.Module):
         super().__init__(name='yolov3')
         check(settings)
         network = network_room.folded(model, description, settings.precision)
-        # Keras 3 wraps its variables; a SavedModel tracks TensorFlow's.
-        self.network_variables = [variable if isinstance(variable, tf.Variable) else variable.value
-                                  for variable in network.variables]
+        self.network_variables = network_room.variables(network)
         answer = _answer(network, description, settings)
         resize = (*description.image_size, description.letterbox)
 

@@ -1,0 +1,188 @@
+"""What each export format keeps and costs: mAP, ms a picture, file size, largest box difference from the Keras model.
+
+    python benchmarks/formats.py --checkpoint=best.h5 --data=voc:VOCdevkit:2012_val \\
+        --calibration_data=voc:VOCdevkit:2012_train [--pictures=N] [--rounds=20] [--threads=2]
+
+Every format is written, opened by ``detector.load`` and measured on the same pictures: VOC's 11-point mAP at IoU .5
+of all of them. Differences are those of detections above score .3, in pixels of the picture, each from the nearest
+of its class; detections without one within IoU .5 are counted apart.
+
+Speed is of the runtimes alone on one picture of the network's size that is already in memory; all take turns within
+a round and medians are told, with ratios to the Keras model. OpenCV decodes boxes but suppresses nothing.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from yolov3_tf import boxes, checkpoints, detector, export, validation  # noqa: E402
+from yolov3_tf.data import geometry, pictures, specs  # noqa: E402
+from yolov3_tf.evaluation import report  # noqa: E402
+from yolov3_tf.export import formats, tflite  # noqa: E402
+from yolov3_tf.export import network as network_room  # noqa: E402
+
+KERAS, OPENCV, CLEAR = 'Keras checkpoint', 'OpenCV dnn', .3
+# Name in the table -> format, file, and what it is told.
+VARIANTS = {
+    'SavedModel': ('saved_model', 'saved_model', {}),
+    'TFLite float32': ('tflite', 'float32.tflite', {}),
+    'TFLite float16': ('tflite', 'float16.tflite', {'tflite_type': 'float16'}),
+    'TFLite int8': ('tflite', 'int8.tflite', {'tflite_type': 'int8'}),
+    'ONNX Runtime': ('onnx', 'net.onnx', {}),
+    'darknet .weights': ('darknet', 'net.weights', {}),
+}
+
+
+def parse_flags():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ('checkpoint', 'data'):
+        parser.add_argument(f'--{name}', required=True)
+    parser.add_argument('--calibration_data', help='for int8; default: without int8')
+    parser.add_argument('--pictures', type=int, help='measure on the first N only')
+    for name, default in (('rounds', 20), ('threads', os.cpu_count())):
+        parser.add_argument(f'--{name}', type=int, default=default)
+    return parser.parse_args()
+
+
+def write(flags, model, description, folder):
+    """Name -> path of every format that can be written here."""
+    settings, written = export.DEFAULTS, {}
+    for name, (kind, file, told) in VARIANTS.items():
+        if told.get('tflite_type') == 'int8':
+            if not flags.calibration_data:
+                continue
+            dataset = specs.load(flags.calibration_data, list(description.class_names))
+            told = {**told, 'calibration': tflite.calibration_pictures(dataset, 100)}
+        formats.write(kind, os.path.join(folder, file), model, description, formats.Options(settings, **told))
+        written[name] = os.path.join(folder, file)
+    return written
+
+
+def size_of(path):
+    """Bytes of a file, with its cfg where it has one, or of all files of a folder."""
+    if os.path.isdir(path):
+        return sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(path) for name in names)
+    cfg = f'{os.path.splitext(path)[0]}.cfg'
+    return os.path.getsize(path) + (os.path.getsize(cfg) if path.endswith('.weights') else 0)
+
+
+def difference(found, expected):
+    """-> (largest distance of a clear detection's edges from its nearest partner's, clear ones without a partner)."""
+    largest, alone = 0., 0
+    for one, other in zip(found, expected):
+        for box, label in zip(other.boxes[other.scores > CLEAR], other.classes[other.scores > CLEAR]):
+            same = one.boxes[one.classes == label]
+            near = same[boxes.iou(same, box[None]).numpy() > .5] if len(same) else same
+            if len(near):
+                largest = max(largest, float(np.abs(near - box).max(1).min()))
+            else:
+                alone += 1
+    return largest, alone
+
+
+def measure_kept(models, expected, dataset):
+    """Name -> (mAP, largest difference, without a partner); ``expected``: detections of the Keras model."""
+    rows = {KERAS: (map_of(dataset, expected), 0., 0)}
+    for name, opened in models.items():
+        detections, _ = validation.detect_each(opened, dataset)
+        rows[name] = (map_of(dataset, detections), *difference(detections, expected))
+    return rows
+
+
+def map_of(dataset, detections):
+    """VOC07's 11-point mean."""
+    return report.evaluate(dataset, detections).summary['mAP_07']
+
+
+def keras_call(model, description):
+    """Function of uint8 [1, H, W, 3]: the network as trained, BatchNorm and all, and ``postprocess``."""
+    settings = export.DEFAULTS
+
+    @tf.function(autograph=False)
+    def detect(image):
+        return network_room.detect(model(network_room.to_input(image), training=False), description, settings).count
+
+    return lambda image: detect(tf.constant(image)).numpy()
+
+
+def runtimes(keras, models, paths):
+    """Name -> function of uint8 [1, H, W, 3]."""
+    calls = {KERAS: keras, **{name: _whole(opened) for name, opened in models.items() if name in paths}}
+    del calls['darknet .weights']               # the same network as the checkpoint's; OpenCV runs the file
+    stem = os.path.splitext(paths['darknet .weights'])[0]
+    net = cv2.dnn.readNetFromDarknet(f'{stem}.cfg', f'{stem}.weights')
+    net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
+    names = net.getUnconnectedOutLayersNames()
+
+    def opencv(image):
+        net.setInput(cv2.dnn.blobFromImage(image[0], 1 / 255.))
+        return net.forward(names)
+
+    calls[OPENCV] = opencv
+    return calls
+
+
+def _whole(opened):
+    run = getattr(opened._server, '_run', None)             # TensorFlow Lite and ONNX: without our resize
+    return run or (lambda image: opened._server.image_tensor(tf.constant(image))['num_detections'].numpy())
+
+
+def take_turns(calls, image, rounds):
+    """Name -> median seconds of a call."""
+    seconds = {name: [] for name in calls}
+    for round_ in range(rounds + 3):                        # the first ones warm up
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call(image)
+            if round_ >= 3:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def main():
+    flags = parse_flags()
+    tf.config.threading.set_intra_op_parallelism_threads(flags.threads)
+    cv2.setNumThreads(flags.threads)
+    model, description = checkpoints.load_model(flags.checkpoint)
+    dataset = specs.load(flags.data, list(description.class_names), split='val')
+    dataset = dataset._replace(records=dataset.records[:flags.pictures])
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write(flags, model, description, folder)
+        models = {name: detector.load(path) for name, path in paths.items()}
+        picture = tf.constant(pictures.read_picture(dataset.records[0].image_path))
+        image = geometry.place_image(picture, *description.image_size, description.letterbox)[0][None].numpy()
+        calls = runtimes(keras_call(model, description), models, paths)
+        seconds = take_turns(calls, image, flags.rounds)
+        outcome = validation.Validator(model, description, dataset).run()
+        kept = measure_kept(models, outcome.detections, dataset)
+        sizes = {KERAS: os.path.getsize(flags.checkpoint), **{name: size_of(path) for name, path in paths.items()}}
+    print(f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; TensorFlow {tf.__version__}, '
+          f'OpenCV {cv2.__version__}; {len(dataset.records)} pictures at {description.image_size}; median of '
+          f'{flags.rounds} rounds')
+    print('| format | mAP@.5 | ms per picture | times as fast as Keras | bytes | largest box difference, px | '
+          'clear detections lost |\n'
+          '|---|---|---|---|---|---|---|')
+    for name in [*kept, OPENCV]:
+        time_ = seconds.get(name)
+        speed = f'{1e3 * time_:.1f} | {seconds[KERAS] / time_:.2f}' if time_ else '- | -'
+        if name in kept:
+            score, largest, alone = kept[name]
+            print(f'| {name} | {score:.4f} | {speed} | {sizes[name]:,} | {largest:.3f} | {alone} |')
+        else:
+            print(f'| {name} | - | {speed} | - | - | - |')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,87 @@
+"""Darknet's pair of files, which darknet itself, OpenCV's dnn module and many converters read.
+
+    NAME.weights    see ``darknet_weights``
+    NAME.cfg        the network it is of
+    NAME.names      class names, one a line
+    NAME.json       what neither holds: letterbox, thresholds (``facts``)
+
+Decoding and suppression are darknet's own, with its own thresholds.
+"""
+from __future__ import annotations
+
+import os
+from typing import List, Tuple
+
+import tensorflow as tf
+
+from yolov3_tf import checkpoints, darknet_weights
+from yolov3_tf.choices import InputError
+from yolov3_tf.export import facts
+from yolov3_tf.export.settings import Settings, check
+from yolov3_tf.models import cfg, cfg_file, yolov3_cfg
+from yolov3_tf.models.yolov3 import convolutions
+
+SUFFIXES = {facts.FACTS: '.json', facts.LABELS: '.names'}
+
+
+def files(path) -> List[str]:
+    """All that ``write`` writes; ``path`` is the weights file."""
+    stem = os.path.splitext(path)[0]
+    return [f'{stem}{suffix}' for suffix in ('.weights', '.cfg', *SUFFIXES.values())]
+
+
+def write(path, model: tf.keras.Model, description, settings: Settings):
+    """Writes the four files beside each other.
+
+    Raises:
+      InputError: a network that no cfg describes (separated prediction layers), or a setting out of range.
+    """
+    check(settings)
+    stem = os.path.splitext(path)[0]
+    darknet_weights.write(f'{stem}.weights', _with_darknets_epsilon(model, description))
+    texts = facts.texts(description, settings)
+    for suffix, text in {'.cfg': _cfg(description), **{SUFFIXES[name]: texts[name] for name in SUFFIXES}}.items():
+        with open(f'{stem}{suffix}', 'w', encoding='utf-8') as file:
+            file.write(text)
+
+
+def load(path) -> Tuple[tf.keras.Model, checkpoints.Description, Settings]:
+    """The model of four files again.
+
+    Raises:
+      InputError: one of the four is missing or damaged.
+    """
+    stem, found = os.path.splitext(path)[0], {}
+    for name, suffix in SUFFIXES.items():
+        try:
+            with open(f'{stem}{suffix}', encoding='utf-8') as file:
+                found[name] = file.read()
+        except (OSError, UnicodeError) as error:
+            raise InputError(f'{path}: expected {stem}{suffix} beside it, as export_saved_model.py --format=darknet '
+                             'writes: turn other darknet files into a checkpoint with convert_darknet_weights.py '
+                             f'--cfg ({error})') from error
+    known = facts.read(found, f'{stem}.json')
+    network = cfg.load(f'{stem}.cfg', len(known.class_names))
+    model = cfg.build(network)
+    darknet_weights.read(path, model)
+    description = checkpoints.Description(known.class_names, 1., known.image_size, known.letterbox, network.anchors,
+                                          cfg=network.text, backbone_layers=network.backbone_layers)
+    return model, description, known.settings
+
+
+def _cfg(description):
+    classes = len(description.class_names)
+    if description.cfg:
+        return cfg_file.with_classes(description.cfg, classes)
+    return yolov3_cfg.text(classes, *description.image_size, description.anchors, description.width_multiplier)
+
+
+def _with_darknets_epsilon(model, description):
+    """A copy whose variances make up for darknet adding another epsilon to them than the hand-written network."""
+    copy = checkpoints.build(description)
+    for (conv, norm), (copied_conv, copied_norm) in zip(convolutions(model), convolutions(copy)):
+        copied_conv.set_weights(conv.get_weights())
+        if norm is not None:
+            gamma, beta, mean, variance = norm.get_weights()
+            copied_norm.set_weights([gamma, beta, mean, variance + (norm.epsilon - cfg.EPSILON)])
+    return copy

@@ -1,0 +1,87 @@
+"""One choice of file format, one table."""
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf.choices import InputError, choose
+from yolov3_tf.export import darknet, onnx, saved_model, tflite
+from yolov3_tf.export.settings import DEFAULTS, Settings
+
+
+class Options(NamedTuple):
+    """What the formats may be told.
+
+    Attributes:
+      settings: of all of them.
+      overwrite: whether files of the name that are there may be replaced.
+      version: of SavedModels.
+      tflite_type, calibration: see ``tflite.write``.
+    """
+    settings: Settings = DEFAULTS
+    overwrite: bool = False
+    version: int = 1
+    tflite_type: str = 'float32'
+    calibration: Optional[Sequence[np.ndarray]] = None
+
+
+class Format(NamedTuple):
+    """Attributes:
+      suffix: of the file; '' is a folder of versions.
+      files: path -> all files that are written.
+      write: (path, model, description, Options) -> path to what was written.
+      own: flags of export_saved_model.py that this format alone has.
+    """
+    suffix: str
+    files: Callable[[str], List[str]]
+    write: Callable[..., str]
+    own: Sequence[str]
+
+
+def write(name: str, path, model: tf.keras.Model, description: Any, options: Options) -> str:
+    """Writes ``model`` in the format ``name`` of ``FORMATS`` and returns the path of what was written.
+
+    Raises:
+      InputError: an unknown name, a path of another suffix, a file that is there already, or what the format refuses.
+    """
+    chosen, path = choose(FORMATS, name, 'format'), os.fspath(path)
+    if chosen.suffix and not path.endswith(chosen.suffix):
+        raise InputError(f'{path}: expected a name ending in {chosen.suffix} for the format {name}')
+    there = [file for file in chosen.files(path) if os.path.exists(file)]
+    if there and not options.overwrite:
+        raise InputError(f'{there[0]} exists: choose another name, or say that it may be overwritten')
+    if chosen.suffix:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    return chosen.write(path, model, description, options)
+
+
+def _saved_model(path, model, description, options):
+    return saved_model.export(model, description, path, options.version, options.settings, options.overwrite)
+
+
+def _tflite(path, model, description, options):
+    tflite.write(path, model, description, options.settings, options.tflite_type, options.calibration)
+    return path
+
+
+def _onnx(path, model, description, options):
+    onnx.write(path, model, description, options.settings)
+    return path
+
+
+def _darknet(path, model, description, options):
+    darknet.write(path, model, description, options.settings)
+    return path
+
+
+FORMATS = {
+    # It looks for its version itself.
+    'saved_model': Format('', lambda path: [], _saved_model, ('version', 'precision')),
+    'tflite': Format('.tflite', lambda path: [path], _tflite,
+                     ('tflite_type', 'calibration_data', 'calibration_pictures')),
+    'onnx': Format('.onnx', lambda path: [path], _onnx, ()),
+    'darknet': Format('.weights', darknet.files, _darknet, ()),
+}

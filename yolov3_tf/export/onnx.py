@@ -1,0 +1,107 @@
+"""ONNX: a batch of pictures of the network's size in, boxes out; everything but the resize is inside.
+
+    images              uint8 [B, H, W, 3]    RGB, letterboxed or stretched by the client (``facts``); any B
+
+    detection_boxes     float32 [B, N, 4]     ymin, xmin, ymax, xmax as fractions of ``images``
+    detection_scores    float32 [B, N]        and detection_classes, num_detections [B], as in ``saved_model``
+
+``facts``' two texts are the model's metadata (``metadata_props``). Writing needs tf2onnx, running onnxruntime.
+"""
+from __future__ import annotations
+
+import logging
+import os
+from typing import Callable, Dict
+
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf.choices import InputError
+from yolov3_tf.export import facts
+from yolov3_tf.export import network as network_room
+from yolov3_tf.export.settings import Settings, check
+
+OPSET = 17
+INSTALL = "pip install 'yolov3_tf[onnx]', or {} alone"
+
+
+def write(path, model: tf.keras.Model, description, settings: Settings):
+    """Writes the file, whole or not at all.
+
+    Raises:
+      InputError: tf2onnx is not installed, or a setting that this format does not have.
+    """
+    tf2onnx, onnx = _writers(path)
+    _check(settings)
+    function = _function(network_room.folded(model, description), description, settings)
+    logging.getLogger('tf2onnx').setLevel(logging.ERROR)                # it tells its progress as warnings
+    written, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+    _modernise(written)
+    onnx.helper.set_model_props(written, facts.texts(description, settings))
+    onnx.checker.check_model(written)
+    onnx.save(written, f'{path}.part')
+    os.replace(f'{path}.part', path)
+
+
+def open_session(path):
+    """An onnxruntime.InferenceSession on the CPU; InputError where it cannot be had."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f'{path}: running ONNX needs onnxruntime: {INSTALL.format("onnxruntime")}') from error
+    if not os.path.isfile(path):
+        raise InputError(f'no model at {path}')
+    try:
+        return onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    except Exception as error:          # onnxruntime's errors have no base of their own
+        raise InputError(f'{path}: ONNX Runtime cannot open it: {error}') from error
+
+
+def read_facts(session, path) -> facts.Facts:
+    """What a file of ``write`` says of itself."""
+    return facts.read(session.get_modelmeta().custom_metadata_map, path)
+
+
+def as_function(session) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
+    """-> function of uint8 [B, H, W, 3] -> the named outputs."""
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(zip(names, session.run(names, {'images': images})))
+
+
+def _writers(path):
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        raise InputError(f'{path}: writing ONNX needs tf2onnx: {INSTALL.format("tf2onnx")}') from error
+    return tf2onnx, onnx
+
+
+def _modernise(model):
+    """Repeats pixels by the mode that newer runtimes have too; for whole factors both take the same pixels."""
+    modes = {'coordinate_transformation_mode': b'asymmetric', 'nearest_mode': b'floor'}
+    for node in model.graph.node:
+        if node.op_type == 'Resize':
+            for attribute in node.attribute:
+                if attribute.name in modes:
+                    attribute.s = modes[attribute.name]
+
+
+def _check(settings):
+    check(settings)
+    if settings.precision != 'float32':
+        raise InputError(f'precision {settings.precision}: ONNX files are float32; leave it out')
+    if settings.nms != 'per_class':
+        raise InputError(f'nms {settings.nms}: ONNX has an operation for per_class alone: leave it out, or export a '
+                         'SavedModel')
+
+
+def _function(network, description, settings):
+    height, width = description.image_size
+
+    @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.uint8, name='images')], autograph=False)
+    def detect(images):
+        found = network_room.detect(network(network_room.to_input(images)), description, settings)
+        return network_room.named(found, height, width, settings.class_offset)
+
+    return detect

@@ -1,0 +1,253 @@
+"""TensorFlow Lite: one picture of the network's size in, boxes out; everything but the resize is inside.
+
+    images              uint8 [1, H, W, 3]    RGB, letterboxed or stretched by the client (``facts``)
+
+    detection_boxes     float32 [1, N, 4]     ymin, xmin, ymax, xmax as fractions of ``images``
+    detection_scores    float32 [1, N]        and detection_classes, num_detections [1], as in ``saved_model``
+
+Only TensorFlow Lite's built-in operations are used, so any of its interpreters runs the file. A file is also
+a ZIP archive of ``facts``' two texts, as TensorFlow Lite's own tools pack labels: ``unzip -p FILE labels.txt``.
+
+int8 has whole-number weights and activations in all of the network and floats in the few operations on its
+outputs: a whole-number exp would move boxes by many pixels. For the same reason the output convolutions
+are cut into box, objectness and classes, so that each has a scale of its own.
+"""
+from __future__ import annotations
+
+import os
+import warnings
+import zipfile
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf import anchors, codec
+from yolov3_tf.choices import InputError, choose
+from yolov3_tf.data import geometry, pictures
+from yolov3_tf.export import facts
+from yolov3_tf.export import network as network_room
+from yolov3_tf.export.settings import Settings, check
+from yolov3_tf.models.head import BOX, OBJECTNESS
+from yolov3_tf.structures import Detections
+
+SCOPE = 'detections'            # names of what stays float in int8 begin with it
+TYPES = ('float32', 'float16', 'int8')
+
+
+class Part(NamedTuple):
+    """An output convolution: what it reads, its weights, and which columns of a slot it gives."""
+    features: Any
+    kernel: np.ndarray
+    bias: np.ndarray
+    first: int
+    end: int
+
+
+def write(path, model: tf.keras.Model, description, settings: Settings, kind='float32',
+          calibration: Optional[Iterable[np.ndarray]] = None):
+    """Writes a file of the number type ``kind``, of ``TYPES``.
+
+    Args:
+      calibration: for int8: pictures such as the network will see, uint8 [h, w, 3] RGB of any sizes.
+
+    Raises:
+      InputError: a setting that this format does not have, or int8 without pictures.
+    """
+    _check(settings, kind, calibration)
+    network = network_room.folded(model, description)
+    function = _function(network, description, settings)
+    if kind == 'int8':
+        size = (*description.image_size, description.letterbox)
+        inputs = [geometry.place_image(tf.constant(picture), *size)[0][None] for picture in calibration or ()]
+        if not inputs:
+            raise InputError('int8: expected pictures to calibrate with, got none')
+        content = _whole_numbers(function, network, inputs)
+    else:
+        converter = _converter(function, network)
+        if kind == 'float16':
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        content = converter.convert()
+    _write(path, content, facts.texts(description, settings, number_type=kind))
+
+
+def read_facts(path) -> facts.Facts:
+    """What a file of ``write`` says of itself; InputError where it is another kind of file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = {name: archive.read(name).decode() for name in archive.namelist()}
+    except FileNotFoundError:
+        raise InputError(f'no model at {path}') from None
+    except (OSError, zipfile.BadZipFile, UnicodeError) as error:
+        raise InputError(f'{path}: expected a TensorFlow Lite model of export_saved_model.py: {error}') from error
+    return facts.read(found, path)
+
+
+def open_model(path) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
+    """-> function of uint8 [B, H, W, 3] -> the named outputs; pictures run one after another."""
+    try:
+        run = _interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner()
+    except ValueError as error:
+        raise InputError(f'{path}: TensorFlow Lite cannot open it: {error}') from error
+
+    def call(images):
+        rows = [run(images=image[None]) for image in images]
+        return {name: np.concatenate([row[name] for row in rows]) for name in facts.OUTPUTS}
+
+    return call
+
+
+def calibration_pictures(dataset, count: int) -> List[np.ndarray]:
+    """Up to ``count`` pictures, evenly from all of a ``Dataset``, passing over those that cannot be read.
+
+    Raises:
+      InputError: none can be read.
+    """
+    records = dataset.records[::max(1, len(dataset.records) // count)]
+    found = []
+    for record in records[:count]:
+        if pictures.explain(record.image_path) is None:
+            found.append(pictures.read_picture(record.image_path))
+    if not found:
+        raise InputError(f'none of the {len(records)} calibration pictures can be used: '
+                         f'{pictures.explain(records[0].image_path)}')
+    return found
+
+
+def _check(settings, kind, calibration):
+    check(settings)
+    choose(dict.fromkeys(TYPES), kind, 'number type of TensorFlow Lite')
+    if settings.nms != 'per_class' or settings.top_k is not None:
+        raise InputError(f'nms {settings.nms}, top_k {settings.top_k}: TensorFlow Lite has per_class suppression '
+                         'without top_k among its own operations: leave both out, or export a SavedModel')
+    if settings.precision != 'float32':
+        raise InputError(f'precision {settings.precision}: expected float32; for a smaller TensorFlow Lite file '
+                         'choose its number type float16 or int8')
+    if kind == 'int8' and calibration is None:
+        raise InputError('int8: expected pictures to calibrate with (--calibration_data), got none')
+
+
+def _function(network, description, settings):
+    height, width = description.image_size
+    parts = _output_parts(network)
+    features = tf.keras.Model(network.inputs, [part.features for level in parts for part in level])
+
+    @tf.function(input_signature=[tf.TensorSpec([1, height, width, 3], tf.uint8, name='images')], autograph=False)
+    def detect(images):
+        inputs = iter(tf.nest.flatten(features(network_room.to_input(images))))
+        columns = [[column for part in level for column in _convolve(next(inputs), part)] for level in parts]
+        with tf.name_scope(SCOPE):
+            # Level by level: whatever is put together before a sigmoid or an exp would get one scale in int8.
+            decoded = [_decode(*level, priors) for level, priors in zip(columns, _priors(description))]
+            found = _suppress(*(tf.concat(of_levels, 1) for of_levels in zip(*decoded)), settings)
+            return network_room.named(found, height, width, settings.class_offset)
+
+    return detect
+
+
+def _output_parts(network) -> List[List[Part]]:
+    """The output convolutions of each level, finest first; in a level by the columns they give."""
+    makers = {id(layer.output): layer for layer in network.layers}
+
+    def parts(tensor, first):
+        slots = makers[id(tensor)]
+        if isinstance(slots, tf.keras.layers.Concatenate):          # of a separated head: box, then the rest
+            box, rest = slots.input
+            return [*parts(box, first), *parts(rest, first + box.shape[-1])]
+        conv = makers[id(slots.input)]
+        return [Part(conv.input, *conv.get_weights(), first, first + tensor.shape[-1])]
+
+    return [parts(tensor, 0) for tensor in tf.nest.flatten(network.layers[-1].input)]
+
+
+def _convolve(x, part):
+    """The columns of ``part``, as [1, slots, n] for each of box, objectness and classes that it holds."""
+    fields = part.end - part.first
+    kernel = part.kernel.reshape([part.kernel.shape[2], -1, fields])            # [inputs, A, fields]
+    bias = part.bias.reshape([-1, fields])
+    cuts = [0, *(cut - part.first for cut in (BOX, BOX + OBJECTNESS) if part.first < cut < part.end), fields]
+    for near, far in zip(cuts, cuts[1:]):
+        piece = kernel[..., near:far].reshape([1, 1, kernel.shape[0], -1])
+        y = tf.nn.bias_add(tf.nn.conv2d(x, piece, 1, 'VALID'), bias[:, near:far].ravel())
+        yield tf.reshape(y, [1, -1, far - near])
+
+
+def _priors(description):
+    """The priors of each level, finest first."""
+    sizes, strides, sensitivity = description.anchors
+    for level, (pairs, stride) in enumerate(zip(sizes, strides)):
+        alone = anchors.Anchors((pairs,), (stride,), sensitivity[level:level + 1])
+        yield anchors.lay_out(alone, *description.image_size)
+
+
+def _decode(t, objectness, classes, priors):
+    """-> boxes [1, S, 4] and scores [1, S, C] of a level."""
+    return codec.decode(t, priors), tf.sigmoid(objectness) * tf.sigmoid(classes)
+
+
+def _suppress(boxes, scores, settings) -> Detections:
+    """As ``postprocess.detect`` with per_class, from operations that TensorFlow Lite has: one a class."""
+    boxes, scores = boxes[0], tf.transpose(scores, [0, 2, 1])[0]                            # [S, 4], [C, S]
+    most = min(settings.max_per_class, boxes.shape[0])
+    kept_boxes, kept_scores = [], []
+    for of_class in tf.unstack(scores):
+        rows, count = tf.raw_ops.NonMaxSuppressionV4(
+            boxes=boxes, scores=of_class, max_output_size=most, iou_threshold=settings.iou_threshold,
+            score_threshold=settings.score_threshold, pad_to_max_output_size=True)
+        kept_boxes.append(tf.gather(boxes, rows))
+        kept_scores.append(tf.where(tf.range(most) < count, tf.gather(of_class, rows), 0.))
+    return _best(tf.concat(kept_boxes, 0), tf.concat(kept_scores, 0), most, settings.max_total)
+
+
+def _best(boxes, scores, per_class, max_total) -> Detections:
+    """The best ``max_total`` of [C * per_class] detections, as a batch of one."""
+    room = max(0, max_total - scores.shape[0])
+    scores, index = tf.math.top_k(tf.pad(scores, [[0, room]]), max_total)
+    real = scores > 0
+    index = tf.where(real, index, 0)
+    boxes = tf.where(real[:, None], tf.gather(boxes, index), 0.)
+    return Detections(boxes[None], scores[None], tf.where(real, index // per_class, 0)[None],
+                      tf.reduce_sum(tf.cast(real, tf.int32))[None])
+
+
+def _converter(function, network):
+    # Variables that the converter does not find this way stay variables, without a value (Keras 3).
+    module = tf.Module()
+    module.network_variables = network_room.variables(network)
+    return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
+
+
+def _whole_numbers(function, network, inputs) -> bytes:
+    """int8 but for the operations under ``SCOPE``, which only the converter's debugger can leave out.
+
+    They are found by their names in a file of floats.
+    """
+    plain = _interpreter(model_content=_converter(function, network).convert())
+    plain.allocate_tensors()
+    floats = [tensor['name'] for tensor in plain.get_tensor_details() if tensor['name'].startswith(SCOPE)]
+    converter = _converter(function, network)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image] for image in inputs)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=floats)
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter, debug_dataset=converter.representative_dataset, debug_options=options)
+    return debugger.get_nondebug_quantized_model()
+
+
+def _interpreter(**source):
+    with warnings.catch_warnings():         # TensorFlow 2.21 still has it, and says that 2.20 would not
+        warnings.filterwarnings('ignore', '(?s).*tf.lite.Interpreter is deprecated')
+        return tf.lite.Interpreter(**source)
+
+
+def _write(path, content, texts):
+    """Whole or not at all. The reader of a flatbuffer looks no further than its end, where the archive begins."""
+    partial = f'{path}.part'
+    with open(partial, 'wb') as file:
+        file.write(content)
+    with zipfile.ZipFile(partial, 'a', zipfile.ZIP_DEFLATED) as archive:
+        for name, text in texts.items():
+            archive.writestr(name, text)
+    os.replace(partial, path)
