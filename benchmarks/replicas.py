@@ -111,7 +111,7 @@ def compare(found):
 def draw(found, path):
     from matplotlib.figure import Figure
     with plots.styled():
-        figure = Figure(figsize=(7, 2.6), dpi=150, layout='constrained')
+        figure = Figure(figsize=(7, 2.6), dpi=110, layout='constrained')
         loss, score = figure.subplots(1, 2)
         for place, (variant, lines) in enumerate(found.items()):
             look = dict(color=plots.COLOURS[place], linewidth=4.5 - 1.2 * place, label=variant, alpha=.8)

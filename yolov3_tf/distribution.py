@@ -78,8 +78,6 @@ class Distribution(NamedTuple):
 
     def check_alike(self, what: str, text: str):
         """Raises InputError on every worker where one has another text than the chief."""
-        if self.workers == 1:
-            return
         other = np.zeros(self.workers, np.int32)
         other[self.worker] = self._send_json(text) != text
         different = np.flatnonzero(self._sum(other))

@@ -138,7 +138,8 @@ class Trainer:
           Interrupted: Ctrl-C or SIGTERM; a checkpoint is written.
           NonFiniteLoss: names the batch's files and the terms; the last checkpoint is kept.
         """
-        self.distribution.check_alike('settings, network or labels', self._fingerprint())
+        if self.distribution.workers > 1:
+            self.distribution.check_alike('settings, network or labels', self._fingerprint())
         resumed = self._resume()
         if self.at['finished']:
             return False
