@@ -98,7 +98,8 @@ def test_the_tf_data_service_makes_the_same_batches(tmp_path):
     chosen = PipelineSettings(batch_size=4, sizes=(64, 96), batches_per_size=2)
     for first_step in (0, 2):
         local = pipeline.training_batches(dataset, chosen, 7, 1, first_step, share=(1, 2))
-        served = local.apply(service.distribute('off', dispatcher.target, max_outstanding_requests=2))
+        served = local.apply(service.distribute(service.ShardingPolicy.OFF, dispatcher.target,
+                                                max_outstanding_requests=2))
         for mine, theirs in zip(local.take(5), served.take(5)):
             for one, other in zip(tf.nest.flatten(mine), tf.nest.flatten(theirs)):
                 np.testing.assert_array_equal(one, other)

@@ -7,6 +7,7 @@
     checkpoints/     last.h5 (to go on from), best.h5 (highest validation mAP)
     evaluation/      measures and curves of the best checkpoint
     saved_model/1/   the best checkpoint, ready to serve
+    cache/           pictures kept by --cache=disk; emptied at every start, may be deleted after it
 """
 from __future__ import annotations
 
