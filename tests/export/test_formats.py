@@ -162,6 +162,13 @@ def test_files_of_other_programs_are_refused_by_name(tmp_path, name, content, me
     assert name in str(raised.value)
 
 
+def test_an_archive_that_unpacks_to_gigabytes_is_refused_unread(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'a.tflite', 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('labels.txt', '\0' * 5_000_000)
+    with pytest.raises(InputError, match='a.tflite: its archive unpacks to more than 4,000,000 bytes'):
+        detector.load(tmp_path / 'a.tflite')
+
+
 def test_the_hand_written_network_leaves_for_darknet_with_a_cfg_of_its_own(tmp_path):
     """The same outputs, though darknet adds 1e-6 to variances and the hand-written network 1e-5."""
     anchors = YOLOV3_ANCHORS._replace(sensitivity=(1.2, 1.1, 1.05))

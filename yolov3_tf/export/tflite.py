@@ -32,6 +32,7 @@ from yolov3_tf.models.head import BOX, OBJECTNESS
 from yolov3_tf.structures import Detections
 
 SCOPE = 'detections'            # names of what stays float in int8 begin with it
+LARGEST_FACTS = 4_000_000       # bytes of labels and facts
 TYPES = ('float32', 'float16', 'int8')
 
 
@@ -76,6 +77,8 @@ def read_facts(path) -> facts.Facts:
     """What a file of ``write`` says of itself; InputError where it is another kind of file."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LARGEST_FACTS:
+                raise InputError(f'{path}: its archive unpacks to more than {LARGEST_FACTS:,} bytes: not ours')
             found = {name: archive.read(name).decode() for name in archive.namelist()}
     except FileNotFoundError:
         raise InputError(f'no model at {path}') from None
