@@ -73,9 +73,9 @@ def main():
           f'{options.classes} classes, {options.boxes} boxes a picture; median of {options.steps} steps')
     base = measure(options)
     print('| case | processor s a step | to base | MiB above bare TensorFlow | to base |\n|---|---:|---:|---:|---:|')
-    cases = [('base', base)] + [(f'{name} {value}', measure(options, **{name: value}))
-                                for name, values in VARIED.items() for value in values]
-    for name, found in cases:
+    changes = [('base', {})] + [(f'{name} {value}', {name: value}) for name, values in VARIED.items() for value in values]
+    for name, changed in changes:
+        found = measure(options, **changed) if changed else base
         room, of_base = (case['peak'] - case['before'] for case in (found, base))
         print(f'| {name} | {found["seconds"]:.3f} | {found["seconds"] / base["seconds"]:.2f} | {room:.0f} | '
               f'{room / of_base:.2f} |', flush=True)
