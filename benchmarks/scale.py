@@ -73,8 +73,9 @@ def main():
           f'{options.classes} classes, {options.boxes} boxes a picture; median of {options.steps} steps')
     base = measure(options)
     print('| case | processor s a step | to base | MiB above bare TensorFlow | to base |\n|---|---:|---:|---:|---:|')
-    changes = [('base', {})] + [(f'{name} {value}', {name: value}) for name, values in VARIED.items() for value in values]
-    for name, changed in changes:
+    changes = [{}] + [{name: value} for name, values in VARIED.items() for value in values]
+    for changed in changes:
+        name = ' '.join(f'{key} {value}' for key, value in changed.items()) or 'base'
         found = measure(options, **changed) if changed else base
         room, of_base = (case['peak'] - case['before'] for case in (found, base))
         print(f'| {name} | {found["seconds"]:.3f} | {found["seconds"] / base["seconds"]:.2f} | {room:.0f} | '
