@@ -139,10 +139,7 @@ def _list(rest, classes, strict, split, cache):
 
 
 def _coco(rest, classes, strict, split, cache):
-    path, _, folder = rest.rpartition(':')
-    if not path or not folder:
-        raise InputError(f'data coco:{rest}: expected {KINDS["coco"].form}')
-    return coco.read(path, folder, classes, strict)
+    return coco.read(*_both('coco', rest), classes, strict)
 
 
 def _darknet(rest, classes, strict, split, cache):
@@ -159,10 +156,15 @@ def _list_and_names(rest):
 
 
 def _yolo(rest, classes, strict, split, cache):
-    path, _, name = rest.rpartition(':')
-    if not path or not name:
-        raise InputError(f'data yolo:{rest}: expected {KINDS["yolo"].form}')
-    return yolo.read(path, name, classes, strict)
+    return yolo.read(*_both('yolo', rest), classes, strict)
+
+
+def _both(kind, rest):
+    """What stands before and after the last colon; InputError unless both are there."""
+    before, _, after = rest.rpartition(':')
+    if not before or not after:
+        raise InputError(f'data {kind}:{rest}: expected {KINDS[kind].form}')
+    return before, after
 
 
 def _tfrecord(rest, classes, strict, split, cache):
