@@ -41,6 +41,7 @@ def main(argv):
 
 
 def run(arguments, options) -> int:
+    """Finds anchors, prints them beside the published ones, and writes file and plot where asked; the exit code."""
     strides = check(arguments, options)
     spec, = arguments
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None)
@@ -78,6 +79,7 @@ def describe(quality) -> str:
 
 
 def write(spec, sizes, anchors, before, after, options):
+    """The file for ``train.py --anchors`` and a plot beside it; sizes float [n, 2] pixels of the network input."""
     place = 'letterbox' if options.letterbox else 'stretched'
     comments = (f'{spec}: {len(sizes)} boxes at {options.size} x {options.size} ({place}), seed {options.seed}',
                 f'{describe(after)} (published anchors: {describe(before)})', files.darknet_line(anchors))

@@ -46,6 +46,7 @@ def main(argv):
 
 
 def run(arguments, options) -> int:
+    """Draws the sheet and writes it; the exit code."""
     if len(arguments) != 1 or not (options.output or '').endswith('.png'):
         raise InputError('expected one data spec and --output=FILE.png: '
                          'python -m yolov3_tf.data.contact_sheet SPEC --output=sheet.png')

@@ -119,6 +119,7 @@ class _LabelFiles:
         self.found, self.highest = 0, -1
 
     def record(self, picture, width, height):
+        """The Record of a picture of this size in pixels; a missing label file means no objects, and is noted."""
         candidates = label_files(picture)
         path = next((file for file in candidates if os.path.isfile(file)), None)
         if path is None:

@@ -43,6 +43,7 @@ def main(argv):
 
 
 def run(arguments, options) -> int:
+    """Reads, checks, reports; the exit code says whether there is a problem."""
     if len(arguments) != 1:
         raise InputError('expected one data spec: python -m yolov3_tf.data.check SPEC [--output=DIR] [--fix=FILE]')
     spec, = arguments
@@ -62,6 +63,7 @@ def run(arguments, options) -> int:
 
 
 def write(spec, dataset, report, anchors, options):
+    """The report as text and as a page; ``anchors``: name -> [(width, height)] pixels of the network input."""
     os.makedirs(options.output, exist_ok=True)
     texts = {'report.txt': f'{spec}\n{check.summary(dataset, report)}\n\n{check.text(report)}\n',
              'index.html': page.render(spec, dataset, report, anchors, options.pictures)}

@@ -39,6 +39,7 @@ def main(argv):
 
 
 def run(arguments, options) -> int:
+    """Writes the shards of a spec; the exit code."""
     if len(arguments) != 1 or not options.output:
         raise InputError('expected one data spec and --output: python -m yolov3_tf.data.shards SPEC --output=PREFIX')
     spec, = arguments
