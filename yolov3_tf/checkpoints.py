@@ -57,20 +57,22 @@ class Progress(NamedTuple):
 
 def save_model(path: str, model: tf.keras.Model, description: Description, progress: Optional[Progress] = None):
     """Writes a checkpoint so that a kill at any moment leaves the old file or the new one, whole."""
-    arrays = {f'weights/{name}': value.numpy() for name, value in _variables(model).items()}
-    if progress is not None:
-        arrays.update((f'optimizer/{name}', np.asarray(array)) for name, array in progress.optimizer.items())
+    weights, optimizer = _variables(model), progress.optimizer if progress is not None else {}
+    size = sum(int(np.prod(value.shape)) * tf.as_dtype(value.dtype).size for value in weights.values())
+    size += sum(np.asarray(array).nbytes for array in optimizer.values())
     temporary = f'{path}.part'
     try:
-        _make_room(temporary, sum(array.nbytes for array in arrays.values()) + ROOM * (1 + len(arrays)))
+        _make_room(temporary, size + ROOM * (1 + len(weights) + len(optimizer)))
         # The newest layout, for older ones hold no attribute beyond 64 KiB (counters name every skipped picture).
         with h5py.File(temporary, 'w', libver='latest') as file:
             file.attrs['format'] = FORMAT
             file.attrs['description'] = json.dumps(description._asdict())
             if progress is not None:
                 file.attrs['counters'] = json.dumps(progress.counters)
-            for name, array in arrays.items():
-                file[name] = array
+            for name, value in weights.items():         # one after another: no second copy of them all in memory
+                file[f'weights/{name}'] = value.numpy()
+            for name, array in optimizer.items():
+                file[f'optimizer/{name}'] = array
         with open(temporary, 'rb') as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
