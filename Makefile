@@ -9,6 +9,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 DEMO_SENTENCE = --loss=giou --focal --ignore_thresh=0.45
 DEMO_FLAGS = --flagfile=experiments/quick.flags
 
+# A process a core, at most four (each holds a TensorFlow); SPREAD= for one, which also lets PYTEST_FLAGS=-s print.
+SPREAD = --numprocesses=auto --maxprocesses=4 --dist=worksteal
 PYTEST_FLAGS =
 UV = uv==0.13.8
 
@@ -21,7 +23,7 @@ demo:  ## train, evaluate, export and draw on built-in pictures; again: goes on;
 	@python=$$(tools/bootstrap.sh) && tools/demo.sh "$$python" $(DEMO_SENTENCE) $(DEMO_FLAGS)
 
 test:  ## the suite without the slow proofs
-	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest $(PYTEST_FLAGS)
+	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest $(SPREAD) $(PYTEST_FLAGS)
 
 test-slow:  ## the slow proofs alone
 	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest -m slow $(PYTEST_FLAGS)

@@ -18,7 +18,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 from absl import app, flags  # noqa: E402
 
-from yolov3_tf import detecting, detector, export  # noqa: E402
+from yolov3_tf import detecting, detector, export, whole_file  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 
 flags.DEFINE_string('model', None, 'checkpoint (.h5) or exported model', required=True)
@@ -73,9 +73,7 @@ def _write_results(kind, inputs, report):
         results['file'] = inputs.videos[0]
     results[kind] = report.entries
     path = os.path.join(FLAGS.output, 'detections.json')
-    with open(f'{path}.part', 'w', encoding='utf-8') as file:
-        json.dump(results, file, indent=1)
-    os.replace(f'{path}.part', path)
+    whole_file.write_text(path, json.dumps(results, indent=1))
     detecting.write_csv(os.path.join(FLAGS.output, 'detections.csv'), report.entries)
 
 

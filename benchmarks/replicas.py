@@ -57,22 +57,22 @@ def start(folder, name, epochs, extra=(), config=None):
                                 stdout=output, stderr=subprocess.STDOUT)
 
 
-def start_workers(folder, name, epochs):
+def start_workers(folder, name, epochs, extra=()):
     """Two workers that speak over this machine's loopback."""
     with socket.socket() as first, socket.socket() as second:
         first.bind(('127.0.0.1', 0))
         second.bind(('127.0.0.1', 0))
         addresses = [f'127.0.0.1:{free.getsockname()[1]}' for free in (first, second)]
-    return [start(folder, name, epochs, config={'cluster': {'worker': addresses},
+    return [start(folder, name, epochs, extra, {'cluster': {'worker': addresses},
                                                 'task': {'type': 'worker', 'index': index}}) for index in range(2)]
 
 
-def kill_one(processes, metrics, step):
-    """Kills the second worker without warning once a step is logged; returns the statuses of both."""
+def stop_last(processes, metrics, step, how=signal.SIGKILL):
+    """Sends the last process a signal once a step is logged; returns the statuses of all."""
     while all(process.poll() is None for process in processes) and not (
             metrics.exists() and f'"step": {step},' in metrics.read_text()):
         time.sleep(.1)
-    processes[1].send_signal(signal.SIGKILL)
+    processes[-1].send_signal(how)
     return [process.wait() for process in processes]
 
 
@@ -84,7 +84,7 @@ def run(folder, epochs):
     finish(folder, [start(folder, names[0], epochs, ['--strategy=none'])])
     finish(folder, [start(folder, names[1], epochs, ['--logical_devices=2'])])
     finish(folder, start_workers(folder, names[2], epochs))
-    statuses = kill_one(start_workers(folder, names[3], epochs), metrics[3], PICTURES // BATCH * epochs // 2 + 3)
+    statuses = stop_last(start_workers(folder, names[3], epochs), metrics[3], PICTURES // BATCH * epochs // 2 + 3)
     print(f'worker 1 killed: worker 0 ended with status {statuses[0]}, worker 1 with {statuses[1]}', flush=True)
     finish(folder, start_workers(folder, names[3], epochs))
     return {variant: plots.read_metrics(path) for variant, path in zip(VARIANTS, metrics)}

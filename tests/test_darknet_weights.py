@@ -7,7 +7,7 @@ import pytest
 
 from yolov3_tf import darknet_weights
 from yolov3_tf.choices import InputError
-from yolov3_tf.darknet_file import Header, replacing, verify
+from yolov3_tf.darknet_file import Header, verify
 from yolov3_tf.models import yolov3
 
 CLASSES, WIDTH = 3, .125
@@ -178,16 +178,6 @@ def test_missing_file_and_folder(tmp_path, model):
     (tmp_path / 'file').write_bytes(b'')
     with pytest.raises(InputError, match='cannot be written'):
         darknet_weights.write(tmp_path / 'file' / 'below', model)
-
-
-def test_an_older_file_gives_way_only_to_a_whole_one(tmp_path):
-    path = tmp_path / 'a.weights'
-    path.write_bytes(b'old')
-    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
-        file.write(b'half of the n')
-        raise KeyboardInterrupt
-    assert path.read_bytes() == b'old'
-    assert [entry.name for entry in tmp_path.iterdir()] == ['a.weights']
 
 
 def test_what_could_not_be_read_back_is_not_written(tmp_path):

@@ -2,6 +2,7 @@
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from yolov3_tf import distribution, stages, training
+from benchmarks import replicas
+from yolov3_tf import distribution, plots, stages, training
 from yolov3_tf.choices import InputError
-from yolov3_tf.data import pipeline, specs
+from yolov3_tf.data import lists, pipeline, specs
 from yolov3_tf.data.pipeline import PipelineSettings
 from yolov3_tf.losses.total import LossSettings
 from yolov3_tf.optimizers import OptimizerSettings
@@ -86,6 +88,53 @@ def test_two_devices_two_workers_and_a_killed_worker_draw_one_curve(tmp_path):
     assert all(first < 1e-4 and most < .05 for first, most in apart.values())
     assert list((tmp_path / 'runs' / 'runs0').iterdir()) and not (tmp_path / 'runs' / 'runs1').exists()
     assert (tmp_path / 'curves.png').stat().st_size
+
+
+def lines_of(folder, *runs):
+    return [plots.read_metrics(folder / 'runs0' / name / 'metrics.jsonl') for name in runs]
+
+
+def assert_one_curve(one, other):
+    """Same steps; the losses start within rounding, which the steps then magnify."""
+    assert [(line['kind'], line['step']) for line in one] == [(line['kind'], line['step']) for line in other]
+    away = [abs(line['total'] / its['total'] - 1) for line, its in zip(one, other)]
+    assert max(away[:4]) < 1e-4 and max(away) < .05, away
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
+    """Two workers, stopped at one of them; one device, stopped; two workers to the end."""
+    replicas.write_network(tmp_path / 'small.cfg')
+    alone, metrics = ['--strategy=none'], tmp_path / 'runs0/changed/metrics.jsonl'
+    replicas.finish(tmp_path, [replicas.start(tmp_path, 'whole', 3, alone)])
+    for step, processes in ((4, replicas.start_workers(tmp_path, 'changed', 3)),
+                            (9, [replicas.start(tmp_path, 'changed', 3, alone)])):
+        statuses = replicas.stop_last(processes, metrics, step, signal.SIGTERM)
+        assert statuses == [130] * len(processes)
+    before = len(metrics.read_text().splitlines())
+    assert 11 <= before < 21                    # 18 steps and three validations in all
+    replicas.finish(tmp_path, replicas.start_workers(tmp_path, 'changed', 3))
+    assert_one_curve(*lines_of(tmp_path, 'whole', 'changed'))
+
+
+@pytest.mark.slow
+def test_two_workers_skip_and_name_the_pictures_that_one_device_does(tmp_path):
+    replicas.write_network(tmp_path / 'small.cfg')
+    dataset = specs.load('shapes:24', split='train', cache=str(tmp_path / 'shapes'))
+    lists.write(tmp_path / 'list.txt', dataset.records)
+    (tmp_path / 'shapes.names').write_text('\n'.join(dataset.class_names))
+    broken = [dataset.records[index].image_path for index in (3, 17)]
+    for path in broken:
+        pathlib.Path(path).write_bytes(pathlib.Path(path).read_bytes()[:200])
+    flags = ['--train_data=list:list.txt', '--val_data=list:list.txt', '--classes=shapes.names',
+             '--backbone_weights=none']
+    replicas.finish(tmp_path, [replicas.start(tmp_path, 'alone', 2, [*flags, '--strategy=none'])])
+    replicas.finish(tmp_path, replicas.start_workers(tmp_path, 'pair', 2, flags))
+    assert_one_curve(*lines_of(tmp_path, 'alone', 'pair'))
+    for name in ('alone', 'pair'):
+        said = (tmp_path / f'{name}-0.txt').read_text()
+        summary = said.partition('2 pictures were skipped:')[2]
+        assert all(path in summary for path in broken), said
 
 
 @pytest.mark.slow

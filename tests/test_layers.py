@@ -13,7 +13,7 @@ PACKAGE = 'yolov3_tf'
 # A module may import its own layer and those before it. A name stands for all below it unless they are
 # named themselves: `data` is the readers and what happens to one picture, `data.pipeline` comes later.
 LAYERS = [
-    ['boxes', 'structures', 'choices', 'replicas', 'draw', 'plots'],
+    ['boxes', 'structures', 'choices', 'whole_file', 'replicas', 'draw', 'plots'],
     ['codec', 'anchors', 'data'],
     ['losses', 'assign', 'postprocess', 'models', 'data.pipeline', 'data.contact_sheet', 'evaluation'],
 ]

@@ -117,23 +117,3 @@ def _readable(path):
         yield
     except OSError as error:
         raise InputError(f'{path}: cannot be read: {error.strerror or error}') from error
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """A binary file that takes the place of ``path`` when the block ends well, and vanishes otherwise."""
-    partial = f'{path}.{os.getpid()}.part'
-    try:
-        if os.path.isdir(path):
-            raise InputError(f'{path}: expected the name of a file to write, got a folder: add a name')
-        os.makedirs(os.path.dirname(partial) or '.', exist_ok=True)
-        with open(partial, 'wb') as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f'{path}: cannot be written: {error.strerror or error}') from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(partial)

@@ -19,7 +19,7 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf import darknet_file
+from yolov3_tf import darknet_file, whole_file
 from yolov3_tf.choices import InputError
 from yolov3_tf.darknet_file import FLOAT, Header
 from yolov3_tf.models import cfg
@@ -212,7 +212,7 @@ def _advise(size, expected, model):
 
 
 def _write(path, runs, header):
-    with darknet_file.replacing(path) as file:
+    with whole_file.writing(path) as file:
         file.write((header or Header()).pack())
         for run in runs:
             values = to_darknet(run.variable.numpy()).astype(FLOAT)

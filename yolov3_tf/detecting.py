@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import itertools
 import os
 import time
@@ -11,6 +12,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Se
 import cv2
 import numpy as np
 
+from yolov3_tf import whole_file
 from yolov3_tf.choices import InputError
 from yolov3_tf.detector import Detector
 from yolov3_tf.draw import draw_detections
@@ -168,12 +170,13 @@ def as_values(detections: PictureDetections, class_names: Sequence[str]) -> List
 def write_csv(path: str, entries: Sequence[Dict[str, Any]]):
     """One row a detection: the picture's file, or frame and time, then ``COLUMNS``."""
     named = [name for name in ('file', 'frame', 'time') if entries and name in entries[0]]
-    with open(path, 'w', encoding='utf-8', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow([*named, *COLUMNS])
-        for entry in entries:
-            for found in entry['detections']:
-                writer.writerow([*(entry[name] for name in named), found['class'], found['score'], *found['box']])
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*named, *COLUMNS])
+    for entry in entries:
+        for found in entry['detections']:
+            writer.writerow([*(entry[name] for name in named), found['class'], found['score'], *found['box']])
+    whole_file.write_text(path, text.getvalue())
 
 
 def _told(detector, image, detections, threshold):

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from typing import Mapping, NamedTuple, Optional
 
-from yolov3_tf import darknet_file
+from yolov3_tf import darknet_file, whole_file
 from yolov3_tf.choices import InputError, choose
 
 BACKBONE = 'darknet53.conv.74'
@@ -81,7 +81,7 @@ def fetch(kind: str, folder='weights', published: Mapping[str, Published] = PUBL
         _check_size(path, os.path.getsize(path), size)
         return path
     try:
-        with darknet_file.replacing(path) as file:
+        with whole_file.writing(path) as file:
             _receive(url, size, file)
             file.flush()
             darknet_file.verify(file.name)

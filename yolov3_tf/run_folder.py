@@ -12,12 +12,12 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 from typing import Any, Dict, Sequence
 
 import tensorflow as tf
 
+from yolov3_tf import whole_file
 from yolov3_tf.choices import InputError
 
 
@@ -58,8 +58,8 @@ class RunFolder:
         if self.root.exists() and not self.flags.exists() and any(self.root.iterdir()):
             raise InputError(f'{self.root} holds files that are no run of this program: choose another --name')
         self.last.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self.labels, labels)
-        write_text(self.flags, ''.join(f'--{name}={value}\n' for name, value in sorted(flags.items())))
+        whole_file.write_text(self.labels, labels)
+        whole_file.write_text(self.flags, ''.join(f'--{name}={value}\n' for name, value in sorted(flags.items())))
 
     def append(self, line: Dict[str, Any]) -> int:
         """Adds one object to the metrics and returns the file's length in bytes afterwards."""
@@ -100,13 +100,3 @@ class RunFolder:
         if changed:
             raise InputError(f'{self.root} belongs to a run of other flags: {", ".join(changed)}. Choose another '
                              '--name, repeat the old flags to go on with it, or delete the folder')
-
-
-def write_text(path, text: str):
-    """Writes a file so that a kill leaves the old one or the new one."""
-    temporary = f'{path}.part'
-    with open(temporary, 'w', encoding='utf-8') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

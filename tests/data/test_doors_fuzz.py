@@ -22,11 +22,17 @@ VALID = {
     'c.json': json.dumps({'images': [{'id': 1, 'file_name': 'a.jpg', 'width': 100, 'height': 50}],
                           'annotations': [{'id': 3, 'image_id': 1, 'category_id': 7, 'bbox': [1, 2, 3, 4], 'area': 9}],
                           'categories': [{'id': 7, 'name': 'dog'}]}).encode(),
+    'Annotations/a.xml': b'<annotation><filename>a.jpg</filename><size><width>100</width><height>50</height><depth>3'
+                         b'</depth></size><object><name>dog</name><difficult>0</difficult><bndbox><xmin>2</xmin>'
+                         b'<ymin>3</ymin><xmax>40</xmax><ymax>30</ymax></bndbox></object></annotation>',
+    'ImageSets/Main/train.txt': b'a\n',
     's.tfrecord': None}
 SPEC_OF = {'list.txt': 'list:{}/list.txt', 'train.txt': 'darknet:{}/train.txt', 'a.txt': 'darknet:{}/train.txt',
            'obj.names': 'darknet:{}/train.txt', 'd.yaml': 'yolo:{}/d.yaml:train', 'c.json': 'coco:{0}/c.json:{0}',
+           'Annotations/a.xml': 'voc:{}:train', 'ImageSets/Main/train.txt': 'voc:{}:train',
            's.tfrecord': 'tfrecord:{}/s.tfrecord'}
-WORDS = [b'0', b'-1', b'1e999', b'nan', b'9' * 40, b'..', b'/', b'\0', b'\xff', b'\r', b'\n', b' ', b'\t', b': ', b'- ',
+WORDS = [b'<!DOCTYPE a [<!ENTITY b "c">]>', b'&b;', b'<', b'</object>', b'<object>',
+         b'0', b'-1', b'1e999', b'nan', b'9' * 40, b'..', b'/', b'\0', b'\xff', b'\r', b'\n', b' ', b'\t', b': ', b'- ',
          b'[', b'}', b'"', b"'", b'#', b'&a', b'../../x', b'true', b'null', b'names', b'train:', b'a.jpg',
          b'\xe2\x80\xae', b'{"id": {}}']
 
@@ -46,12 +52,13 @@ def damaged(draw, contents):
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp('doors')
-    write_set(place, {'a.jpg': '', 'images/b.jpg': '', 'images/b.txt': '0 .5 .5 .2 .2'})
+    write_set(place, {'a.jpg': '', 'images/b.jpg': '', 'images/b.txt': '0 .5 .5 .2 .2', 'JPEGImages/a.jpg': ''})
     with tf.io.TFRecordWriter(str(place / 's.tfrecord')) as writer:
         writer.write(serialized(THEIRS))
         writer.write(serialized(THEIRS))
     VALID['s.tfrecord'] = (place / 's.tfrecord').read_bytes()
     for name, contents in VALID.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_bytes(contents)
     return place
 
@@ -90,7 +97,7 @@ def test_damaged_files(folder, name, data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', sorted(VALID))
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_ten_thousand_damaged_files(folder, name, data):
     load(folder, name, data.draw(st.one_of(damaged(VALID[name]), st.binary(max_size=300))), data.draw(st.booleans()))

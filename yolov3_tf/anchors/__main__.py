@@ -16,9 +16,10 @@ from absl import app, flags, logging
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
+from yolov3_tf import whole_file  # noqa: E402
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, clusters, files, plot  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
-from yolov3_tf.data import lists, network_sizes, specs  # noqa: E402
+from yolov3_tf.data import network_sizes, specs  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
 
 
@@ -83,7 +84,7 @@ def write(spec, sizes, anchors, before, after, options):
     place = 'letterbox' if options.letterbox else 'stretched'
     comments = (f'{spec}: {len(sizes)} boxes at {options.size} x {options.size} ({place}), seed {options.seed}',
                 f'{describe(after)} (published anchors: {describe(before)})', files.darknet_line(anchors))
-    lists.write_whole(options.output, files.text_of(anchors, comments))
+    whole_file.write_text(options.output, files.text_of(anchors, comments))
     picture = os.path.splitext(options.output)[0] + '.png'
     plot.draw(picture, sizes, {f'published, average IoU {before.average_iou:.3f}': YOLOV3_ANCHORS.sizes,
                                f'k-means, average IoU {after.average_iou:.3f}': anchors.sizes},

@@ -14,6 +14,7 @@ import re
 
 import numpy as np
 
+from yolov3_tf import whole_file
 from yolov3_tf.choices import InputError
 from yolov3_tf.data import faults, labels
 from yolov3_tf.structures import Dataset
@@ -95,15 +96,7 @@ def write(path, records):
         for index, box in zip(record.classes, record.boxes):
             fields += [index, *(np.format_float_positional(value, trim='-') for value in box)]
         lines.append(' '.join(map(str, fields)) + '\n')
-    write_whole(path, ''.join(lines))
-
-
-def write_whole(path, text):
-    """Writes a text file so that it is there complete or not at all."""
-    part = f'{path}.part'
-    with open(part, 'w', encoding='utf-8') as file:
-        file.write(text)
-    os.replace(part, path)
+    whole_file.write_text(path, ''.join(lines))
 
 
 class _LineFault(Exception):

@@ -9,13 +9,13 @@ import csv
 import io
 import json
 import math
-import os
 import pathlib
 import shlex
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from yolov3_tf import whole_file
 from yolov3_tf.choices import InputError
 from yolov3_tf.data import specs
 from yolov3_tf.data.labels import read_class_file
@@ -211,7 +211,7 @@ def write(out, table: Table, found: Sequence[Row], markdown: str, seeds: Sequenc
     """Writes TABLE.md and TABLE.csv into ``out``; returns their paths."""
     paths = tuple(pathlib.Path(out) / f'{table.name}.{ending}' for ending in ('md', 'csv'))
     for path, text in zip(paths, (markdown, to_csv(found, seeds))):
-        _write(path, text)
+        whole_file.write_text(path, text)
     return paths
 
 
@@ -225,14 +225,8 @@ def write_times(path, lines: Sequence[Mapping[str, Any]]) -> pathlib.Path:
         kind = [other['seconds'] for other in lines if other['kind'] == line['kind']]
         writer.writerow([line['run'], line['kind'], line['steps'], f'{line["seconds"]:.0f}',
                          f'{line["seconds"] / max(float(np.median(kind)), 1e-9):.2f}'])
-    _write(path, text.getvalue())
+    whole_file.write_text(path, text.getvalue())
     return path
-
-
-def _write(path, text):
-    """So that whoever reads it meanwhile sees the old table or the new one."""
-    path.with_name(f'{path.name}.part').write_text(text, encoding='utf-8')
-    os.replace(f'{path}.part', path)
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:

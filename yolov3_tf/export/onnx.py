@@ -16,6 +16,7 @@ from typing import Callable, Dict
 import numpy as np
 import tensorflow as tf
 
+from yolov3_tf import whole_file
 from yolov3_tf.choices import InputError
 from yolov3_tf.export import facts
 from yolov3_tf.export import network as network_room
@@ -39,8 +40,8 @@ def write(path, model: tf.keras.Model, description, settings: Settings):
     _modernise(written)
     onnx.helper.set_model_props(written, facts.texts(description, settings))
     onnx.checker.check_model(written)
-    onnx.save(written, f'{path}.part')
-    os.replace(f'{path}.part', path)
+    with whole_file.writing(path) as file:
+        file.write(written.SerializeToString())
 
 
 def open_session(path):

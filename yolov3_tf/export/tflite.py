@@ -22,7 +22,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf import anchors, codec
+from yolov3_tf import anchors, codec, whole_file
 from yolov3_tf.choices import InputError, choose
 from yolov3_tf.data import geometry, pictures
 from yolov3_tf.export import facts
@@ -247,10 +247,8 @@ def _interpreter(**source):
 
 def _write(path, content, texts):
     """Whole or not at all. The reader of a flatbuffer looks no further than its end, where the archive begins."""
-    partial = f'{path}.part'
-    with open(partial, 'wb') as file:
+    with whole_file.writing(path) as file:
         file.write(content)
-    with zipfile.ZipFile(partial, 'a', zipfile.ZIP_DEFLATED) as archive:
-        for name, text in texts.items():
-            archive.writestr(name, text)
-    os.replace(partial, path)
+        with zipfile.ZipFile(file, 'a', zipfile.ZIP_DEFLATED) as archive:
+            for name, text in texts.items():
+                archive.writestr(name, text)

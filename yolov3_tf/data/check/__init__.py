@@ -14,6 +14,7 @@ from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
 
+from yolov3_tf import whole_file
 from yolov3_tf.anchors import clusters
 from yolov3_tf.choices import InputError
 from yolov3_tf.data import faults, headers, lists, network_sizes, pictures
@@ -161,7 +162,7 @@ def write_fixed(path, dataset: Dataset, report: Report) -> int:
                if index not in out]
     if not records:
         raise InputError('--fix: no picture can be used')
-    lists.write_whole(names, ''.join(f'{name}\n' for name in dataset.class_names))
+    whole_file.write_text(names, ''.join(f'{name}\n' for name in dataset.class_names))
     lists.write(path, records)
     return len(records)
 

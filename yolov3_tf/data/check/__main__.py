@@ -16,9 +16,10 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 from absl import app, flags, logging  # noqa: E402
 
+from yolov3_tf import whole_file  # noqa: E402
 from yolov3_tf.anchors import YOLOV3_ANCHORS, files  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
-from yolov3_tf.data import check, lists, specs  # noqa: E402
+from yolov3_tf.data import check, specs  # noqa: E402
 from yolov3_tf.data.check import page  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
 
@@ -68,7 +69,7 @@ def write(spec, dataset, report, anchors, options):
     texts = {'report.txt': f'{spec}\n{check.summary(dataset, report)}\n\n{check.text(report)}\n',
              'index.html': page.render(spec, dataset, report, anchors, options.pictures)}
     for name, text in texts.items():
-        lists.write_whole(os.path.join(options.output, name), text)
+        whole_file.write_text(os.path.join(options.output, name), text)
         print(f'report  {os.path.join(options.output, name)}')
 
 
