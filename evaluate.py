@@ -30,8 +30,7 @@ flags.DEFINE_float('score_threshold', .01, 'lowest score that counts, for a chec
 flags.DEFINE_float('nms_threshold', .45, 'IoU from which the weaker of two boxes goes, for a checkpoint',
                    lower_bound=0., upper_bound=1.)
 flags.DEFINE_integer('max_per_class', 150, 'most detections of a class in a picture, for a checkpoint', lower_bound=1)
-flags.DEFINE_enum('nms', 'per_class', ['agnostic', 'diou', 'per_class', 'soft'], 'kind of suppression, for a '
-                  'checkpoint')
+flags.DEFINE_string('nms', 'per_class', 'kind of suppression, for a checkpoint: per_class, agnostic, diou or soft')
 flags.DEFINE_integer('top_k', None, 'best pairs of a slot and a class that enter suppression, for a checkpoint '
                      '(default: all per_class, else 1000)', lower_bound=1)
 flags.DEFINE_string('image_set', 'test', 'name of the image set in the comp4 files')
@@ -79,7 +78,7 @@ def category_ids(dataset, partly=False):
 
 def of_model(classes):
     # Loaded here, so that measuring result files needs no TensorFlow.
-    from yolov3_tf import checkpoints, detector, validation
+    from yolov3_tf import checkpoints, detector, postprocess, validation
     if not FLAGS.model.endswith('.h5'):
         given = [name for name in OF_CHECKPOINTS if FLAGS[name].present]
         if given:
@@ -90,6 +89,7 @@ def of_model(classes):
         return (dataset, *validation.detect_each(served, dataset, FLAGS.strict))
     if FLAGS.nms == 'soft' and FLAGS['nms_threshold'].present:
         raise InputError('--nms_threshold beside --nms=soft: soft suppression has no threshold; give one of them')
+    postprocess.check(FLAGS.nms, FLAGS.top_k)
     model, description = checkpoints.load_model(FLAGS.model)
     if FLAGS.image_size:
         description = description._replace(image_size=(FLAGS.image_size, FLAGS.image_size))

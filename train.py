@@ -284,10 +284,10 @@ def describe_network(class_names) -> checkpoints.Description:
         return checkpoints.Description(width_multiplier=FLAGS.width_multiplier,
                                        anchors=anchors._replace(sensitivity=read_sensitivity()), **common)
     network = cfg.load(FLAGS.cfg, len(class_names))
-    weights = FLAGS.backbone_weights
-    if weights and weights.endswith('.h5'):         # the backbone ends where it did there
+    weights = FLAGS.backbone_weights or 'imagenet'
+    if weights.endswith('.h5'):         # the backbone ends where it did there
         network = cfg.load(FLAGS.cfg, len(class_names), checkpoints.describe(weights).backbone_layers)
-    elif weights not in (None, 'none', 'imagenet'):     # or where the file does
+    elif weights not in ('none', 'imagenet'):           # or where the file does
         _, size = darknet_file.inspect(weights)
         network = cfg.cut_for(network, size // darknet_file.FLOAT.itemsize)
     return checkpoints.Description(width_multiplier=1., anchors=network.anchors, cfg=network.text,

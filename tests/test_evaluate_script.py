@@ -52,6 +52,7 @@ def test_the_truth_scores_a_hundred_and_lies_in_a_folder_of_its_own(folder, give
     (['--model=model.h5', '--classes=reversed.names'], 'leave the flag out'),
     (['--model=none.h5'], 'no checkpoint at none.h5'),
     (['--model=model.h5', '--nms=soft', '--nms_threshold=.5'], 'soft suppression has no threshold'),
+    (['--model=model.h5', '--nms=hard'], "unknown kind of suppression (nms) 'hard'"),
 ])
 def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message):
     run = evaluate(folder, *flags)
