@@ -36,6 +36,6 @@ setup(
         # export_saved_model.py --format=onnx, and running such files. The newest onnx wants a newer ml-dtypes than
         # TensorFlow 2.15; the last tf2onnx for Python 3.9 wants an older protobuf: there ONNX runs, but is not written.
         'onnx': ['onnxruntime', f'onnx<1.19; {KERAS2}', f'onnx; {KERAS3}', 'tf2onnx>=1.17; python_version >= "3.10"'],
-        'dev': ['hypothesis', 'pytest', 'ruff', f'tensorflow-addons>=0.23; {KERAS2}'],
+        'dev': ['hypothesis', 'pytest', 'pytest-xdist', 'ruff', f'tensorflow-addons>=0.23; {KERAS2}'],
     },
 )

@@ -166,6 +166,8 @@ def run() -> int:
     flag_values = {flag.name: _text(flag) for flag in FLAGS.get_key_flags_for_module(sys.argv[0])}
     flag_values = {name: value for name, value in flag_values.items() if value is not None}
     precise = precision.apply(FLAGS.mixed_precision)
+    if idle := precision.unused_gpus():
+        print(f'note: {idle}', file=sys.stderr)
     devices = distribution.start(FLAGS.strategy, FLAGS.logical_devices)
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -1,4 +1,6 @@
 """Precision follows the machine, and what it cannot do is refused."""
+import re
+
 import pytest
 import tensorflow as tf
 
@@ -34,3 +36,20 @@ def test_float16_needs_a_gpu(monkeypatch):
 def test_unknown_names_are_refused_with_the_list():
     with pytest.raises(InputError, match='auto, bfloat16, float16, float32'):
         precision.resolve('half')
+
+
+@pytest.mark.parametrize('found, hidden, gpus, said', [
+    (2, None, [], r'2 NVIDIA GPU\(s\).*tensorflow\[and-cuda\]==' + re.escape(tf.__version__)), (2, None, GPU, None),
+    (2, '', [], None), (2, '-1', [], None), (0, None, [], None), (None, None, [], None)])
+def test_gpus_that_take_no_part_are_told_with_the_way_out(monkeypatch, tmp_path, found, hidden, gpus, said):
+    machine(monkeypatch, gpus)
+    monkeypatch.setattr(precision, 'DRIVER', tmp_path / 'gpus')
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    if hidden is not None:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', hidden)
+    for number in range(found or 0):
+        (tmp_path / 'gpus' / f'0000:0{number}:00.0').mkdir(parents=True)
+    if found == 0:
+        (tmp_path / 'gpus').mkdir()
+    message = precision.unused_gpus()
+    assert re.search(said, message) if said else message is None

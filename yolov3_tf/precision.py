@@ -1,12 +1,16 @@
 """Which arithmetic the network runs in, and what the machine can do."""
 from __future__ import annotations
 
+import os
 import pathlib
+import sys
+from typing import Optional
 
 import tensorflow as tf
 
 from yolov3_tf.choices import InputError, choose
 
+DRIVER = pathlib.Path('/proc/driver/nvidia/gpus')       # a folder a GPU, on Linux
 POLICIES = {'auto': None, 'float32': 'float32', 'float16': 'mixed_float16', 'bfloat16': 'mixed_bfloat16'}
 
 
@@ -42,6 +46,19 @@ def apply(name: str) -> str:
         tf.config.experimental.set_memory_growth(gpu, True)
     tf.keras.mixed_precision.set_global_policy(POLICIES[resolved])
     return resolved
+
+
+def unused_gpus() -> Optional[str]:
+    """Why this machine's NVIDIA GPUs take no part, as one message with the way out; None where nothing is amiss.
+
+    The TensorFlow of a plain installation has no CUDA libraries and then says so only in its log.
+    """
+    hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
+    count = len(list(DRIVER.iterdir())) if DRIVER.is_dir() else 0
+    if hidden or not count or tf.config.list_physical_devices('GPU'):
+        return None
+    return (f'{count} NVIDIA GPU(s) in this machine, but TensorFlow finds none and uses the CPU. CUDA\'s libraries come '
+            f'with: {sys.executable} -m pip install "tensorflow[and-cuda]=={tf.__version__}"')
 
 
 def cpu_has_bfloat16() -> bool:
