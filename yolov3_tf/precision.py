@@ -57,7 +57,7 @@ def unused_gpus() -> Optional[str]:
     count = len(list(DRIVER.iterdir())) if DRIVER.is_dir() else 0
     if hidden or not count or tf.config.list_physical_devices('GPU'):
         return None
-    return (f'{count} NVIDIA GPU(s) in this machine, but TensorFlow finds none and uses the CPU. CUDA\'s libraries come '
+    return (f'{count} NVIDIA GPU(s) in this machine, but TensorFlow finds none of them. CUDA\'s libraries come '
             f'with: {sys.executable} -m pip install "tensorflow[and-cuda]=={tf.__version__}"')
 
 
