@@ -13,7 +13,7 @@ from yolov3_tf.optimizers import Optimizer, OptimizerSettings
 
 CPU, = tf.config.list_physical_devices('CPU')
 tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
-SIGNATURE = [tf.TensorSpec([None, 8, 8, 3]), {'wanted': tf.TensorSpec([None, None])}]
+SIGNATURE = [tf.TensorSpec([None, None, None, 3]), {'wanted': tf.TensorSpec([None, None])}]
 
 
 @pytest.fixture(scope='module')
@@ -24,7 +24,7 @@ def strategy():
 def network():
     """A backbone of two convolutions, a head of one output without BatchNorm."""
     stack = ConvStack()
-    images = tf.keras.Input([8, 8, 3])
+    images = tf.keras.Input([None, None, 3])
     x = stack.conv(stack.conv(images, 8, 3, stride=2), 8, 3)
     stack.part = 'head'
     return tf.keras.Model(images, stack.output(x, 2))
@@ -38,13 +38,21 @@ def batch(pictures):
 
 def outcome(strategy, pieces, stage, pictures=4, kind='sgd', decay=0.):
     """Scalars of two steps and the weights after them."""
+    make, model, average = maker(strategy, pieces, stage, kind, decay)
+    found = [make(*batch(pictures), tf.constant(.1), tf.constant(0.)) for _ in range(2)]
+    scalars = [{name: float(value) for name, value in parts.items()} for parts in found]
+    return scalars, model.get_weights() + list(average.state().values() if average else ())
+
+
+def maker(strategy, pieces, stage, kind='sgd', decay=0., synchronized=True):
+    """The step, its model and its average."""
     tf.keras.utils.set_random_seed(3)
     with (strategy or tf.distribute.get_strategy()).scope():
         model = network()
         stages.freeze(model, stage)
-        for layer in model.layers:
-            if isinstance(layer, BatchNorm):
-                layer.synchronized = True
+        norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
+        for layer in norms:
+            layer.synchronized = synchronized
         optimizer = Optimizer(model.trainable_variables, OptimizerSettings(kind))
         average = averaging.Average(model.weights, decay) if decay else None
 
@@ -52,10 +60,10 @@ def outcome(strategy, pieces, stage, pictures=4, kind='sgd', decay=0.):
         away = tf.reduce_mean(model(images, training=training), [1, 2, 3])[:, None] - truth['wanted']
         loss = tf.reduce_mean(tf.reduce_sum(tf.square(away), -1))       # the mean over the pictures, as all tasks'
         return {'squares': loss, 'total': loss}
-    make = step.make(compute_loss, optimizer, SIGNATURE, step.Shares(strategy, 4, pieces), average)
-    found = [make(*batch(pictures), tf.constant(.1), tf.constant(0.)) for _ in range(2)]
-    scalars = [{name: float(value) for name, value in parts.items()} for parts in found]
-    return scalars, model.get_weights() + list(average.state().values() if average else ())
+    statistics = [] if synchronized else [value for layer in norms
+                                          for value in (layer.moving_mean, layer.moving_variance)]
+    made = step.make(compute_loss, optimizer, SIGNATURE, step.Shares(strategy, 4, pieces), average, statistics)
+    return made, model, average
 
 
 def assert_alike(one, other):
@@ -95,6 +103,48 @@ def test_two_pieces_on_two_replicas(strategy, pictures):
     shared = outcome(strategy, 2, RESTING, pictures, decay=.5)
     assert_alike(shared, outcome(None, 1, RESTING, pictures, decay=.5))
     assert shared[0][0]['pictures'] == pictures
+
+
+@pytest.mark.parametrize('pieces', [1, 2])
+def test_a_batch_without_any_picture_changes_nothing(strategy, pieces):
+    """As the pipeline hands it over where sizes change: of no size either. Nothing but its count comes of it."""
+    made, model, average = maker(strategy, pieces, ALL, decay=.5, synchronized=False)
+    made(*batch(4), tf.constant(.1), tf.constant(0.))
+    before = model.get_weights() + list(average.state().values())
+    empty = tf.zeros([0, 0, 0, 3]), {'wanted': tf.zeros([0, 3])}
+    parts = made(*empty, tf.constant(.1), tf.constant(0.))
+    assert float(parts['pictures']) == float(parts['total']) == 0
+    for mine, other in zip(model.get_weights() + list(average.state().values()), before):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_a_replica_without_pictures_keeps_its_statistics(strategy):
+    """One picture of four: the second replica has none, and the mean moves half as far as the first one's."""
+    made, model, _ = maker(strategy, 1, ALL, synchronized=False)
+    alone, single, _ = maker(None, 1, ALL, synchronized=False)
+    (_, start), places = (maker(None, 1, ALL)[:2], [])
+    for step_, network_ in ((made, model), (alone, single)):
+        step_(*batch(1), tf.constant(0.), tf.constant(0.))
+        places.append([value.numpy() for value in network_.non_trainable_variables])
+    for shared, whole, began in zip(*places, [value.numpy() for value in start.non_trainable_variables]):
+        assert not np.array_equal(whole, began)
+        np.testing.assert_allclose(shared - began, (whole - began) / 2, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('pieces', [1, 2])
+def test_all_gradients_and_statistics_are_reduced_together(strategy, pieces):
+    """A reduction that does not know its tensors' devices makes one a tensor, and none on several workers."""
+    tensors = []
+    reduce_ = tf.distribute.ReplicaContext.all_reduce
+
+    def watched(self, op, values, *others):
+        tensors.extend(tf.nest.flatten(values))
+        return reduce_(self, op, values, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.distribute.ReplicaContext, 'all_reduce', watched)
+        maker(strategy, pieces, ALL, synchronized=False)[0](*batch(4), tf.constant(.1), tf.constant(0.))
+    assert len(tensors) > 8 and all(tensor.device for tensor in tensors)
 
 
 def test_statistics_of_each_replica_differ_and_their_averages_are_means(strategy):

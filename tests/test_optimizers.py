@@ -1,4 +1,6 @@
 """The update rules against arithmetic left visible and against Keras's own optimisers."""
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -39,6 +41,19 @@ def test_the_clip_sees_the_decay_and_each_tensor_by_itself():
     decayed = gradients[0] + 2 * start_kernel
     np.testing.assert_allclose(kernel.numpy(), start_kernel - .1 * decayed / np.linalg.norm(decayed), rtol=1e-5)
     np.testing.assert_allclose(gamma.numpy(), start_gamma - .1 * gradients[1], rtol=1e-5)      # norm .5: not clipped
+
+
+@pytest.mark.parametrize('kind', ['sgd', 'adam'])
+def test_an_infinite_clip_is_none(kind):
+    moved = []
+    for clip in (1e9, math.inf):
+        parameters = variables((3,), (2,), (1,))
+        optimizer = Optimizer(parameters, OptimizerSettings(kind=kind, clip_norm=clip))
+        for _ in range(2):
+            optimizer.apply([tf.ones_like(value) for value in optimizer.variables_], .1)
+        moved.append([value.numpy() for value in optimizer.variables_])
+    for one, other in zip(*moved):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize('kind, keras', [

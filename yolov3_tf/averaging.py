@@ -27,11 +27,12 @@ class Average(tf.Module):
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     def update(self):
-        """One step; in graph."""
+        """One step; in graph. Returns a constant, as a branch of a condition must."""
         steps = tf.cast(replicas.add(self.steps, 1), tf.float32)
         rest = 1 - tf.minimum(self.decay, steps / (9 + steps))
         for variable, average in zip(self.followed, self.averages):
             replicas.add(average, rest * (tf.convert_to_tensor(variable) - tf.convert_to_tensor(average)))
+        return tf.constant(0)
 
     @contextlib.contextmanager
     def in_place(self):

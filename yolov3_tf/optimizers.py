@@ -83,28 +83,32 @@ class Optimizer(tf.Module):
         kernels = [variable for variable, decayed in zip(self.variables_, self.decayed) if decayed]
         return self.settings.weight_decay * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
 
-    def apply(self, gradients, rate):
+    def apply(self, gradients, rate, wanted=True):
         """One update from the gradients of ``scale`` times the loss.
 
+        Args:
+          wanted: bool scalar; without it nothing is changed at all.
+
         Returns:
-          bool scalar: every gradient was finite and the update was made. Otherwise nothing was changed
-          (but the scale, under loss scaling).
+          bool scalar: every gradient was finite, so the update was made if it was wanted. Otherwise nothing was
+          changed (but the scale, under loss scaling).
         """
+        wanted = tf.convert_to_tensor(wanted)
         gradients = [tf.cast(gradient, tf.float32) / self.scale if self.loss_scaling else gradient
                      for gradient in gradients]
         gradients = [gradient + self.settings.weight_decay * variable if decayed else gradient
                      for gradient, variable, decayed in zip(gradients, self.variables_, self.decayed)]
         norms = [tf.sqrt(2 * tf.nn.l2_loss(gradient)) for gradient in gradients]
         finite = tf.math.is_finite(tf.add_n(norms))
-        tf.cond(finite, lambda: self._update(gradients, norms, rate), lambda: tf.constant(0))
+        tf.cond(finite & wanted, lambda: self._update(gradients, norms, rate), lambda: tf.constant(0))
         if self.loss_scaling:
-            self._rescale(finite)
+            tf.cond(wanted, lambda: self._rescale(finite), lambda: tf.constant(0))
         return finite
 
     def _update(self, gradients, norms, rate):
         step = replicas.add(self.step, 1)
         for variable, slots, gradient, norm in zip(self.variables_, self.slots, gradients, norms):
-            factor = self.settings.clip_norm / tf.maximum(norm, self.settings.clip_norm)
+            factor = tf.minimum(1., self.settings.clip_norm / tf.maximum(norm, 1e-30))      # of inf: 1
             self.rule.update(variable, slots, gradient, factor, rate, self.settings, step)
         return tf.constant(0)
 
@@ -114,6 +118,7 @@ class Optimizer(tf.Module):
         replicas.write(self.scale, tf.where(finite, tf.where(grow, self.scale * 2, self.scale),
                                             tf.maximum(self.scale / 2, 1.)))
         replicas.write(self.good_steps, tf.where(grow, tf.zeros_like(good), good))
+        return tf.constant(0)
 
     def state(self):
         """name -> NumPy array of everything a resumed run needs."""

@@ -15,6 +15,9 @@ from yolov3_tf import replicas
 from yolov3_tf.optimizers import Optimizer
 
 
+STAND_IN = 64       # pixels a side of the black picture of a replica that has none: any network takes it
+
+
 class Shares(NamedTuple):
     """How a batch is shared out.
 
@@ -70,7 +73,7 @@ class _Step:
         def step(images, truth, rate, asked):
             parts, gradients = self._learn(images, truth)
             pictures = tf.cast(tf.shape(images)[0], tf.float32)
-            return {**self._update(parts, gradients, rate), 'pictures': pictures, 'asked': asked}
+            return {**self._update(parts, gradients, rate, pictures > 0), 'pictures': pictures, 'asked': asked}
         return step
 
     def side_by_side(self, signature):
@@ -98,7 +101,7 @@ class _Step:
         def join(pieces, rate, asked):
             parts = {name: tf.add_n([parts[name] for parts, _ in pieces]) for name in pieces[0][0]}
             joined = self._join(parts, tf.add_n([part for _, part in pieces]),
-                                [tf.convert_to_tensor(variable) for variable in sums], rate, asked)
+                                _values(sums), rate, asked)
             for variable in sums:
                 replicas.write(variable, tf.zeros_like(variable))
             return joined
@@ -131,35 +134,50 @@ class _Step:
         return parts, tape.gradient(scaled, variables)
 
     def _learn_share(self, images, truth):
-        """``_learn`` on this replica's rows of a piece, and which part of a whole batch they are."""
+        """``_learn`` on this replica's rows of a piece, and which part of a whole batch they are.
+
+        Pictures that cannot be read may leave a replica without any: then it sees a black one, of which nothing
+        is learnt and nothing moves its statistics. Only synchronized BatchNorm takes note of it.
+        """
         first = self._place_here() * self.rows
-        images, truth = tf.nest.map_structure(lambda x: x[first:first + self.rows], (images, truth))
-        count = tf.shape(images)[0]
-        # Pictures that cannot be read may leave a replica without any: then it sees a black one that counts nothing.
-        images, truth = tf.nest.map_structure(lambda x: _at_least_one(x, count), (images, truth))
+        with tf.device('CPU:0'):        # where the batch is, so that a GPU gets its own rows and no others
+            images, truth = tf.nest.map_structure(lambda x: x[first:first + self.rows], (images, truth))
+            count = tf.shape(images)[0]
+            images = _at_least_one(images, count, STAND_IN)
+            truth = tf.nest.map_structure(lambda x: _at_least_one(x, count), truth)
+        before = _values(self.statistics)
         part = tf.cast(count, tf.float32) / self.shares.pictures
-        return (*self._learn(images, truth, part), part)
+        parts, gradients = self._learn(images, truth, part)
+
+        def take_back():
+            for variable, value in zip(self.statistics, before):
+                replicas.write(variable, value)
+            return 0
+
+        if before:
+            tf.cond(count > 0, lambda: 0, take_back)
+        return parts, gradients, part
 
     def _join(self, parts, part, gradients, rate, asked):
         """Sums over the replicas, and updates each alike."""
         names, count = sorted(parts), len(gradients)
-        statistics = [tf.convert_to_tensor(variable) for variable in self.statistics]
         scalars, *sums = replicas.total([tf.stack([part, asked, *(parts[name] for name in names)]), *gradients,
-                                         *statistics])
+                                         *_values(self.statistics)])
         gradients = sums[:count]
         for variable, value in zip(self.statistics, sums[count:]):
             replicas.write(variable, value / replicas.count())
         part, asked, *values = tf.unstack(scalars)
         whole = tf.math.divide_no_nan(1., part)             # 1 unless pictures are missing
         joined = {name: value * whole for name, value in zip(names, values)}
-        outcome = self._update(joined, [gradient * whole for gradient in gradients], rate)
+        outcome = self._update(joined, [gradient * whole for gradient in gradients], rate, part > 0)
         return {**outcome, 'pictures': part * self.shares.pictures, 'asked': asked}
 
-    def _update(self, parts, gradients, rate):
+    def _update(self, parts, gradients, rate, some):
+        """Moves the weights if ``some`` picture came."""
         l2 = self.optimizer.decay_term()
-        applied = self.optimizer.apply(gradients, rate)
+        applied = self.optimizer.apply(gradients, rate, some)
         if self.average is not None:
-            self.average.update()
+            tf.cond(some, self.average.update, lambda: tf.constant(0))
         return {**parts, 'l2': l2, 'applied': tf.cast(applied, tf.float32)}
 
     def _replicas_here(self):
@@ -178,5 +196,15 @@ class _Step:
 _NUMBER = tf.TensorSpec([], tf.float32)
 
 
-def _at_least_one(x, count):
-    return tf.pad(x, [[0, tf.maximum(1 - count, 0)], *[[0, 0]] * (x.shape.rank - 1)])
+def _values(variables):
+    """What they hold now. The identity says on which device: without it a reduction knows no place for the
+    result (several workers: an error; several GPUs: one reduction a tensor instead of one for all)."""
+    return [tf.identity(tf.convert_to_tensor(variable)) for variable in variables]
+
+
+def _at_least_one(x, count, size=0):
+    """``x`` where it has rows, else one row of zeros; a share that held no picture does not know their size."""
+    none = tf.cast(tf.equal(count, 0), tf.int32)
+    shape = tf.shape(x)
+    sides = [[0, none * tf.where(shape[axis] > 0, 0, size)] for axis in (1, 2)] if size else []
+    return tf.pad(x, [[0, none], *sides, *[[0, 0]] * (x.shape.rank - 1 - len(sides))])
