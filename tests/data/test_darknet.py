@@ -31,6 +31,16 @@ def test_labels_are_found_in_the_folder_labels_or_beside(tmp_path):
     assert darknet.label_files('/d/images/images/x.y.jpg') == ['/d/images/labels/x.y.txt', '/d/images/images/x.y.txt']
 
 
+@pytest.mark.parametrize('images', ['images', 'JPEGImages'])
+def test_labels_are_found_from_within_the_folder(tmp_path, monkeypatch, images):
+    write_set(tmp_path, {f'{images}/train/a.jpg': '', 'labels/train/a.txt': '0 .5 .5 .2 .1\n',
+                         'train.txt': f'{images}/train/a.jpg\n'})
+    monkeypatch.chdir(tmp_path)
+    record, = darknet.read('train.txt').records
+    assert record.image_path == f'{images}/train/a.jpg' and record.label_file == 'labels/train/a.txt'
+    assert darknet.label_files('myimages/a.jpg') == ['myimages/a.txt']
+
+
 def test_paths_from_the_lists_folder_else_from_here(tmp_path, monkeypatch):
     path = write_set(tmp_path, {'data/a.jpg': '', 'data/a.txt': '0 .5 .5 .1 .1', 'train.txt': ''})
     (tmp_path / 'data' / 'train.txt').write_text('data/a.jpg\n')

@@ -19,7 +19,7 @@ from yolov3_tf.structures import Dataset
 PICTURE_ENDINGS = '.jpg', '.jpeg', '.png', '.bmp', '.gif'
 NAME_FILES = 'classes.names', 'obj.names', 'classes.txt'        # beside a list, the first that is there
 _LINE = 'class cx cy w h'
-_IMAGES = re.compile(r'(.*/)(?:images|JPEGImages)(/.*)', re.DOTALL)
+_IMAGES = re.compile(r'((?:.*/)?)(?:images|JPEGImages)(/.*)', re.DOTALL)
 LARGEST_FILE = 4 << 20      # bytes; some hundred thousand objects
 
 
