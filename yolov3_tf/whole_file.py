@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 
 from yolov3_tf.choices import InputError
 
@@ -11,12 +12,13 @@ from yolov3_tf.choices import InputError
 def writing(path):
     """A binary file, readable too, that takes the place of ``path`` when the block ends well, else vanishes.
 
-    Folders that lead to it are made. Until then it lies beside ``path`` under a name with the process's number.
+    Folders that lead to it are made. Until then it lies beside ``path`` under a name of
+    its own, ending in ``.part``: processes that share a disk, each perhaps number 1 of its container, keep apart.
 
     Raises:
       InputError: ``path`` is a folder or cannot be written, for example on a full disk.
     """
-    partial = f'{path}.{os.getpid()}.part'
+    partial = f'{path}.{secrets.token_hex(4)}.part'
     try:
         if os.path.isdir(path):
             raise InputError(f'{path}: expected the name of a file to write, got a folder: add a name')

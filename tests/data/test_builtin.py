@@ -1,5 +1,6 @@
 """The built-in set: real VOC layout, deterministic, held-out pictures, bounded overlaps, tight boxes."""
 import hashlib
+import os
 import pathlib
 import signal
 import subprocess
@@ -62,6 +63,14 @@ def test_a_kill_half_way_leaves_no_set_and_the_next_call_draws_it_whole(folder, 
     assert process.wait() == -signal.SIGKILL
     assert not list(tmp_path.glob('shapes*'))
     assert digest(builtin.prepare(24, str(tmp_path))) == digest(folder)
+
+
+def test_what_another_container_with_this_process_number_draws_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'getpid', lambda: 1)
+    others = tmp_path / f'.shapes-4-v{builtin.VERSION}.1' / 'JPEGImages'
+    others.mkdir(parents=True)
+    builtin.prepare(4, str(tmp_path))
+    assert others.is_dir()
 
 
 def test_boxes_are_tight_around_the_drawn_pixels(monkeypatch):

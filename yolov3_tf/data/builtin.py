@@ -6,6 +6,7 @@ Picture i of a part depends on (VERSION, part, i) alone: ``shapes:100`` holds th
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 
 import cv2
@@ -34,8 +35,7 @@ def prepare(count=DEFAULT_COUNT, cache=CACHE) -> str:
     folder = os.path.join(cache, f'shapes-{count}-v{VERSION}')
     if os.path.isdir(folder):
         return folder
-    part = os.path.join(cache, f'.shapes-{count}-v{VERSION}.{os.getpid()}')
-    shutil.rmtree(part, ignore_errors=True)
+    part = os.path.join(cache, f'.shapes-{count}-v{VERSION}.{secrets.token_hex(4)}')    # a pid is not one of its kind
     for name in ('Annotations', 'JPEGImages', os.path.join('ImageSets', 'Main')):
         os.makedirs(os.path.join(part, name))
     for number, (split, size) in enumerate((('train', count), ('val', held_out_count(count)))):
