@@ -45,6 +45,18 @@ def test_no_cluster_is_empty_and_more_fit_better():
         clusters.cluster(few, 4)
 
 
+def test_shapes_that_differ_by_rounding_are_one():
+    few = np.repeat([[10., 20], [30, 7], [300, 200]], 40, axis=0) * (1 + 1e-16 * np.arange(120)[:, None] % 5e-16)
+    few[::2] *= 3 / 7
+    few[::2] /= 3 / 7
+    assert len(np.unique(few, axis=0)) > 3
+    np.testing.assert_allclose(clusters.cluster(few, 3), [[10, 20], [30, 7], [300, 200]][:3], rtol=1e-9)
+    with pytest.raises(InputError, match='5 anchors from 120 boxes of 3 different shapes'):
+        clusters.cluster(few, 5)
+    # Nothing is left to draw by its distance: any box will do.
+    assert len(clusters._start(np.full([9, 2], 5.), 3, np.random.default_rng(0))) == 3
+
+
 def test_sizes_are_those_of_the_network_input(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros([50, 200, 3], np.uint8))
     boxes, none = np.array([[0, 0, 20, 10], [0, 0, 9, 9]], np.float32), np.zeros(2, bool)

@@ -9,6 +9,7 @@ from yolov3_tf.choices import InputError
 
 ITERATIONS = 300
 RESTARTS = 5
+DECIMALS = 6                # of a pixel, within which two shapes are one
 MOST_BOXES = 100_000        # clustered; of more, a sample is: their clusters differ by less than restarts do
 COVERED = .5                # IoU from which an anchor counts as fitting a box
 
@@ -60,7 +61,7 @@ def cluster(sizes, count, seed=0):
     rng = np.random.default_rng(seed)
     if len(sizes) > MOST_BOXES:
         sizes = sizes[rng.choice(len(sizes), MOST_BOXES, replace=False)]
-    shapes = len(np.unique(sizes, axis=0))
+    shapes = len(np.unique(sizes.round(DECIMALS), axis=0))
     if shapes < count:
         raise InputError(f'{count} anchors from {len(sizes)} boxes of {shapes} different shapes: ask for fewer anchors')
     found = [_descend(sizes, _start(sizes, count, rng)) for _ in range(RESTARTS)]
@@ -73,7 +74,7 @@ def _start(sizes, count, rng):
     chosen = [int(rng.integers(len(sizes)))]
     while len(chosen) < count:
         far = (1 - shape_iou(sizes, sizes[chosen]).max(axis=1)).clip(0) ** 2
-        chosen.append(int(rng.choice(len(sizes), p=far / far.sum())))
+        chosen.append(int(rng.choice(len(sizes), p=far / far.sum() if far.any() else None)))
     return sizes[chosen]
 
 
