@@ -1,8 +1,13 @@
 """Kept pictures give the same batches, are read once, and a damaged copy counts as none."""
+import os
+import shutil
+
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from yolov3_tf.choices import InputError
 from yolov3_tf.data import caches, pipeline
 from yolov3_tf.structures import Dataset, Record
 
@@ -52,3 +57,46 @@ def test_a_damaged_copy_is_read_again_and_old_copies_are_dropped(dataset, tmp_pa
     assert all(np.array_equal(images, others) for (images, _), (others, _) in zip(plain, kept))
     caches.Disk(tmp_path / 'cache')
     assert not list((tmp_path / 'cache').iterdir())
+
+
+def read_bytes(cache, path):
+    """What the pipeline's way of reading gives of one picture, [] where it leaves it out."""
+    read = tf.data.Dataset.range(1).map(lambda index: cache.contents(index, lambda: tf.io.read_file(str(path))))
+    return list(read.ignore_errors().as_numpy_iterator())
+
+
+def no_folder(folder):
+    shutil.rmtree(folder)
+    folder.touch()
+
+
+def no_file(folder):
+    os.symlink(folder / 'none' / '0', folder / '0')
+
+
+@pytest.mark.parametrize('spoil', [no_folder, no_file, shutil.rmtree])
+def test_a_picture_that_cannot_be_kept_is_not_lost(tmp_path, spoil):
+    (tmp_path / 'a').write_bytes(b'picture')
+    cache = caches.Disk(tmp_path / 'cache')
+    spoil(tmp_path / 'cache')
+    assert [read_bytes(cache, tmp_path / 'a') for _ in range(2)] == [[b'picture']] * 2
+    assert read_bytes(cache, tmp_path / 'gone') == ([b'picture'] if spoil is shutil.rmtree else [])
+
+
+@pytest.mark.parametrize('name', ['exp[1]', 'a*', 'what?', 'back\\slash'])
+def test_copies_are_found_in_a_folder_with_the_letters_of_a_pattern(tmp_path, name):
+    (tmp_path / 'a').write_bytes(b'picture')
+    cache = caches.Disk(tmp_path / name / 'cache')
+    assert read_bytes(cache, tmp_path / 'gone') == []
+    assert read_bytes(cache, tmp_path / 'a') == [b'picture']
+    (tmp_path / 'a').unlink()
+    assert read_bytes(cache, tmp_path / 'a') == [b'picture']
+
+
+def test_processes_may_share_a_folder_and_a_file_may_not_be_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, 'rmtree', lambda folder, ignore_errors: os.makedirs(folder))   # another was faster
+    caches.Disk(tmp_path / 'cache')
+    monkeypatch.undo()
+    (tmp_path / 'file').touch()
+    with pytest.raises(InputError, match='file: no folder to keep pictures in'):
+        caches.Disk(tmp_path / 'file')
