@@ -1,5 +1,7 @@
 """The part of YAML that a data.yaml needs, and the folders and lists it leads to."""
+import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -89,6 +91,21 @@ def test_what_goes_beyond_is_refused_by_line(tmp_path, text, said):
     with pytest.raises(InputError, match=re.escape(said)) as caught:
         yolo.read(str(path), 'train')
     assert str(caught.value).startswith(str(path))
+
+
+def test_names_that_are_not_text_are_told_and_left_out(tmp_path):
+    write_set(tmp_path, {'images/a.jpg': '', 'labels/a.txt': '0 .5 .5 .1 .1', 'd.yaml': 'names: [x]\ntrain: images'})
+    odd = os.fsencode(tmp_path / 'images') + b'/caf\xe9.jpg'
+    try:
+        shutil.copy(tmp_path / 'images/a.jpg', odd)
+    except OSError:
+        pytest.skip('this disk takes no such name')
+    dataset = yolo.read(f'{tmp_path}/d.yaml', 'train')
+    assert [record.image_id for record in dataset.records] == ['a']
+    problem, = dataset.problems
+    assert problem.encode().startswith(f"{tmp_path}/d.yaml:2: picture 'caf\\udce9.jpg': its name is not".encode())
+    with pytest.raises(InputError, match='rename it; .*--strict'):
+        yolo.read(f'{tmp_path}/d.yaml', 'train', strict=True)
 
 
 def test_files_that_cannot_be_read(tmp_path):
