@@ -29,6 +29,15 @@ def test_progressive_behind_a_large_profile_and_fill_bytes():
     assert headers.read(io.BytesIO(jpeg[:2] + profile * 3 + b'\xff\xff' + jpeg[2:])) == ('JPEG', 50, 30, 3, 8)
 
 
+def test_bytes_between_segments_are_passed_over_as_libjpeg_does():
+    jpeg = encoded('.jpg', np.zeros((30, 50, 3), np.uint8))
+    end = 4 + struct.unpack('>H', jpeg[4:6])[0]         # of the first segment, behind which the others begin
+    for stray in b'\0', b'some text', b'\xff\0\xff\0', b'\0\xff\xff':
+        assert headers.read(io.BytesIO(jpeg[:end] + stray + jpeg[end:])) == ('JPEG', 50, 30, 3, 8)
+    assert headers.read(io.BytesIO(jpeg[:end] + bytes(70_000) + jpeg[end:])) is None
+    assert headers.read(io.BytesIO(b'\xff\xd8' + (b'\xff\xe0\0\2' + b'x' * 1000) * 200 + jpeg[end:])) is None
+
+
 def test_by_hand():
     frame = b'\xff\xd8\xff\xc0' + struct.pack('>HBHHB', 20, 8, 5, 6, 4)
     assert headers.read(io.BytesIO(frame)) == ('JPEG', 6, 5, 4, 8)

@@ -1,4 +1,6 @@
 """TFRecord shards: Records there and back, pictures through the pipeline, other people's files, damage."""
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -159,6 +161,31 @@ def test_writing_overwrites_nothing_and_leaves_out_what_cannot_be_used(tmp_path)
                                 ('new/', 'abü', 'the start of the shards'), ('p0.png/x', 'abü', 'cannot be')]:
         with pytest.raises(InputError, match=said):
             shards.write(dataset._replace(class_names=list(names)), f'{tmp_path}/{prefix}')
+
+
+@pytest.mark.parametrize('stray', [1, 70_000])      # what headers passes over, and more
+def test_a_jpeg_with_bytes_between_its_segments_is_written(tmp_path, stray):
+    image = np.random.default_rng(0).integers(0, 255, [40, 60, 3], np.uint8)
+    jpeg = cv2.imencode('.jpg', image)[1].tobytes()
+    end = 4 + int.from_bytes(jpeg[4:6], 'big')
+    (tmp_path / 'p1.jpg').write_bytes(jpeg[:end] + bytes(stray) + jpeg[end:])
+    dataset = draw_set(tmp_path, 3)
+    dataset.records[1] = dataset.records[1]._replace(image_path=str(tmp_path / 'p1.jpg'), width=0, height=0)
+    written = shards.write(dataset, f'{tmp_path}/x', 1)
+    assert not written.left_out
+    record = shards.read(written.pattern).records[1]
+    assert (record.width, record.height) == (60, 40)
+    example = tf.train.Example.FromString(next(iter(tf.data.TFRecordDataset(written.paths).skip(1))).numpy())
+    assert example.features.feature['image/format'].bytes_list.value == [b'jpeg']
+
+
+def test_a_name_that_is_not_text_is_told(tmp_path):
+    try:
+        open(os.fsencode(tmp_path) + b'/caf\xe9.tfrecord', 'wb').close()
+    except OSError:
+        pytest.skip('this disk takes no such name')
+    with pytest.raises(InputError, match='not UTF-8: rename it'):
+        shards.read(f'{tmp_path}/*.tfrecord')
 
 
 def test_the_program(tmp_path, capsys):

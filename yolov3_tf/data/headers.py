@@ -9,6 +9,7 @@ import struct
 from typing import NamedTuple, Optional
 
 _MOST_SEGMENTS = 1000       # of a JPEG before its frame; a colour profile takes some dozens
+_MOST_STRAY = 1 << 16      # bytes of a JPEG before its frame that belong to no segment
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}      # SOF0 to SOF15 without the tables among them
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
@@ -48,24 +49,31 @@ def read(file) -> Optional[Header]:
 
 
 def _jpeg(file):
+    stray = iter(range(_MOST_STRAY))
     for _ in range(_MOST_SEGMENTS):
-        if file.read(1) != b'\xff':
-            return None
-        marker = b'\xff'
-        while marker == b'\xff':        # any number of fill bytes
-            marker = file.read(1)
-        if not marker:
-            return None
-        if marker == b'\x01' or 0xD0 <= marker[0] <= 0xD8:     # no length follows
+        marker = _marker(file, stray)
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:     # no length follows
             continue
+        if marker in (0, 0xD9, 0xDA):
+            return None
         length, = struct.unpack('>H', file.read(2))
-        if marker[0] in _FRAMES:
+        if marker in _FRAMES:
             bits, height, width, channels = struct.unpack('>BHHB', file.read(6))
             return Header('JPEG', width, height, channels, bits)
-        if length < 2 or marker[0] in (0xD9, 0xDA):
+        if length < 2:
             return None
         file.seek(length - 2, os.SEEK_CUR)
     return None
+
+
+def _marker(file, stray):
+    """The next marker, behind fill bytes and any that are none, as libjpeg takes it; 0 where no more is to come."""
+    before, byte = b'', file.read(1)
+    while byte and (before != b'\xff' or byte in b'\x00\xff'):
+        if next(stray, None) is None:
+            return 0
+        before, byte = byte, file.read(1)
+    return byte[0] if byte else 0
 
 
 def _png(file):

@@ -50,6 +50,8 @@ def read(pattern, classes=None, strict=False) -> Dataset:
     """
     try:
         paths = sorted(tf.io.gfile.glob(pattern))
+    except UnicodeDecodeError:
+        raise InputError(f'{pattern}: the name of a file there is not UTF-8: rename it') from None
     except tf.errors.OpError as error:
         raise InputError(f'{pattern}: cannot be listed ({str(error.message).splitlines()[0][:200]})') from None
     if not paths:
@@ -279,7 +281,7 @@ def _write_shard(path, records, class_names):
 
 def _example(record, class_names):
     contents = pictures.read_contents(record.image_path)
-    header = headers.read(io.BytesIO(contents))
+    header = headers.read(io.BytesIO(contents)) or _decoded(contents)
     width, height = record.width or header.width, record.height or header.height
     name = os.path.basename(pictures.place_of(record.image_path).file)
     shares = record.boxes / np.array([width, height] * 2, np.float32)
@@ -294,6 +296,12 @@ def _example(record, class_names):
         'image/object/is_crowd': record.crowd.astype(int).tolist(), 'image/object/area': record.areas}
     return tf.train.Example(features=tf.train.Features(feature={key: _feature(values)
                                                                 for key, values in features.items()}))
+
+
+def _decoded(contents):
+    """The header of a picture that says nothing of itself we understand, from its pixels."""
+    height, width, channels = tf.io.decode_image(contents, channels=3, expand_animations=False).shape
+    return headers.Header('JPEG' if contents[:2] == b'\xff\xd8' else '', width, height, channels, 8)
 
 
 def _feature(values):
