@@ -1,11 +1,15 @@
 """The reference's annotation lists, both directions and every fault."""
+import os
 import re
+import tempfile
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from yolov3_tf.choices import InputError
-from yolov3_tf.data import labels, lists, voc
+from yolov3_tf.data import faults, labels, lists, voc
 
 
 def write_list(folder, *lines, pictures=('a.jpg', 'b.jpg')):
@@ -103,3 +107,37 @@ def test_written_lists_read_back_equal(shared_data, tmp_path):
         np.testing.assert_array_equal(ours.classes, theirs.classes)
         assert ours[1:4] == theirs[1:4]
     assert [path.name for path in tmp_path.iterdir()] == ['val.txt']
+
+
+PIECES = st.sampled_from(['a', 'B', ' ', '  ', '.', '.jpg', '.jpg ', ' 12 3', '12', '#', '"', "'", ',', ':', '%', '-',
+                          '\u00e4',
+                          '\u3000', '\t', '\x0b', '\x85', '\u2028', '.png/', '/', '.gif 5 5 0 1 1 2 2/', '\ufeff'])
+ENDINGS = st.sampled_from(['.jpg', '.JPEG', '.Png', '.bmp', '.gif', '.GIF'])
+
+
+def record_of(path):
+    return faults.record(path, '', 60, 40, [((1.1, 2, 30, 39.9), 1, False, False, None, -1)])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(PIECES, max_size=6).map(''.join), ENDINGS)
+def test_nasty_names_read_back_equal(middle, ending):
+    with tempfile.TemporaryDirectory() as folder:
+        names = os.path.normpath(f'x{middle}x{ending}'), f'other{ending}'
+        for name in names:
+            os.makedirs(os.path.dirname(f'{folder}/{name}'), exist_ok=True)
+            open(f'{folder}/{name}', 'wb').close()
+        records = [record_of(f'{folder}/{name}') for name in names]
+        lists.write(f'{folder}/list.txt', records)
+        again = lists.read(f'{folder}/list.txt', strict=True).records
+        assert [record.image_path for record in again] == [record.image_path for record in records]
+        for ours, theirs in zip(records, again):
+            np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+            assert ours[2:4] == theirs[2:4]
+
+
+@pytest.mark.parametrize('name', ['a\nb.jpg', 'a\rb.jpg', ' a.jpg', 'a.jpg ', 'a b.dat', 'b\udce9.jpg', 'a.jpg b.dat'])
+def test_a_path_that_would_not_read_back_is_not_written(tmp_path, name):
+    with pytest.raises(InputError, match='list.txt: a list cannot hold the path') as caught:
+        lists.write(f'{tmp_path}/list.txt', [record_of(f'{tmp_path}/a.jpg'), record_of(f'{tmp_path}/{name}')])
+    assert str(caught.value).isprintable() and not os.listdir(tmp_path)

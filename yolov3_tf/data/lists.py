@@ -3,7 +3,8 @@
 Fields are parted by blanks; ``class`` is an index from 0. Coordinates are taken as they are, in our
 format: pixels from 0, far edge exclusive. (Lists made by the reference's own script hold VOC's raw numbers,
 which count from 1: such a box begins one pixel late here. ``python -m voc_annotations`` writes exact ones.)
-Paths are absolute or relative to the list's folder, and may hold blanks before their ending.
+Paths are absolute or relative to the list's folder, and may hold blanks before their ending (.jpg, .jpeg, .png, .bmp,
+.gif in any case; the last on the line counts).
 A list has no room for VOC's ``difficult`` or COCO's ``iscrowd``: evaluate on ``voc:`` and ``coco:``.
 """
 from __future__ import annotations
@@ -21,7 +22,7 @@ from yolov3_tf.structures import Dataset
 
 CLASS_FILE = 'classes.names'  # beside a list; voc_annotations writes it
 _LINE = 'index path width height [class x1 y1 x2 y2]...'
-_PATH = re.compile(r'(\S+)\s+(.+?\.(?:jpe?g|png|bmp)|\S+)(?:\s+(.*))?$', re.IGNORECASE)
+_PATH = re.compile(r'(\S+)\s+(.+\.(?:jpe?g|png|bmp|gif)|\S+)(?:\s+(.*))?$', re.IGNORECASE)
 
 
 def read(path, classes=None, strict=False) -> Dataset:
@@ -88,6 +89,10 @@ def write(path, records):
     Args:
       path: the list; its folder exists.
       records: Records with known width and height. ``difficult`` and ``crowd`` are lost.
+
+    Raises:
+      InputError: a picture's path would not read back as it is: a line break in it, a blank first or last, bytes
+        that are no UTF-8.
     """
     folder = os.path.dirname(os.path.abspath(path))
     lines = []
@@ -95,12 +100,23 @@ def write(path, records):
         fields = [number, os.path.relpath(record.image_path, folder), record.width, record.height]
         for index, box in zip(record.classes, record.boxes):
             fields += [index, *(np.format_float_positional(value, trim='-') for value in box)]
-        lines.append(' '.join(map(str, fields)) + '\n')
+        line = ' '.join(map(str, fields))
+        if not _reads_back(line, *fields[1:4]):
+            raise InputError(f'{path}: a list cannot hold the path {fields[1]!r}: rename the picture')
+        lines.append(f'{line}\n')
     whole_file.write_text(path, ''.join(lines))
 
 
 class _LineFault(Exception):
     """A line that cannot be used; the text says why."""
+
+
+def _reads_back(line, *expected):
+    """Whether path, width and height of a line are those it was made of."""
+    try:
+        return len(line.encode().splitlines()) == 1 and _fields('', line)[:3] == expected
+    except (UnicodeEncodeError, _LineFault):
+        return False
 
 
 def _fields(place, line):
