@@ -2,6 +2,7 @@
 import html.parser
 import os
 import struct
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -10,9 +11,10 @@ from program_flags import options
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.choices import InputError
-from yolov3_tf.data import check, lists, shards, specs, voc_xml
+from yolov3_tf.data import check, faults, lists, shards, specs, voc_xml
 from yolov3_tf.data.check import __main__ as program
 from yolov3_tf.data.check import page
+from yolov3_tf.structures import Dataset
 
 HOSTILE = '<script>alert("x")</script>&'
 # name -> (its picture's shape, objects (class, box, difficult))
@@ -157,6 +159,24 @@ def test_the_programs_exit_code_and_files(found, tmp_path, capsys):
     assert ' 0 problems' in capsys.readouterr().out
     with pytest.raises(InputError, match='expected one data spec'):
         program.run([], chosen)
+
+
+def test_a_large_set_takes_memory_and_time_in_proportion(monkeypatch):
+    """400 pictures of 9000 classes: a table of one by the other would be 29 MB."""
+    labels = 3, 3, 8999
+    record = faults.record('gone', 'gone', 9, 9, [((0, 0, 5, 5), label, False, False, None, 1) for label in labels])
+    dataset = Dataset([record] * 400, [str(number) for number in range(9000)], [])
+    tracemalloc.start()
+    report = check.check(dataset, [[9, 9]], 64, 64, True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 15e6
+    assert report.boxes[[3, 8999]].tolist() == [800, 400] and report.boxes.sum() == 1200
+    assert report.in_pictures[[3, 8999]].tolist() == [400, 400] and report.in_pictures.sum() == 800
+    asked = []
+    monkeypatch.setattr(check.Report, 'problems', property(lambda report: asked.append(1) or report.findings[:1]))
+    at_fault, ordinary = page._chosen(dataset, report, 60)
+    assert len(at_fault) == 1 and len(ordinary) == 6 and len(asked) == 1
 
 
 def test_real_sets(shared_data):

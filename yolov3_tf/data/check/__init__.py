@@ -92,6 +92,7 @@ def check(dataset: Dataset, anchors, height, width, letterbox) -> Report:
     """
     by_line = _index_of_lines(dataset)
     found = [Finding('label', text, _record_of(text, by_line)) for text in dataset.problems]
+    boxes, in_pictures = np.zeros([2, len(dataset.class_names)], np.int64)
     seen: Dict[bytes, int] = {}
     all_headers: List[Optional[headers.Header]] = []
     for index, record in enumerate(dataset.records):
@@ -103,8 +104,9 @@ def check(dataset: Dataset, anchors, height, width, letterbox) -> Report:
             found += _specks(index, record, header, dataset.class_names, height, width, letterbox)
         if not len(record.boxes):
             found.append(Finding('empty', f'{record.image_path}: no objects', index))
-    counts = [(np.bincount(record.classes, minlength=len(dataset.class_names))) for record in dataset.records]
-    boxes, in_pictures = np.sum(counts, axis=0), np.sum([count > 0 for count in counts], axis=0)
+        held, counts = np.unique(record.classes, return_counts=True)
+        boxes[held] += counts
+        in_pictures[held] += 1
     found += [Finding('class', f'{name}: no objects') for name, count in zip(dataset.class_names, boxes) if not count]
     order = list(KINDS)
     sizes = network_sizes.of_boxes(dataset, height, width, letterbox)

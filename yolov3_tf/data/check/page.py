@@ -77,11 +77,12 @@ def _anchors(report, anchors):
 
 def _chosen(dataset, report, most):
     """{index: texts} of pictures with problems, and of a few without any."""
-    at_fault = {}
-    for one in report.problems:
+    at_fault, problems = {}, report.problems
+    for one in problems:
         if one.index >= 0 and (one.index in at_fault or len(at_fault) < most):
             at_fault.setdefault(one.index, []).append(one.text)
-    clean = [index for index in range(len(dataset.records)) if index not in {one.index for one in report.problems}]
+    faulty = {one.index for one in problems}
+    clean = [index for index in range(len(dataset.records)) if index not in faulty]
     return at_fault, {index: [] for index in clean[::max(len(clean) // 6, 1)][:6]}
 
 
