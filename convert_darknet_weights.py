@@ -15,9 +15,9 @@ import sys
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-from absl import app, flags  # noqa: E402
+from absl import flags  # noqa: E402
 
-from yolov3_tf import anchors, checkpoints, darknet_file, darknet_weights  # noqa: E402
+from yolov3_tf import anchors, checkpoints, darknet_file, darknet_weights, script  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import labels  # noqa: E402
 from yolov3_tf.models import cfg, cfg_file, yolov3  # noqa: E402
@@ -175,4 +175,4 @@ def _report(path, model, header):
 
 
 if __name__ == '__main__':
-    app.run(main)
+    script.start(main)

@@ -16,9 +16,9 @@ import time
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-from absl import app, flags  # noqa: E402
+from absl import flags  # noqa: E402
 
-from yolov3_tf import detecting, detector, export, whole_file  # noqa: E402
+from yolov3_tf import detecting, detector, export, precision, script, whole_file  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 
 flags.DEFINE_string('model', None, 'checkpoint (.h5) or exported model', required=True)
@@ -39,6 +39,7 @@ def _run(paths) -> int:
         print(line)
     if not inputs.pictures and not inputs.videos:
         return _tell(detecting.Report([], [], 0.), inputs.problems, 0.)
+    precision.grow_memory()
     model = detector.load(FLAGS.model, export.DEFAULTS._replace(score_threshold=FLAGS.score_threshold))
     if model.settings.score_threshold > FLAGS.score_threshold:
         print(f'note: {FLAGS.model} was exported with score_threshold={model.settings.score_threshold}')
@@ -57,14 +58,24 @@ def _inputs(paths):
     """What to run on; refuses what would mix two kinds of output or write beside an input."""
     if not paths:
         raise InputError('expected pictures, folders, one video or camera:0 after the flags, got nothing')
-    inputs = detecting.find_inputs(paths)
+    inputs = _named_in_text(detecting.find_inputs(paths))
     if len(inputs.videos) > 1 or (inputs.videos and inputs.pictures):
         raise InputError(f'expected pictures or one video, got {len(inputs.videos)} videos and '
                          f'{len(inputs.pictures)} pictures: run them one after the other')
-    for path in inputs.pictures + inputs.videos:
+    files = [path for path in inputs.pictures + inputs.videos if not path.startswith(detecting.CAMERA)]
+    for path in files:
         if os.path.realpath(os.path.dirname(path)) == os.path.realpath(FLAGS.output):
             raise InputError(f'--output={FLAGS.output} holds the input {path}: choose another folder')
     return inputs
+
+
+def _named_in_text(inputs):
+    """The inputs without pictures whose names are not UTF-8 and could stand in no results; those become problems."""
+    text, other = [], []
+    for path in inputs.pictures:
+        (text if path.encode('utf-8', 'replace').decode() == path else other).append(path)
+    problems = [f'{path!r}: the name is not UTF-8, so rename the file' for path in other]
+    return inputs._replace(pictures=text, problems=inputs.problems + problems)
 
 
 def _write_results(kind, inputs, report):
@@ -91,4 +102,4 @@ def _tell(report, problems, seconds) -> int:
 
 
 if __name__ == '__main__':
-    app.run(main)
+    script.start(main)

@@ -13,6 +13,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 from absl import app, flags, logging  # noqa: E402
 
+from yolov3_tf import script  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import specs  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
@@ -21,7 +22,8 @@ from yolov3_tf.evaluation import report, results  # noqa: E402
 FLAGS = flags.FLAGS
 flags.DEFINE_string('model', None, 'a checkpoint (.h5) or an exported model')
 flags.DEFINE_string('results', None, 'instead of a model: a folder of VOC comp4 text files, or COCO results (.json)')
-flags.DEFINE_string('data', None, 'labelled pictures: voc:DIR:SPLIT[+SPLIT], list:FILE, coco:JSON:DIR, shapes[:N]')
+flags.DEFINE_string('data', None, 'labelled pictures: voc:DIR:SPLIT[+SPLIT], list:FILE, coco:JSON:DIR, '
+                    'darknet:LIST[:NAMES], yolo:YAML:SPLIT, tfrecord:PATTERN, shapes[:N], or several joined by commas')
 flags.DEFINE_string('classes', None, 'file of class names, one a line (default: the model\'s, or as found in the data)')
 flags.DEFINE_string('output', None, 'folder for metrics.json, plots and result files (default: beside the model)')
 flags.DEFINE_integer('image_size', None, 'input size for a checkpoint (default: its own)', lower_bound=32)
@@ -52,13 +54,15 @@ def run() -> int:
         raise InputError('--data says which labelled pictures to measure on, for example voc:VOCdevkit:2007_test')
     folder = output_folder()
     classes = read_class_file(FLAGS.classes) if FLAGS.classes else None
-    dataset, detections, skipped = of_model(classes) if FLAGS.model else of_results(classes)
+    dataset, detections, skipped, left_out = of_model(classes) if FLAGS.model else of_results(classes)
     for problem in dataset.problems:
         print(f'label: {problem}', file=sys.stderr)
     for why in skipped.values():
         print(f'skipped: {why}', file=sys.stderr)
     measured = report.evaluate(dataset, detections)
     print(report.table(measured))
+    if left_out:
+        print(left_out)
     write(folder, dataset, detections, measured)
     return 0
 
@@ -66,19 +70,24 @@ def run() -> int:
 def of_results(classes):
     dataset = specs.load(FLAGS.data, classes, FLAGS.strict, 'val')
     if not FLAGS.results.endswith('.json'):
-        return dataset, results.read_voc(FLAGS.results, dataset), {}
-    return dataset, results.read_coco(FLAGS.results, dataset, category_ids(dataset)), {}
+        return dataset, results.read_voc(FLAGS.results, dataset), {}, ''
+    return dataset, results.read_coco(FLAGS.results, dataset, category_ids(dataset)), {}, ''
 
 
 def category_ids(dataset, partly=False):
-    """COCO's own numbers of the classes where the data is COCO's, else None (1, 2, ...)."""
-    kind, _, rest = FLAGS.data.partition(':')
-    return results.read_category_ids(rest.rpartition(':')[0], dataset.class_names, partly) if kind == 'coco' else None
+    """COCO's own numbers of the classes where the data is COCO's alone, else None (1, 2, ...)."""
+    parts = specs.parts_of(FLAGS.data)
+    kind, _, rest = parts[0].partition(':')
+    if kind != 'coco' or len(parts) > 1:
+        return None
+    return results.read_category_ids(rest.rpartition(':')[0], dataset.class_names, partly)
 
 
 def of_model(classes):
+    """What was measured, its detections, file -> why of what could not be read, and a line about that."""
     # Loaded here, so that measuring result files needs no TensorFlow.
-    from yolov3_tf import checkpoints, detector, postprocess, validation
+    from yolov3_tf import checkpoints, detector, postprocess, precision, validation
+    precision.grow_memory()
     if not FLAGS.model.endswith('.h5'):
         given = [name for name in OF_CHECKPOINTS if FLAGS[name].present]
         if given:
@@ -86,7 +95,9 @@ def of_model(classes):
         served = detector.load(FLAGS.model)
         check_classes(classes, served.class_names)
         dataset = specs.load(FLAGS.data, list(served.class_names), FLAGS.strict, 'val')
-        return (dataset, *validation.detect_each(served, dataset, FLAGS.strict))
+        detections, skipped = validation.detect_each(served, dataset, FLAGS.strict)
+        return (validation.read_part(dataset, skipped), detections, skipped,
+                validation.say_skipped(dataset, skipped))
     if FLAGS.nms == 'soft' and FLAGS['nms_threshold'].present:
         raise InputError('--nms_threshold beside --nms=soft: soft suppression has no threshold; give one of them')
     postprocess.check(FLAGS.nms, FLAGS.top_k)
@@ -99,7 +110,8 @@ def of_model(classes):
                                          FLAGS.nms, FLAGS.top_k)
     outcome = validation.Validator(model, description, dataset, FLAGS.batch_size, suppression=suppression,
                                    strict=FLAGS.strict).run()
-    return dataset, outcome.detections, outcome.skipped
+    return (validation.read_part(dataset, outcome.skipped), outcome.detections, outcome.skipped,
+            validation.say_skipped(dataset, outcome.skipped))
 
 
 def check_classes(given, of_model):
@@ -135,4 +147,4 @@ def write(folder, dataset, detections, measured):
 
 
 if __name__ == '__main__':
-    app.run(main)
+    script.start(main)

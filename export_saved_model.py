@@ -17,9 +17,9 @@ import sys
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 import tensorflow as tf  # noqa: E402
-from absl import app, flags  # noqa: E402
+from absl import flags  # noqa: E402
 
-from yolov3_tf import checkpoints, export, precision  # noqa: E402
+from yolov3_tf import checkpoints, export, precision, script  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import specs  # noqa: E402
 from yolov3_tf.export import formats, tflite  # noqa: E402
@@ -127,4 +127,4 @@ Ask it:
 
 
 if __name__ == '__main__':
-    app.run(main)
+    script.start(main)

@@ -7,6 +7,7 @@ The same command again goes on where it was stopped. See README.md.
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
@@ -23,6 +24,7 @@ from yolov3_tf import (  # noqa: E402
     plots,
     precision,
     pretrained,
+    script,
     stages,
     training,
     validation,
@@ -163,12 +165,12 @@ def main(argv):
 
 def run() -> int:
     check_flags()
-    flag_values = {flag.name: _text(flag) for flag in FLAGS.get_key_flags_for_module(sys.argv[0])}
-    flag_values = {name: value for name, value in flag_values.items() if value is not None}
+    flag_values = flag_texts('value')
     precise = precision.apply(FLAGS.mixed_precision)
     if idle := precision.unused_gpus():
         print(f'note: {idle}', file=sys.stderr)
     devices = distribution.start(FLAGS.strategy, FLAGS.logical_devices)
+    training.check(read_settings(False, precise), devices.replicas)
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     try:
@@ -194,7 +196,7 @@ def train(flag_values, precise, devices) -> int:
     settings = read_settings(pretrained_backbone, precise)
     folder = RunFolder(os.path.join(FLAGS.runs_dir, FLAGS.name or default_name(on_shapes)))
     trainer = training.Trainer(folder, model, description, train_set, val_set, settings, devices)
-    devices.by_chief(lambda: folder.claim(flag_values, train_set.class_names, MAY_DIFFER))
+    devices.by_chief(lambda: folder.claim(flag_values, train_set.class_names, MAY_DIFFER, flag_texts('default')))
     print(f'run {folder.root}: {len(train_set.records)} training and {len(val_set.records)} validation pictures, '
           f'{len(train_set.class_names)} classes, {model.count_params():,} parameters, {precise}, {devices.say()}')
     if not trainer.run():
@@ -227,24 +229,29 @@ def check_flags():
         raise InputError(f'--momentum beside --optimizer={FLAGS.optimizer}: only sgd has it')
     if FLAGS.cfg:
         choose(cfg.HEADS, FLAGS.head, 'head of a cfg network')
+    if FLAGS.anchors:
+        anchor_files.read_for_yolov3(FLAGS.anchors)
+    if FLAGS.name is not None and not re.fullmatch(r'(?!\.\.?$)[^/\\\0]+', FLAGS.name):
+        raise InputError(f'--name={FLAGS.name}: expected the name of one folder below --runs_dir')
     read_sensitivity()
     read_stages(pretrained_backbone=True)
     training.check(read_settings(False, FLAGS.mixed_precision))
 
 
 def given(name) -> bool:
-    """Whether the user wrote this flag, on the command line or in a flagfile, with a value that asks for something."""
-    return bool(FLAGS[name].present) and FLAGS[name].value not in (None, '', [])
+    """Whether a flag asks for something. Its default does not: the flagfile of an earlier run writes that out too."""
+    return FLAGS[name].value not in (None, '', [], FLAGS[name].default)
 
 
-def _text(flag):
-    """A flag's value as text that --flagfile reads back, None where it was not given a value.
+def flag_texts(which):
+    """name -> ``value`` or ``default`` of every flag here that has one, as text that --flagfile reads back."""
+    values = {flag.name: getattr(flag, which) for flag in FLAGS.get_key_flags_for_module(sys.argv[0])}
+    return {name: _text(value) for name, value in values.items() if value is not None}
 
-    Numbers are written one way, so that a resumed run may say 0.001 where it first said 1e-3.
-    """
-    if flag.value is None:
-        return None
-    return ','.join(map(_plain, flag.value)) if isinstance(flag.value, list) else str(flag.value)
+
+def _text(value):
+    """Numbers in lists are written one way, so that a resumed run may say 0.001 where it first said 1e-3."""
+    return ','.join(map(_plain, value)) if isinstance(value, list) else str(value)
 
 
 def _plain(text):
@@ -395,8 +402,9 @@ def finish(folder: RunFolder, val_set):
     model, description = checkpoints.load_model(str(folder.best))
     outcome = validation.Validator(model, description, val_set).run()
     results.write_coco(folder.evaluation / 'detections.json', outcome.detections)
-    measured = report.evaluate(val_set, outcome.detections)
-    print(f'\nbest checkpoint, {len(val_set.records)} validation pictures:\n{report.table(measured)}')
+    measured = report.evaluate(validation.read_part(val_set, outcome.skipped), outcome.detections)
+    print(f'\nbest checkpoint, {len(outcome.detections)} validation pictures:\n{report.table(measured)}')
+    print(validation.say_skipped(val_set, outcome.skipped), end='\n' if outcome.skipped else '')
     written = report.write(folder.evaluation, measured)
     curves = plots.training_curves(folder.metrics, folder.root / 'curves.png')
     plots.precision_recall(written, folder.evaluation / 'precision_recall.png')
@@ -422,4 +430,4 @@ def say_skipped(skipped):
 
 
 if __name__ == '__main__':
-    app.run(main)
+    script.start(main)

@@ -27,9 +27,9 @@ sys.path.insert(0, str(ROOT))
 from yolov3_tf import plots  # noqa: E402
 
 BATCH, PICTURES = 8, 48
-FLAGS = ['--loss=giou', '--focal', f'--train_data=shapes:{PICTURES}', '--cfg=small.cfg', '--image_size=64',
-         f'--batch_size={BATCH}', '--augment=flip,crop', '--log_steps=1', '--checkpoint_steps=2', '--noexport',
-         '--sync_batch_norm', '--stage2_lr=1e-2', '--mixed_precision=float32']
+FLAGS = ['--loss=giou', '--focal', f'--train_data=shapes:{PICTURES}', '--cfg=small.cfg', '--train_sizes=64',
+         '--val_size=64', f'--batch_size={BATCH}', '--augment=flip,crop', '--log_steps=1', '--checkpoint_steps=2',
+         '--noexport', '--sync_batch_norm', '--stage2_lr=1e-2', '--mixed_precision=float32']
 VARIANTS = ('one device', 'two devices', 'two workers', 'two workers, one killed')
 
 

@@ -1,6 +1,8 @@
 """detect.py run as its users run it, on a narrow untrained network."""
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -60,9 +62,24 @@ def test_pictures_a_broken_one_and_an_unknown_kind(folder):
 
 @pytest.mark.parametrize('arguments, code, message', [
     (['--model=net.h5', 'empty'], 1, 'skipped: empty: no pictures in this folder'),
-    (['--model=net.h5', '--output=in', 'in'], 2, 'error: --output=in holds the input in/a.jpg')])
+    (['--model=net.h5', '--output=in', 'in'], 2, 'error: --output=in holds the input in/a.jpg'),
+    (['--model=gone.h5', '--output=.', 'camera:0'], 2, 'gone.h5')])     # a camera lies in no folder
 def test_nothing_to_do_ends_with_1_and_wrong_input_with_2(folder, arguments, code, message):
     (folder / 'empty').mkdir(exist_ok=True)
     done = detect(folder, *arguments)
     assert done.returncode == code and message in done.stderr, done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_names_that_are_not_text_are_told_and_the_others_detected(folder):
+    (folder / 'odd').mkdir()
+    try:
+        shutil.copy(folder / 'in/a.jpg', os.fsencode(folder) + b'/odd/caf\xe9.jpg')
+    except OSError:
+        pytest.skip('this disk takes no such name')
+    shutil.copy(folder / 'in/a.jpg', folder / 'odd')
+    done = detect(folder, '--model=net.h5', '--output=named', 'odd')
+    assert done.returncode == 0 and 'Traceback' not in done.stderr, done.stderr
+    assert r"skipped: 'odd/caf\udce9.jpg': the name is not UTF-8, so rename the file" in done.stderr
+    results = json.loads((folder / 'named' / 'detections.json').read_text())
+    assert [entry['file'] for entry in results['pictures']] == ['odd/a.jpg']

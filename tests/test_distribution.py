@@ -1,5 +1,6 @@
 """Who trains together: what TF_CONFIG says, what is refused, and (slow) workers that are killed."""
 import json
+import os
 import pathlib
 import re
 import signal
@@ -59,6 +60,19 @@ def test_one_device_has_no_strategy(monkeypatch):
     assert (alone.replicas, alone.chief, alone.by_chief(lambda: 3)) == (1, True, 3)
 
 
+@pytest.mark.parametrize('kind, message, lost', [
+    (tf.errors.UnavailableError, 'whatever', True), (tf.errors.InternalError, 'Failed to connect to remote', True),
+    (tf.errors.FailedPreconditionError, 'Collective ops is aborted', True),
+    (tf.errors.InternalError, 'cuDNN launch failure : input shape', False), (tf.errors.InternalError, '', False),
+    (tf.errors.InvalidArgumentError, 'Failed to connect', False)])
+def test_only_errors_of_a_connection_are_a_lost_worker(kind, message, lost):
+    for workers in (1, 2):
+        expected = distribution.PeerLost if lost and workers > 1 else kind
+        with pytest.raises(expected) as raised, distribution.watched(distribution.Distribution(None, workers)):
+            raise kind(None, None, message)
+        assert message in str(raised.value)
+
+
 def settings(stage, batch_size=6, **changes):
     return training.TrainingSettings(
         stages=(stage,), loss=LossSettings(), optimizer=OptimizerSettings(),
@@ -107,10 +121,9 @@ def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
     replicas.write_network(tmp_path / 'small.cfg')
     alone, metrics = ['--strategy=none'], tmp_path / 'runs0/changed/metrics.jsonl'
     replicas.finish(tmp_path, [replicas.start(tmp_path, 'whole', 3, alone)])
-    for step, processes in ((4, replicas.start_workers(tmp_path, 'changed', 3)),
-                            (9, [replicas.start(tmp_path, 'changed', 3, alone)])):
-        statuses = replicas.stop_last(processes, metrics, step, signal.SIGTERM)
-        assert statuses == [130] * len(processes)
+    for step, start in ((4, lambda: replicas.start_workers(tmp_path, 'changed', 3)),
+                        (9, lambda: [replicas.start(tmp_path, 'changed', 3, alone)])):
+        assert set(replicas.stop_last(start(), metrics, step, signal.SIGTERM)) == {130}
     before = len(metrics.read_text().splitlines())
     assert 11 <= before < 21                    # 18 steps and three validations in all
     replicas.finish(tmp_path, replicas.start_workers(tmp_path, 'changed', 3))
@@ -134,7 +147,38 @@ def test_two_workers_skip_and_name_the_pictures_that_one_device_does(tmp_path):
     for name in ('alone', 'pair'):
         said = (tmp_path / f'{name}-0.txt').read_text()
         summary = said.partition('2 pictures were skipped:')[2]
-        assert all(path in summary for path in broken), said
+        assert all(os.path.basename(path) in summary for path in broken), said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('flags', [['--nosync_batch_norm'], ['--accumulate_steps=2'],
+                                   ['--nosync_batch_norm', '--accumulate_steps=2', '--ema_decay=0.9', '--clip_norm=inf',
+                                    '--optimizer=adam', '--cache=disk']])
+def test_two_workers_under_other_settings(tmp_path, flags):
+    """The benchmark's are synchronised, whole batches of one size."""
+    replicas.write_network(tmp_path / 'small.cfg')
+    replicas.finish(tmp_path, replicas.start_workers(tmp_path, 'other', 2, flags))
+    lines = plots.read_metrics(tmp_path / 'runs0/other/metrics.jsonl')
+    assert [line['kind'] for line in lines] == (['train'] * 6 + ['val']) * 2
+    assert np.isfinite([line['total'] for line in lines]).all()
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_read_any_picture_of_a_batch(tmp_path):
+    """Batches of two pictures, one a worker, of changing sizes: a broken picture leaves its worker with none."""
+    replicas.write_network(tmp_path / 'small.cfg')
+    dataset = specs.load('shapes:12', split='train', cache=str(tmp_path / 'shapes'))
+    lists.write(tmp_path / 'list.txt', dataset.records)
+    (tmp_path / 'shapes.names').write_text('\n'.join(dataset.class_names))
+    for index in (1, 4):
+        path = pathlib.Path(dataset.records[index].image_path)
+        path.write_bytes(path.read_bytes()[:200])
+    flags = ['--train_data=list:list.txt', '--val_data=list:list.txt', '--classes=shapes.names', '--batch_size=2',
+             '--backbone_weights=none', '--train_sizes=64,96']
+    replicas.finish(tmp_path, replicas.start_workers(tmp_path, 'thin', 2, flags))
+    lines = plots.read_metrics(tmp_path / 'runs0/thin/metrics.jsonl')
+    assert np.isfinite([line['total'] for line in lines]).all()
+    assert '2 pictures were skipped' in (tmp_path / 'thin-0.txt').read_text()
 
 
 @pytest.mark.slow

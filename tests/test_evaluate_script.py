@@ -46,6 +46,24 @@ def test_the_truth_scores_a_hundred_and_lies_in_a_folder_of_its_own(folder, give
         assert (folder / f'out-{given[:3]}' / name).stat().st_size
 
 
+def test_cocos_own_numbers_count_where_the_data_is_cocos_alone(folder):
+    truth = specs.load('shapes:12', split='val', cache=str(folder / 'runs' / 'data'))
+    record, name = truth.records[0], truth.class_names[0]
+    (folder / 'one.json').write_text(json.dumps({
+        'images': [{'id': 7, 'file_name': pathlib.Path(record.image_path).name, 'width': record.width,
+                    'height': record.height}],
+        'annotations': [{'id': 1, 'image_id': 7, 'category_id': 40, 'bbox': [1, 2, 30, 20]}],
+        'categories': [{'id': 40, 'name': name}]}))
+    coco = f'coco:one.json:{pathlib.Path(record.image_path).parent}'
+    for spec, number in (coco, 40), (f'{coco},shapes:12', 1):
+        (folder / 'found.json').write_text(json.dumps([
+            {'image_id': 7, 'category_id': number, 'bbox': [1, 2, 30, 20], 'score': .9}]))
+        run = evaluate(folder, f'--data={spec}', '--results=found.json', '--output=out-joined')
+        assert run.returncode == 0, run.stderr
+        written, = json.loads((folder / 'out-joined' / 'coco_results.json').read_text())
+        assert written['category_id'] == number
+
+
 @pytest.mark.parametrize('flags, message', [
     ([], 'either --model or --results'),
     (['--results=coco/found.json', '--output=coco'], 'choose another folder'),

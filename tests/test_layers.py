@@ -13,7 +13,7 @@ PACKAGE = 'yolov3_tf'
 # A module may import its own layer and those before it. A name stands for all below it unless they are
 # named themselves: `data` is the readers and what happens to one picture, `data.pipeline` comes later.
 LAYERS = [
-    ['boxes', 'structures', 'choices', 'whole_file', 'replicas', 'draw', 'plots'],
+    ['boxes', 'structures', 'choices', 'script', 'whole_file', 'replicas', 'draw', 'plots'],
     ['codec', 'anchors', 'data'],
     ['losses', 'assign', 'postprocess', 'models', 'data.pipeline', 'data.contact_sheet', 'evaluation'],
 ]
@@ -28,8 +28,8 @@ APART = [
     (f'{PACKAGE}.data', f'{PACKAGE}.models'),
     (f'{PACKAGE}.evaluation.voc', PACKAGE),
 ]
-# Run with -m as processes of their own, so they read flags as scripts do.
-PROGRAMS = {f'{PACKAGE}.experiments.train_flags', f'{PACKAGE}.data.contact_sheet'}
+# Run with -m as processes of their own, so they read flags as scripts do; and how all of them start.
+PROGRAMS = {f'{PACKAGE}.script', f'{PACKAGE}.experiments.train_flags', f'{PACKAGE}.data.contact_sheet'}
 CATCH_ALL_NAMES = {'utils', 'util', 'common', 'helpers', 'helper', 'misc'}
 PICKLERS = {'pickle', 'cPickle', 'dill', 'cloudpickle', 'joblib', 'marshal', 'shelve'}
 

@@ -1,4 +1,8 @@
 """A run finds its own folder again and no other run's."""
+import os
+import subprocess
+import sys
+
 import pytest
 
 from yolov3_tf.choices import InputError
@@ -47,3 +51,48 @@ def test_metrics_rewind_to_the_last_checkpoint(tmp_path):
     assert folder.metrics.read_text() == '{"step": 1}\n{"step": 2, "loss": 0.25}\n'
     folder.rewind_metrics(0)
     assert folder.metrics.read_text() == ''
+
+
+def test_metrics_that_have_become_shorter_are_not_filled_up(tmp_path, capsys):
+    folder = RunFolder(tmp_path / 'run')
+    folder.claim(FLAGS, ['cat'])
+    folder.append({'step': 1})
+    length = folder.append({'step': 2})
+    folder.secure_metrics()
+    os.truncate(folder.metrics, length - 12)
+    folder.rewind_metrics(length)
+    assert folder.metrics.read_text() == '{"step": 1}\n' and 'has lost 12 bytes' in capsys.readouterr().err
+    folder.metrics.unlink()
+    folder.rewind_metrics(length)
+    assert not folder.metrics.exists()
+
+
+def test_a_flag_younger_than_the_run_stands_at_its_default_there(tmp_path):
+    folder = RunFolder(tmp_path / 'run')
+    folder.claim(FLAGS, ['cat'])
+    folder.last.touch()
+    folder.claim({**FLAGS, 'new': '0.0'}, ['cat'], defaults={'new': '0.0', 'loss': 'mse'})
+    with pytest.raises(InputError, match=r'--new=0.0 \(now 1.0\)'):
+        folder.claim({**FLAGS, 'new': '1.0'}, ['cat'], defaults={'new': '0.0'})
+
+
+HOLDER = """
+import sys, time
+from yolov3_tf.run_folder import RunFolder
+folder = RunFolder(sys.argv[1])
+folder.claim({'loss': 'giou'}, ['cat'])
+print('mine', flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='no fcntl')
+def test_two_processes_do_not_train_in_one_folder_and_a_killed_one_leaves_it_free(tmp_path):
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    with subprocess.Popen([sys.executable, '-c', HOLDER, str(tmp_path / 'run')], stdout=subprocess.PIPE, text=True,
+                          env=environment) as other:
+        assert other.stdout.readline() == 'mine\n'
+        with pytest.raises(InputError, match='another process trains in it'):
+            RunFolder(tmp_path / 'run').claim({'loss': 'giou'}, ['cat'])
+        other.kill()
+    RunFolder(tmp_path / 'run').claim({'loss': 'giou'}, ['cat'])

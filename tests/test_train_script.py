@@ -1,4 +1,5 @@
 """train.py as its users run it: the sentence, kill -9 in every stage, and what it refuses."""
+import contextlib
 import json
 import os
 import pathlib
@@ -108,6 +109,42 @@ def test_classification_alone_leaves_a_backbone_for_another_run(folder):
     assert [json.loads(line)['stage'] for line in lines] == ['head'] * 4 + ['all'] * 4
 
 
+@contextlib.contextmanager
+def parsed(monkeypatch, *flags):
+    """The script as a module, with these flags on its command line."""
+    from absl import flags as absl_flags
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(sys, 'argv', ['train', *flags])       # as absl names the module of these flags
+    import train
+    own = absl_flags.FLAGS
+    saved = own.flag_values_dict()
+    for name in saved:
+        own[name].present = 0
+        own[name].value = own[name].default
+    own.unparse_flags()
+    own(sys.argv)
+    try:
+        yield train
+    finally:
+        for name, value in saved.items():
+            own[name].value = value
+
+
+@pytest.mark.parametrize('flags', [
+    [*SENTENCE, '--image_size=64'], ['--cfg=a.cfg', '--optimizer=adam'], ['--init_weights=a.h5'],
+    ['--asymptotic', '--schedule=cosine', '--loss=giou'], ['--train_sizes=64,96', '--ema_decay=0.9998']])
+def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, monkeypatch, tmp_path):
+    """run.flags holds every default too, which must not be taken for a wish."""
+    with parsed(monkeypatch, *flags) as train:
+        train.check_flags()
+        written = train.flag_texts('value')
+    assert len(written) > 30
+    (tmp_path / 'run.flags').write_text(''.join(f'--{name}={value}\n' for name, value in written.items()))
+    with parsed(monkeypatch, f'--flagfile={tmp_path}/run.flags') as train:
+        train.check_flags()
+        assert train.flag_texts('value') == written
+
+
 @pytest.mark.parametrize('flags, message', [
     (['--train_data=voc:nowhere:train'], 'val_data'),
     (['--train_data=voc:nowhere:train', '--val_data=voc:nowhere:val'], 'nowhere'),
@@ -122,7 +159,7 @@ def test_classification_alone_leaves_a_backbone_for_another_run(folder):
     (['--schedule=cosine', '--stage2_epochs=3,1', '--stage2_lr=1e-3,1e-4'], 'one rate'),
     (['--schedule=plateau', '--patience=0'], 'patience'),
     (['--decay_power=2'], 'only --schedule=power'),
-    (['--optimizer=adam', '--momentum=0.9'], 'only sgd'),
+    (['--optimizer=adam', '--momentum=0.8'], 'only sgd'),
     (['--objectness=squared'], 'focal'),
     (['--formulation=yolov1'], 'focal'),
     (['--grid_sensitivity=1.1,1.2'], '3 factors'),
@@ -133,23 +170,16 @@ def test_classification_alone_leaves_a_backbone_for_another_run(folder):
     (['--accumulate_steps=3'], 'a multiple of'),
     (['--accumulate_steps=2', '--positive_weight=balanced'], 'the whole batch'),
     (['--stop_after=2', '--epochs_between_eval=3'], 'looked at again'),
+    (['--name=../elsewhere'], 'the name of one folder'),
+    (['--name=a/b'], 'the name of one folder'),
+    (['--name=..'], 'the name of one folder'),
+    (['--anchors=nowhere.txt'], 'nowhere.txt'),
 ])
 def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message, capsys, monkeypatch):
     if os.environ.get('CUDA_VISIBLE_DEVICES'):
         pytest.skip('float16 is fine on a GPU')
-    from absl import flags as absl_flags
-    monkeypatch.syspath_prepend(str(ROOT))
     monkeypatch.chdir(folder)
-    import train
-    saved = absl_flags.FLAGS.flag_values_dict()
-    for name in saved:
-        absl_flags.FLAGS[name].present = 0
-    absl_flags.FLAGS.unparse_flags()
-    absl_flags.FLAGS(['train.py', *SENTENCE, *SMALL, *flags])
-    try:
+    with parsed(monkeypatch, *SENTENCE, *SMALL, *flags) as train:
         assert train.main(['train.py']) == 2
-    finally:
-        for name, value in saved.items():
-            absl_flags.FLAGS[name].value = value
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith('error: ') and message in error

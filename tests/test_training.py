@@ -127,6 +127,18 @@ def test_averages_pieces_and_rare_validation_survive_a_kill_bit_for_bit(shapes, 
     assert mine['average/steps'] == 15
 
 
+def test_a_stage_is_validated_before_it_ends_early(shapes, tmp_path, monkeypatch):
+    """Validated every third epoch at losses 1, 2, 1.5: patience 4 is out after the fifth, which is validated then."""
+    stage = stages.Stage('one', '^$', ((20, 1e-3),), patience=4)
+    run, asked = trainer(tmp_path / 'run', shapes, settings(stage, epochs_between_eval=3)), []
+    losses = iter([1., 2., 1.5])
+    monkeypatch.setattr(run, '_validate', lambda stage, bar: (asked.append(run.at['epoch']), [next(losses), 0.])[1])
+    while not stages.is_over(stage, run.at['epoch'], run.at['val_losses'], run.at['scores']):
+        run.at['epoch'] += 1
+        run._judge(stage, None)
+    assert asked == [3, 6, 7] and run.at['val_losses'][2:] == [1., 1., 1., 2., 1.5]
+
+
 def test_the_average_is_what_is_kept_as_the_best(shapes, tmp_path):
     run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('all', '^$', ((1, 1e-2),)), ema_decay=.9))
     run.run()

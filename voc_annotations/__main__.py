@@ -16,8 +16,9 @@ import os
 import sys
 
 import cv2
-from absl import app, flags
+from absl import flags
 
+from yolov3_tf import script, whole_file
 from yolov3_tf.choices import InputError, exit_code
 from yolov3_tf.data import labels, lists, voc
 from yolov3_tf.structures import Dataset
@@ -62,7 +63,7 @@ def run() -> int:
         lists.write(path, records)
         print(f'{path} ({parts[name]}): {summary(records, class_names, datasets[name])}')
     names_path = os.path.join(FLAGS.out, lists.CLASS_FILE)
-    lists.write_whole(names_path, ''.join(f'{name}\n' for name in class_names))
+    whole_file.write_text(names_path, ''.join(f'{name}\n' for name in class_names))
     print(f'{names_path}: {labels.describe_classes(class_names)}')
     print(f'{len(problems)} problems')
     return 0
@@ -130,4 +131,4 @@ def summary(records, class_names, dataset: Dataset) -> str:
 
 
 if __name__ == '__main__':
-    app.run(main)
+    script.start(main)

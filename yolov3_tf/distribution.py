@@ -14,6 +14,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 from typing import Any, Callable, Dict, NamedTuple
 
 import numpy as np
@@ -83,7 +84,7 @@ class Distribution(NamedTuple):
         different = np.flatnonzero(self._sum(other))
         if different.size:
             raise InputError(f'worker {", ".join(map(str, different))} has other {what} than worker 0: start all '
-                             'workers with the same flags, data and version')
+                             'workers with the same flags, data, precision and versions')
 
     def send(self, arrays: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
         """The chief's named arrays, on every worker; what the others give does not matter."""
@@ -114,18 +115,24 @@ class Distribution(NamedTuple):
 ALONE = Distribution()
 
 
+# Of a peer by their nature, and those that are only where the text says so.
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+LOST_IF_SAID = (tf.errors.InternalError, tf.errors.FailedPreconditionError)
+_SAID = re.compile(r'connect|socket|peer|collective|\brpc\b|heartbeat|coordination|barrier', re.IGNORECASE)
+
+
 @contextlib.contextmanager
 def watched(distribution: Distribution):
     """Raises PeerLost for TensorFlow's errors of a connection to another worker."""
     try:
         yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError,
-            tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError) as error:
-        if distribution.workers == 1:
+    except (*LOST, *LOST_IF_SAID) as error:
+        message = str(error.message)
+        if distribution.workers == 1 or isinstance(error, LOST_IF_SAID) and not _SAID.search(message):
             raise
+        said = message.strip().splitlines()[0][:300] if message.strip() else 'no reason given'
         raise PeerLost(f'worker {distribution.worker} lost another worker: start all workers again with the same '
-                       f'command, and they go on from the last checkpoint '
-                       f'({type(error).__name__})') from error
+                       f'command, and they go on from the last checkpoint ({type(error).__name__}: {said})') from error
 
 
 @functools.lru_cache(maxsize=None)

@@ -37,15 +37,17 @@ def resolve(name: str) -> str:
 
 
 def apply(name: str) -> str:
-    """Sets the global Keras policy to what ``name`` resolves to, and returns that.
-
-    Every GPU is told to take memory as it is needed, not all of it at once.
-    """
+    """Sets the global Keras policy to what ``name`` resolves to, and returns that; ``grow_memory`` too."""
     resolved = resolve(name)
-    for gpu in tf.config.list_physical_devices('GPU'):
-        tf.config.experimental.set_memory_growth(gpu, True)
+    grow_memory()
     tf.keras.mixed_precision.set_global_policy(POLICIES[resolved])
     return resolved
+
+
+def grow_memory():
+    """Tells every GPU to take memory as it is needed, not all of it at once; before anything is computed."""
+    for gpu in tf.config.list_physical_devices('GPU'):
+        tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def unused_gpus() -> Optional[str]:

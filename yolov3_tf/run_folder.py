@@ -12,13 +12,23 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
-from typing import Any, Dict, Sequence
+import sys
+from types import MappingProxyType
+from typing import Any, Dict, Mapping, Sequence
 
 import tensorflow as tf
 
 from yolov3_tf import whole_file
 from yolov3_tf.choices import InputError
+
+try:
+    import fcntl
+except ImportError:         # not on Windows
+    fcntl = None
+
+_HELD = {}      # (device, inode) -> descriptor of every folder this process trains in, open until it ends
 
 
 class RunFolder:
@@ -35,22 +45,27 @@ class RunFolder:
         self.saved_model = self.root / 'saved_model'
         self._events = None
 
-    def claim(self, flags: Dict[str, str], class_names: Sequence[str], may_differ: Sequence[str] = ()):
+    def claim(self, flags: Dict[str, str], class_names: Sequence[str], may_differ: Sequence[str] = (),
+              defaults: Mapping[str, str] = MappingProxyType({})):
         """Makes the folder for a run of these flags, or finds that it is theirs already.
 
         A run that never came to a checkpoint has nothing to lose, so its folder may be taken over by other flags.
+        While this process lives no other gets the folder.
 
         Args:
           flags: every flag that shapes the result, as text.
           may_differ: names of flags that a resumed run may change.
+          defaults: of flags, for a run that is older than they are.
 
         Raises:
           InputError: the folder belongs to a run of other flags (both values of each are named) or classes, or
-            to something that is no run.
+            to something that is no run, or another process trains in it.
         """
         labels = ''.join(f'{name}\n' for name in class_names)
+        if self.root.is_dir():
+            self._lock()
         if self.last.exists():
-            self._compare(self._read_flags(), flags, may_differ)
+            self._compare({**defaults, **self._read_flags()}, flags, may_differ)
             if self.labels.read_text(encoding='utf-8') != labels:
                 raise InputError(f'{self.root} was trained for other classes or another order of them than '
                                  f'{", ".join(class_names)} (see {self.labels}): choose another --name')
@@ -58,6 +73,7 @@ class RunFolder:
         if self.root.exists() and not self.flags.exists() and any(self.root.iterdir()):
             raise InputError(f'{self.root} holds files that are no run of this program: choose another --name')
         self.last.parent.mkdir(parents=True, exist_ok=True)
+        self._lock()
         whole_file.write_text(self.labels, labels)
         whole_file.write_text(self.flags, ''.join(f'--{name}={value}\n' for name, value in sorted(flags.items())))
 
@@ -67,9 +83,22 @@ class RunFolder:
             file.write(json.dumps(line) + '\n')
             return file.tell()
 
+    def secure_metrics(self):
+        """Has the system put what was appended on the disk."""
+        if self.metrics.exists():
+            with open(self.metrics, 'ab') as file:
+                os.fsync(file.fileno())
+
     def rewind_metrics(self, length: int):
-        """Cuts off what a killed process wrote after its last checkpoint; that part will be written again."""
-        if length or self.metrics.exists():
+        """Cuts off what a killed process wrote after its last checkpoint; that part will be written again.
+
+        Of a file that is shorter than it was then (somebody cut it) the rest stays, and a note is printed.
+        """
+        size = self.metrics.stat().st_size if self.metrics.exists() else 0
+        if size < length:
+            print(f'note: {self.metrics} has lost {length - size:,} bytes since the checkpoint was written; the curves '
+                  'will have a gap', file=sys.stderr)
+        if size > length:
             with open(self.metrics, 'ab') as file:
                 file.truncate(length)
 
@@ -84,6 +113,22 @@ class RunFolder:
         with self._writer().as_default(step=step):
             tf.summary.image(name, image[None])
         self._writer().flush()
+
+    def _lock(self):
+        """Keeps other processes out; the system lifts the lock with the end of this one, however that comes."""
+        if fcntl is None or (self.root.stat().st_dev, self.root.stat().st_ino) in _HELD:
+            return
+        folder = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise InputError(f'{self.root}: another process trains in it; wait for its end, stop it, or choose another '
+                             '--name') from None
+        except OSError:             # a file system without locks
+            os.close(folder)
+            return
+        _HELD[os.fstat(folder).st_dev, os.fstat(folder).st_ino] = folder
 
     def _writer(self):
         if self._events is None:

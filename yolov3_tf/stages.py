@@ -1,6 +1,7 @@
 """Training stages as data: what is learned, what rests, for how long, at which learning rate."""
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import NamedTuple, Sequence, Tuple
@@ -136,6 +137,11 @@ def _plateau(stage, epochs, losses):
 
 def _piece_on_plateau(stage, losses):
     """Which piece follows these validation losses; the number of pieces where the last one is over."""
+    return _piece_after(stage, tuple(losses))
+
+
+@functools.lru_cache(maxsize=4)         # asked at every step, another only once an epoch
+def _piece_after(stage, losses):
     piece, since = 0, stage.warmup_epochs
     for end in range(since + 1, len(losses) + 1):
         if piece < len(stage.rates) and (end - since >= stage.rates[piece][0] or has_settled(stage, losses[since:end])):

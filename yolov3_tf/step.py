@@ -14,7 +14,6 @@ import tensorflow as tf
 from yolov3_tf import replicas
 from yolov3_tf.optimizers import Optimizer
 
-
 STAND_IN = 64       # pixels a side of the black picture of a replica that has none: any network takes it
 
 

@@ -139,7 +139,7 @@ class Trainer:
           NonFiniteLoss: names the batch's files and the terms; the last checkpoint is kept.
         """
         if self.distribution.workers > 1:
-            self.distribution.check_alike('settings, network or labels', self._fingerprint())
+            self.distribution.check_alike('settings, network, labels, precision or versions', self._fingerprint())
         resumed = self._resume()
         if self.at['finished']:
             return False
@@ -149,7 +149,7 @@ class Trainer:
         batches = pipeline.training_batches(self.train_set, self.settings.batches, self.settings.seed,
                                             self.at['data_epoch'], self.at['step'],
                                             (self.distribution.worker, self.distribution.workers),
-                                            caches.CACHES[self.settings.cache](self.folder.root / 'cache'))
+                                            caches.CACHES[self.settings.cache](self._cache_folder()))
         stream = iter(batches)
         previous = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -161,6 +161,11 @@ class Trainer:
                 signal.signal(number, handler)
             self._end_profile()
         return True
+
+    def _cache_folder(self):
+        """Of this process alone: workers that share the run's folder hold different pictures."""
+        several = self.distribution.workers > 1
+        return self.folder.root / 'cache' / (f'worker-{self.distribution.worker}' if several else '')
 
     def _run_stage(self, stage: stages.Stage, stream, resumed):
         stages.freeze(self.model, stage)
@@ -306,6 +311,8 @@ class Trainer:
             loss, score = self.distribution.by_chief(lambda: self._validate(stage, bar))
         losses.append(loss)
         scores.append(score)
+        if not due and stages.is_over(stage, self.at['epoch'], losses, scores):     # not before it is looked at
+            losses[-1], scores[-1] = self.distribution.by_chief(lambda: self._validate(stage, bar))
 
     def _validate(self, stage, bar):
         """Measures the network, or its average, and keeps it where it is the best: (loss, score)."""
@@ -333,6 +340,7 @@ class Trainer:
             state.update({name: variable.numpy() for name, variable in self.task.own_weights().items()})
         if self.average:
             state.update(self.average.state())
+        self.folder.secure_metrics()        # a checkpoint counts on them, also after a power cut
         checkpoints.save_model(str(self.folder.last), self.model, self.description,
                                checkpoints.Progress(state, self.at))
 
@@ -371,7 +379,10 @@ class Trainer:
         for record in (*self.train_set.records, *self.val_set.records):
             labels.update(record.boxes.tobytes() + record.classes.tobytes() + bytes([len(record.boxes) % 256]))
         shapes = [tuple(variable.shape) for variable in self.model.weights]
-        return repr([self.settings, self.description, shapes, len(self.train_set.records), labels.hexdigest()])
+        versions = [tf.__version__, tf.keras.__version__, tf.keras.mixed_precision.global_policy().name,
+                    len(self.distribution.strategy.extended.worker_devices)]
+        return repr([self.settings, self.description, shapes, versions, len(self.train_set.records),
+                     labels.hexdigest()])
 
     def _profile(self):
         """Starts and ends the trace, before a step."""

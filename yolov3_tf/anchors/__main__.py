@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-from yolov3_tf import whole_file  # noqa: E402
+from yolov3_tf import script, whole_file  # noqa: E402
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, clusters, files, plot  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import network_sizes, specs  # noqa: E402
@@ -94,4 +94,4 @@ def write(spec, sizes, anchors, before, after, options):
 
 if __name__ == '__main__':
     define_flags()
-    app.run(main)
+    script.start(main)

@@ -14,9 +14,9 @@ import os
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 import cv2  # noqa: E402
-from absl import app, flags, logging  # noqa: E402
+from absl import flags, logging  # noqa: E402
 
-from yolov3_tf import draw  # noqa: E402
+from yolov3_tf import draw, script  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import pipeline, specs  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
@@ -87,4 +87,4 @@ def _drawn(image, boxes, classes, weights, names):
 
 if __name__ == '__main__':
     define_flags()
-    app.run(main)
+    script.start(main)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from absl import app, flags
+from absl import flags
 
+from yolov3_tf import script
 from yolov3_tf.choices import InputError, exit_code
 from yolov3_tf.experiments import experiment, runner, tables
 
@@ -65,4 +66,4 @@ def common_flags() -> Tuple[tables.Token, ...]:
 
 
 if __name__ == '__main__':
-    app.run(main)
+    script.start(main)

@@ -19,8 +19,9 @@ from typing import Callable, Dict, List, NamedTuple, Tuple
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-from absl import app, flags, logging  # noqa: E402
+from absl import flags, logging  # noqa: E402
 
+from yolov3_tf import script  # noqa: E402
 from yolov3_tf.assign import ASSIGNERS  # noqa: E402
 from yolov3_tf.choices import InputError, choose, exit_code  # noqa: E402
 from yolov3_tf.data import specs  # noqa: E402
@@ -114,4 +115,4 @@ FIGURES: Dict[str, Figure] = {
 
 
 if __name__ == '__main__':
-    app.run(main)
+    script.start(main)

@@ -14,9 +14,9 @@ import os
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-from absl import app, flags, logging  # noqa: E402
+from absl import flags, logging  # noqa: E402
 
-from yolov3_tf import whole_file  # noqa: E402
+from yolov3_tf import script, whole_file  # noqa: E402
 from yolov3_tf.anchors import YOLOV3_ANCHORS, files  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import check, specs  # noqa: E402
@@ -75,4 +75,4 @@ def write(spec, dataset, report, anchors, options):
 
 if __name__ == '__main__':
     define_flags()
-    app.run(main)
+    script.start(main)

@@ -14,8 +14,9 @@ import sys
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-from absl import app, flags, logging  # noqa: E402
+from absl import flags, logging  # noqa: E402
 
+from yolov3_tf import script  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
 from yolov3_tf.data import shards, specs  # noqa: E402
 from yolov3_tf.data.labels import read_class_file  # noqa: E402
@@ -58,4 +59,4 @@ def run(arguments, options) -> int:
 
 if __name__ == '__main__':
     define_flags()
-    app.run(main)
+    script.start(main)
