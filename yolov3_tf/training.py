@@ -379,7 +379,7 @@ class Trainer:
         for record in (*self.train_set.records, *self.val_set.records):
             labels.update(record.boxes.tobytes() + record.classes.tobytes() + bytes([len(record.boxes) % 256]))
         shapes = [tuple(variable.shape) for variable in self.model.weights]
-        versions = [tf.__version__, tf.keras.__version__, tf.keras.mixed_precision.global_policy().name,
+        versions = [tf.__version__, tf.keras.mixed_precision.global_policy().name,
                     len(self.distribution.strategy.extended.worker_devices)]
         return repr([self.settings, self.description, shapes, versions, len(self.train_set.records),
                      labels.hexdigest()])

@@ -1,9 +1,9 @@
-"""models.blocks: our two layers against Keras's own, and the padding that shifts every feature when it is wrong."""
+"""models.blocks: our layers against Keras's own, and the padding that shifts every feature when it is wrong."""
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from yolov3_tf.models.blocks import BatchNorm, ConvStack, LeakyReLU
+from yolov3_tf.models.blocks import BatchNorm, ConvStack, LeakyReLU, Upsample
 
 KERAS_2 = not hasattr(tf.keras, '__version__')
 SHAPE = (3, 5, 7, 4)
@@ -118,7 +118,34 @@ def test_leaky_relu_and_its_gradient_equal_the_stock_op(dtype, inference):
         np.testing.assert_array_equal(tf.cast(mine, tf.float32), tf.cast(theirs, tf.float32))
 
 
-@pytest.mark.parametrize('layer', [BatchNorm(.9, 1e-3, name='n'), LeakyReLU(inference=True, name='l')])
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'float16'])
+@pytest.mark.parametrize('factor', [2, 3])
+def test_upsampling_and_its_gradient_equal_the_stock_layer(images, dtype, factor):
+    """The gradient of whole numbers, whose sums are exact in every precision."""
+    x = tf.cast(images, dtype)
+    upstream = tf.cast(np.random.default_rng(2).integers(-4, 5, [3, 5 * factor, 7 * factor, 4]), dtype)
+    results = []
+    for layer in (Upsample(factor, dtype=dtype), tf.keras.layers.UpSampling2D(factor, dtype=dtype)):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        assert layer.compute_output_shape((None, 5, None, 4)) == (None, 5 * factor, None, 4)
+        results.append((y, tape.gradient(y, x, upstream)))
+    for (mine, theirs), tolerance in zip(zip(*results), (0, .13 if factor == 3 else 0)):
+        assert mine.dtype == theirs.dtype == dtype
+        np.testing.assert_allclose(tf.cast(mine, tf.float32), tf.cast(theirs, tf.float32), rtol=0, atol=tolerance)
+
+
+def test_the_gradient_of_upsampling_has_a_fixed_order_on_a_gpu_too():
+    @tf.function
+    def gradient(x):
+        return tf.gradients(Upsample(2)(x), x)
+    operations = {op.type for op in gradient.get_concrete_function(tf.TensorSpec([1, 4, 4, 2])).graph.get_operations()}
+    assert 'AvgPool' in operations and 'ResizeNearestNeighborGrad' not in operations
+
+
+@pytest.mark.parametrize('layer', [
+    BatchNorm(.9, 1e-3, name='n'), LeakyReLU(inference=True, name='l'), Upsample(3, name='u')])
 def test_layers_are_rebuilt_from_their_config(layer):
     again = type(layer).from_config(layer.get_config())
     assert again.get_config() == layer.get_config()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from yolov3_tf.models.blocks import ConvStack
+from yolov3_tf.models.blocks import ConvStack, Upsample
 from yolov3_tf.models.head import HEADS, separate
 
 CLASSES = 2
@@ -65,7 +65,7 @@ def test_up_sampled_features_lie_before_the_finer_ones(heads, name):
 
 
 def test_up_sampling_repeats_the_nearest(head):
-    layer = next(layer for layer in head.layers if isinstance(layer, tf.keras.layers.UpSampling2D))
+    layer = next(layer for layer in head.layers if isinstance(layer, Upsample))
     np.testing.assert_array_equal(layer(np.float32([[1, 2]])[None, ..., None])[0, ..., 0],
                                   [[1, 1, 2, 2], [1, 1, 2, 2]])
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 from yolov3_tf.anchors import Anchors
 from yolov3_tf.choices import InputError, choose
 from yolov3_tf.models import cfg_file, cfg_plan
-from yolov3_tf.models.blocks import BatchNorm, ConvStack, LeakyReLU
+from yolov3_tf.models.blocks import BatchNorm, ConvStack, LeakyReLU, upsample
 from yolov3_tf.models.cfg_plan import IMAGE, Layer, Level
 from yolov3_tf.models.conv import ChannelGroup, Conv
 from yolov3_tf.models.head import separate
@@ -212,8 +212,8 @@ BUILDERS = {
         layer, tf.keras.layers.Multiply(name=names('scale'))(inputs), names, folded),
     'sam': lambda layer, inputs, names, folded: _activate(
         layer, tf.keras.layers.Multiply(name=names('sam'))(inputs), names, folded),
-    'upsample': lambda layer, inputs, names, folded: tf.keras.layers.UpSampling2D(
-        layer.section.values['stride'], name=names('up'))(inputs[0]),
+    'upsample': lambda layer, inputs, names, folded: upsample(
+        layer.section.values['stride'], folded, names('up'))(inputs[0]),
     'avgpool': lambda layer, inputs, names, folded: tf.keras.layers.GlobalAveragePooling2D(
         keepdims=True, name=names('average'))(inputs[0]),
     'dropout': lambda layer, inputs, names, folded: tf.keras.layers.Dropout(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from yolov3_tf.models.blocks import ConvStack
+from yolov3_tf.models.blocks import ConvStack, upsample
 
 # Filters f of the levels' own blocks, coarsest level first.
 FILTERS = (512, 256, 128)
@@ -123,7 +123,7 @@ def _block(x, filters, stack):
 def _join(route, finer, filters, stack):
     """Halves the coarse features' channels, doubles their size and lays them before the finer ones."""
     x = stack.conv(route, filters, 1)
-    x = tf.keras.layers.UpSampling2D(2, name=f'head_up_{stack.count:02d}')(x)
+    x = upsample(2, stack.folded, f'head_up_{stack.count:02d}')(x)
     return tf.keras.layers.Concatenate(name=f'head_join_{stack.count:02d}')([x, finer])
 
 
