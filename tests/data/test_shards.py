@@ -144,9 +144,26 @@ def test_files_that_are_no_shards(tmp_path):
     (tmp_path / 'text.tfrecord').write_text('hello ' * 20)
     with tf.io.TFRecordWriter(str(tmp_path / 'zip.tfrecord'), 'GZIP') as writer:
         writer.write(b'x' * 1000)
-    (tmp_path / 'empty.tfrecord').touch()
-    with pytest.raises(InputError, match='no usable record in 3 files; .*record 0 at byte 0: damaged, or no '):
+    with pytest.raises(InputError, match='no usable record in 2 files; .*record 0 at byte 0: damaged, or no ') as told:
         shards.read(f'{tmp_path}/*.tfrecord')
+    assert '{{' not in str(told.value) and 'write the shard again' in str(told.value)
+    (tmp_path / 'empty.tfrecord').touch()
+    with pytest.raises(InputError, match='no usable record in 3 files; .*empty.tfrecord: the file is empty: copy'):
+        shards.read(f'{tmp_path}/*.tfrecord')
+
+
+def test_shards_that_are_not_there_are_named(tmp_path):
+    written = shards.write(draw_set(tmp_path), f'{tmp_path}/x', 9)
+    assert [path[-24:] for path in written.paths] == [f'-0000{k}-of-00005.tfrecord' for k in range(5)]     # none empty
+    assert not shards.read(written.pattern).problems
+    for number in (1, 3):
+        (tmp_path / f'x-0000{number}-of-00005.tfrecord').unlink()
+    problem, = shards.read(written.pattern).problems
+    assert problem == (f'{tmp_path}/x-*-of-00005: 2 of 5 shards are not there (number 1, 3): copy them here; their '
+                       'pictures are left out')
+    with pytest.raises(InputError, match='2 of 5 shards'):
+        shards.read(written.pattern, strict=True)
+    assert not shards.read(written.paths[0]).problems           # named alone, so meant alone
 
 
 def test_writing_overwrites_nothing_and_leaves_out_what_cannot_be_used(tmp_path):

@@ -91,7 +91,7 @@ def read_contents(path) -> bytes:
             return tf.io.read_file(path).numpy()
         return read_record(place.file, tf.constant(place.offset, tf.int64), tf.constant(place.length, tf.int64)).numpy()
     except tf.errors.OpError as error:
-        raise InputError(f'{path}: cannot be read ({_first_line(error)})') from None
+        raise InputError(f'{path}: cannot be read ({first_line(error)})') from None
 
 
 def open_picture(contents):
@@ -174,7 +174,7 @@ def _why_undecodable(path, contents):
         if kind is None:
             return (f'{path}: expected a JPEG, PNG, BMP or GIF picture, its first bytes are '
                     f'{contents.numpy()[:12]!r}; re-save it as JPEG or PNG')
-        return f'{path}: {kind} picture truncated or damaged ({_first_line(error)}); restore or re-save it'
+        return f'{path}: {kind} picture truncated or damaged ({first_line(error)}); restore or re-save it'
     return None
 
 
@@ -185,8 +185,8 @@ def _kind(contents):
     return contents[:2] if contents[:2] == b'BM' else contents[:3]
 
 
-def _first_line(error):
-    """TensorFlow's message without its node names."""
+def first_line(error):
+    """TensorFlow's message of an error, without the names of its nodes."""
     lines = str(error.message).splitlines() or ['no reason given']
     return lines[0].rpartition('}} ')[2].partition(' [Op:')[0]
 

@@ -11,8 +11,10 @@ TensorFlow has the file system. Compressed shards have no such places and are re
 """
 from __future__ import annotations
 
+import collections
 import io
 import os
+import re
 from typing import List, NamedTuple
 
 import numpy as np
@@ -26,6 +28,7 @@ PIXELS = 'image/object/bbox/pixels'
 _SIDES = 'xmin', 'ymin', 'xmax', 'ymax'
 _BOX = 'image/object/bbox/'
 PICTURES_PER_SHARD = 1000
+_NUMBERED = re.compile(r'(.*)-(\d{5,})-of-(\d{5,})\D*', re.DOTALL)
 _FRAMING = 16           # bytes around a record's contents: length, its check sum, the contents' check sum
 
 
@@ -57,6 +60,8 @@ def read(pattern, classes=None, strict=False) -> Dataset:
     if not paths:
         raise InputError(f'{pattern}: no such files; expected TFRecord shards, such as data/train-*.tfrecord')
     problems = faults.Problems(strict)
+    if len(paths) > 1:          # one named alone is meant alone
+        _name_missing(paths, problems)
     read_ones = [_labelled(place, example, shard, problems)
                  for path in paths for place, shard, example in _examples(path, problems)]
     read_ones = [one for one in read_ones if one]
@@ -82,12 +87,12 @@ def write(dataset, prefix, count=None) -> Written:
     Args:
       dataset: ``Dataset``; pictures that cannot be used are left out.
       prefix: folder and start of the names; the folder is made where it is missing.
-      count: shards; None makes one for every ``PICTURES_PER_SHARD`` pictures.
+      count: shards, at most one a picture; None makes one for every ``PICTURES_PER_SHARD`` pictures.
 
     Raises:
       InputError: there are shards of this prefix already, other class names beside them, or no usable picture.
     """
-    count = count or -(-len(dataset.records) // PICTURES_PER_SHARD)
+    count = min(count or -(-len(dataset.records) // PICTURES_PER_SHARD), max(len(dataset.records), 1))   # none empty
     pattern, folder = f'{prefix}-*.tfrecord', os.path.dirname(prefix)
     if not os.path.basename(prefix):
         raise InputError(f'{prefix}: expected a folder and the start of the shards\' names, such as data/train')
@@ -120,9 +125,27 @@ class _Labelled(NamedTuple):
     objects: list
 
 
+def _name_missing(paths, problems):
+    """Notes which of the shards are not there, where names say how many there should be."""
+    sets = collections.defaultdict(set)
+    for path in paths:
+        match = _NUMBERED.fullmatch(path)
+        if match:
+            sets[match.group(1), match.group(3)].add(int(match.group(2)))
+    for (prefix, total), found in sets.items():
+        missing = sorted(set(range(int(total))) - found)
+        if missing:
+            listed = ', '.join(map(str, missing[:10])) + (', ...' if len(missing) > 10 else '')
+            problems.add(f'{prefix}-*-of-{total}: {len(missing)} of {int(total)} shards are not there (number '
+                         f'{listed}): copy them here', 'their pictures are left out')
+
+
 def _examples(path, problems):
     """Yields (``pictures.Place``, 'FILE: record N', Example) of a shard, up to the first damaged record."""
     offset, number = 0, 0
+    if not tf.io.gfile.stat(path).length:
+        problems.add(f'{path}: the file is empty: copy the shard again', 'shard dropped')
+        return
     try:
         for contents in tf.data.TFRecordDataset(path).as_numpy_iterator():
             place = pictures.Place(path, offset, len(contents))
@@ -135,9 +158,9 @@ def _examples(path, problems):
                 problems.add(f'{path}: record {number}: not a tf.train.Example', 'record dropped')
             number += 1
     except tf.errors.OpError as error:
-        reason = str(error.message).splitlines()[0][:120]
-        problems.add(f'{path}: record {number} at byte {offset}: damaged, or no uncompressed TFRecord ({reason})',
-                     'rest of the shard dropped')
+        reason = pictures.first_line(error)[:120]
+        problems.add(f'{path}: record {number} at byte {offset}: damaged, or no uncompressed TFRecord ({reason}): copy '
+                     'or write the shard again', f'it and all behind it dropped, {number} records kept')
 
 
 def _labelled(place, example, shard, problems):
