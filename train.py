@@ -191,10 +191,12 @@ def train(flag_values, precise, devices) -> int:
     train_set, val_set, on_shapes = load_data()
     tf.keras.utils.set_random_seed(FLAGS.seed)
     description = describe_network(train_set.class_names)
-    with devices.scope():
-        model, pretrained_backbone = start_model(description, on_shapes)
-    settings = read_settings(pretrained_backbone, precise)
     folder = RunFolder(os.path.join(FLAGS.runs_dir, FLAGS.name or default_name(on_shapes)))
+    with devices.scope():
+        model, pretrained_backbone, origin = start_model(description, on_shapes)
+    if not folder.last.exists():
+        print(f'weights: {origin}')
+    settings = read_settings(pretrained_backbone, precise)
     trainer = training.Trainer(folder, model, description, train_set, val_set, settings, devices)
     devices.by_chief(lambda: folder.claim(flag_values, train_set.class_names, MAY_DIFFER, flag_texts('default')))
     print(f'run {folder.root}: {len(train_set.records)} training and {len(val_set.records)} validation pictures, '
@@ -277,6 +279,10 @@ def load_data():
     train_set = specs.load(train_spec, classes, FLAGS.strict, 'train')
     val_set = specs.load(val_spec, train_set.class_names, FLAGS.strict, 'val')
     print(f'train: {specs.describe(train_spec, train_set)}\nval:   {specs.describe(val_spec, val_set)}')
+    both = {record.image_path for record in train_set.records} & {record.image_path for record in val_set.records}
+    if both:
+        print(f'note: {len(both)} of the {len(val_set.records)} validation pictures are trained on too, so the '
+              'measures will flatter', file=sys.stderr)
     if not any(len(record.boxes) for record in val_set.records):
         raise InputError(f'{val_spec}: none of its {len(val_set.records)} pictures has a box to measure against')
     for problem in train_set.problems + val_set.problems:
@@ -304,27 +310,24 @@ def describe_network(class_names) -> checkpoints.Description:
 
 
 def start_model(description, on_shapes):
-    """The network with its starting weights, and whether its backbone knows anything yet."""
+    """The network with its starting weights, whether its backbone knows anything yet, and where they are from."""
     model = checkpoints.build(description)
     if FLAGS.init_weights:
         if FLAGS.init_weights.endswith('.h5'):
             fresh = checkpoints.load_weights(FLAGS.init_weights, model, cfg.outputs(model))
         else:
             fresh = darknet_weights.read_transfer(FLAGS.init_weights, model)
-        print(f'weights: {FLAGS.init_weights}' + ('; prediction layers start afresh' if fresh else ''))
-        return model, True
+        return model, True, FLAGS.init_weights + ('; prediction layers start afresh' if fresh else '')
     choice = FLAGS.backbone_weights or ('none' if on_shapes else 'imagenet')
     if choice == 'none':
         why = 'on built-in shapes, ' if on_shapes and not FLAGS.backbone_weights else ''
-        print(f'weights: random ({why}nothing pretrained); all layers train from the first step')
-        return model, False
+        return model, False, f'random ({why}nothing pretrained); all layers train from the first step'
     path = pretrained.locate_backbone(choice, FLAGS.download)
     if path.endswith('.h5'):
         checkpoints.load_backbone(path, model)
     else:
         darknet_weights.read_backbone(path, model)
-    print(f'weights: backbone from {path}')
-    return model, True
+    return model, True, f'backbone from {path}'
 
 
 def read_settings(pretrained_backbone, precise) -> training.TrainingSettings:

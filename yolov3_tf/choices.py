@@ -34,8 +34,12 @@ def exit_code(run: Callable[[], Optional[int]]) -> int:
     """
     try:
         return run() or 0
-    except (InputError, OSError) as error:
+    except InputError as error:
         print(f'error: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f'{error.filename}: ' if error.filename else ''
+        print(f'error: {where}{error.strerror or error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)

@@ -288,7 +288,8 @@ class Trainer:
             bar.message(f'skipped: {why}')
 
     def _log_train(self, stage, rate, bar):
-        means = {name: value / max(self.at['summed'], 1) for name, value in self.at['sums'].items()}
+        # In one order, whichever way the step was made: plots give colours by it.
+        means = {name: value / max(self.at['summed'], 1) for name, value in sorted(self.at['sums'].items())}
         self.at.update(sums={}, summed=0)
         self._log('train', stage, {'lr': rate, **means})
         if self.distribution.chief:

@@ -68,7 +68,7 @@ def check(arguments, options):
     strides = tuple(int(text) for text in options.strides)
     if list(strides) != sorted(set(strides)) or options.count % len(strides):
         raise InputError(f'--count={options.count} --strides={",".join(options.strides)}: expected growing strides, '
-                         'and as many anchors for each')
+                         f'and as many anchors for each: a multiple of {len(strides)}')
     if options.output and options.output.endswith('.png'):
         raise InputError(f'--output={options.output}: that is the plot\'s ending; the file is text, such as my.anchors')
     return strides
@@ -89,7 +89,9 @@ def write(spec, sizes, anchors, before, after, options):
     plot.draw(picture, sizes, {f'published, average IoU {before.average_iou:.3f}': YOLOV3_ANCHORS.sizes,
                                f'k-means, average IoU {after.average_iou:.3f}': anchors.sizes},
               f'{len(sizes)} boxes at {options.size} x {options.size}')
-    print(f'anchors {options.output} (train.py --anchors={options.output})\nplot    {picture}')
+    fits = [len(level) for level in anchors.sizes] == [3, 3, 3] and anchors.strides == YOLOV3_ANCHORS.strides
+    use = f'train.py --anchors={options.output}' if fits else 'for a cfg network: YOLOv3 itself takes nine'
+    print(f'anchors {options.output} ({use})\nplot    {picture}')
 
 
 if __name__ == '__main__':
