@@ -52,8 +52,9 @@ def test_paths_from_the_lists_folder_else_from_here(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('line, said', [
-    ('0 .5 .5 .1', 'expected "class cx cy w h", got 4 numbers'),
-    ('0 .1 .1 .2 .2 .3 .1', 'got 7 numbers, is it an outline'),
+    ('0 .5 .5 .1', 'expected "class cx cy w h" or an outline of three points or more, got 4 numbers'),
+    ('0 .5 .5 .1 .1 .9', 'outline of three points or more, got 6 numbers'),
+    ('0 .1 .1 .2 .2 nan .1', 'not finite pixels; object dropped'), ('0 .1 .1 .2 .1 .3 .1', 'has no area'),
     ('cat .5 .5 .1 .1', "could not convert string to float: 'cat'"),
     ('0 50 50 20 20', 'expected shares of the picture from 0 to 1, got 50 50 20 20; are they pixels'),
     ('-1 .5 .5 .1 .1', 'expected a class number from 0'), ('.5 .5 .5 .1 .1', 'expected a class number'),
@@ -68,6 +69,14 @@ def test_a_bad_line_is_told_with_its_place(tmp_path, line, said):
     assert dataset.records[0].classes[0] == 1
     with pytest.raises(InputError, match='a.txt:2: .*--strict'):
         darknet.read(path, strict=True)
+
+
+def test_an_outline_gives_its_box(tmp_path):
+    """x from .2 to .6 of 100 pixels, y from .1 to .5 of 50."""
+    path = write_set(tmp_path, {'a.jpg': '', 'a.txt': '1 .2 .3 .4 .1 .6 .5\n', 'train.txt': 'a.jpg\n'})
+    record, = darknet.read(path, strict=True).records
+    np.testing.assert_allclose(record.boxes, [[20, 5, 60, 25]], rtol=1e-6)
+    assert record.classes.tolist() == [1]
 
 
 def test_pictures_without_labels_and_labels_that_are_no_text(tmp_path):

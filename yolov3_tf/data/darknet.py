@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 import re
 
+import numpy as np
+
 from yolov3_tf.choices import InputError
 from yolov3_tf.data import faults, headers, labels, lists
 from yolov3_tf.structures import Dataset
@@ -175,20 +177,24 @@ def _lines(path):
 
 
 def _numbers(line):
-    """Class number and four shares of a line."""
+    """Class number and four shares of a line; of an outline (segmentation: class x1 y1 x2 y2 x3 y3 ...) its box's."""
     texts = line.split()
     try:
         values = [float(text) for text in texts]
     except ValueError as error:
         raise _LineFault(f'expected "{_LINE}" ({error})') from None
-    if len(values) != 5:
-        outline = ', is it an outline (segmentation)?' if len(values) > 6 and len(values) % 2 else ''
-        raise _LineFault(f'expected "{_LINE}", got {len(values)} numbers{outline}')
+    outline = len(values) > 6 and len(values) % 2
+    if len(values) != 5 and not outline:
+        raise _LineFault(f'expected "{_LINE}" or an outline of three points or more, got {len(values)} numbers')
     if not (0 <= values[0] < labels.MOST_CLASSES and values[0] == int(values[0])):
         raise _LineFault(f'expected a class number from 0 to {labels.MOST_CLASSES - 1}, got {texts[0][:40]}')
     if any(value > 2 for value in values[1:]):
         raise _LineFault(f'expected shares of the picture from 0 to 1, got {" ".join(texts[1:])[:80]}; are they '
                          'pixels?')
+    if outline:
+        points = np.reshape(values[1:], [-1, 2])
+        near, far = points.min(axis=0), points.max(axis=0)          # NaN where there is one
+        values[1:] = [*((near + far) / 2).tolist(), *(far - near).tolist()]
     return [int(values[0]), *values[1:]]
 
 
