@@ -134,6 +134,41 @@ def test_fifty_kills_at_random_moments_change_nothing(tmp_path):
     assert_equal_runs(tmp_path / 'whole', tmp_path / 'killed')
 
 
+def resize_disk(folder, mebibytes, *options):
+    """Mounts a disk of memory on the folder, or gives the one there another size; whether that is allowed here."""
+    command = ['mount', '-t', 'tmpfs', '-o', ','.join([*options, f'size={mebibytes}m']), 'tmpfs', str(folder)]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(tmp_path):
+    """Too small for the pictures, for a checkpoint, for a second beside it while that is written; then large enough."""
+    flags = ['--train_data=shapes:24', '--batch_size=4', '--stage2_epochs=3', '--stage2_lr=1e-3',
+             '--checkpoint_steps=2']
+    (tmp_path / 'small').mkdir()
+    if not resize_disk(tmp_path / 'small', 1):
+        pytest.skip('needs the right to mount a small disk (root on Linux)')
+    try:
+        finish(train(tmp_path / 'whole', *flags))
+        ends = []
+        for mebibytes in (1, 5, 8, 11, 16, 21):
+            assert resize_disk(tmp_path / 'small', mebibytes, 'remount')
+            process = train(tmp_path / 'small', *flags)
+            output = process.communicate()[0]
+            ends.append((mebibytes, process.returncode, last_step(tmp_path / 'small')))
+            assert process.returncode == 2 and 'Traceback' not in output, output
+            assert output.strip().splitlines()[-1].startswith('error: ') and 'No space left' in output, output
+        assert resize_disk(tmp_path / 'small', 200, 'remount')
+        finish(train(tmp_path / 'small', *flags))
+        print(f'\ndisk in MiB, exit status, steps made by then: {ends}')
+        assert_equal_runs(tmp_path / 'whole', tmp_path / 'small')
+    finally:
+        subprocess.run(['umount', '--lazy', str(tmp_path / 'small')], check=False)
+
+
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_twice(tmp_path):
     flags = ['--train_data=shapes:24', '--batch_size=4', '--stage2_epochs=2', '--stage2_lr=1e-3', '--seed=7']
