@@ -10,7 +10,7 @@ DEMO_SENTENCE = --loss=giou --focal --ignore_thresh=0.45
 DEMO_FLAGS = --flagfile=experiments/quick.flags
 
 # A process a core, at most four (each holds a TensorFlow); SPREAD= for one, which also lets PYTEST_FLAGS=-s print.
-SPREAD = --numprocesses=auto --maxprocesses=4 --dist=worksteal
+SPREAD = --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PYTEST_FLAGS =
 UV = uv==0.13.8
 

@@ -97,7 +97,8 @@ def test_classification_learns_and_hands_its_backbone_on(shapes, tmp_path):
                 np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize('steps', [2, 4])         # inside the first epoch of classification; in its second
+# Inside the second epoch of classification; in its first.
+@pytest.mark.parametrize('steps', [4, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_killed_while_classifying_ends_like_an_undisturbed_one(shapes, whole, tmp_path, steps):
     run = trainer(tmp_path / 'run', shapes)
     make_step, left = run._run_step, [steps]
