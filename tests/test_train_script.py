@@ -1,5 +1,6 @@
 """train.py as its users run it: the sentence, kill -9 in every stage, and what it refuses."""
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -11,19 +12,23 @@ import time
 import h5py
 import numpy as np
 import pytest
+import small_cfg
 
 from yolov3_tf import darknet_weights
 from yolov3_tf.models import yolov3
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SENTENCE = ['--loss=giou', '--focal', '--ignore_thresh=0.45']
-SMALL = ['--train_data=shapes:12', '--width_multiplier=0.125', '--image_size=64', '--batch_size=4', '--augment=flip',
-         '--log_steps=1', '--checkpoint_steps=2']
+SMALL = ['--train_data=shapes:12', '--image_size=64', '--batch_size=4', '--augment=flip', '--log_steps=1',
+         '--checkpoint_steps=2']
 
 
-def start(folder, *flags):
-    return subprocess.Popen([sys.executable, str(ROOT / 'train.py'), *SENTENCE, *SMALL, *flags], cwd=folder,
+def start(folder, *flags, network='--width_multiplier=0.125'):
+    return subprocess.Popen([sys.executable, str(ROOT / 'train.py'), *SENTENCE, *SMALL, network, *flags], cwd=folder,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+start_small = functools.partial(start, network='--cfg=small.cfg')
 
 
 def kill_after_step(folder, name, step, *flags):
@@ -93,15 +98,16 @@ def test_the_sentence_ends_measured_drawn_and_exported(folder):
 
 
 def test_classification_alone_leaves_a_backbone_for_another_run(folder):
-    run = start(folder, '--name=classes', '--asymptotic', '--asymptotic_epochs=1', '--stage1_epochs=0',
-                '--stage2_epochs=0')
+    (folder / 'small.cfg').write_text(small_cfg.TEXT)
+    run = start_small(folder, '--name=classes', '--asymptotic', '--asymptotic_epochs=1', '--stage1_epochs=0',
+                      '--stage2_epochs=0')
     output = run.communicate()[0]
     assert run.returncode == 0 and 'AP of its presence' in output, output
     assert not (folder / 'runs/classes/checkpoints/best.h5').exists()
     assert set(json.loads((folder / 'runs/classes/evaluation/presence.json').read_text())) == {'mean', 'per_class'}
-    run = start(folder, '--name=detector', '--backbone_weights=runs/classes/checkpoints/last.h5', '--noexport',
-                '--formulation=yolov4', '--head=separated', '--schedule=cosine', '--stage1_epochs=1',
-                '--stage2_epochs=1', '--stage2_lr=1e-3')
+    run = start_small(folder, '--name=detector', '--backbone_weights=runs/classes/checkpoints/last.h5', '--noexport',
+                      '--formulation=yolov4', '--head=separated', '--schedule=cosine', '--stage1_epochs=1',
+                      '--stage2_epochs=1', '--stage2_lr=1e-3')
     output = run.communicate()[0]
     assert run.returncode == 0 and 'backbone from runs/classes' in output, output
     assert not (folder / 'runs/detector/saved_model').exists()
@@ -179,7 +185,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message, caps
     if os.environ.get('CUDA_VISIBLE_DEVICES'):
         pytest.skip('float16 is fine on a GPU')
     monkeypatch.chdir(folder)
-    with parsed(monkeypatch, *SENTENCE, *SMALL, *flags) as train:
+    with parsed(monkeypatch, *SENTENCE, *SMALL, '--width_multiplier=0.125', *flags) as train:
         assert train.main(['train.py']) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith('error: ') and message in error
