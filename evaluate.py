@@ -54,15 +54,15 @@ def run() -> int:
         raise InputError('--data says which labelled pictures to measure on, for example voc:VOCdevkit:2007_test')
     folder = output_folder()
     classes = read_class_file(FLAGS.classes) if FLAGS.classes else None
-    dataset, detections, skipped, left_out = of_model(classes) if FLAGS.model else of_results(classes)
+    dataset, detections, skipped = of_model(classes) if FLAGS.model else of_results(classes)
     for problem in dataset.problems:
         print(f'label: {problem}', file=sys.stderr)
     for why in skipped.values():
         print(f'skipped: {why}', file=sys.stderr)
-    measured = report.evaluate(dataset, detections)
+    measured = report.evaluate(report.read_part(dataset, skipped), detections)
     print(report.table(measured))
-    if left_out:
-        print(left_out)
+    if skipped:
+        print(report.say_skipped(dataset, skipped))
     write(folder, dataset, detections, measured)
     return 0
 
@@ -70,8 +70,8 @@ def run() -> int:
 def of_results(classes):
     dataset = specs.load(FLAGS.data, classes, FLAGS.strict, 'val')
     if not FLAGS.results.endswith('.json'):
-        return dataset, results.read_voc(FLAGS.results, dataset), {}, ''
-    return dataset, results.read_coco(FLAGS.results, dataset, category_ids(dataset)), {}, ''
+        return dataset, results.read_voc(FLAGS.results, dataset), {}
+    return dataset, results.read_coco(FLAGS.results, dataset, category_ids(dataset)), {}
 
 
 def category_ids(dataset, partly=False):
@@ -84,7 +84,7 @@ def category_ids(dataset, partly=False):
 
 
 def of_model(classes):
-    """What was measured, its detections, file -> why of what could not be read, and a line about that."""
+    """The set, its detections, and file -> why of what could not be read."""
     # Loaded here, so that measuring result files needs no TensorFlow.
     from yolov3_tf import checkpoints, detector, postprocess, precision, validation
     precision.grow_memory()
@@ -95,9 +95,7 @@ def of_model(classes):
         served = detector.load(FLAGS.model)
         check_classes(classes, served.class_names)
         dataset = specs.load(FLAGS.data, list(served.class_names), FLAGS.strict, 'val')
-        detections, skipped = validation.detect_each(served, dataset, FLAGS.strict)
-        return (validation.read_part(dataset, skipped), detections, skipped,
-                validation.say_skipped(dataset, skipped))
+        return (dataset, *validation.detect_each(served, dataset, FLAGS.strict))
     if FLAGS.nms == 'soft' and FLAGS['nms_threshold'].present:
         raise InputError('--nms_threshold beside --nms=soft: soft suppression has no threshold; give one of them')
     postprocess.check(FLAGS.nms, FLAGS.top_k)
@@ -110,8 +108,7 @@ def of_model(classes):
                                          FLAGS.nms, FLAGS.top_k)
     outcome = validation.Validator(model, description, dataset, FLAGS.batch_size, suppression=suppression,
                                    strict=FLAGS.strict).run()
-    return (validation.read_part(dataset, outcome.skipped), outcome.detections, outcome.skipped,
-            validation.say_skipped(dataset, outcome.skipped))
+    return dataset, outcome.detections, outcome.skipped
 
 
 def check_classes(given, of_model):

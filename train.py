@@ -405,9 +405,10 @@ def finish(folder: RunFolder, val_set):
     model, description = checkpoints.load_model(str(folder.best))
     outcome = validation.Validator(model, description, val_set).run()
     results.write_coco(folder.evaluation / 'detections.json', outcome.detections)
-    measured = report.evaluate(validation.read_part(val_set, outcome.skipped), outcome.detections)
+    measured = report.evaluate(report.read_part(val_set, outcome.skipped), outcome.detections)
     print(f'\nbest checkpoint, {len(outcome.detections)} validation pictures:\n{report.table(measured)}')
-    print(validation.say_skipped(val_set, outcome.skipped), end='\n' if outcome.skipped else '')
+    if outcome.skipped:
+        print(report.say_skipped(val_set, outcome.skipped))
     written = report.write(folder.evaluation, measured)
     curves = plots.training_curves(folder.metrics, folder.root / 'curves.png')
     plots.precision_recall(written, folder.evaluation / 'precision_recall.png')

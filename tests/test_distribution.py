@@ -1,6 +1,5 @@
 """Who trains together: what TF_CONFIG says, what is refused, and (slow) workers that are killed."""
 import json
-import os
 import pathlib
 import re
 import signal
@@ -130,24 +129,29 @@ def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
     assert_one_curve(*lines_of(tmp_path, 'whole', 'changed'))
 
 
+def write_list_with_broken_pictures(folder, count, broken):
+    """A list of built-in pictures, those of these indices cut off; the flags for it and the paths of the broken."""
+    dataset = specs.load(f'shapes:{count}', split='train', cache=str(folder / 'shapes'))
+    lists.write(folder / 'list.txt', dataset.records)
+    (folder / 'shapes.names').write_text('\n'.join(dataset.class_names))
+    paths = [pathlib.Path(dataset.records[index].image_path) for index in broken]
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:200])
+    return ['--train_data=list:list.txt', '--val_data=list:list.txt', '--classes=shapes.names',
+            '--backbone_weights=none'], paths
+
+
 @pytest.mark.slow
 def test_two_workers_skip_and_name_the_pictures_that_one_device_does(tmp_path):
     replicas.write_network(tmp_path / 'small.cfg')
-    dataset = specs.load('shapes:24', split='train', cache=str(tmp_path / 'shapes'))
-    lists.write(tmp_path / 'list.txt', dataset.records)
-    (tmp_path / 'shapes.names').write_text('\n'.join(dataset.class_names))
-    broken = [dataset.records[index].image_path for index in (3, 17)]
-    for path in broken:
-        pathlib.Path(path).write_bytes(pathlib.Path(path).read_bytes()[:200])
-    flags = ['--train_data=list:list.txt', '--val_data=list:list.txt', '--classes=shapes.names',
-             '--backbone_weights=none']
+    flags, broken = write_list_with_broken_pictures(tmp_path, 24, (3, 17))
     replicas.finish(tmp_path, [replicas.start(tmp_path, 'alone', 2, [*flags, '--strategy=none'])])
     replicas.finish(tmp_path, replicas.start_workers(tmp_path, 'pair', 2, flags))
     assert_one_curve(*lines_of(tmp_path, 'alone', 'pair'))
     for name in ('alone', 'pair'):
         said = (tmp_path / f'{name}-0.txt').read_text()
         summary = said.partition('2 pictures were skipped:')[2]
-        assert all(os.path.basename(path) in summary for path in broken), said
+        assert all(path.name in summary for path in broken), said
 
 
 @pytest.mark.slow
@@ -167,14 +171,8 @@ def test_two_workers_under_other_settings(tmp_path, flags):
 def test_a_worker_that_cannot_read_any_picture_of_a_batch(tmp_path):
     """Batches of two pictures, one a worker, of changing sizes: a broken picture leaves its worker with none."""
     replicas.write_network(tmp_path / 'small.cfg')
-    dataset = specs.load('shapes:12', split='train', cache=str(tmp_path / 'shapes'))
-    lists.write(tmp_path / 'list.txt', dataset.records)
-    (tmp_path / 'shapes.names').write_text('\n'.join(dataset.class_names))
-    for index in (1, 4):
-        path = pathlib.Path(dataset.records[index].image_path)
-        path.write_bytes(path.read_bytes()[:200])
-    flags = ['--train_data=list:list.txt', '--val_data=list:list.txt', '--classes=shapes.names', '--batch_size=2',
-             '--backbone_weights=none', '--train_sizes=64,96']
+    flags, _ = write_list_with_broken_pictures(tmp_path, 12, (1, 4))
+    flags += ['--batch_size=2', '--train_sizes=64,96']
     replicas.finish(tmp_path, replicas.start_workers(tmp_path, 'thin', 2, flags))
     lines = plots.read_metrics(tmp_path / 'runs0/thin/metrics.jsonl')
     assert np.isfinite([line['total'] for line in lines]).all()

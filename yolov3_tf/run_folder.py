@@ -62,18 +62,17 @@ class RunFolder:
             to something that is no run, or another process trains in it.
         """
         labels = ''.join(f'{name}\n' for name in class_names)
-        if self.root.is_dir():
-            self._lock()
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._lock()
         if self.last.exists():
             self._compare({**defaults, **self._read_flags()}, flags, may_differ)
             if self.labels.read_text(encoding='utf-8') != labels:
                 raise InputError(f'{self.root} was trained for other classes or another order of them than '
                                  f'{", ".join(class_names)} (see {self.labels}): choose another --name')
             return
-        if self.root.exists() and not self.flags.exists() and any(self.root.iterdir()):
+        if not self.flags.exists() and any(self.root.iterdir()):
             raise InputError(f'{self.root} holds files that are no run of this program: choose another --name')
-        self.last.parent.mkdir(parents=True, exist_ok=True)
-        self._lock()
+        self.last.parent.mkdir(exist_ok=True)
         whole_file.write_text(self.labels, labels)
         whole_file.write_text(self.flags, ''.join(f'--{name}={value}\n' for name, value in sorted(flags.items())))
 

@@ -18,7 +18,7 @@ from yolov3_tf.evaluation import presence, report
 from yolov3_tf.losses import total
 from yolov3_tf.models.classifier import OUTPUT, classifier
 from yolov3_tf.structures import Dataset
-from yolov3_tf.validation import Validator, batches_of, nothing_read, read_part, to_input
+from yolov3_tf.validation import Validator, batches_of, nothing_read, to_input
 
 DRAWN = 9           # validation pictures on TensorBoard's page
 DRAWN_SCORE = .3    # detections below are not drawn
@@ -53,7 +53,7 @@ class Detection:
 
     def validate(self) -> Verdict:
         outcome = self.validator.run()
-        measured = read_part(self.val_set, outcome.skipped)
+        measured = report.read_part(self.val_set, outcome.skipped)
         return Verdict(outcome.losses, report.mean_ap(measured, outcome.detections), outcome.skipped,
                        self._page(outcome.detections))
 

@@ -95,20 +95,6 @@ class Validator:
                 for row, index in enumerate(indices)]
 
 
-def read_part(dataset: Dataset, skipped: Dict[str, str]) -> Dataset:
-    """The set without its ``skipped`` pictures: nobody saw them, so their objects were not missed."""
-    return dataset._replace(records=[record for record in dataset.records if record.image_path not in skipped])
-
-
-def say_skipped(dataset: Dataset, skipped: Dict[str, str]) -> str:
-    """A line that belongs under every table of such a set; empty where every picture was read."""
-    if not skipped:
-        return ''
-    objects = sum(len(record.boxes) for record in dataset.records if record.image_path in skipped)
-    return (f'{len(skipped)} of {len(dataset.records)} pictures could not be read: they and their {objects} objects '
-            'are not part of these numbers.')
-
-
 def detect_each(detector, dataset: Dataset, strict: bool = False):
     """Runs anything with ``detector.Detector``'s ``detect`` over the files of a set, one after another.
 

@@ -12,8 +12,8 @@ from yolov3_tf.choices import InputError
 def writing(path):
     """A binary file, readable too, that takes the place of ``path`` when the block ends well, else vanishes.
 
-    Folders that lead to it are made. Until then it lies beside ``path`` under a name of
-    its own, ending in ``.part``: processes that share a disk, each perhaps number 1 of its container, keep apart.
+    Folders that lead to it are made. Until then it lies beside ``path`` under a name of its own, ending in ``.part``:
+    processes that share a disk, each perhaps number 1 of its container, keep apart.
 
     Raises:
       InputError: ``path`` is a folder or cannot be written, for example on a full disk.

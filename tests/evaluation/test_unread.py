@@ -2,7 +2,6 @@
 import numpy as np
 import pytest
 
-from yolov3_tf import validation
 from yolov3_tf.evaluation import report
 from yolov3_tf.structures import Dataset, PictureDetections, Record
 
@@ -24,7 +23,7 @@ def test_objects_that_nobody_saw_were_not_missed():
     dataset = Dataset([record('a', [[0, 0, 9, 9]]), record('b', [[0, 0, 9, 9]]), record('c', [[1, 1, 9, 9]] * 3)],
                       ['cat'], [])
     detections, skipped = [found('a', [0, 0, 9, 9]), found('b')], {'c.jpg': 'c.jpg: truncated'}
-    assert report.mean_ap(validation.read_part(dataset, skipped), detections) == pytest.approx(.5)
+    assert report.mean_ap(report.read_part(dataset, skipped), detections) == pytest.approx(.5)
     assert report.mean_ap(dataset, detections) == pytest.approx(.2)
-    assert validation.say_skipped(dataset, skipped).startswith('1 of 3 pictures could not be read: they and their 3 o')
-    assert validation.say_skipped(dataset, {}) == ''
+    assert report.say_skipped(dataset, skipped).startswith('1 of 3 pictures could not be read: they and their 3 o')
+    assert report.say_skipped(dataset, {}) == ''
