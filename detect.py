@@ -20,6 +20,7 @@ from absl import flags  # noqa: E402
 
 from yolov3_tf import detecting, detector, export, precision, script, whole_file  # noqa: E402
 from yolov3_tf.choices import InputError, exit_code  # noqa: E402
+from yolov3_tf.data.labels import is_text  # noqa: E402
 
 flags.DEFINE_string('model', None, 'checkpoint (.h5) or exported model', required=True)
 flags.DEFINE_string('output', 'runs/detect', 'folder for drawn pictures (or the video), detections.json and .csv')
@@ -73,7 +74,7 @@ def _named_in_text(inputs):
     """The inputs without pictures whose names are not UTF-8 and could stand in no results; those become problems."""
     text, other = [], []
     for path in inputs.pictures:
-        (text if path.encode('utf-8', 'replace').decode() == path else other).append(path)
+        (text if is_text(path) else other).append(path)
     problems = [f'{path!r}: the name is not UTF-8, so rename the file' for path in other]
     return inputs._replace(pictures=text, problems=inputs.problems + problems)
 

@@ -27,6 +27,12 @@ COCO_CLASSES = (
 MOST_CLASSES = 10_000       # more is a damaged file: names are made for all numbers below the highest
 
 
+def is_text(name: str) -> bool:
+    """Whether a file's name can be printed and written. Bytes of it that are not UTF-8 came from the disk as lone
+    surrogates, which cannot."""
+    return name.encode('utf-8', 'replace').decode() == name
+
+
 def read_lines(path, opened=open):
     """Yields (line number, text) of a text file, stripped; blank lines, '\\r' and a byte order mark vanish.
 

@@ -248,8 +248,7 @@ def _pictures(place, source, problems):
     found = [os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names
              if os.path.splitext(name)[1].lower() in darknet.PICTURE_ENDINGS]
     pictures = {os.path.relpath(picture, source): picture for picture in sorted(found)}
-    # Bytes of a name that are no text came from the disk as lone surrogates, which nothing can print or write.
-    for name in [name for name in pictures if name.encode('utf-8', 'replace').decode() != name]:
+    for name in [name for name in pictures if not labels.is_text(name)]:
         problems.add(f'{place}: picture {name!r}: its name is not UTF-8, so rename it', 'picture dropped')
         del pictures[name]
     return pictures
