@@ -14,7 +14,7 @@ SPREAD = --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PYTEST_FLAGS =
 UV = uv==0.13.8
 
-.PHONY: help demo test test-slow lint lock clean
+.PHONY: help demo test test-onednn test-slow lint lock clean
 
 help:  ## this list (default)
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -24,6 +24,12 @@ demo:  ## train, evaluate, export and draw on built-in pictures; again: goes on;
 
 test:  ## the suite without the slow proofs
 	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest $(SPREAD) $(PYTEST_FLAGS)
+
+# What oneDNN's kernels compute: exports, serving, darknet networks. TensorFlow turns it on by itself on newer processors.
+ONEDNN_TESTS = tests/export tests/test_export.py tests/test_cfg_networks.py tests/test_parity_opencv.py tests/models
+
+test-onednn:  ## exports, serving and darknet networks with oneDNN forced on
+	@python=$$(tools/bootstrap.sh) && TF_ENABLE_ONEDNN_OPTS=1 "$$python" -m pytest $(SPREAD) $(PYTEST_FLAGS) $(ONEDNN_TESTS)
 
 test-slow:  ## the slow proofs alone
 	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest -m slow $(PYTEST_FLAGS)

@@ -1,8 +1,49 @@
-"""Fixtures every room's tests share."""
+"""Fixtures every folder's tests share, and what keeps one test out of the next one's way."""
 import os
 import pathlib
+import random
+import sys
 
+import numpy as np
 import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption('--auto-precision', choices=('float32', 'bfloat16'), default='float32',
+                     help='what --mixed_precision=auto takes on a CPU, in tests that train in this process')
+
+
+def restore_policy():
+    """Layers made from here on are float32 again, whatever a program that ran in this process asked for."""
+    if 'tensorflow' in sys.modules:             # tests of pure code are not to wait for it
+        sys.modules['tensorflow'].keras.mixed_precision.set_global_policy('float32')
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup(fixturedef):
+    """A fixture that many tests share leaves no policy behind for those that did not ask for it."""
+    yield
+    if fixturedef.scope != 'function':
+        restore_policy()
+
+
+@pytest.fixture(autouse=True)
+def hermetic(request, monkeypatch):
+    """Every test begins in float32, with the same seeds, and leaves folder and environment as they were."""
+    environment, folder = dict(os.environ), os.getcwd()
+    restore_policy()
+    random.seed(0)
+    np.random.seed(0)
+    if 'tensorflow' in sys.modules:
+        sys.modules['tensorflow'].random.set_seed(0)
+        from yolov3_tf import precision
+        monkeypatch.setattr(precision, 'ON_CPU', request.config.getoption('--auto-precision'))
+    yield
+    restore_policy()
+    os.chdir(folder)
+    if dict(os.environ) != environment:
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 @pytest.fixture(scope='session')

@@ -15,13 +15,13 @@ def describe(text=TEXT, size=(32, 64)):
                                    backbone_layers=network.backbone_layers)
 
 
-def lively_model():
+def lively_model(text=TEXT, outputs=OUTPUTS):
     """Random weights and statistics, the same with every Keras."""
-    model, random = checkpoints.build(describe()), np.random.RandomState(5)
+    model, random = checkpoints.build(describe(text)), np.random.RandomState(5)
     for conv, norm in yolov3.convolutions(model):
         kernel, *bias = conv.get_weights()
         bias = [random.normal(0, .3, values.shape) for values in bias]
-        if conv.name in OUTPUTS:
+        if conv.name in outputs:
             # Few slots hold an object, boxes keep about their prior's size: as in a trained network. In a field of
             # boxes of equal scores, suppression would hang on the last bit.
             slots, bias[0] = kernel.shape[-1] // 12, bias[0].reshape([-1, 12])

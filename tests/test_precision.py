@@ -17,7 +17,7 @@ def machine(monkeypatch, gpus=(), capability=None, cpu_bfloat16=False):
 
 
 @pytest.mark.parametrize('gpus, capability, cpu_bfloat16, expected', [
-    ([], None, False, 'float32'), ([], None, True, 'bfloat16'), (GPU, (6, 1), True, 'float32'),
+    ([], None, False, 'float32'), ([], None, True, 'float32'), (GPU, (6, 1), True, 'float32'),
     (GPU, (7, 0), False, 'float16'), (GPU, (7, 5), False, 'float16'), (GPU, (8, 0), False, 'bfloat16'),
     (GPU, (9, 0), False, 'bfloat16')])
 def test_auto(monkeypatch, gpus, capability, cpu_bfloat16, expected):

@@ -167,7 +167,7 @@ def slot_at(centres, prior_index, priors: Priors):
     stride = tf.gather(tf.constant(priors.table.strides, tf.float32), level)
     grid = tf.gather(priors.grids, level)                                             # [..., 2] rows, columns
     cell = tf.cast(tf.floor(centres / stride[..., None]), tf.int32)
-    cell = tf.clip_by_value(cell, 0, grid[..., ::-1] - 1)                             # [..., 2] column, row
+    cell = tf.clip_by_value(cell, 0, tf.reverse(grid, [-1]) - 1)                             # [..., 2] column, row
     first_slot = tf.cumsum(tf.reduce_prod(priors.grids, axis=-1) * per_level, exclusive=True)
     inside = (cell[..., 1] * grid[..., 1] + cell[..., 0]) * tf.gather(per_level, level)
     return tf.gather(first_slot, level) + inside + prior_index - tf.gather(first_prior, level)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from yolov3_tf.choices import InputError, choose
 
+ON_CPU = 'float32'      # what 'auto' takes there
 DRIVER = pathlib.Path('/proc/driver/nvidia/gpus')       # a folder a GPU, on Linux
 POLICIES = {'auto': None, 'float32': 'float32', 'float16': 'mixed_float16', 'bfloat16': 'mixed_bfloat16'}
 
@@ -18,7 +19,8 @@ def resolve(name: str) -> str:
     """The precision a flag value stands for on this machine: float32, float16 or bfloat16.
 
     'auto' takes bfloat16 on a GPU of compute capability 8 or more, float16 (with loss scaling) on one of
-    7 or more, bfloat16 on a CPU with instructions for it, float32 elsewhere.
+    7 or more, float32 on every CPU: instructions for bfloat16 alone do not make it faster there, and the demo ended
+    8 points of mAP lower in it.
 
     Raises:
       InputError: an unknown name, or float16 without a GPU (measured 100 times slower than float32).
@@ -33,7 +35,7 @@ def resolve(name: str) -> str:
     if gpus:
         capability = tf.config.experimental.get_device_details(gpus[0]).get('compute_capability', (0, 0))
         return 'bfloat16' if capability >= (8, 0) else 'float16' if capability >= (7, 0) else 'float32'
-    return 'bfloat16' if cpu_has_bfloat16() else 'float32'
+    return ON_CPU
 
 
 def apply(name: str) -> str:

@@ -58,7 +58,9 @@ def fit(picture_height, picture_width, height, width, letterbox):
 
 def _letterboxed(picture, room):
     """Largest size of the picture's aspect inside the room, int32 [2]; in whole numbers all the way."""
-    by_other_side = (2 * picture * room[::-1] + picture[::-1]) // (2 * picture[::-1])     # rounded quotient
+    # Not [::-1]: a slice of negative stride in a served graph makes TensorFlow's layout optimiser give up, loudly.
+    other, other_room = tf.reverse(picture, [0]), tf.reverse(room, [0])
+    by_other_side = (2 * picture * other_room + other) // (2 * other)     # rounded quotient
     return tf.maximum(tf.minimum(by_other_side, room), 1)
 
 

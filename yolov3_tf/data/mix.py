@@ -97,7 +97,7 @@ def cutmix(canvas, others: Others, draw, size):
     the other picture is large enough. Boxes that it hides in part shrink to what can be seen (``uncovered``).
     """
     del size
-    whole = tf.shape(canvas.pixels)[1::-1]                                            # width, height
+    whole = tf.reverse(tf.shape(canvas.pixels)[:2], [0])                              # width, height
     wanted = tf.cast(tf.cast(whole, tf.float32) * tf.sqrt(draw.area), tf.int32)
 
     def window(height, width):
@@ -106,7 +106,7 @@ def cutmix(canvas, others: Others, draw, size):
         near = tf.cast(draw.source * tf.cast(room - sides, tf.float32), tf.int32)
         return tf.concat([near, near + sides], 0)
     part = others(draw.other, window)
-    sides = tf.shape(part.pixels)[1::-1]
+    sides = tf.reverse(tf.shape(part.pixels)[:2], [0])
     near = tf.cast(draw.target * tf.cast(whole - sides, tf.float32), tf.int32)
     far = near + sides
     hidden = tf.cast(tf.concat([near, far], 0), tf.float32)
@@ -250,11 +250,11 @@ def _largest_part(height, width, tile_height, tile_width, place):
 
 def _stretch(canvas, height, width):
     """Resized to height x width; grey where the canvas has no pixels."""
-    shape = tf.shape(canvas.pixels)
+    sides = tf.reverse(tf.maximum(tf.shape(canvas.pixels)[:2], 1), [0])
     pixels = tf.cond(tf.size(canvas.pixels) > 0,
                      lambda: geometry.to_uint8(geometry.resize(canvas.pixels, height, width)),
                      lambda: tf.fill([height, width, 3], tf.constant(geometry.GREY, tf.uint8)))
-    scale = tf.cast(tf.stack([width, height]), tf.float32) / tf.cast(tf.maximum(shape[1::-1], 1), tf.float32)
+    scale = tf.cast(tf.stack([width, height]), tf.float32) / tf.cast(sides, tf.float32)
     return canvas._replace(pixels=pixels, boxes=canvas.boxes * tf.tile(scale, [2]))
 
 

@@ -199,7 +199,7 @@ def _match(raw, decoded, truth, priors, assignment: Assignment) -> Matched:
         anchors=tf.gather(priors.anchors, assignment.slots), strides=tf.gather(priors.strides, assignment.slots),
         sensitivity=tf.gather(priors.sensitivity, assignment.slots),
         smallness=2 - tf.minimum(size[..., 0] * size[..., 1] / picture_area, 1.),
-        picture=tf.cast(rows_columns[::-1], tf.float32))
+        picture=tf.cast(tf.reverse(rows_columns, [0]), tf.float32))
 
 
 def _gather(values, index):

@@ -10,7 +10,9 @@ class Conv(tf.keras.layers.Layer):
 
     Ours because Conv2D(groups=...) has no CPU gradient in TensorFlow outside XLA, because DepthwiseConv2D
     calls its kernel differently in Keras 2 and 3, and because padding inside the operation spares
-    a ZeroPadding2D's copy of the images before each strided convolution.
+    a ZeroPadding2D's copy of the images before each strided convolution. The depthwise operation alone gets
+    images that are padded already: TensorFlow's graph optimiser fuses it with the bias after it and loses
+    explicit paddings on the way, and oneDNN then ends the process.
 
     Args:
       filters: of the output, a multiple of ``groups``, as C is.
@@ -36,6 +38,8 @@ class Conv(tf.keras.layers.Layer):
     def call(self, x):
         kernel, strides, padding = tf.convert_to_tensor(self.kernel), [1, self.stride, self.stride, 1], self._around()
         if self.depthwise:
+            if not isinstance(padding, str):
+                x, padding = tf.pad(x, padding), 'VALID'
             # [size, size, 1, C] and TensorFlow's [size, size, C, 1] lie alike in memory.
             y = tf.nn.depthwise_conv2d(x, tf.reshape(kernel, (self.size, self.size, self.filters, 1)), strides, padding)
         elif self.groups > 1:
