@@ -18,7 +18,8 @@ setup(
     license='MIT',
     python_requires='>=3.9,<3.14',
     packages=find_packages(include=['yolov3_tf', 'yolov3_tf.*', 'voc_annotations', 'voc_annotations.*']),
-    package_data={'': ['*.names']},
+    package_data={'': ['*.names', '*.flags', '*.ini', 'py.typed']},
+    entry_points={'console_scripts': ['yolov3-tf = yolov3_tf.cli.program:main']},
     install_requires=[
         f'tensorflow>=2.15.1,<2.16; {KERAS2}',
         f'tensorflow>=2.21,<2.22; {KERAS3}',

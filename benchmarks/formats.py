@@ -27,11 +27,21 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from yolov3_tf import boxes, checkpoints, detector, export, validation  # noqa: E402
-from yolov3_tf.data import geometry, pictures, specs  # noqa: E402
-from yolov3_tf.evaluation import report  # noqa: E402
+from yolov3_tf import (  # noqa: E402
+    boxes,
+    export,
+    geometry,  # noqa: E402
+)
+from yolov3_tf.data import images as pictures  # noqa: E402
+from yolov3_tf.data.readers import specs  # noqa: E402
+from yolov3_tf.evaluation import (
+    report,  # noqa: E402
+    validation,  # noqa: E402
+)
 from yolov3_tf.export import formats, tflite  # noqa: E402
 from yolov3_tf.export import network as network_room  # noqa: E402
+from yolov3_tf.inference import detector  # noqa: E402
+from yolov3_tf.models import checkpoints  # noqa: E402
 
 KERAS, OPENCV, CLEAR = 'Keras checkpoint', 'OpenCV dnn', .3
 # Name in the table -> format, file, and what it is told.

@@ -29,11 +29,16 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from yolov3_tf import darknet_weights, export, precision  # noqa: E402
+from yolov3_tf import (
+    export,  # noqa: E402
+    geometry,  # noqa: E402
+)
 from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
-from yolov3_tf.checkpoints import Description  # noqa: E402
-from yolov3_tf.data import geometry  # noqa: E402
-from yolov3_tf.models import yolov3, yolov3_cfg  # noqa: E402
+from yolov3_tf.models import yolov3  # noqa: E402
+from yolov3_tf.models.checkpoints import Description  # noqa: E402
+from yolov3_tf.models.darknet import weights as darknet_weights  # noqa: E402
+from yolov3_tf.models.darknet import yolov3_cfg  # noqa: E402
+from yolov3_tf.training import precision  # noqa: E402
 
 # Mean and deviation over the slots of a picture: box offsets, objectness logit, class logits.
 SPREAD = (0., .5), (-7., 2.), (-5., 2.)

@@ -26,8 +26,9 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
-from yolov3_tf.choices import InputError  # noqa: E402
-from yolov3_tf.data import pipeline, specs  # noqa: E402
+from yolov3_tf.data import pipeline  # noqa: E402
+from yolov3_tf.data.readers import specs  # noqa: E402
+from yolov3_tf.errors import InputError  # noqa: E402
 from yolov3_tf.structures import Dataset, Record  # noqa: E402
 
 ANCHORS = np.array(YOLOV3_ANCHORS.sizes, np.float32).reshape(-1, 2)

@@ -24,7 +24,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from yolov3_tf import plots  # noqa: E402
+from yolov3_tf.drawing import plots  # noqa: E402
 
 BATCH, PICTURES = 8, 48
 FLAGS = ['--loss=giou', '--focal', f'--train_data=shapes:{PICTURES}', '--cfg=small.cfg', '--train_sizes=64',

@@ -50,7 +50,7 @@ def write_list(folder, corners, classes):
 
 
 def write_voc(folder, corners, classes):
-    from yolov3_tf.data.labels import VOC_CLASSES
+    from yolov3_tf.data.readers.class_names import VOC_CLASSES
     (folder / 'Annotations').mkdir()
     (folder / 'ImageSets' / 'Main').mkdir(parents=True)
     for number, rows in enumerate(zip(corners, classes)):
@@ -89,7 +89,8 @@ def one_case(spec, size) -> dict:
     """In a process of its own: processor seconds and MiB of each part of the start."""
     import tensorflow as tf
 
-    from yolov3_tf.data import pipeline, specs
+    from yolov3_tf.data import pipeline
+    from yolov3_tf.data.readers import specs
     tf.constant(0.).numpy()
     marks, memory = [time.process_time()], [resident_mib()]
     dataset = specs.load(spec)

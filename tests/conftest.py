@@ -36,7 +36,7 @@ def hermetic(request, monkeypatch):
     np.random.seed(0)
     if 'tensorflow' in sys.modules:
         sys.modules['tensorflow'].random.set_seed(0)
-        from yolov3_tf import precision
+        from yolov3_tf.training import precision
         monkeypatch.setattr(precision, 'ON_CPU', request.config.getoption('--auto-precision'))
     yield
     restore_policy()

@@ -3,9 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from yolov3_tf import anchors, boxes, postprocess
-from yolov3_tf.choices import InputError
-from yolov3_tf.data import geometry
+from yolov3_tf import anchors, boxes, geometry, postprocess
+from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Detections
 
 HEIGHT, WIDTH = 64, 96      # slots: 3 x (8 x 12 + 4 x 6 + 2 x 3) = 378

@@ -6,9 +6,9 @@ from typing import Any, Callable, NamedTuple, Optional
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
-from yolov3_tf import codec
-from yolov3_tf.choices import InputError, choose
-from yolov3_tf.data import geometry
+from yolov3_tf import codec, geometry
+from yolov3_tf.choices import choose
+from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Detections, Priors
 
 CANDIDATES = 1000           # of a picture, where a kind compares all pairs and the caller sets no top_k

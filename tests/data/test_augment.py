@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError, choose
-from yolov3_tf.data import augment, geometry
+from yolov3_tf import geometry
+from yolov3_tf.choices import choose
+from yolov3_tf.data import augment
+from yolov3_tf.errors import InputError
 
 HEIGHT, WIDTH = 120, 200
 BOXES = [[10., 10, 60, 50], [100, 20, 190, 110], [5, 80, 25, 118]]

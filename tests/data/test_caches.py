@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError
 from yolov3_tf.data import caches, pipeline
+from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, Record
 
 

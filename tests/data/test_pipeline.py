@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError
-from yolov3_tf.data import geometry, pipeline
+from yolov3_tf import geometry
+from yolov3_tf.data import pipeline
+from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, Record
 
 SIZE = (64, 96)
@@ -310,7 +311,7 @@ def test_no_records():
 
 def test_real_pictures(shared_data):
     """A second of real VOC pictures through everything, from labels in VOC's own files."""
-    from yolov3_tf.data import specs
+    from yolov3_tf.data.readers import specs
     dataset = specs.load(f'voc:{shared_data / "voc_six" / "VOCdevkit"}:val', None)
     stream = pipeline.training_batches(dataset, settings(batch_size=8, sizes=(128,)), 0)
     for images, truth, indices in itertools.islice(stream.as_numpy_iterator(), 4):

@@ -6,7 +6,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from yolov3_tf.data import coco as coco_reader
+from yolov3_tf.data.readers import coco as coco_reader
 from yolov3_tf.evaluation import coco, results
 from yolov3_tf.structures import PictureDetections, Record
 

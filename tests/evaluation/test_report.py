@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import coco, report, voc
 from yolov3_tf.structures import Dataset, PictureDetections, Record
 

@@ -5,7 +5,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import results
 from yolov3_tf.structures import Dataset, PictureDetections, Record
 

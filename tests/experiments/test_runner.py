@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from yolov3_tf.choices import InputError
-from yolov3_tf.experiments import experiment, runner, tables
+from yolov3_tf.errors import InputError
+from yolov3_tf.experiments import experiment, runner, table_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FAKE = pathlib.Path(__file__).with_name('fake_train.py')
+FAKE = pathlib.Path(__file__).parents[1] / 'fixtures' / 'fake_train.py'
 TABLE = '''[table]
 title = Two cells
 flags = --focal
@@ -29,7 +29,7 @@ paper = 83.11
 
 def start(folder, *flags, script=FAKE, hold=''):
     """The runner as a process; ``hold``: see fake_train.py."""
-    command = [sys.executable, '-m', 'yolov3_tf.experiments', 'two.ini', '--data=shapes:12', '--resamples=100',
+    command = [sys.executable, '-m', 'yolov3_tf', 'experiments', 'two.ini', '--data=shapes:12', '--resamples=100',
                '--flags=--stage1_epochs=0 --stage2_epochs=3 --stage2_lr=1e-3 --asymptotic_epochs=1', '--seeds=2',
                f'--train_script={script}', *flags]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -167,9 +167,9 @@ def test_a_dry_run_prints_plan_and_cost_and_trains_nothing(work):
 def test_what_cannot_be_used_is_refused_before_anything_runs(tmp_path, monkeypatch, more, seeds, flags, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'two.ini').write_text(TABLE + more)
-    table = tables.read(tables.find('two.ini'))
+    table = table_file.read(table_file.find('two.ini'))
     with pytest.raises(InputError, match=message):
-        experiment.Experiment(table, tables.tokens(flags, '--flags'), seeds, 'out', FAKE)
+        experiment.Experiment(table, table_file.tokens(flags, '--flags'), seeds, 'out', FAKE)
     assert not (tmp_path / 'out').exists()
 
 
@@ -184,7 +184,7 @@ def test_data_is_one_pair():
 
 
 def test_an_unknown_table_is_one_line_and_exit_code_2(work):
-    done = subprocess.run([sys.executable, '-m', 'yolov3_tf.experiments', 'V'], cwd=work, text=True, check=False,
+    done = subprocess.run([sys.executable, '-m', 'yolov3_tf', 'experiments', 'V'], cwd=work, text=True, check=False,
                           env={**os.environ, 'PYTHONPATH': str(ROOT)}, stderr=subprocess.PIPE)
     assert done.returncode == 2
     assert done.stderr.startswith('error: V: expected a table, I, II, III, IV or a file')

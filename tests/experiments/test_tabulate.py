@@ -5,10 +5,10 @@ import io
 import numpy as np
 import pytest
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report, results
 from yolov3_tf.experiments import tabulate
-from yolov3_tf.experiments.tables import Cell, Table
+from yolov3_tf.experiments.table_file import Cell, Table
 from yolov3_tf.structures import Dataset, PictureDetections, Record
 
 SEEDS = [0, 1, 2]

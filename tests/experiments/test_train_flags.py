@@ -3,12 +3,12 @@ import pathlib
 
 import pytest
 
-from yolov3_tf.choices import InputError
-from yolov3_tf.experiments import plan, tables, train_flags
-from yolov3_tf.experiments.tables import Token
+from yolov3_tf.errors import InputError
+from yolov3_tf.experiments import plan, table_file, train_flags
+from yolov3_tf.experiments.table_file import Token
 from yolov3_tf.experiments.train_flags import Question
 
-FAKE = pathlib.Path(__file__).with_name('fake_train.py')
+FAKE = pathlib.Path(__file__).parents[1] / 'fixtures' / 'fake_train.py'
 
 
 def tokens(*texts, where='here'):
@@ -65,15 +65,15 @@ def test_a_script_that_does_not_start(tmp_path):
 
 def cells_of_all_tables():
     """(table, cell, flags common to it) of the paper's tables, under one protocol."""
-    common = (*tables.read_flags(tables.ROOT / 'experiments/protocols/tiny.flags'),
+    common = (*table_file.read_flags(table_file.HERE / 'protocols/tiny.flags'),
               *tokens('--train_data=shapes:12', '--asymptotic_epochs=1'))
-    return [(name, cell, (*common, *table.flags)) for name in tables.BUILT_IN
-            for table in [tables.read(tables.find(name))] for cell in table.cells]
+    return [(name, cell, (*common, *table.flags)) for name in table_file.BUILT_IN
+            for table in [table_file.read(table_file.find(name))] for cell in table.cells]
 
 
 def test_train_py_takes_the_paper_s_tables_and_a_cell_of_two_is_one_run():
     cells = cells_of_all_tables()
-    read = train_flags.read(tables.ROOT / 'train.py', [Question(cell.name, flags, cell.flags)
+    read = train_flags.read(table_file.ROOT / 'train.py', [Question(cell.name, flags, cell.flags)
                                                        for _, cell, flags in cells])
     known = {*plan.OF_ASYMPTOTIC, *plan.OF_DETECTION, *plan.WEIGHTS, *plan.NEVER_SHAPE}
     assert known <= set(read.names), known - set(read.names)

@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from lively_network import NAMES, SETTINGS, describe, lively_model
+from fixtures.lively_network import NAMES, SETTINGS, describe, lively_model
 
-from yolov3_tf import boxes, checkpoints, detector, export
+from yolov3_tf import boxes, export
 from yolov3_tf.anchors import YOLOV3_ANCHORS
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.export import darknet, formats, tflite
-from yolov3_tf.models import yolov3
+from yolov3_tf.inference import detector
+from yolov3_tf.models import checkpoints, yolov3
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from lively_network import SETTINGS, describe, lively_model
+from fixtures.lively_network import SETTINGS, describe, lively_model
 
 from yolov3_tf import export
 from yolov3_tf.export import warmup

@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from yolov3_tf import plots
-from yolov3_tf.choices import InputError
+from yolov3_tf.drawing import plots
+from yolov3_tf.errors import InputError
 from yolov3_tf.figures import objectness
 
 

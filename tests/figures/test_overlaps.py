@@ -3,9 +3,9 @@ import cv2
 import numpy as np
 import pytest
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.drawing.plots import COLOURS
+from yolov3_tf.errors import InputError
 from yolov3_tf.figures import overlaps
-from yolov3_tf.plots import COLOURS
 
 BLUE, ORANGE = ([int(colour[k:k + 2], 16) for k in (1, 3, 5)] for colour in COLOURS[:2])
 

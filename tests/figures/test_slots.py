@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from yolov3_tf import checkpoints, codec
-from yolov3_tf.choices import InputError
-from yolov3_tf.data import specs
+from yolov3_tf import codec
+from yolov3_tf.data.readers import specs
+from yolov3_tf.errors import InputError
 from yolov3_tf.figures import slots
-from yolov3_tf.losses import total
+from yolov3_tf.losses import criterion
+from yolov3_tf.models import checkpoints
 from yolov3_tf.structures import GroundTruth
 
 SIZE = (64, 96)                                                         # height, width: swapped sides must not pass
 SLOTS = 3 * (8 * 12 + 4 * 6 + 2 * 3)
-SETTINGS = total.LossSettings()
+SETTINGS = criterion.LossSettings()
 
 
 def silent(images, training):
@@ -84,7 +85,7 @@ def test_the_loss_counts_the_same_slots(scope):
     settings = SETTINGS._replace(ignore_thresh=.4, ignore_scope=scope)
     kinds = slots.sort_slots(network, np.zeros([1, *SIZE, 3], np.uint8), truth, settings).kinds
     assert (kinds == slots.IGNORED).sum() > 5 and (kinds == slots.POSITIVE).sum() > 5
-    loss = total.detection_loss(codec.split(outputs), truth, slots.lay_out(network), settings)
+    loss = criterion.detection_loss(codec.split(outputs), truth, slots.lay_out(network), settings)
     assert float(loss['objectness']) == pytest.approx(math.log(2) * (kinds != slots.IGNORED).sum(), rel=1e-5)
 
 

@@ -1,10 +1,10 @@
 """Box terms by hand: one or two boxes, every prediction 0 (a prior in the middle of its cell) unless said."""
 import math
 
-import cases
 import numpy as np
 import pytest
 import tensorflow as tf
+from fixtures import loss_cases as cases
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.losses import box as box_losses

@@ -1,10 +1,10 @@
 """The class term: independent sigmoids, the owner's class, smoothing."""
 import math
 
-import cases
 import numpy as np
 import pytest
 import tensorflow as tf
+from fixtures import loss_cases as cases
 
 from yolov3_tf.losses import classes
 

@@ -1,13 +1,13 @@
 """Every preset by hand on one object, against its parts, and what replacing parts of it gives."""
 import math
 
-import cases
 import pytest
+from fixtures import loss_cases as cases
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.losses import formulations
-from yolov3_tf.losses.total import LossSettings
+from yolov3_tf.losses.criterion import LossSettings
 
 # One class, every raw prediction 0: a prior in the middle of each cell, every confidence 1/2. The object
 # is 20 x 13 around the cell's centre (20, 28). Shape IoU with 10 x 13, 16 x 30, 33 x 23: 130/260,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.losses import keras_losses
 
 OVERLAPS = {'iou': keras_losses.IoULoss, 'giou': keras_losses.GIoULoss, 'diou': keras_losses.DIoULoss,

@@ -1,10 +1,10 @@
 """The objectness term by hand: who is an object, who is background, who is left in peace."""
 import math
 
-import cases
 import numpy as np
 import pytest
 import tensorflow as tf
+from fixtures import loss_cases as cases
 
 from yolov3_tf.anchors import Anchors
 from yolov3_tf.losses import objectness

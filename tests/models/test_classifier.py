@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.models import yolov3
 from yolov3_tf.models.classifier import classifier
 

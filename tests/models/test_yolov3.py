@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS, lay_out
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.models import yolov3
 from yolov3_tf.models.blocks import BatchNorm
 

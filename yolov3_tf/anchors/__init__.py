@@ -5,7 +5,7 @@ from typing import NamedTuple, Tuple
 
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Priors
 
 

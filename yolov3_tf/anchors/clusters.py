@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 
 ITERATIONS = 300
 RESTARTS = 5

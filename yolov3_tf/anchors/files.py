@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 
 _LINE = 'STRIDE: WIDTH,HEIGHT WIDTH,HEIGHT ...'
 LARGEST = 10_000.       # pixels of an anchor's side

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
-from yolov3_tf.data import geometry
+from yolov3_tf import geometry
 
 MAX_EXPANSION = 4.
 CROP_TRIALS = 50

@@ -11,7 +11,7 @@ import shutil
 
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 
 
 class Memory:

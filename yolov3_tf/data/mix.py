@@ -17,7 +17,8 @@ from typing import Any, Callable, NamedTuple
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
-from yolov3_tf.data import geometry, pictures
+from yolov3_tf import geometry
+from yolov3_tf.data import images as pictures
 
 CHANCE = .5
 MIXUP_BETA = 1.5            # both parameters of the Beta distribution (reference)

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from yolov3_tf.choices import InputError
-from yolov3_tf.data import headers
+from yolov3_tf.data.readers import headers
+from yolov3_tf.errors import InputError
 
 
 def of_boxes(dataset, height, width, letterbox):

@@ -30,12 +30,15 @@ from typing import Any, NamedTuple, Optional, Sequence, Tuple, Union
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError, choose
-from yolov3_tf.data import augment, geometry, mix, pictures
+from yolov3_tf import geometry
+from yolov3_tf.choices import choose
+from yolov3_tf.data import augment, mix
+from yolov3_tf.data import images as pictures
+from yolov3_tf.errors import InputError
 from yolov3_tf.structures import GroundTruth
 
 AUGMENTATIONS = (*mix.MIXES, *augment.AUGMENTATIONS)
-# The reference's but for mix-up, which its plain VOC recipe adds (experiments/reference.flags): without it were the
+# The reference's but for mix-up, which its plain VOC recipe adds (recipes/reference.flags): without it were the
 # published tables of this package measured.
 DEFAULT_AUGMENTATIONS = ('colour', 'expand', 'crop', 'interpolation', 'flip')
 _ORDER, _SAMPLE, _SIZE = range(3)       # streams of random numbers

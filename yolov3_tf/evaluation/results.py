@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, PictureDetections
 
 COMP4_FILE = re.compile(r'comp[34]_det_.+_.+\.txt')

@@ -5,8 +5,8 @@ import functools
 import pathlib
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from yolov3_tf.choices import InputError
-from yolov3_tf.data import specs
+from yolov3_tf.data.readers import specs
+from yolov3_tf.errors import InputError
 from yolov3_tf.experiments import plan, run_state
 
 # Flags on which the time of a step depends; runs equal in these are compared.

@@ -8,10 +8,10 @@ import sys
 import time
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from yolov3_tf import plots
-from yolov3_tf.choices import InputError
-from yolov3_tf.data import specs
-from yolov3_tf.experiments import costs, plan, run_state, runner, tables, tabulate, train_flags
+from yolov3_tf.data.readers import specs
+from yolov3_tf.drawing import plots
+from yolov3_tf.errors import InputError
+from yolov3_tf.experiments import costs, plan, run_state, runner, table_file, tabulate, train_flags
 from yolov3_tf.progress import clock
 
 TABLE_SECONDS = 60.     # between two tables while runs are at work
@@ -31,8 +31,8 @@ class Experiment:
       InputError: seeds, data or flags that cannot be used.
     """
 
-    def __init__(self, table: tables.Table, common: Sequence[tables.Token], seeds: int, out: Optional[str] = None,
-                 script=tables.ROOT / 'train.py', resamples: int = 2000):
+    def __init__(self, table: table_file.Table, common: Sequence[table_file.Token], seeds: int,
+                 out: Optional[str] = None, script=table_file.ROOT / 'train.py', resamples: int = 2000):
         if seeds < 1:
             raise InputError(f'--seeds={seeds}: expected how many runs every cell gets, 1 or more')
         self.table, self.seeds, self.script = table, range(seeds), script
@@ -170,14 +170,14 @@ class Experiment:
                 for cell, chain in self.commands().items()]
 
 
-def data_flags(data: Optional[str]) -> Tuple[tables.Token, ...]:
+def data_flags(data: Optional[str]) -> Tuple[table_file.Token, ...]:
     if data is None:
         return ()
     pair = data.split(',')
     if len(pair) > 2 or not all(pair) or len(pair) == 1 and pair[0].split(':')[0] != 'shapes':
         raise InputError(f'--data={data}: expected TRAIN,VAL, for example voc:BCCD:train,voc:BCCD:val, or shapes, '
                          'which brings its own')
-    return tuple(tables.Token(f'--{name}={spec}', '--data') for name, spec in zip(('train_data', 'val_data'), pair))
+    return tuple(table_file.Token(f'--{name}={spec}', '--data') for name, spec in zip(('train_data', 'val_data'), pair))
 
 
 def data_of(cells) -> Tuple[str, str]:
@@ -215,7 +215,7 @@ def check_shared(script, parts):
             start = [f'--{part.takes}=shared.h5'] if part.takes else []
             what = f'{cell}, split into runs: {part.kind}'
             questions.append(train_flags.Question(what, (), [
-                tables.Token(text, what) for text in (*part.given.values(), *start)]))
+                table_file.Token(text, what) for text in (*part.given.values(), *start)]))
     if questions:
         train_flags.read(script, questions)
 

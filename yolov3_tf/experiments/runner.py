@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.experiments import run_state
 from yolov3_tf.experiments.plan import Run
 from yolov3_tf.progress import clock

@@ -15,13 +15,13 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 import numpy as np
 
-from yolov3_tf import whole_file
-from yolov3_tf.choices import InputError
-from yolov3_tf.data import specs
-from yolov3_tf.data.labels import read_class_file
+from yolov3_tf import atomic_file
+from yolov3_tf.data.readers import specs
+from yolov3_tf.data.readers.class_names import read_class_file
+from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report, results
 from yolov3_tf.experiments import bootstrap
-from yolov3_tf.experiments.tables import Table
+from yolov3_tf.experiments.table_file import Table
 from yolov3_tf.structures import Dataset
 
 # Name in evaluation/metrics.json -> head of the column.
@@ -211,7 +211,7 @@ def write(out, table: Table, found: Sequence[Row], markdown: str, seeds: Sequenc
     """Writes TABLE.md and TABLE.csv into ``out``; returns their paths."""
     paths = tuple(pathlib.Path(out) / f'{table.name}.{ending}' for ending in ('md', 'csv'))
     for path, text in zip(paths, (markdown, to_csv(found, seeds))):
-        whole_file.write_text(path, text)
+        atomic_file.write_text(path, text)
     return paths
 
 
@@ -225,7 +225,7 @@ def write_times(path, lines: Sequence[Mapping[str, Any]]) -> pathlib.Path:
         kind = [other['seconds'] for other in lines if other['kind'] == line['kind']]
         writer.writerow([line['run'], line['kind'], line['steps'], f'{line["seconds"]:.0f}',
                          f'{line["seconds"] / max(float(np.median(kind)), 1e-9):.2f}'])
-    whole_file.write_text(path, text.getvalue())
+    atomic_file.write_text(path, text.getvalue())
     return path
 
 

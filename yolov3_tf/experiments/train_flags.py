@@ -20,8 +20,8 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 from absl import flags
 from absl.testing import flagsaver
 
-from yolov3_tf.choices import InputError
-from yolov3_tf.experiments.tables import ROOT, Token
+from yolov3_tf.errors import InputError
+from yolov3_tf.experiments.table_file import ROOT, Token
 
 SET_BY_RUNNER = ('name', 'runs_dir', 'seed')
 OF_ASYMPTOTIC = ('asymptotic_epochs', 'asymptotic_lr')
@@ -95,7 +95,11 @@ def main(script: str, question: List[Any]) -> Dict[str, Any]:
 
 
 def _import(script):
-    """The script as a module, as ``python script`` would find what it imports."""
+    """The script as a module, as ``python script`` would find what it imports; train.py's own is in the package."""
+    if pathlib.Path(script).resolve() == ROOT / 'train.py':
+        from yolov3_tf.cli import train
+        train.define_flags()
+        return train
     sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
     spec = importlib.util.spec_from_file_location('training_script', script)
     module = importlib.util.module_from_spec(spec)

@@ -14,14 +14,15 @@ from typing import List, Tuple
 
 import tensorflow as tf
 
-from yolov3_tf import checkpoints, darknet_weights
-from yolov3_tf.choices import InputError
-from yolov3_tf.export import facts
+from yolov3_tf.errors import InputError
+from yolov3_tf.export import metadata
 from yolov3_tf.export.settings import Settings, check
-from yolov3_tf.models import cfg, cfg_file, yolov3_cfg
+from yolov3_tf.models import checkpoints
+from yolov3_tf.models.darknet import cfg, cfg_file, yolov3_cfg
+from yolov3_tf.models.darknet import weights as darknet_weights
 from yolov3_tf.models.yolov3 import convolutions
 
-SUFFIXES = {facts.FACTS: '.json', facts.LABELS: '.names'}
+SUFFIXES = {metadata.FACTS: '.json', metadata.LABELS: '.names'}
 
 
 def files(path) -> List[str]:
@@ -39,7 +40,7 @@ def write(path, model: tf.keras.Model, description, settings: Settings):
     check(settings)
     stem = os.path.splitext(path)[0]
     darknet_weights.write(f'{stem}.weights', _with_darknets_epsilon(model, description))
-    texts = facts.texts(description, settings)
+    texts = metadata.texts(description, settings)
     for suffix, text in {'.cfg': _cfg(description), **{SUFFIXES[name]: texts[name] for name in SUFFIXES}}.items():
         with open(f'{stem}{suffix}', 'w', encoding='utf-8') as file:
             file.write(text)
@@ -60,7 +61,7 @@ def load(path) -> Tuple[tf.keras.Model, checkpoints.Description, Settings]:
             raise InputError(f'{path}: expected {stem}{suffix} beside it, as export_saved_model.py --format=darknet '
                              'writes: turn other darknet files into a checkpoint with convert_darknet_weights.py '
                              f'--cfg ({error})') from error
-    known = facts.read(found, f'{stem}.json')
+    known = metadata.read(found, f'{stem}.json')
     network = cfg.load(f'{stem}.cfg', len(known.class_names))
     model = cfg.build(network)
     darknet_weights.read(path, model)

@@ -7,7 +7,8 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError, choose
+from yolov3_tf.choices import choose
+from yolov3_tf.errors import InputError
 from yolov3_tf.export import darknet, onnx, saved_model, tflite
 from yolov3_tf.export.settings import DEFAULTS, Settings
 

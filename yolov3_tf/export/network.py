@@ -6,8 +6,8 @@ from typing import List
 
 import tensorflow as tf
 
-from yolov3_tf import anchors, boxes, checkpoints, postprocess
-from yolov3_tf.models import yolov3
+from yolov3_tf import anchors, boxes, postprocess
+from yolov3_tf.models import checkpoints, yolov3
 from yolov3_tf.structures import Detections
 
 

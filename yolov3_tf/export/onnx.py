@@ -16,9 +16,9 @@ from typing import Callable, Dict
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf import whole_file
-from yolov3_tf.choices import InputError
-from yolov3_tf.export import facts
+from yolov3_tf import atomic_file
+from yolov3_tf.errors import InputError
+from yolov3_tf.export import metadata
 from yolov3_tf.export import network as network_room
 from yolov3_tf.export.settings import Settings, check
 
@@ -38,9 +38,9 @@ def write(path, model: tf.keras.Model, description, settings: Settings):
     logging.getLogger('tf2onnx').setLevel(logging.ERROR)                # it tells its progress as warnings
     written, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
     _modernise(written)
-    onnx.helper.set_model_props(written, facts.texts(description, settings))
+    onnx.helper.set_model_props(written, metadata.texts(description, settings))
     onnx.checker.check_model(written)
-    with whole_file.writing(path) as file:
+    with atomic_file.writing(path) as file:
         file.write(written.SerializeToString())
 
 
@@ -58,9 +58,9 @@ def open_session(path):
         raise InputError(f'{path}: ONNX Runtime cannot open it: {error}') from error
 
 
-def read_facts(session, path) -> facts.Facts:
+def read_facts(session, path) -> metadata.Facts:
     """What a file of ``write`` says of itself."""
-    return facts.read(session.get_modelmeta().custom_metadata_map, path)
+    return metadata.read(session.get_modelmeta().custom_metadata_map, path)
 
 
 def as_function(session) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:

@@ -31,8 +31,8 @@ import tempfile
 import tensorflow as tf
 
 from yolov3_tf import postprocess
-from yolov3_tf.choices import InputError
-from yolov3_tf.export import facts, incoming, warmup
+from yolov3_tf.errors import InputError
+from yolov3_tf.export import metadata, preprocess, warmup
 from yolov3_tf.export import network as network_room
 from yolov3_tf.export.settings import DEFAULTS, Settings, check
 
@@ -40,7 +40,7 @@ EXTRA = 'assets.extra'
 SIGNATURES = {
     'serving_default': 'images: string [batch]; JPEG, PNG, BMP or GIF of any sizes',
     'serving_image_tensor': 'images: uint8 [batch, height, width, 3]; RGB',
-    'serving_tf_example': f'examples: string [batch]; serialised tf.Example with {incoming.ENCODED}'}
+    'serving_tf_example': f'examples: string [batch]; serialised tf.Example with {preprocess.ENCODED}'}
 MOST_AT_ONCE = 8
 BATCHING = f"""\
 # Requests that arrive together are answered by one run of the network, at most this many pictures:
@@ -72,16 +72,16 @@ class Server(tf.Module):
         # Nothing in them branches on a tensor in Python; autograph would take half of the time to export.
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='images')], autograph=False)
         def encoded(images):
-            return answer(incoming.place_encoded(images, *resize))
+            return answer(preprocess.place_encoded(images, *resize))
 
         @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')],
                      autograph=False)
         def image_tensor(images):
-            return answer(incoming.place_arrays(images, *resize))
+            return answer(preprocess.place_arrays(images, *resize))
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='examples')], autograph=False)
         def tf_example(examples):
-            return answer(incoming.place_examples(examples, *resize))
+            return answer(preprocess.place_examples(examples, *resize))
 
         self.encoded, self.image_tensor, self.tf_example = encoded, image_tensor, tf_example
 
@@ -133,7 +133,7 @@ def _answer(network, description, settings):
 def _write_extra(folder, description, settings):
     """What a server or a client may want beside the model."""
     os.makedirs(folder)
-    texts = facts.texts(description, settings, signatures=SIGNATURES)
+    texts = metadata.texts(description, settings, signatures=SIGNATURES)
     for name, text in {**texts, 'batching_parameters.txt': BATCHING}.items():
         with open(os.path.join(folder, name), 'w', encoding='utf-8') as file:
             file.write(text)

@@ -6,7 +6,8 @@ from typing import NamedTuple, Optional
 import tensorflow as tf
 
 from yolov3_tf import postprocess
-from yolov3_tf.choices import InputError, choose
+from yolov3_tf.choices import choose
+from yolov3_tf.errors import InputError
 
 PRECISIONS = {'float32': tf.float32, 'bfloat16': tf.bfloat16}
 

@@ -22,10 +22,11 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf import anchors, codec, whole_file
-from yolov3_tf.choices import InputError, choose
-from yolov3_tf.data import geometry, pictures
-from yolov3_tf.export import facts
+from yolov3_tf import anchors, atomic_file, codec, geometry
+from yolov3_tf.choices import choose
+from yolov3_tf.data import images as pictures
+from yolov3_tf.errors import InputError
+from yolov3_tf.export import metadata
 from yolov3_tf.export import network as network_room
 from yolov3_tf.export.settings import Settings, check
 from yolov3_tf.models.head import BOX, OBJECTNESS
@@ -70,10 +71,10 @@ def write(path, model: tf.keras.Model, description, settings: Settings, kind='fl
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
-    _write(path, content, facts.texts(description, settings, number_type=kind))
+    _write(path, content, metadata.texts(description, settings, number_type=kind))
 
 
-def read_facts(path) -> facts.Facts:
+def read_facts(path) -> metadata.Facts:
     """What a file of ``write`` says of itself; InputError where it is another kind of file."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -84,7 +85,7 @@ def read_facts(path) -> facts.Facts:
         raise InputError(f'no model at {path}') from None
     except (OSError, zipfile.BadZipFile, UnicodeError) as error:
         raise InputError(f'{path}: expected a TensorFlow Lite model of export_saved_model.py: {error}') from error
-    return facts.read(found, path)
+    return metadata.read(found, path)
 
 
 def open_model(path) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
@@ -96,7 +97,7 @@ def open_model(path) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
 
     def call(images):
         rows = [run(images=image[None]) for image in images]
-        return {name: np.concatenate([row[name] for row in rows]) for name in facts.OUTPUTS}
+        return {name: np.concatenate([row[name] for row in rows]) for name in metadata.OUTPUTS}
 
     return call
 
@@ -247,7 +248,7 @@ def _interpreter(**source):
 
 def _write(path, content, texts):
     """Whole or not at all. The reader of a flatbuffer looks no further than its end, where the archive begins."""
-    with whole_file.writing(path) as file:
+    with atomic_file.writing(path) as file:
         file.write(content)
         with zipfile.ZipFile(file, 'a', zipfile.ZIP_DEFLATED) as archive:
             for name, text in texts.items():

@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, Sequence, Tuple
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf.export import incoming
+from yolov3_tf.export import preprocess
 
 NAME = 'tf_serving_warmup_requests'
 MODEL = 'yolov3'            # servers ask whatever model the file lies beside
@@ -32,7 +32,7 @@ def _requests(height, width, batches) -> Iterator[Tuple[str, Dict[str, Any]]]:
     image = np.full([height, width, 3], 128, np.uint8)
     encoded = tf.io.encode_jpeg(image).numpy()
     feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
-    example = tf.train.Example(features=tf.train.Features(feature={incoming.ENCODED: feature})).SerializeToString()
+    example = tf.train.Example(features=tf.train.Features(feature={preprocess.ENCODED: feature})).SerializeToString()
     for batch in batches:
         yield 'serving_default', {'images': np.array([encoded] * batch, object)}
         yield 'serving_tf_example', {'examples': np.array([example] * batch, object)}

@@ -4,9 +4,9 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple, Sequence
 
-from yolov3_tf import plots
-from yolov3_tf.choices import InputError
-from yolov3_tf.run_folder import RunFolder
+from yolov3_tf.drawing import plots
+from yolov3_tf.errors import InputError
+from yolov3_tf.training.run_folder import RunFolder
 
 NAME = 'objectness'
 FOCAL, PLAIN = 'focal', 'without focal'

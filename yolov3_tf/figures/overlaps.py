@@ -7,8 +7,8 @@ from typing import List, NamedTuple
 import numpy as np
 
 from yolov3_tf import boxes as box_ops
-from yolov3_tf import plots
-from yolov3_tf.choices import InputError
+from yolov3_tf.drawing import plots
+from yolov3_tf.errors import InputError
 
 FIELD = 100.      # pixels a side of the square that random boxes lie in
 MOST_DRAWN = 4000     # points beyond these only hide one another

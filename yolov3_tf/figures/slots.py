@@ -12,11 +12,13 @@ from typing import Dict, List, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf import anchors, checkpoints, codec, plots
+from yolov3_tf import anchors, codec
 from yolov3_tf.assign import ASSIGNERS
-from yolov3_tf.choices import InputError
 from yolov3_tf.data import pipeline
-from yolov3_tf.losses import total
+from yolov3_tf.drawing import plots
+from yolov3_tf.errors import InputError
+from yolov3_tf.losses import criterion
+from yolov3_tf.models import checkpoints
 from yolov3_tf.structures import Dataset, Priors
 
 NEGATIVE, IGNORED, POSITIVE = range(3)
@@ -71,7 +73,7 @@ def load_network(checkpoint: Optional[str], size: Optional[int], seed: int) -> N
     return Network(checkpoints.build(description), description, name)
 
 
-def sort_slots(network: Network, images, truth, settings: total.LossSettings) -> Sorted:
+def sort_slots(network: Network, images, truth, settings: criterion.LossSettings) -> Sorted:
     """Sorts the slots of a batch as a training step with these settings would.
 
     Args:
@@ -83,7 +85,7 @@ def sort_slots(network: Network, images, truth, settings: total.LossSettings) ->
     outputs = network.model(tf.cast(images, tf.float32) / 255., training=False)
     decoded = codec.decode(codec.split(outputs).t, priors)
     assignment = ASSIGNERS[settings.assigner](truth, priors, decoded, settings.assign_thresh)
-    background = total.background_slots(decoded, truth, priors, assignment, settings)
+    background = criterion.background_slots(decoded, truth, priors, assignment, settings)
     kinds = np.where(background.numpy() > 0, NEGATIVE, IGNORED)
     for row, (slots, positive) in enumerate(zip(assignment.slots.numpy(), assignment.positive.numpy())):
         kinds[row, slots[positive]] = POSITIVE
@@ -120,7 +122,7 @@ def choose_record(dataset: Dataset, index: Optional[int], image: Optional[str]) 
     return index or 0
 
 
-def draw(figure_file, network: Network, dataset: Dataset, place: int, settings: total.LossSettings) -> str:
+def draw(figure_file, network: Network, dataset: Dataset, place: int, settings: criterion.LossSettings) -> str:
     """Draws one picture's slots: what the interesting ones predict, then each level's cells and anchors.
 
     Returns:
@@ -176,7 +178,7 @@ class Counts(NamedTuple):
     slots: np.ndarray
 
 
-def count(network: Network, dataset: Dataset, settings: total.LossSettings, batch_size: int = 8) -> Counts:
+def count(network: Network, dataset: Dataset, settings: criterion.LossSettings, batch_size: int = 8) -> Counts:
     """Counts the slots of a whole set, picture by picture.
 
     Raises:

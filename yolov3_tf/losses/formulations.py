@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional, Tuple
 
-from yolov3_tf.choices import InputError, choose
-from yolov3_tf.losses.total import LossSettings, check
+from yolov3_tf.choices import choose
+from yolov3_tf.errors import InputError
+from yolov3_tf.losses.criterion import LossSettings, check
 
 
 class Formulation(NamedTuple):

@@ -16,7 +16,7 @@ import math
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 
 _registered = tf.keras.utils.register_keras_serializable('yolov3_tf')
 _NEAR_0 = 1e-7      # probabilities are kept that far from 0 and 1, as Keras does

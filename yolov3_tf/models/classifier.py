@@ -5,7 +5,7 @@ import re
 
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError
+from yolov3_tf.errors import InputError
 from yolov3_tf.models.yolov3 import BACKBONE
 
 OUTPUT = 'classifier_output'

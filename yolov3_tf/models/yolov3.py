@@ -5,7 +5,8 @@ import re
 
 import tensorflow as tf
 
-from yolov3_tf.choices import InputError, choose
+from yolov3_tf.choices import choose
+from yolov3_tf.errors import InputError
 from yolov3_tf.models.blocks import ConvStack
 from yolov3_tf.models.darknet53 import darknet53
 from yolov3_tf.models.head import HEADS

@@ -1,0 +1,84 @@
+"""detect.py run as its users run it, on a narrow untrained network."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from yolov3_tf.models import checkpoints, yolov3
+
+SCRIPT = pathlib.Path(__file__).resolve().parents[2] / 'detect.py'
+
+
+def detect(folder, *arguments):
+    return subprocess.run([sys.executable, str(SCRIPT), *arguments], cwd=folder, capture_output=True, text=True,
+                          timeout=300)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('work')
+    model = yolov3.build(2, .125)
+    checkpoints.save_model(str(folder / 'net.h5'), model, checkpoints.Description(('ant', 'bee'), .125, (96, 96), True))
+    (folder / 'in').mkdir()
+    random = np.random.RandomState(0)
+    for name, size in (('a.jpg', (90, 120)), ('b.png', (150, 70)), ('c.jpg', (64, 64))):
+        cv2.imwrite(str(folder / 'in' / name), random.randint(0, 255, [*size, 3]).astype(np.uint8))
+    return folder
+
+
+def test_pictures_a_broken_one_and_an_unknown_kind(folder):
+    (folder / 'broken.jpg').write_bytes((folder / 'in' / 'a.jpg').read_bytes()[:20])
+    (folder / 'table.csv').touch()
+    before = sorted((folder / 'in').iterdir())
+    done = detect(folder, '--model=net.h5', '--score_threshold=.1', '--batch_size=2', 'in', 'broken.jpg', 'table.csv')
+    assert done.returncode == 0, done.stderr
+    assert '3 images' in done.stdout and 'images/s' in done.stdout
+    assert 'skipped: broken.jpg: not a picture' in done.stderr and 'table.csv: unknown kind' in done.stderr
+    assert '2 inputs could not be used' in done.stderr
+    assert sorted((folder / 'in').iterdir()) == before
+    output = folder / 'runs' / 'detect'
+    assert sorted(path.name for path in output.iterdir()) == ['a.jpg', 'b.jpg', 'c.jpg', 'detections.csv',
+                                                              'detections.json']
+    results = json.loads((output / 'detections.json').read_text())
+    assert results['model'] == 'net.h5' and results['score_threshold'] == .1
+    assert [(entry['file'], entry['width'], entry['height']) for entry in results['pictures']] == [
+        ('in/a.jpg', 120, 90), ('in/b.png', 70, 150), ('in/c.jpg', 64, 64)]
+    rows = (output / 'detections.csv').read_text().splitlines()
+    assert len(rows) == 1 + sum(len(entry['detections']) for entry in results['pictures'])
+    for entry in results['pictures']:
+        assert entry['detections']
+        for found in entry['detections']:
+            x1, y1, x2, y2 = found['box']
+            assert 0 <= x1 <= x2 <= entry['width'] and 0 <= y1 <= y2 <= entry['height']
+            assert found['class'] in ('ant', 'bee') and found['score'] > .1
+
+
+@pytest.mark.parametrize('arguments, code, message', [
+    (['--model=net.h5', 'empty'], 1, 'skipped: empty: no pictures in this folder'),
+    (['--model=net.h5', '--output=in', 'in'], 2, 'error: --output=in holds the input in/a.jpg'),
+    (['--model=gone.h5', '--output=.', 'camera:0'], 2, 'gone.h5')])     # a camera lies in no folder
+def test_nothing_to_do_ends_with_1_and_wrong_input_with_2(folder, arguments, code, message):
+    (folder / 'empty').mkdir(exist_ok=True)
+    done = detect(folder, *arguments)
+    assert done.returncode == code and message in done.stderr, done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_names_that_are_not_text_are_told_and_the_others_detected(folder):
+    (folder / 'odd').mkdir()
+    try:
+        shutil.copy(folder / 'in/a.jpg', os.fsencode(folder) + b'/odd/caf\xe9.jpg')
+    except OSError:
+        pytest.skip('this disk takes no such name')
+    shutil.copy(folder / 'in/a.jpg', folder / 'odd')
+    done = detect(folder, '--model=net.h5', '--output=named', 'odd')
+    assert done.returncode == 0 and 'Traceback' not in done.stderr, done.stderr
+    assert r"skipped: 'odd/caf\udce9.jpg': the name is not UTF-8, so rename the file" in done.stderr
+    results = json.loads((folder / 'named' / 'detections.json').read_text())
+    assert [entry['file'] for entry in results['pictures']] == ['odd/a.jpg']

@@ -1,0 +1,78 @@
+"""evaluate.py on result files, and what it refuses, without a network."""
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from yolov3_tf.data.readers import specs
+from yolov3_tf.evaluation import results
+from yolov3_tf.models import checkpoints, yolov3
+from yolov3_tf.structures import PictureDetections
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Result files that hold the truth of the shapes' held-out part, and a checkpoint."""
+    folder = tmp_path_factory.mktemp('work')
+    truth = specs.load('shapes:12', split='val', cache=str(folder / 'runs' / 'data'))
+    found = [PictureDetections(record.image_id, record.boxes, np.ones(len(record.boxes), np.float32), record.classes)
+             for record in truth.records]
+    results.write_voc(folder / 'voc', found, truth.class_names)
+    results.write_coco(folder / 'coco' / 'found.json', found)
+    description = checkpoints.Description(tuple(truth.class_names), .125, (64, 64), True)
+    checkpoints.save_model(str(folder / 'model.h5'), yolov3.build(len(truth.class_names), .125), description)
+    (folder / 'reversed.names').write_text('\n'.join(reversed(truth.class_names)))
+    return folder
+
+
+def evaluate(folder, *flags):
+    return subprocess.run([sys.executable, str(ROOT / 'evaluate.py'), '--data=shapes:12', *flags], cwd=folder,
+                          capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize('given', ['voc', 'coco/found.json'])
+def test_the_truth_scores_a_hundred_and_lies_in_a_folder_of_its_own(folder, given):
+    run = evaluate(folder, f'--results={given}', f'--output=out-{given[:3]}')
+    assert run.returncode == 0, run.stderr
+    measured = json.loads((folder / f'out-{given[:3]}' / 'metrics.json').read_text())
+    assert measured['summary']['mAP'] == pytest.approx(1.)
+    for name in ('comp4.tar', 'coco_results.json', 'precision_recall.png'):
+        assert (folder / f'out-{given[:3]}' / name).stat().st_size
+
+
+def test_cocos_own_numbers_count_where_the_data_is_cocos_alone(folder):
+    truth = specs.load('shapes:12', split='val', cache=str(folder / 'runs' / 'data'))
+    record, name = truth.records[0], truth.class_names[0]
+    (folder / 'one.json').write_text(json.dumps({
+        'images': [{'id': 7, 'file_name': pathlib.Path(record.image_path).name, 'width': record.width,
+                    'height': record.height}],
+        'annotations': [{'id': 1, 'image_id': 7, 'category_id': 40, 'bbox': [1, 2, 30, 20]}],
+        'categories': [{'id': 40, 'name': name}]}))
+    coco = f'coco:one.json:{pathlib.Path(record.image_path).parent}'
+    for spec, number in (coco, 40), (f'{coco},shapes:12', 1):
+        (folder / 'found.json').write_text(json.dumps([
+            {'image_id': 7, 'category_id': number, 'bbox': [1, 2, 30, 20], 'score': .9}]))
+        run = evaluate(folder, f'--data={spec}', '--results=found.json', '--output=out-joined')
+        assert run.returncode == 0, run.stderr
+        written, = json.loads((folder / 'out-joined' / 'coco_results.json').read_text())
+        assert written['category_id'] == number
+
+
+@pytest.mark.parametrize('flags, message', [
+    ([], 'either --model or --results'),
+    (['--results=coco/found.json', '--output=coco'], 'choose another folder'),
+    (['--model=model.h5', '--classes=reversed.names'], 'leave the flag out'),
+    (['--model=none.h5'], 'no checkpoint at none.h5'),
+    (['--model=model.h5', '--nms=soft', '--nms_threshold=.5'], 'soft suppression has no threshold'),
+    (['--model=model.h5', '--nms=hard'], "unknown kind of suppression (nms) 'hard'"),
+])
+def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message):
+    run = evaluate(folder, *flags)
+    assert run.returncode == 2
+    error = run.stderr.strip().splitlines()[-1]
+    assert error.startswith('error: ') and message in error

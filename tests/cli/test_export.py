@@ -1,0 +1,70 @@
+"""export_saved_model.py run as its users run it, and detect.py on what it wrote."""
+import json
+import pathlib
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from yolov3_tf.models import checkpoints, yolov3
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def run(folder, script, *arguments):
+    return subprocess.run([sys.executable, str(ROOT / script), *arguments], cwd=folder, capture_output=True,
+                          text=True, timeout=300)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('work')
+    description = checkpoints.Description(('ant', 'bee'), .125, (96, 128), False)
+    checkpoints.save_model(str(folder / 'net.h5'), yolov3.build(2, .125), description)
+    return folder
+
+
+def test_export_then_detect_in_a_video(folder):
+    done = run(folder, 'export_saved_model.py', '--checkpoint=net.h5', '--output=served', '--version=4',
+               '--score_threshold=.2', '--max_total=40', '--class_offset=0')
+    assert done.returncode == 0, done.stderr
+    for line in ('served/4:', '  serving_default', '    in  images             string   [?]',
+                 '    out detection_boxes    float32  [?, 40, 4]', 'Serve it:'):
+        assert line in done.stdout.splitlines()
+    facts = json.loads((folder / 'served' / '4' / 'assets.extra' / 'model.json').read_text())
+    assert facts['input_size'] == [96, 128] and facts['letterbox'] is False and facts['class_offset'] == 0
+
+    writer = cv2.VideoWriter(str(folder / 'film.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 5, (100, 80))
+    for seed in range(3):
+        writer.write(np.random.RandomState(seed).randint(0, 255, [80, 100, 3]).astype(np.uint8))
+    writer.release()
+    done = run(folder, 'detect.py', '--model=served', '--output=seen', '--score_threshold=.1', 'film.avi')
+    assert done.returncode == 0, done.stderr
+    assert 'exported with score_threshold=0.2' in done.stdout
+    results = json.loads((folder / 'seen' / 'detections.json').read_text())
+    assert results['file'] == 'film.avi' and [entry['frame'] for entry in results['frames']] == [0, 1, 2]
+    found = [one for entry in results['frames'] for one in entry['detections']]
+    assert found and {one['class'] for one in found} <= {'ant', 'bee'} and min(one['score'] for one in found) > .2
+
+
+def test_wrong_input_is_one_line_and_ends_with_2(folder):
+    done = run(folder, 'export_saved_model.py', '--checkpoint=absent.h5')
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith('error: no checkpoint at absent.h5')
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--format=onnx', '--version=2'], '--version is for --format=saved_model'),
+    (['--format=tflite', '--tflite_type=int8'], 'needs pictures to calibrate with')])
+def test_flags_without_effect_are_refused(folder, arguments, message):
+    done = run(folder, 'export_saved_model.py', '--checkpoint=net.h5', *arguments)
+    assert done.returncode == 2 and message in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_darknet_files_by_the_command_line_and_detections_from_them(folder):
+    done = run(folder, 'export_saved_model.py', '--checkpoint=net.h5', '--format=darknet', '--class_offset=0')
+    assert done.returncode == 0 and 'wrote net.cfg' in done.stdout, done.stderr
+    cv2.imwrite(str(folder / 'a.png'), np.random.RandomState(0).randint(0, 255, [60, 90, 3]).astype(np.uint8))
+    done = run(folder, 'detect.py', '--model=net.weights', '--output=dark', '--score_threshold=.1', 'a.png')
+    assert done.returncode == 0 and '1 images' in done.stdout, done.stderr

@@ -1,0 +1,192 @@
+"""train.py as its users run it: the sentence, kill -9 in every stage, and what it refuses."""
+import contextlib
+import functools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+from fixtures import small_cfg
+
+from yolov3_tf.models import yolov3
+from yolov3_tf.models.darknet import weights as darknet_weights
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SENTENCE = ['--loss=giou', '--focal', '--ignore_thresh=0.45']
+SMALL = ['--train_data=shapes:12', '--image_size=64', '--batch_size=4', '--augment=flip', '--log_steps=1',
+         '--checkpoint_steps=2']
+
+
+def start(folder, *flags, network='--width_multiplier=0.125'):
+    return subprocess.Popen([sys.executable, str(ROOT / 'train.py'), *SENTENCE, *SMALL, network, *flags], cwd=folder,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+start_small = functools.partial(start, network='--cfg=small.cfg')
+
+
+def kill_after_step(folder, name, step, *flags):
+    """Starts the run and kills it without warning once the metrics show this step."""
+    process = start(folder, f'--name={name}', *flags)
+    metrics = pathlib.Path(folder) / 'runs' / name / 'metrics.jsonl'
+    wanted = f'"step": {step},'
+    while process.poll() is None and not (metrics.exists() and wanted in metrics.read_text()):
+        time.sleep(.02)
+    process.send_signal(signal.SIGKILL)
+    output = process.communicate()[0]
+    assert process.returncode == -signal.SIGKILL, output
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A working folder with a backbone of the test's width, for pretrained weights make a run two stages."""
+    folder = tmp_path_factory.mktemp('work')
+    darknet_weights.write_backbone(folder / 'narrow.conv.74', yolov3.build(1, .125))
+    return folder
+
+
+def arrays(checkpoint):
+    """Everything in a checkpoint by name: weights and, in last.h5, the optimiser."""
+    found = {}
+    with h5py.File(checkpoint) as file:
+        file.visititems(lambda key, item: found.update({key: item[...]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_both_stages_ends_like_an_undisturbed_one(folder):
+    flags = ['--backbone_weights=narrow.conv.74', '--stage1_epochs=2', '--stage2_epochs=1,1', '--stage2_lr=1e-3,1e-4']
+    whole = start(folder, '--name=whole', *flags)
+    output = whole.communicate()[0]
+    assert whole.returncode == 0, output
+    # Three steps an epoch: steps 1 to 6 are stage 1's, 7 to 12 stage 2's.
+    for step in (2, 5, 8, 11):
+        kill_after_step(folder, 'killed', step, *flags)
+    last = start(folder, '--name=killed', *flags)
+    output = last.communicate()[0]
+    assert last.returncode == 0 and 'going on from' in output, output
+    runs = folder / 'runs'
+    assert (runs / 'killed/metrics.jsonl').read_bytes() == (runs / 'whole/metrics.jsonl').read_bytes()
+    for name in ('last.h5', 'best.h5'):
+        mine, other = (arrays(runs / run / 'checkpoints' / name) for run in ('killed', 'whole'))
+        assert mine.keys() == other.keys() and len(mine) > 300
+        assert all(np.array_equal(mine[key], other[key]) for key in mine)
+    assert (runs / 'killed/saved_model/1/saved_model.pb').exists()
+
+
+def test_the_sentence_ends_measured_drawn_and_exported(folder):
+    run = start(folder, '--name=one', '--stage2_epochs=1', '--stage2_lr=1e-3')
+    output = run.communicate()[0]
+    assert run.returncode == 0, output
+    assert 'weights: random' in output and 'VOC area' in output
+    left = folder / 'runs' / 'one'
+    for name in ('run.flags', 'labels.txt', 'metrics.jsonl', 'curves.png', 'checkpoints/last.h5', 'checkpoints/best.h5',
+                 'evaluation/metrics.json', 'evaluation/precision_recall.png', 'saved_model/1/saved_model.pb'):
+        assert (left / name).stat().st_size, name
+    lines = (left / 'metrics.jsonl').read_text().splitlines()
+    assert [json.loads(line)['kind'] for line in lines] == ['train'] * 3 + ['val']
+    found = json.loads((left / 'evaluation/detections.json').read_text())
+    assert {'image_id', 'category_id', 'bbox', 'score'} <= set(found[0])
+    flags = (left / 'run.flags').read_text()
+    assert '--loss=giou\n' in flags and '--ignore_thresh=0.45\n' in flags and '--focal=True\n' in flags
+
+
+def test_classification_alone_leaves_a_backbone_for_another_run(folder):
+    (folder / 'small.cfg').write_text(small_cfg.TEXT)
+    run = start_small(folder, '--name=classes', '--asymptotic', '--asymptotic_epochs=1', '--stage1_epochs=0',
+                      '--stage2_epochs=0')
+    output = run.communicate()[0]
+    assert run.returncode == 0 and 'AP of its presence' in output, output
+    assert not (folder / 'runs/classes/checkpoints/best.h5').exists()
+    assert set(json.loads((folder / 'runs/classes/evaluation/presence.json').read_text())) == {'mean', 'per_class'}
+    run = start_small(folder, '--name=detector', '--backbone_weights=runs/classes/checkpoints/last.h5', '--noexport',
+                      '--formulation=yolov4', '--head=separated', '--schedule=cosine', '--stage1_epochs=1',
+                      '--stage2_epochs=1', '--stage2_lr=1e-3')
+    output = run.communicate()[0]
+    assert run.returncode == 0 and 'backbone from runs/classes' in output, output
+    assert not (folder / 'runs/detector/saved_model').exists()
+    lines = (folder / 'runs/detector/metrics.jsonl').read_text().splitlines()
+    assert [json.loads(line)['stage'] for line in lines] == ['head'] * 4 + ['all'] * 4
+
+
+@contextlib.contextmanager
+def parsed(monkeypatch, *flags):
+    """The script as a module, with these flags on its command line."""
+    from absl import flags as absl_flags
+    monkeypatch.setattr(sys, 'argv', ['train', *flags])
+    from yolov3_tf.cli import train
+    own = absl_flags.FLAGS
+    if 'loss' not in own:
+        train.define_flags()
+    saved = own.flag_values_dict()
+    for name in saved:
+        own[name].present = 0
+        own[name].value = own[name].default
+    own.unparse_flags()
+    own(sys.argv)
+    try:
+        yield train
+    finally:
+        for name, value in saved.items():
+            own[name].value = value
+
+
+@pytest.mark.parametrize('flags', [
+    [*SENTENCE, '--image_size=64'], ['--cfg=a.cfg', '--optimizer=adam'], ['--init_weights=a.h5'],
+    ['--asymptotic', '--schedule=cosine', '--loss=giou'], ['--train_sizes=64,96', '--ema_decay=0.9998']])
+def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, monkeypatch, tmp_path):
+    """run.flags holds every default too, which must not be taken for a wish."""
+    with parsed(monkeypatch, *flags) as train:
+        train.check_flags()
+        written = train.flag_texts('value')
+    assert len(written) > 30
+    (tmp_path / 'run.flags').write_text(''.join(f'--{name}={value}\n' for name, value in written.items()))
+    with parsed(monkeypatch, f'--flagfile={tmp_path}/run.flags') as train:
+        train.check_flags()
+        assert train.flag_texts('value') == written
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--train_data=voc:nowhere:train'], 'val_data'),
+    (['--train_data=voc:nowhere:train', '--val_data=voc:nowhere:val'], 'nowhere'),
+    (['--stage2_epochs=1,2', '--stage2_lr=1e-3'], 'as many learning rates'),
+    (['--image_size=100'], 'multiple'),
+    (['--matched=best', '--loss=mse'], 'overlap'),
+    (['--mixed_precision=float16'], '100 times slower'),
+    (['--train_sizes=320,352'], 'single size'),
+    (['--init_weights=a.h5', '--backbone_weights=b.h5'], 'already brings a backbone'),
+    (['--cfg=a.cfg'], 'how wide every layer is'),
+    (['--asymptotic_epochs=3'], 'without --asymptotic'),
+    (['--schedule=cosine', '--stage2_epochs=3,1', '--stage2_lr=1e-3,1e-4'], 'one rate'),
+    (['--schedule=plateau', '--patience=0'], 'patience'),
+    (['--decay_power=2'], 'only --schedule=power'),
+    (['--optimizer=adam', '--momentum=0.8'], 'only sgd'),
+    (['--objectness=squared'], 'focal'),
+    (['--formulation=yolov1'], 'focal'),
+    (['--grid_sensitivity=1.1,1.2'], '3 factors'),
+    (['--assign_thresh=0.5'], 'assign'),
+    (['--stage1_epochs=0', '--stage2_epochs=0'], 'no epoch'),
+    (['--strategy=multiworker'], 'TF_CONFIG'),
+    (['--strategy=none', '--logical_devices=2'], 'leave it out'),
+    (['--accumulate_steps=3'], 'a multiple of'),
+    (['--accumulate_steps=2', '--positive_weight=balanced'], 'the whole batch'),
+    (['--stop_after=2', '--epochs_between_eval=3'], 'looked at again'),
+    (['--name=../elsewhere'], 'the name of one folder'),
+    (['--name=a/b'], 'the name of one folder'),
+    (['--name=..'], 'the name of one folder'),
+    (['--anchors=nowhere.txt'], 'nowhere.txt'),
+])
+def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message, capsys, monkeypatch):
+    if os.environ.get('CUDA_VISIBLE_DEVICES'):
+        pytest.skip('float16 is fine on a GPU')
+    monkeypatch.chdir(folder)
+    with parsed(monkeypatch, *SENTENCE, *SMALL, '--width_multiplier=0.125', *flags) as train:
+        assert train.main(['train.py']) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('error: ') and message in error

@@ -1,0 +1,103 @@
+"""Whatever bytes stand in a label file, a reader gives a data set or one InputError; never another exception."""
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from fixtures.darknet_set import write_set
+from fixtures.tf_examples import THEIRS, serialized
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from yolov3_tf.data.readers import specs
+from yolov3_tf.errors import InputError
+
+VALID = {
+    'list.txt': b'0 a.jpg 100 50 1 1 2 30 40.5\n1 images/b.jpg 100 50\n',
+    'train.txt': b'a.jpg\nimages/b.jpg\n',
+    'a.txt': b'0 .5 .5 .1 .1\n1 .2 .2 .1 .3\n',
+    'obj.names': b'cat\ndog\n',
+    'd.yaml': b'path: .\ntrain: [images]\nnc: 2\nnames:\n  0: cat\n  1: "dog" # x\ndownload: |\n  some\n',
+    'c.json': json.dumps({'images': [{'id': 1, 'file_name': 'a.jpg', 'width': 100, 'height': 50}],
+                          'annotations': [{'id': 3, 'image_id': 1, 'category_id': 7, 'bbox': [1, 2, 3, 4], 'area': 9}],
+                          'categories': [{'id': 7, 'name': 'dog'}]}).encode(),
+    'Annotations/a.xml': b'<annotation><filename>a.jpg</filename><size><width>100</width><height>50</height><depth>3'
+                         b'</depth></size><object><name>dog</name><difficult>0</difficult><bndbox><xmin>2</xmin>'
+                         b'<ymin>3</ymin><xmax>40</xmax><ymax>30</ymax></bndbox></object></annotation>',
+    'ImageSets/Main/train.txt': b'a\n',
+    's.tfrecord': None}
+SPEC_OF = {'list.txt': 'list:{}/list.txt', 'train.txt': 'darknet:{}/train.txt', 'a.txt': 'darknet:{}/train.txt',
+           'obj.names': 'darknet:{}/train.txt', 'd.yaml': 'yolo:{}/d.yaml:train', 'c.json': 'coco:{0}/c.json:{0}',
+           'Annotations/a.xml': 'voc:{}:train', 'ImageSets/Main/train.txt': 'voc:{}:train',
+           's.tfrecord': 'tfrecord:{}/s.tfrecord'}
+WORDS = [b'<!DOCTYPE a [<!ENTITY b "c">]>', b'&b;', b'<', b'</object>', b'<object>',
+         b'0', b'-1', b'1e999', b'nan', b'9' * 40, b'..', b'/', b'\0', b'\xff', b'\r', b'\n', b' ', b'\t', b': ', b'- ',
+         b'[', b'}', b'"', b"'", b'#', b'&a', b'../../x', b'true', b'null', b'names', b'train:', b'a.jpg',
+         b'\xe2\x80\xae', b'{"id": {}}']
+
+
+@st.composite
+def damaged(draw, contents):
+    """The contents with some spans cut, doubled or replaced, or nothing of them."""
+    contents = bytearray(contents)
+    for _ in range(draw(st.integers(1, 4))):
+        near, far = sorted(draw(st.integers(0, len(contents))) for _ in range(2))
+        far = min(far, near + draw(st.integers(0, 20)))
+        piece = draw(st.one_of(st.sampled_from(WORDS), st.binary(max_size=8), st.just(bytes(contents[near:far]) * 2)))
+        contents[near:far] = piece
+    return bytes(contents)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp('doors')
+    write_set(place, {'a.jpg': '', 'images/b.jpg': '', 'images/b.txt': '0 .5 .5 .2 .2', 'JPEGImages/a.jpg': ''})
+    with tf.io.TFRecordWriter(str(place / 's.tfrecord')) as writer:
+        writer.write(serialized(THEIRS))
+        writer.write(serialized(THEIRS))
+    VALID['s.tfrecord'] = (place / 's.tfrecord').read_bytes()
+    for name, contents in VALID.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(contents)
+    return place
+
+
+def load(folder, name, contents, strict):
+    """Loads the spec of a file with these contents, and puts the valid ones back."""
+    path = folder / name
+    path.write_bytes(contents)
+    try:
+        dataset = specs.load(SPEC_OF[name].format(folder), strict=strict)
+    except InputError as error:
+        assert str(error) and len(str(error)) < 4000
+        return
+    finally:
+        path.write_bytes(VALID[name])
+    for record in dataset.records:
+        boxes = record.boxes
+        assert np.isfinite(boxes).all() and (boxes[:, 2:] > boxes[:, :2]).all()
+        assert set(record.classes) <= set(range(len(dataset.class_names)))
+        assert os.path.realpath(record.image_path).startswith(os.path.realpath(folder))
+    assert not (strict and dataset.problems)
+
+
+def test_the_undamaged_files_are_read(folder):
+    for name, contents in VALID.items():
+        assert len(specs.load(SPEC_OF[name].format(folder), strict=True).records) in (1, 2)
+        load(folder, name, contents, True)
+
+
+@pytest.mark.parametrize('name', sorted(VALID))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_damaged_files(folder, name, data):
+    load(folder, name, data.draw(damaged(VALID[name])), data.draw(st.booleans()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', sorted(VALID))
+@settings(max_examples=1200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_ten_thousand_damaged_files(folder, name, data):
+    load(folder, name, data.draw(st.one_of(damaged(VALID[name]), st.binary(max_size=300))), data.draw(st.booleans()))

@@ -1,0 +1,131 @@
+"""Data specs: one string, seven kinds, several joined, and the rule for none."""
+import numpy as np
+import pytest
+
+from yolov3_tf.data.readers import specs
+from yolov3_tf.errors import InputError
+
+
+@pytest.mark.parametrize('spec, said', [
+    ('photos:x', "unknown kind of data 'photos': expected one of coco, darknet, list, shapes, tfrecord, voc, "
+     'yolo; write voc:DIR'),
+    ('', 'unknown kind of data'),
+    ('voc', 'expected voc:DIR:SPLIT'), ('voc::train', 'expected voc:DIR:SPLIT'),
+    ('voc:x', 'expected voc:DIR:SPLIT'),
+    ('coco:a.json', 'expected coco:INSTANCES.json:IMAGE_DIR'), ('list:', 'expected list:FILE'),
+    ('darknet:', 'expected darknet:LIST'), ('yolo:a.yaml', 'expected yolo:DATA.yaml:SPLIT'),
+    ('yolo::train', 'expected yolo:'), ('tfrecord:', 'expected tfrecord:PATTERN'),
+    ('shapes:0', 'N from 1 to'), ('shapes:many', 'N from 1 to'), ('shapes:-3', 'N from 1 to'),
+    ('shapes:99999999999999', 'N from 1 to'), ('shapes:²', 'N from 1 to'),
+])
+def test_a_spec_that_is_not_understood_says_what_is(spec, said):
+    with pytest.raises(InputError, match=said):
+        specs.load(spec)
+
+
+def test_a_voc_spec_without_split_lists_the_splits(shared_data):
+    with pytest.raises(InputError, match='splits there: val, test, train, trainval'):
+        specs.load(f'voc:{shared_data}/bccd/BCCD')
+
+
+def test_the_kinds_reach_their_readers(shared_data, tmp_path):
+    tiny = f'{shared_data}/coco_tiny'
+    coco = specs.load(f'coco:{tiny}/annotations/instances_val2017.json:{tiny}/images/val2017')
+    assert len(coco.records) == 6
+    assert len(specs.load(f'voc:{shared_data}/voc_six/VOCdevkit:2012_val').records) == 150
+    (tmp_path / 'a.jpg').touch()
+    (tmp_path / 'a.txt').write_text('0 a.jpg 5 5\n')
+    assert len(specs.load(f'list:{tmp_path}/a.txt').records) == 1
+
+
+def test_shapes_gives_the_part_asked_for(tmp_path):
+    train = specs.load('shapes:8', cache=str(tmp_path))
+    held_out = specs.load('shapes:8', train.class_names, split='val', cache=str(tmp_path))
+    assert (len(train.records), len(held_out.records)) == (8, 2)
+    assert specs.describe('shapes:8', train).startswith('shapes:8: 8 pictures, ')
+
+
+def test_without_flags_the_devkit_else_shapes(shared_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train, held_out, message = specs.default_specs()
+    assert (train, held_out) == ('shapes', 'shapes')
+    assert 'no VOCdevkit/ here' in message and '\n' not in message
+    (tmp_path / 'VOCdevkit').symlink_to(shared_data / 'voc_six/VOCdevkit')
+    train, held_out, message = specs.default_specs()
+    assert (train, held_out) == ('voc:VOCdevkit:2012_train', 'voc:VOCdevkit:2012_val')
+    assert '2012_train' in message
+    assert len(specs.load(held_out).records) == 150
+
+
+def test_describe_tells_classes_found_marks_and_problems(shared_data):
+    spec = f'voc:{shared_data}/bccd/BCCD:trainval'
+    assert specs.describe('bccd', specs.load(spec)) == (
+        'bccd: 292 pictures, 3941 boxes; 3 classes: Platelets, RBC, WBC; 2 label problems')
+    six = specs.load(f'voc:{shared_data}/voc_six/VOCdevkit:trainval')
+    assert specs.describe('six', six) == "six: 450 pictures, 1021 boxes, 121 difficult; VOC's 20 classes"
+
+
+def write_list(folder, name, lines, classes=None):
+    """A list of one-box pictures; ``lines`` are (picture, class number)."""
+    (folder / name).mkdir(parents=True)
+    for picture, _ in lines:
+        (folder / name / picture).touch()
+    (folder / name / 'all.txt').write_text(''.join(f'0 {picture} 9 9 {label} 1 1 5 5\n' for picture, label in lines))
+    if classes:
+        (folder / name / 'classes.names').write_text('\n'.join(classes))
+    return f'list:{folder}/{name}/all.txt'
+
+
+def classes_of(dataset):
+    return {record.image_id: [dataset.class_names[index] for index in record.classes] for record in dataset.records}
+
+
+def test_joined_sets_share_their_classes_by_name(tmp_path):
+    one = write_list(tmp_path, 'one', [('a.jpg', 0), ('b.jpg', 1)], ['cat', 'dog'])
+    two = write_list(tmp_path, 'two', [('a.jpg', 0), ('c.jpg', 1)], ['dog', 'emu'])
+    both = specs.load(f'{one},{two}')
+    assert both.class_names == ['cat', 'dog', 'emu'] and not both.problems
+    assert classes_of(both) == {'1:a': ['cat'], 'b': ['dog'], '2:a': ['dog'], 'c': ['emu']}
+    assert specs.load(f'{two}, {one}').class_names == ['dog', 'emu', 'cat']
+    # The names of a training set, given to one of its parts alone or to both in another order, mean the same.
+    assert classes_of(specs.load(two, both.class_names)) == {'a': ['dog'], 'c': ['emu']}
+    assert classes_of(specs.load(f'{two},{one}', both.class_names)) == {
+        '2:a': ['cat'], 'b': ['dog'], '1:a': ['dog'], 'c': ['emu']}
+    with pytest.raises(InputError, match="'dog' has the number 0 there and 1 in the list asked for.*'emu' is missing"):
+        specs.load(two, ['cat', 'dog'])
+
+
+def test_a_picture_in_two_joined_sets_is_used_once(tmp_path):
+    one = write_list(tmp_path, 'one', [('a.jpg', 0), ('b.jpg', 1)], ['cat', 'dog'])
+    twice = specs.load(f'{one},{one}')
+    assert len(twice.records) == 2 and len(twice.problems) == 2
+    assert f'{one}: {tmp_path}/one/a.jpg is in {one} already; used once' in twice.problems
+    with pytest.raises(InputError, match='is in .* already; .*--strict'):
+        specs.load(f'{one},{one}', strict=True)
+
+
+def test_numbers_without_names_are_joined_only_under_given_names(tmp_path):
+    one = write_list(tmp_path, 'one', [('a.jpg', 0)])
+    two = write_list(tmp_path, 'two', [('b.jpg', 1)])
+    with pytest.raises(InputError, match='its classes are numbers; to join it .* give all names with --classes=FILE'):
+        specs.load(f'{one},{two}')
+    assert classes_of(specs.load(f'{one},{two}', ['x', 'y'])) == {'a': ['x'], 'b': ['y']}
+
+
+@pytest.mark.parametrize('spec, parts', [
+    ('voc:a:train,list:b', ['voc:a:train', 'list:b']), ('list:a,b.txt', ['list:a,b.txt']),
+    ('shapes, shapes:30,yolo:x,y:val', ['shapes', 'shapes:30', 'yolo:x,y:val']),
+    ('list:voc,vocal', ['list:voc,vocal'])])
+def test_a_comma_parts_where_a_kind_follows(spec, parts):
+    assert specs.parts_of(spec) == parts
+
+
+def test_kinds_meet_in_one_set(shared_data, tmp_path):
+    tiny = f'{shared_data}/coco_tiny'
+    coco = f'coco:{tiny}/annotations/instances_val2017.json:{tiny}/images/val2017'
+    both = specs.load(f'voc:{shared_data}/voc_six/VOCdevkit:2012_val,{coco}')
+    assert len(both.records) == 156 and both.class_names[:2] == ['aeroplane', 'bicycle']
+    alone = specs.load(coco)
+    assert [both.class_names[index] for index in both.records[150].classes] == [
+        alone.class_names[index] for index in alone.records[0].classes]
+    assert both.records[150].classes.dtype == np.int32

@@ -1,0 +1,125 @@
+"""Every kind of picture file, good and bad, written here by OpenCV, Pillow or byte by byte."""
+import io
+import struct
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from yolov3_tf.data import images as pictures
+from yolov3_tf.errors import InputError
+
+# Smooth, so that JPEG keeps it: red rises to the right, green falls downwards, blue stands still.
+COLUMNS, ROWS = np.meshgrid(np.linspace(20, 230, 80), np.linspace(230, 20, 60))
+RGB = np.stack([COLUMNS, ROWS, np.full_like(ROWS, 90)], axis=-1).astype(np.uint8)
+GREY = COLUMNS.astype(np.uint8)
+
+
+def encode(suffix, image):
+    return cv2.imencode(suffix, image[..., ::-1] if image.ndim == 3 and image.shape[-1] == 3 else image)[1].tobytes()
+
+
+JPEG = encode('.jpg', RGB)
+
+
+def pillow(mode, kind):
+    """The picture in a mode that OpenCV does not write, and what Pillow itself reads back."""
+    module = pytest.importorskip('PIL.Image')
+    buffer = io.BytesIO()
+    module.fromarray(RGB).convert(mode).save(buffer, kind)
+    return buffer.getvalue(), np.asarray(module.open(buffer).convert('RGB'))
+
+
+def with_exif(orientation, order, leading=b''):
+    """The JPEG with an EXIF segment of two entries: maker, orientation."""
+    head = {'<': b'II*\0', '>': b'MM\0*'}[order]
+    entries = struct.pack(order + 'HHI4s', 0x10f, 2, 4, b'cam\0')
+    entries += struct.pack(order + 'HHIHH', 0x112, 3, 1, orientation, 0)
+    tiff = head + struct.pack(order + 'IH', 8, 2) + entries + struct.pack(order + 'I', 0)
+    segment = b'\xff\xe1' + struct.pack('>H', len(tiff) + 8) + b'Exif\0\0' + tiff
+    return JPEG[:2] + leading + segment + JPEG[2:]
+
+
+def whole(contents):
+    picture = pictures.open_picture(tf.constant(contents))
+    height, width = int(picture.height), int(picture.width)
+    return picture, pictures.decode_part(picture, tf.constant([0, 0, width, height])).numpy()
+
+
+@pytest.mark.parametrize('make, tolerance', [
+    (lambda: (JPEG, RGB), 6),
+    (lambda: (encode('.png', RGB), RGB), 0),
+    (lambda: (encode('.bmp', RGB), RGB), 0),
+    (lambda: (encode('.png', GREY), np.dstack([GREY] * 3)), 0),
+    (lambda: (encode('.jpg', GREY), np.dstack([GREY] * 3)), 3),
+    (lambda: (encode('.png', GREY.astype(np.uint16) * 257), np.dstack([GREY] * 3)), 0),
+    (lambda: (encode('.png', np.dstack([RGB[..., ::-1], GREY])), RGB), 0),
+    (lambda: pillow('CMYK', 'jpeg'), 4),
+    (lambda: pillow('P', 'png'), 0),
+    (lambda: pillow('P', 'gif'), 0),
+], ids='jpeg png bmp grey_png grey_jpeg png16 alpha_png cmyk_jpeg palette_png gif'.split())
+def test_kinds(make, tolerance, tmp_path):
+    contents, expected = make()
+    picture, pixels = whole(contents)
+    assert (int(picture.height), int(picture.width)) == (60, 80)
+    assert pixels.dtype == np.uint8 and np.abs(pixels.astype(int) - expected).max() <= tolerance
+    part = pictures.decode_part(picture, tf.constant([11, 7, 75, 58])).numpy()
+    assert np.abs(part.astype(int) - expected[7:58, 11:75]).max() <= tolerance
+    path = tmp_path / 'named_wrongly.jpg'
+    path.write_bytes(contents)
+    assert pictures.explain(str(path)) is None
+    np.testing.assert_array_equal(pictures.read_picture(str(path)), pixels)
+
+
+@pytest.mark.parametrize('tail', [b'', b'\0' * 9, b'an appended film'])
+def test_bytes_behind_a_jpeg_do_no_harm(tail):
+    np.testing.assert_array_equal(whole(JPEG + tail)[1], whole(JPEG)[1])
+
+
+@pytest.mark.parametrize('cut', [len(JPEG) // 2, len(JPEG) - 2, 30])
+def test_a_truncated_jpeg_fails_whatever_part_is_asked(cut):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        pictures.decode_part(pictures.open_picture(tf.constant(JPEG[:cut])), tf.constant([0, 0, 8, 8]))
+
+
+@pytest.mark.parametrize('order', '<>')
+def test_exif_orientation(order):
+    jfif = b'\xff\xe0' + struct.pack('>H', 16) + b'JFIF\0\1\1\0\0\1\0\1\0\0'
+    assert not pictures.is_turned(tf.constant(JPEG))
+    for orientation in range(10):
+        for leading in b'', jfif:
+            turned = bool(pictures.is_turned(tf.constant(with_exif(orientation, order, leading))))
+            assert turned == (2 <= orientation <= 8)
+
+
+def test_a_turned_picture_is_refused_in_graph_too():
+    def opened(contents):
+        return tf.data.Dataset.from_tensors(contents).map(lambda contents: pictures.open_picture(contents).height)
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match='EXIF'):
+        next(iter(opened(with_exif(6, '>'))))
+    assert next(iter(opened(with_exif(1, '>')))) == 60
+
+
+@pytest.mark.parametrize('contents, words', [
+    (None, 'no such file'),
+    (b'', 'empty'),
+    (b'<html>Sign in to download</html>', 'expected a JPEG, PNG, BMP or GIF'),
+    (b'II*\0\x08\0\0\0', 'expected a JPEG, PNG, BMP or GIF'),
+    (JPEG[:len(JPEG) // 2], 'JPEG picture truncated or damaged'),
+    (encode('.png', RGB)[:200], 'PNG picture truncated or damaged'),
+    (with_exif(8, '<'), 're-save it upright'),
+])
+def test_explain(contents, words, tmp_path):
+    path = tmp_path / 'picture.jpg'
+    if contents is not None:
+        path.write_bytes(contents)
+    message = pictures.explain(str(path))
+    assert message.startswith(f'{path}: ') and words in message and '\n' not in message
+    with pytest.raises(InputError, match='picture.jpg'):
+        pictures.read_picture(str(path))
+
+
+def test_explain_a_folder(tmp_path):
+    assert 'got a folder' in pictures.explain(str(tmp_path))

@@ -1,0 +1,186 @@
+"""A set with one fault of every kind: each is found once, shown, and gone from the corrected list."""
+import html.parser
+import os
+import struct
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+from fixtures.program_flags import options
+
+from yolov3_tf.anchors import YOLOV3_ANCHORS
+from yolov3_tf.cli import check as program
+from yolov3_tf.data.readers import faults, lists, shards, specs, voc_xml
+from yolov3_tf.data_check import check, page
+from yolov3_tf.errors import InputError
+from yolov3_tf.structures import Dataset
+
+HOSTILE = '<script>alert("x")</script>&'
+# name -> (its picture's shape, objects (class, box, difficult))
+GOOD = [('cat', (10, 10, 50, 40), False)]
+PICTURES = {
+    'fine': ((60, 80, 3), GOOD), 'broken': (None, GOOD), 'turned': ((60, 80, 3), GOOD), 'small': ((20, 80, 3), []),
+    'grey': ((61, 80), GOOD), 'deep': ((62, 80, 3), GOOD), 'wrong': ((30, 40, 3), GOOD),
+    'doubled': ((63, 80, 3), [*GOOD, ('cat', (1, 1, 9, 9), False), *GOOD]), 'empty': ((64, 80, 3), []),
+    'outside': ((65, 80, 3), [*GOOD, ('cat', (60, 20, 99, 40), False), ('cat', (5, 5, 6, 9), False)]),
+    'speck': ((330, 400, 3), [(HOSTILE, (7, 7, 8.5, 30), False)])}
+
+
+def write_set(folder):
+    """VOC layout; ``copy`` has the content of ``fine`` and other labels."""
+    rng = np.random.default_rng(0)
+    for name in ('Annotations', 'JPEGImages', 'ImageSets/Main'):
+        (folder / name).mkdir(parents=True)
+    for name, (shape, objects) in PICTURES.items():
+        picture = folder / f'JPEGImages/{name}.png'
+        if shape is None:
+            picture.write_bytes(b'\x89PNG no picture')
+        elif name == 'deep':
+            cv2.imwrite(str(picture), rng.integers(0, 2 ** 16, shape, np.uint16))
+        else:
+            cv2.imwrite(str(picture), rng.integers(0, 255, shape, np.uint8))
+        if name == 'turned':
+            turn_by_exif(picture)
+        height, width = (60, 80) if name in ('wrong', 'broken') else shape[:2]
+        (folder / f'Annotations/{name}.xml').write_text(voc_xml.serialize(f'{name}.png', width, height, objects))
+    (folder / 'JPEGImages/copy.png').write_bytes((folder / 'JPEGImages/fine.png').read_bytes())
+    objects = [*GOOD, ('dog', (0, 0, 9, 9), False)]
+    (folder / 'Annotations/copy.xml').write_text(voc_xml.serialize('copy.png', 80, 60, objects))
+    (folder / 'ImageSets/Main/train.txt').write_text(''.join(f'{name}\n' for name in [*PICTURES, 'copy', 'gone']))
+    return f'voc:{folder}:train'
+
+
+def turn_by_exif(path):
+    """Replaces the picture by a JPEG with EXIF orientation 6."""
+    jpeg = cv2.imencode('.jpg', cv2.imread(str(path)))[1].tobytes()
+    tiff = b'II*\0' + struct.pack('<IHHHIHHI', 8, 1, 0x112, 3, 1, 6, 0, 0)
+    exif = b'Exif\0\0' + tiff
+    path.write_bytes(jpeg[:2] + b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif + jpeg[2:])
+
+
+@pytest.fixture(scope='module')
+def found(tmp_path_factory):
+    spec = write_set(tmp_path_factory.mktemp('set'))
+    dataset = specs.load(spec)
+    return spec, dataset, check.check(dataset, YOLOV3_ANCHORS.sizes, 416, 416, True)
+
+
+def stems_of(found, kind):
+    _, dataset, report = found
+    return [dataset.records[one.index].image_id if one.index >= 0 else '-' for one in report.findings
+            if one.kind == kind]
+
+
+def test_every_fault_is_found_once_with_its_place(found):
+    _, dataset, report = found
+    assert set(stems_of(found, 'label')) == {'outside', '-'} and len(stems_of(found, 'label')) == 3
+    expected = dict(unreadable=['broken', 'turned'], size=['wrong'], copy=['copy'], double=['doubled'], grey=['grey'],
+                    deep=['deep'], extent=['small', 'wrong'], speck=['speck'], empty=['small', 'empty'], cmyk=[])
+    assert {kind: stems_of(found, kind) for kind in expected} == expected
+    texts = {one.kind: one.text for one in report.findings}
+    double = texts['double']
+    # The annotation's lines: the first object opens on line 4 and each takes 5.
+    assert 'doubled.xml:14: ' in double and double.endswith('doubled.xml:4')
+    assert 'labelled as 80 x 60, but ' in texts['size'] and texts['size'].endswith('wrong.png has 40 x 30')
+    assert texts['copy'].endswith('fine.png, with OTHER labels')
+    # 416 / 400 times 1.5 x 23
+    assert 'speck.xml:4' in texts['speck'] and 'has 1.6 x 23.9 pixels' in texts['speck']
+    assert len(report.problems) == 3 + 2 + 1 + 1 + 1
+    assert report.boxes.tolist() == [1, 12, 1] and report.in_pictures.tolist() == [1, 9, 1]
+    assert dataset.class_names == sorted([HOSTILE, 'cat', 'dog'])
+
+
+def test_cmyk_and_huge_by_their_headers():
+    kinds = [kind for kind, _ in check._odd(check.headers.Header('JPEG', 9000, 40, 4, 8))]
+    assert kinds == ['cmyk', 'extent']
+
+
+class Tags(html.parser.HTMLParser):
+    """Collects the tags and attributes of a page, and fails on what is left open."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.seen, self.sources = [], set(), []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.add(tag)
+        self.sources += [value for name, value in attributes if name in ('src', 'href')]
+        assert not any(name.startswith('on') for name, _ in attributes)
+        if tag not in ('meta', 'img'):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_holds_everything_and_runs_nothing(found):
+    spec, dataset, report = found
+    hostile = dataset._replace(class_names=['"><img onerror=x src=y>', *dataset.class_names[1:]])
+    tags = Tags(page.render(spec + HOSTILE, hostile, report, {HOSTILE: YOLOV3_ANCHORS.sizes[0]}, 60))
+    assert 'script' not in tags.seen and {'img', 'table', 'details'} <= tags.seen
+    assert all(source.startswith('data:image/') for source in tags.sources)
+    # The plot, and each picture that has a problem and can be shown: wrong, doubled, outside, copy; six others.
+    assert len(tags.sources) == 1 + 4 + min(6, 12 - 6)
+    assert len(Tags(page.render(spec, dataset, report, {}, 1)).sources) < len(tags.sources)
+
+
+def test_the_corrected_list_has_no_problem_left_and_touches_nothing(found, tmp_path):
+    spec, dataset, report = found
+    path = str(tmp_path / 'fixed.txt')
+    assert check.write_fixed(path, dataset, report) == len(dataset.records) - 3     # broken, turned, copy
+    again = lists.read(path, strict=True)
+    assert again.class_names == dataset.class_names
+    by_id = {record.image_id: record for record in again.records}
+    assert len(by_id['doubled'].boxes) == 2 and (by_id['wrong'].width, by_id['wrong'].height) == (40, 30)
+    np.testing.assert_array_equal(by_id['wrong'].boxes, [[10, 10, 40, 30]])
+    assert not check.check(again, YOLOV3_ANCHORS.sizes, 416, 416, True).problems
+    for name in ('fixed.txt', 'classes.names'):
+        with pytest.raises(InputError, match=f'{name} is there already and is not touched'):
+            check.write_fixed(path, dataset, report)
+        os.unlink(path) if name == 'fixed.txt' else None
+    clean = again._replace(records=again.records[:2])
+    packed = shards.read(shards.write(clean, f'{tmp_path}/s/x').pattern)
+    with pytest.raises(InputError, match='a list names files'):
+        check.write_fixed(str(tmp_path / 'new/fixed.txt'), packed, check.check(packed, [[9, 9]], 64, 64, True))
+
+
+def test_the_programs_exit_code_and_files(found, tmp_path, capsys):
+    spec = found[0]
+    chosen = options(program, f'--output={tmp_path}/out', f'--fix={tmp_path}/fixed/all.txt')
+    assert program.run([spec], chosen) == 1
+    out = capsys.readouterr().out
+    assert '8 problems' in out and 'doubled.xml:14' in out and f'{tmp_path}/fixed/all.txt: 9 of 12 pictures' in out
+    assert 'doubled.xml:14' in (tmp_path / 'out/report.txt').read_text()
+    assert (tmp_path / 'out/index.html').stat().st_size > 20_000
+    assert program.run([f'list:{tmp_path}/fixed/all.txt'], options(program)) == 0
+    assert ' 0 problems' in capsys.readouterr().out
+    with pytest.raises(InputError, match='expected one data spec'):
+        program.run([], chosen)
+
+
+def test_a_large_set_takes_memory_and_time_in_proportion(monkeypatch):
+    """400 pictures of 9000 classes: a table of one by the other would be 29 MB."""
+    labels = 3, 3, 8999
+    record = faults.record('gone', 'gone', 9, 9, [((0, 0, 5, 5), label, False, False, None, 1) for label in labels])
+    dataset = Dataset([record] * 400, [str(number) for number in range(9000)], [])
+    tracemalloc.start()
+    report = check.check(dataset, [[9, 9]], 64, 64, True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 15e6
+    assert report.boxes[[3, 8999]].tolist() == [800, 400] and report.boxes.sum() == 1200
+    assert report.in_pictures[[3, 8999]].tolist() == [400, 400] and report.in_pictures.sum() == 800
+    asked = []
+    monkeypatch.setattr(check.Report, 'problems', property(lambda report: asked.append(1) or report.findings[:1]))
+    at_fault, ordinary = page._chosen(dataset, report, 60)
+    assert len(at_fault) == 1 and len(ordinary) == 6 and len(asked) == 1
+
+
+def test_real_sets(shared_data):
+    """Two boxes without area are all that is wrong with the blood cells; nothing is with the six VOC classes."""
+    cells = specs.load(f'voc:{shared_data}/bccd/BCCD:val')
+    report = check.check(cells._replace(records=cells.records[:20]), YOLOV3_ANCHORS.sizes, 416, 416, True)
+    assert {one.kind for one in report.problems} <= {'label'} and report.boxes.sum() > 200

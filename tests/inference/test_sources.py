@@ -1,0 +1,194 @@
+"""Reading, batching, drawing and telling, around a detector that answers what the test says."""
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from yolov3_tf.errors import InputError
+from yolov3_tf.inference import sources
+from yolov3_tf.structures import PictureDetections
+
+RED, BLUE = (0, 0, 255), (255, 0, 0)        # as OpenCV writes colours
+
+
+class OneBox:
+    """Finds in every picture its left half as a bee, surely, and its whole as an ant, hardly."""
+    class_names = ('ant', 'bee')
+
+    def __init__(self):
+        self.batches = []
+
+    def detect(self, pictures):
+        self.batches.append(len(pictures))
+        found = []
+        for picture in pictures:
+            height, width = picture.shape[:2]
+            boxes = np.array([[0, 0, width / 2, height], [0, 0, width, height]], np.float32)
+            found.append(PictureDetections('', boxes, np.array([.9, .2], np.float32), np.array([1, 0], np.int32)))
+        return found
+
+
+def write(path, width=80, height=60, colour=RED):
+    assert cv2.imwrite(str(path), np.full([height, width, 3], colour, np.uint8))
+    return str(path)
+
+
+def turned_jpeg(path, orientation):
+    """A JPEG of 80 x 60, its left half red, with this EXIF orientation."""
+    image = np.full([60, 80, 3], BLUE, np.uint8)
+    image[:, :40] = RED
+    encoded = cv2.imencode('.jpg', image)[1].tobytes()
+    directory = struct.pack('<HHHIHHI', 1, 0x0112, 3, 1, orientation, 0, 0)
+    exif = b'Exif\x00\x00' + b'II*\x00' + struct.pack('<I', 8) + directory
+    path.write_bytes(encoded[:2] + b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif + encoded[2:])
+    return str(path)
+
+
+def test_inputs_are_sorted_by_kind_and_what_is_neither_is_named(tmp_path):
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    for name in ('b.JPG', 'a.png', 'notes.txt', 'labels.xml'):
+        (folder / name).touch()
+    (folder / 'deeper.jpg').mkdir()
+    (tmp_path / 'film.MP4').touch()
+    (tmp_path / 'table.csv').touch()
+    (tmp_path / 'none').mkdir()
+    found = sources.find_inputs([str(tmp_path / name) for name in ('folder', 'film.MP4', 'table.csv', 'none')])
+    assert found.pictures == [str(folder / 'a.png'), str(folder / 'b.JPG')]
+    assert found.videos == [str(tmp_path / 'film.MP4')]
+    assert [problem.split(':')[1][:13] for problem in found.problems] == [' unknown kind', ' no pictures ']
+    assert found.notes == [f'{folder}: 2 files of other kinds passed over: .txt .xml']
+    with pytest.raises(InputError, match='no such file'):
+        sources.find_inputs([str(tmp_path / 'absent.jpg')])
+
+
+def test_pictures_are_read_upright_in_rgb(tmp_path):
+    plain = sources.read_upright(turned_jpeg(tmp_path / 'plain.jpg', 1))
+    assert plain.shape == (60, 80, 3) and plain[30, 10, 0] > 200 > 50 > plain[30, 10, 2]
+    # 6: the camera was held on its side; the left of what is stored is the top of what was seen.
+    turned = sources.read_upright(turned_jpeg(tmp_path / 'turned.jpg', 6))
+    assert turned.shape == (80, 60, 3)
+    assert turned[10, 30, 0] > 200 > 50 > turned[10, 30, 2] and turned[70, 30, 2] > 200 > 50 > turned[70, 30, 0]
+
+
+def test_grey_alpha_and_sixteen_bit_pictures_become_rgb_of_eight_bits(tmp_path):
+    for name, image in (('grey.png', np.full([5, 7], 90, np.uint8)), ('alpha.png', np.full([5, 7, 4], 90, np.uint8)),
+                        ('deep.png', np.full([5, 7, 3], 90 * 257, np.uint16))):
+        cv2.imwrite(str(tmp_path / name), image)
+        read = sources.read_upright(str(tmp_path / name))
+        assert read.dtype == np.uint8 and read.shape == (5, 7, 3) and (read == 90).all(), name
+
+
+def test_broken_pictures_are_named_and_the_others_go_on_in_batches(tmp_path):
+    paths = [write(tmp_path / f'{i}.png', 80 + i) for i in range(3)]
+    (tmp_path / 'empty.jpg').touch()
+    (tmp_path / 'text.jpg').write_text('not a picture')
+    paths[1:1] = [str(tmp_path / 'empty.jpg'), str(tmp_path / 'text.jpg')]
+    output, detector = tmp_path / 'out', OneBox()
+    output.mkdir()
+    report = sources.detect_pictures(detector, paths, str(output), .3, batch_size=2)
+    assert detector.batches == [2, 1]
+    assert [problem.split(': ')[1] for problem in report.problems] == [
+        'empty file', 'not a picture, or a damaged one (13 bytes)']
+    assert [entry['file'] for entry in report.entries] == [paths[0], paths[3], paths[4]]
+    assert report.entries[1] == {
+        'file': paths[3], 'drawn': '1.jpg', 'width': 81, 'height': 60,
+        'detections': [{'class': 'bee', 'score': .9, 'box': [0., 0., 40.5, 60.]}]}
+    drawn = cv2.imread(str(output / '1.jpg'))
+    assert drawn.shape == (60, 81, 3) and np.abs(drawn.astype(int) - RED).max() > 100
+
+
+def test_drawn_pictures_of_one_name_do_not_replace_each_other(tmp_path):
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'out').mkdir()
+    paths = [write(tmp_path / 'dog.png'), write(tmp_path / 'dog.bmp'), write(tmp_path / 'other' / 'dog.png')]
+    report = sources.detect_pictures(OneBox(), paths, str(tmp_path / 'out'), .3, 8)
+    assert [entry['drawn'] for entry in report.entries] == ['dog.jpg', 'dog_2.jpg', 'dog_3.jpg']
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['dog.jpg', 'dog_2.jpg', 'dog_3.jpg']
+
+
+def film(path, frames, rate=10., size=(96, 64)):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), rate, size)
+    for i in range(frames):
+        writer.write(np.full([size[1], size[0], 3], (20 * i, 0, 255 - 20 * i), np.uint8))
+    writer.release()
+    return str(path)
+
+
+def test_a_video_is_drawn_frame_by_frame(tmp_path):
+    source, output, detector = film(tmp_path / 'film.avi', 7), tmp_path / 'out', OneBox()
+    output.mkdir()
+    report = sources.detect_video(detector, source, str(output), .1, batch_size=3)
+    assert detector.batches == [3, 3, 1] and not report.problems
+    assert [(entry['frame'], entry['time']) for entry in report.entries] == [(i, i / 10) for i in range(7)]
+    assert [one['class'] for one in report.entries[6]['detections']] == ['bee', 'ant']
+    (written,) = output.iterdir()
+    video = cv2.VideoCapture(str(written))
+    assert video.get(cv2.CAP_PROP_FPS) == 10 and video.get(cv2.CAP_PROP_FRAME_COUNT) == 7
+    assert video.read()[1].shape == (64, 96, 3)
+
+
+def test_a_camera_is_read_frame_by_frame_until_stopped(tmp_path, monkeypatch):
+    class Camera:
+        """Numbers its frames by their brightness; a person presses Ctrl-C at the sixth."""
+        def __init__(self, number):
+            assert number == 1
+            self.frames = 0
+
+        def isOpened(self):
+            return True
+
+        def get(self, what):
+            return {cv2.CAP_PROP_FPS: 5., cv2.CAP_PROP_FRAME_COUNT: -1.}[what]
+
+        def read(self):
+            self.frames += 1
+            if self.frames == 6:
+                raise KeyboardInterrupt
+            return True, np.full([64, 96, 3], 40 * self.frames, np.uint8)
+
+        def release(self):
+            self.released = True
+
+    monkeypatch.setattr(sources.cv2, 'VideoCapture', Camera)
+    for most, frames in ((None, 5), (3, 3)):
+        detector, output = OneBox(), tmp_path / str(frames)
+        output.mkdir()
+        report = sources.detect_video(detector, 'camera:1', str(output), .1, batch_size=8, max_frames=most)
+        assert detector.batches == [1] * frames and not report.problems
+        assert [entry['time'] for entry in report.entries] == [i / 5 for i in range(frames)]
+        (written,) = output.iterdir()
+        assert written.stem == 'camera_1' and written.stat().st_size
+
+
+def test_cameras_are_named_by_number_and_one_that_is_not_there_is_said(tmp_path):
+    assert sources.find_inputs(['camera:0']).videos == ['camera:0']
+    with pytest.raises(InputError, match='camera:front: expected camera: and the number'):
+        sources.find_inputs(['camera:front'])
+    with pytest.raises(InputError, match='camera:98: no such camera'):
+        sources.detect_video(OneBox(), 'camera:98', str(tmp_path), .1, 1)
+
+
+def test_max_frames_ends_a_video_and_is_no_fault_of_it(tmp_path):
+    report = sources.detect_video(OneBox(), film(tmp_path / 'film.avi', 7), str(tmp_path), .1, 4, max_frames=5)
+    assert len(report.entries) == 5 and not report.problems
+
+
+def test_csv_has_a_row_a_detection(tmp_path):
+    found = {'class': 'bee, wild', 'score': .9, 'box': [0., 1., 40.5, 60.]}
+    sources.write_csv(str(tmp_path / 'a.csv'), [{'file': 'a.jpg', 'detections': [found, found]},
+                                                  {'file': 'b.jpg', 'detections': []}])
+    assert (tmp_path / 'a.csv').read_text().splitlines() == [
+        'file,class,score,x1,y1,x2,y2', *['a.jpg,"bee, wild",0.9,0.0,1.0,40.5,60.0'] * 2]
+    sources.write_csv(str(tmp_path / 'v.csv'), [{'frame': 3, 'time': .12, 'detections': [found]}])
+    assert (tmp_path / 'v.csv').read_text().splitlines() == [
+        'frame,time,class,score,x1,y1,x2,y2', '3,0.12,"bee, wild",0.9,0.0,1.0,40.5,60.0']
+
+
+def test_a_file_that_is_no_video_is_refused_and_leaves_nothing(tmp_path):
+    (tmp_path / 'film.mp4').write_text('not a video')
+    (tmp_path / 'out').mkdir()
+    with pytest.raises(InputError, match='not a video'):
+        sources.detect_video(OneBox(), str(tmp_path / 'film.mp4'), str(tmp_path / 'out'), .3, 8)
+    assert not list((tmp_path / 'out').iterdir())

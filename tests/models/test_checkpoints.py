@@ -1,0 +1,242 @@
+"""A checkpoint gives back what went in, in one piece or not at all."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from yolov3_tf.errors import InputError
+from yolov3_tf.models import checkpoints, yolov3
+from yolov3_tf.models.checkpoints import Description, Progress
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DESCRIPTION = Description(('cat', 'dög'), .125, (96, 160), False)
+
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('checkpoints') / 'last.h5')
+    model = yolov3.build(2, .125)
+    progress = Progress({'step': np.int64(7), 'momentum/000': np.arange(3.)}, {'stage': 1, 'sums': {'xy': .1}})
+    checkpoints.save_model(path, model, DESCRIPTION, progress)
+    return path, model
+
+
+def test_round_trip(saved):
+    path, model = saved
+    again, description = checkpoints.load_model(path)
+    assert description == DESCRIPTION
+    assert len(again.weights) == len(model.weights)
+    for mine, other in zip(again.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(mine, other)
+    progress = checkpoints.load_progress(path)
+    assert progress.counters == {'stage': 1, 'sums': {'xy': .1}}
+    np.testing.assert_array_equal(progress.optimizer['momentum/000'], [0, 1, 2])
+    assert progress.optimizer['step'] == 7
+
+
+def test_a_write_that_failed_half_way_leaves_the_old_file(saved, tmp_path, monkeypatch):
+    _, model = saved
+    path = str(tmp_path / 'last.h5')
+    checkpoints.save_model(path, model, DESCRIPTION)
+    before = pathlib.Path(path).read_bytes()
+
+    def full_disk(number):
+        raise OSError('No space left on device')
+    monkeypatch.setattr(os, 'fsync', full_disk)
+    with pytest.raises(InputError, match='last.h5: cannot be written: No space.*before is whole'):
+        checkpoints.save_model(path, model, DESCRIPTION, Progress({}, {'new': 1}))
+    assert pathlib.Path(path).read_bytes() == before and os.listdir(tmp_path) == ['last.h5']
+
+
+def test_a_disk_without_room_is_an_error_and_no_crash(saved, tmp_path):
+    """A process of its own, whose files may not grow beyond 300 kB, as on a full disk."""
+    (tmp_path / 'try.py').write_text(
+        'import resource, signal, sys\n'
+        'from yolov3_tf import checkpoints\n'
+        'model, description = checkpoints.load_model(sys.argv[1])\n'
+        'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
+        'resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n'
+        'try:\n'
+        '    checkpoints.save_model("last.h5", model, description)\n'
+        'except checkpoints.InputError as error:\n'
+        '    print(error)\n')
+    done = subprocess.run([sys.executable, 'try.py', saved[0]], cwd=tmp_path, capture_output=True, text=True,
+                          env=dict(os.environ, PYTHONPATH=str(ROOT)), check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith('last.h5: cannot be written: File too large') and os.listdir(tmp_path) == ['try.py']
+
+
+def test_counters_may_name_thousands_of_skipped_pictures(saved, tmp_path):
+    _, model = saved
+    skipped = {f'{index:05d}.jpg': 'not a picture, or a damaged one' for index in range(5000)}
+    path = str(tmp_path / 'last.h5')
+    checkpoints.save_model(path, model, DESCRIPTION, Progress({}, {'skipped': skipped}))
+    assert checkpoints.load_progress(path).counters == {'skipped': skipped}
+
+
+def test_another_class_count_fits_when_the_outputs_may_start_afresh(saved):
+    path, model = saved
+    other = yolov3.build(5, .125)
+    with pytest.raises(InputError, match='head_conv_'):
+        checkpoints.load_weights(path, other)
+    kept = checkpoints.load_weights(path, other, yolov3.OUTPUTS)
+    assert sorted({name.split('/')[0] for name in kept}) == ['head_conv_59', 'head_conv_67', 'head_conv_75']
+    np.testing.assert_array_equal(other.get_layer('head_conv_74').get_weights()[0],
+                                  model.get_layer('head_conv_74').get_weights()[0])
+
+
+@pytest.fixture(scope='module')
+def separated(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('separated') / 'last.h5')
+    model = yolov3.build(2, .125, head='separated')
+    checkpoints.save_model(path, model, DESCRIPTION._replace(head='separated'))
+    return path, model
+
+
+def test_a_head_is_kept(separated):
+    path, model = separated
+    again, description = checkpoints.load_model(path)
+    assert description.head == 'separated' and again.count_params() == model.count_params()
+    for mine, other in zip(again.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_files_from_before_there_were_heads_are_coupled(saved, tmp_path):
+    path = tmp_path / 'old.h5'
+    path.write_bytes(pathlib.Path(saved[0]).read_bytes())
+    with h5py.File(path, 'a') as file:
+        fields = json.loads(file.attrs['description'])
+        del fields['head']
+        file.attrs['description'] = json.dumps(fields)
+    assert checkpoints.describe(str(path)) == DESCRIPTION and DESCRIPTION.head == 'coupled'
+
+
+def test_a_separated_head_for_other_classes_starts_only_what_depends_on_them_afresh(separated):
+    path, model = separated
+    other = yolov3.build(5, .125, head='separated')
+    kept = checkpoints.load_weights(path, other, yolov3.OUTPUTS)
+    assert sorted({name.split('/')[0] for name in kept}) == [
+        f'head_{number}_class_conv_07' for number in (59, 67, 75)]
+    for name in ('head_59_class_conv_06', 'head_59_box_conv_07', 'head_75_box_bn_03'):
+        np.testing.assert_array_equal(other.get_layer(name).get_weights()[0], model.get_layer(name).get_weights()[0])
+
+
+def test_another_head_gives_what_both_have_and_says_so_otherwise(saved, separated):
+    path, model = saved
+    other = yolov3.build(2, .125, head='separated')
+    with pytest.raises(InputError, match='head_75_.*got None.*--head'):
+        checkpoints.load_weights(path, other)
+    kept = {name.split('/')[0] for name in checkpoints.load_weights(path, other, yolov3.OUTPUTS)}
+    # Per level two branches of 6 x (convolution, BatchNorm) and an output.
+    assert len(kept) == 3 * 2 * 13 and all('_class_' in name or '_box_' in name for name in kept)
+    np.testing.assert_array_equal(other.get_layer('head_conv_74').get_weights()[0],
+                                  model.get_layer('head_conv_74').get_weights()[0])
+    coupled = yolov3.build(2, .125)
+    kept = checkpoints.load_weights(separated[0], coupled, yolov3.OUTPUTS)
+    assert sorted({name.split('/')[0] for name in kept}) == ['head_conv_59', 'head_conv_67', 'head_conv_75']
+
+
+def test_a_backbone_is_taken_alone_whatever_the_head_and_classes(separated):
+    path, model = separated
+    other = yolov3.build(5, .125)
+    before = {layer.name: layer.get_weights() for layer in other.layers}
+    checkpoints.load_backbone(path, other)
+    compared = 0
+    for layer in other.layers:
+        ours = layer.name.startswith('backbone_')
+        expected = model.get_layer(layer.name).get_weights() if ours else before[layer.name]
+        compared += ours and len(expected)
+        for mine, value in zip(layer.get_weights(), expected):
+            np.testing.assert_array_equal(mine, value)
+    assert compared == 52 * 5
+    assert not np.array_equal(before['backbone_conv_01'][0], other.get_layer('backbone_conv_01').get_weights()[0])
+
+
+def test_a_backbone_that_does_not_fit_changes_nothing(separated, tmp_path):
+    path, _ = separated
+    wider = yolov3.build(2, .25)
+    before = wider.get_weights()
+    with pytest.raises(InputError, match='backbone_.*width_multiplier'):
+        checkpoints.load_backbone(path, wider)
+    cut = tmp_path / 'cut.h5'
+    cut.write_bytes(pathlib.Path(path).read_bytes())
+    with h5py.File(cut, 'a') as file:
+        del file['weights/backbone_conv_52']
+    narrow = yolov3.build(2, .125)
+    first = narrow.get_layer('backbone_conv_01').get_weights()[0]
+    with pytest.raises(InputError, match='backbone_conv_52/kernel.*got None'):
+        checkpoints.load_backbone(str(cut), narrow)
+    np.testing.assert_array_equal(narrow.get_layer('backbone_conv_01').get_weights()[0], first)
+    for mine, old in zip(wider.get_weights(), before):
+        np.testing.assert_array_equal(mine, old)
+    images = tf.keras.Input([None, None, 3])
+    with pytest.raises(InputError, match='no layers named as one'):
+        checkpoints.load_backbone(path, tf.keras.Model(images, tf.keras.layers.Conv2D(3, 1, name='conv_01')(images)))
+
+
+def test_another_width_is_refused_and_changes_nothing(saved):
+    path, _ = saved
+    other = yolov3.build(2, .25)
+    before = other.get_weights()
+    with pytest.raises(InputError, match='width_multiplier'):
+        checkpoints.load_weights(path, other)
+    for mine, old in zip(other.get_weights(), before):
+        np.testing.assert_array_equal(mine, old)
+
+
+@pytest.mark.parametrize('content', [b'', b'<html>'])
+def test_files_that_are_no_checkpoint_are_refused(tmp_path, content):
+    path = tmp_path / 'x.h5'
+    path.write_bytes(content)
+    with pytest.raises(InputError, match='not a readable checkpoint'):
+        checkpoints.describe(str(path))
+
+
+def test_truncated_missing_and_foreign_files_are_refused(saved, tmp_path):
+    path, _ = saved
+    half = tmp_path / 'half.h5'
+    half.write_bytes(pathlib.Path(path).read_bytes()[:5000])
+    with pytest.raises(InputError, match='truncated'):
+        checkpoints.load_model(str(half))
+    with pytest.raises(InputError, match='no checkpoint at'):
+        checkpoints.load_model(str(tmp_path / 'none.h5'))
+    with h5py.File(tmp_path / 'foreign.h5', 'w') as file:
+        file['x'] = 1
+    with pytest.raises(InputError, match='convert_darknet_weights'):
+        checkpoints.load_model(str(tmp_path / 'foreign.h5'))
+
+
+@pytest.mark.parametrize('description, message', [
+    ('{broken', 'damaged'), ('{}', 'damaged'), (('[96, 160]', '[100, 160]'), 'multiple of 32'),
+    (('coupled', 'doubled'), "unknown head in .*damaged.h5 'doubled'")])
+def test_a_damaged_description_is_refused(saved, tmp_path, description, message):
+    path = tmp_path / 'damaged.h5'
+    path.write_bytes(pathlib.Path(saved[0]).read_bytes())
+    with h5py.File(path, 'a') as file:
+        good = file.attrs['description']
+        file.attrs['description'] = good.replace(*description) if isinstance(description, tuple) else description
+    with pytest.raises(InputError, match=message):
+        checkpoints.load_model(str(path))
+
+
+def test_weights_that_are_not_finite_are_refused(saved, tmp_path):
+    path = tmp_path / 'nan.h5'
+    path.write_bytes(pathlib.Path(saved[0]).read_bytes())
+    with h5py.File(path, 'a') as file:
+        file['weights/head_conv_75/bias'][3] = np.nan
+    with pytest.raises(InputError, match='head_conv_75/bias.*not finite'):
+        checkpoints.load_model(str(path))
+
+
+def test_a_best_checkpoint_holds_no_training_to_go_on_with(saved, tmp_path):
+    _, model = saved
+    path = str(tmp_path / 'best.h5')
+    checkpoints.save_model(path, model, DESCRIPTION)
+    with pytest.raises(InputError, match='no training'):
+        checkpoints.load_progress(path)

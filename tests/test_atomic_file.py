@@ -1,0 +1,56 @@
+"""Whatever happens while a file is written, what was there before stays until the new one is complete."""
+import os
+import secrets
+
+import pytest
+
+from yolov3_tf import atomic_file
+from yolov3_tf.errors import InputError
+
+
+def test_an_older_file_gives_way_only_to_a_whole_one(tmp_path):
+    path = tmp_path / 'a.weights'
+    path.write_bytes(b'old')
+    with pytest.raises(KeyboardInterrupt), atomic_file.writing(path) as file:
+        file.write(b'half of the n')
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b'old'
+    assert [entry.name for entry in tmp_path.iterdir()] == ['a.weights']
+
+
+def test_two_that_write_one_file_with_one_process_number_keep_apart(tmp_path):
+    path = tmp_path / 'a.txt'
+    with atomic_file.writing(path) as first:
+        first.write(b'the first and ')
+        atomic_file.write_text(path, 'the other')
+        assert path.read_text() == 'the other'
+        first.write(b'longer')
+        assert first.name.endswith('.part')
+    assert path.read_text() == 'the first and longer'
+    assert os.listdir(tmp_path) == ['a.txt']
+
+
+def test_text_is_written_in_utf_8_into_folders_made_for_it(tmp_path):
+    path = tmp_path / 'new' / 'below' / 'a.txt'
+    atomic_file.write_text(path, 'käse\n')
+    assert path.read_bytes() == b'k\xc3\xa4se\n'
+    assert os.listdir(path.parent) == ['a.txt']
+
+
+def test_what_cannot_be_written_is_one_error_with_the_path(tmp_path):
+    (tmp_path / 'file').write_bytes(b'')
+    for path, said in ((tmp_path, 'got a folder'), (tmp_path / 'file' / 'below', 'cannot be written')):
+        with pytest.raises(InputError, match=said):
+            atomic_file.write_text(path, '')
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='/dev/full stands for a full disk; this system has none')
+def test_a_full_disk_leaves_the_older_file(tmp_path, monkeypatch):
+    path = tmp_path / 'a.txt'
+    path.write_text('old')
+    monkeypatch.setattr(secrets, 'token_hex', lambda size: 'x' * size)
+    os.symlink('/dev/full', f'{path}.xxxx.part')
+    with pytest.raises(InputError, match='cannot be written: No space left'):
+        atomic_file.write_text(path, 'new')
+    assert path.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['a.txt']

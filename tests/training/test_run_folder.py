@@ -1,0 +1,98 @@
+"""A run finds its own folder again and no other run's."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+from yolov3_tf.errors import InputError
+from yolov3_tf.training.run_folder import RunFolder
+
+FLAGS = {'loss': 'giou', 'focal': 'True', 'name': 'x'}
+
+
+def test_the_same_flags_come_back_and_others_are_refused_by_name(tmp_path):
+    first = RunFolder(tmp_path / 'run')
+    first.claim(FLAGS, ['cat', 'dog'])
+    first.last.touch()
+    again = RunFolder(tmp_path / 'run')
+    again.claim(FLAGS, ['cat', 'dog'])
+    again.claim({**FLAGS, 'name': 'y'}, ['cat', 'dog'], may_differ=('name',))
+    assert again.labels.read_text() == 'cat\ndog\n'
+    with pytest.raises(InputError, match=r'--loss=giou \(now mse\)'):
+        again.claim({**FLAGS, 'loss': 'mse'}, ['cat', 'dog'])
+    with pytest.raises(InputError, match=r'--seed=None \(now 3\)'):
+        again.claim({**FLAGS, 'seed': '3'}, ['cat', 'dog'])
+    with pytest.raises(InputError, match='another order'):
+        again.claim(FLAGS, ['dog', 'cat'])
+
+
+def test_a_run_that_never_saved_gives_its_folder_to_other_flags(tmp_path):
+    folder = RunFolder(tmp_path / 'run')
+    folder.claim({**FLAGS, 'augment': 'foo'}, ['cat'])
+    folder.claim(FLAGS, ['cat', 'dog'])
+    assert folder.labels.read_text() == 'cat\ndog\n' and 'foo' not in folder.flags.read_text()
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / 'labels.txt').write_text('mine')
+    with pytest.raises(InputError, match='no run of this program'):
+        RunFolder(tmp_path).claim(FLAGS, ['cat'])
+    assert (tmp_path / 'labels.txt').read_text() == 'mine'
+
+
+def test_metrics_rewind_to_the_last_checkpoint(tmp_path):
+    folder = RunFolder(tmp_path / 'run')
+    folder.claim(FLAGS, ['cat'])
+    length = folder.append({'step': 1})
+    folder.append({'step': 2, 'loss': .5})
+    folder.rewind_metrics(length)
+    assert folder.append({'step': 2, 'loss': .25}) > length
+    assert folder.metrics.read_text() == '{"step": 1}\n{"step": 2, "loss": 0.25}\n'
+    folder.rewind_metrics(0)
+    assert folder.metrics.read_text() == ''
+
+
+def test_metrics_that_have_become_shorter_are_not_filled_up(tmp_path, capsys):
+    folder = RunFolder(tmp_path / 'run')
+    folder.claim(FLAGS, ['cat'])
+    folder.append({'step': 1})
+    length = folder.append({'step': 2})
+    folder.secure_metrics()
+    os.truncate(folder.metrics, length - 12)
+    folder.rewind_metrics(length)
+    assert folder.metrics.read_text() == '{"step": 1}\n' and 'has lost 12 bytes' in capsys.readouterr().err
+    folder.metrics.unlink()
+    folder.rewind_metrics(length)
+    assert not folder.metrics.exists()
+
+
+def test_a_flag_younger_than_the_run_stands_at_its_default_there(tmp_path):
+    folder = RunFolder(tmp_path / 'run')
+    folder.claim(FLAGS, ['cat'])
+    folder.last.touch()
+    folder.claim({**FLAGS, 'new': '0.0'}, ['cat'], defaults={'new': '0.0', 'loss': 'mse'})
+    with pytest.raises(InputError, match=r'--new=0.0 \(now 1.0\)'):
+        folder.claim({**FLAGS, 'new': '1.0'}, ['cat'], defaults={'new': '0.0'})
+
+
+HOLDER = """
+import sys, time
+from yolov3_tf.run_folder import RunFolder
+folder = RunFolder(sys.argv[1])
+folder.claim({'loss': 'giou'}, ['cat'])
+print('mine', flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='no fcntl')
+def test_two_processes_do_not_train_in_one_folder_and_a_killed_one_leaves_it_free(tmp_path):
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    with subprocess.Popen([sys.executable, '-c', HOLDER, str(tmp_path / 'run')], stdout=subprocess.PIPE, text=True,
+                          env=environment) as other:
+        assert other.stdout.readline() == 'mine\n'
+        with pytest.raises(InputError, match='another process trains in it'):
+            RunFolder(tmp_path / 'run').claim({'loss': 'giou'}, ['cat'])
+        other.kill()
+    RunFolder(tmp_path / 'run').claim({'loss': 'giou'}, ['cat'])

@@ -1,0 +1,278 @@
+"""A run: what trains, what rests, what stops it, and that nothing shows where it was stopped."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from fixtures import tiny_network
+
+from yolov3_tf.anchors import YOLOV3_ANCHORS
+from yolov3_tf.data.pipeline import PipelineSettings
+from yolov3_tf.data.readers import specs
+from yolov3_tf.errors import InputError
+from yolov3_tf.losses.criterion import LossSettings
+from yolov3_tf.models import checkpoints
+from yolov3_tf.models.checkpoints import Description
+from yolov3_tf.training import stages, tasks
+from yolov3_tf.training import trainer as training
+from yolov3_tf.training.optimizers import OptimizerSettings
+from yolov3_tf.training.run_folder import RunFolder
+from yolov3_tf.training.trainer import Interrupted, NonFiniteLoss, Trainer, TrainingSettings
+
+HEAD, ALL = stages.two_stages(((2, 1e-3),), ((1, 1e-3), (1, 1e-4)), warmup_epochs=1)
+
+
+@pytest.fixture(scope='module')
+def shapes(tmp_path_factory):
+    cache = str(tmp_path_factory.mktemp('shapes'))
+    train_set = specs.load('shapes:13', split='train', cache=cache)
+    return [train_set, specs.load('shapes:13', train_set.class_names, split='val', cache=cache)]
+
+
+def settings(*plan, strict=False, kind='sgd', **changes):
+    return TrainingSettings(
+        stages=plan or (HEAD, ALL), loss=LossSettings('giou', True, .45), optimizer=OptimizerSettings(kind),
+        batches=PipelineSettings(batch_size=4, sizes=(64, 96), batches_per_size=2, augment=('flip',), strict=strict),
+        log_steps=2, checkpoint_steps=1, **changes)
+
+
+def trainer(folder, data, chosen=None):
+    tf.keras.utils.set_random_seed(3)
+    run = RunFolder(folder)
+    run.claim({}, data[0].class_names)
+    description = Description(tuple(data[0].class_names), 1., (96, 96), True)
+    return Trainer(run, tiny_network.build(len(data[0].class_names)), description, *data, chosen or settings())
+
+
+def stop_after(run, steps, by_signal=None):
+    """Lets the run make some more steps, then stops it as a kill or a Ctrl-C would."""
+    make_step, left = run._run_step, [steps]
+
+    def step(*arguments):
+        if not left[0]:
+            raise KeyboardInterrupt
+        make_step(*arguments)
+        left[0] -= 1
+        if not left[0] and by_signal:
+            os.kill(os.getpid(), by_signal)
+            left[0] = 1
+    run._run_step = step
+
+
+def weights_by_name(model):
+    return {f'{layer.name}/{i}': weight for layer in model.layers for i, weight in enumerate(layer.get_weights())}
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(shapes, tmp_path_factory):
+    run = trainer(tmp_path_factory.mktemp('runs') / 'whole', shapes)
+    start = run.model.get_weights()
+    run.run()
+    return run, start
+
+
+def test_a_run_logs_named_terms_and_keeps_its_best(uninterrupted):
+    run, _ = uninterrupted
+    lines = [json.loads(line) for line in run.folder.metrics.read_text().splitlines()]
+    train, val = ([line for line in lines if line['kind'] == kind] for kind in ('train', 'val'))
+    assert {'giou', 'classes', 'objectness', 'total', 'l2', 'lr'} <= set(train[0])
+    assert {'giou', 'classes', 'objectness', 'total', 'mAP'} <= set(val[0])
+    # 13 pictures in batches of 4: three steps an epoch, logged after the second and the last.
+    assert [line['step'] for line in train][:4] == [2, 3, 5, 6]
+    assert [line['epoch'] for line in val] == [1, 2, 3, 4, 5]
+    assert [line['stage'] for line in val] == ['head'] * 3 + ['all'] * 2
+    assert run.folder.best.exists() and list((run.folder.root / 'events').iterdir())
+    assert run.at['finished']
+
+
+@pytest.mark.parametrize('stops', [(2, 9, 3), pytest.param((1, 1, 8, 2), marks=pytest.mark.slow)])
+def test_a_killed_run_goes_on_to_the_same_weights_and_metrics_bit_for_bit(uninterrupted, shapes, tmp_path, stops):
+    for steps in stops:
+        run = trainer(tmp_path / 'run', shapes)
+        stop_after(run, steps)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+        # What a process writes after its last checkpoint must not survive it.
+        run.folder.append({'kind': 'train', 'lost': True})
+    run = trainer(tmp_path / 'run', shapes)
+    run.run()
+    whole, _ = uninterrupted
+    assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
+    for mine, other in zip(run.model.get_weights(), whole.model.get_weights()):
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.slow
+def test_averages_pieces_and_rare_validation_survive_a_kill_bit_for_bit(shapes, tmp_path):
+    """Two stages, of 2 and 3 epochs and validated every second epoch and at the end; the average goes through both."""
+    stage = stages.Stage('one', '^$', ((2, 1e-3),))
+    chosen = settings(stage, stage._replace(name='two', rates=((3, 1e-3),)), ema_decay=.9, accumulate_steps=2,
+                      epochs_between_eval=2)
+    whole = trainer(tmp_path / 'whole', shapes, chosen)
+    whole.run()
+    for steps in (4, 4):        # the stages are steps 1 to 6 and 7 to 15
+        run = trainer(tmp_path / 'killed', shapes, chosen)
+        stop_after(run, steps)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+    run = trainer(tmp_path / 'killed', shapes, chosen)
+    run.run()
+    assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
+    lines = [json.loads(line) for line in whole.folder.metrics.read_text().splitlines()]
+    assert [line['epoch'] for line in lines if line['kind'] == 'val'] == [2, 4, 5]
+    mine, theirs = ({**one.average.state(), **weights_by_name(one.model)} for one in (run, whole))
+    assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
+    assert mine['average/steps'] == 15
+
+
+def test_a_stage_is_validated_before_it_ends_early(shapes, tmp_path, monkeypatch):
+    """Validated every third epoch at losses 1, 2, 1.5: patience 4 is out after the fifth, which is validated then."""
+    stage = stages.Stage('one', '^$', ((20, 1e-3),), patience=4)
+    run, asked = trainer(tmp_path / 'run', shapes, settings(stage, epochs_between_eval=3)), []
+    losses = iter([1., 2., 1.5])
+    monkeypatch.setattr(run, '_validate', lambda stage, bar: (asked.append(run.at['epoch']), [next(losses), 0.])[1])
+    while not stages.is_over(stage, run.at['epoch'], run.at['val_losses'], run.at['scores']):
+        run.at['epoch'] += 1
+        run._judge(stage, None)
+    assert asked == [3, 6, 7] and run.at['val_losses'][2:] == [1., 1., 1., 2., 1.5]
+
+
+def test_the_average_is_what_is_kept_as_the_best(shapes, tmp_path):
+    run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('all', '^$', ((1, 1e-2),)), ema_decay=.9))
+    run.run()
+    best = tiny_network.build(len(shapes[0].class_names))
+    checkpoints.load_weights(str(run.folder.best), best)
+    averages = [run.average.state()[f'average/{index:03d}'] for index in range(len(best.get_weights()))]
+    for kept, average, last in zip(best.get_weights(), averages, run.model.get_weights()):
+        np.testing.assert_array_equal(kept, average)
+        assert (kept != last).any()
+
+
+def test_a_finished_run_has_nothing_left_to_do(uninterrupted, shapes, tmp_path):
+    whole, _ = uninterrupted
+    shutil.copytree(whole.folder.root, tmp_path / 'run')
+    run = trainer(tmp_path / 'run', shapes)
+    stop_after(run, 0)
+    run.run()
+    assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_so(shapes, tmp_path, number, capsys):
+    before = signal.getsignal(number)
+    run = trainer(tmp_path / 'run', shapes, settings(HEAD)._replace(checkpoint_steps=0))
+    stop_after(run, 2, by_signal=number)
+    with pytest.raises(Interrupted):
+        run.run()
+    assert 'saving' in capsys.readouterr().out
+    assert trainer(tmp_path / 'run', shapes)._resume() is not None
+    assert signal.getsignal(number) is before
+
+
+def test_the_head_stage_moves_the_head_and_only_the_statistics_of_the_backbone(shapes, tmp_path):
+    run = trainer(tmp_path / 'run', shapes, settings(HEAD))
+    before = weights_by_name(run.model)
+    run.run()
+    moved = {name for name, weight in weights_by_name(run.model).items() if (weight != before[name]).any()}
+    statistics = {f'backbone_bn_{n:02d}/{i}' for n in range(1, 6) for i in (2, 3)}      # gamma, beta, mean, variance
+    assert moved == statistics | {f'head_conv_{n:02d}/{i}' for n in (6, 7, 8) for i in (0, 1)}
+
+
+def test_a_stage_ends_when_the_validation_loss_no_longer_falls(shapes, tmp_path):
+    patient = stages.Stage('head', '^backbone_', ((9, 1e-30),), patience=2, frozen_bn='fixed')
+    run = trainer(tmp_path / 'run', shapes, settings(patient))
+    run.run()
+    # At a rate of nothing the loss never falls after the first epoch, so two more epochs end the stage.
+    lines = run.folder.metrics.read_text().splitlines()
+    assert [json.loads(line)['epoch'] for line in lines if '"val"' in line] == [1, 2, 3]
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_batch(shapes, tmp_path):
+    run = trainer(tmp_path / 'run', shapes, settings(ALL))
+    stop_after(run, 2)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    good = run.folder.last.read_bytes()
+    run = trainer(tmp_path / 'run', shapes, settings(ALL))
+    poisoned = run._resume
+
+    def poison():
+        state = poisoned()
+        conv = run.model.get_layer('backbone_conv_01')
+        conv.set_weights([np.full_like(conv.get_weights()[0], np.nan)])
+        return state
+    run._resume = poison
+    with pytest.raises(NonFiniteLoss) as stopped:
+        run.run()
+    named = [line.strip() for line in str(stopped.value).splitlines()[1:]]
+    assert len(named) == 4 and all(pathlib.Path(path).is_file() for path in named)
+    assert 'giou nan' in str(stopped.value)
+    assert run.folder.last.read_bytes() == good
+
+
+@pytest.fixture
+def broken(shapes, tmp_path):
+    """The shapes with one training and one validation picture spoiled."""
+    data = []
+    for dataset in shapes:
+        records = list(dataset.records)
+        spoiled = tmp_path / f'spoiled-{len(records)}.jpg'
+        spoiled.write_bytes(pathlib.Path(records[1].image_path).read_bytes()[:200])
+        records[1] = records[1]._replace(image_path=str(spoiled))
+        data.append(dataset._replace(records=records))
+    return data
+
+
+def test_bad_pictures_are_skipped_counted_and_named(broken, tmp_path, capsys):
+    run = trainer(tmp_path / 'run', broken, settings(ALL))
+    run.run()
+    assert sorted(pathlib.Path(path).name for path in run.at['skipped']) == ['spoiled-13.jpg', 'spoiled-3.jpg']
+    assert capsys.readouterr().err.count('skipped: ') == 2
+
+
+@pytest.mark.parametrize('part, message', [(0, '13 training pictures'), (1, '3 pictures to measure on')])
+def test_a_set_of_which_nothing_can_be_read_stops_the_run(shapes, tmp_path, part, message):
+    data = list(shapes)
+    (tmp_path / 'text.jpg').write_text('no picture')
+    data[part] = data[part]._replace(
+        records=[record._replace(image_path=str(tmp_path / 'text.jpg')) for record in data[part].records])
+    with pytest.raises(InputError, match=f'none of the {message}.*text.jpg'):
+        trainer(tmp_path / 'run', data, settings(ALL)).run()
+
+
+def test_another_number_of_pictures_is_no_resume(uninterrupted, shapes, tmp_path):
+    whole, _ = uninterrupted
+    shutil.copytree(whole.folder.root, tmp_path / 'run')
+    fewer = [shapes[0]._replace(records=shapes[0].records[:9]), shapes[1]]
+    with pytest.raises(InputError, match='13 pictures, now there are 9'):
+        trainer(tmp_path / 'run', fewer).run()
+
+
+def test_strict_stops_at_a_bad_picture_and_names_it(broken, tmp_path):
+    with pytest.raises(InputError, match='spoiled-13.jpg.*strict'):
+        trainer(tmp_path / 'run', broken, settings(ALL, strict=True)).run()
+
+
+def test_compute_loss_is_the_same_for_a_size_known_and_unknown():
+    model = tiny_network.build(2)
+    truth = training.total.GroundTruth(tf.constant([[[5., 9., 40., 30.]]]), tf.constant([[1]]), tf.constant([[True]]),
+                                       tf.ones([1, 1]))
+    images = tf.cast(tf.random.stateless_uniform([1, 64, 96, 3], [1, 2], 0, 255, tf.int32), tf.uint8)
+
+    def loss(images):
+        return tasks.compute_loss(model, images, truth, YOLOV3_ANCHORS, LossSettings(), False)
+    unknown = tf.function(loss, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])(images)
+    for name, value in loss(images).items():
+        assert float(value) == pytest.approx(float(unknown[name]), rel=1e-5)
+
+
+def test_the_step_learns_under_adam(shapes, tmp_path):
+    run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('all', '^$', ((6, 1e-2),)), kind='adam'))
+    run.run()
+    lines = run.folder.metrics.read_text().splitlines()
+    totals = [json.loads(line)['total'] for line in lines if '"train"' in line]
+    assert totals[-1] < totals[0] / 2

@@ -1,0 +1,69 @@
+r"""Trains and compares a table of experiments: cells x seeds, with error bars.
+
+  python -m yolov3_tf.experiments II --data=voc:BCCD:train,voc:BCCD:val --protocol=bccd --seeds=5
+
+TABLE is I, II, III or IV (the paper's), or a file of your own (see yolov3_tf/experiments/table_file.py, and
+yolov3_tf/experiments/tables/ for examples). What several runs share is trained once. The same command again goes on
+where it was stopped, however it was stopped; a finished run is never trained again, whichever table it
+was made for. Below --out stand the run folders, TABLE.md, TABLE.csv, TABLE.png and TABLE-times.csv.
+
+Exit code: 0; 1 when a run failed (its cell stays '-'); 2 when the input cannot be used; 130 when stopped.
+"""
+from __future__ import annotations
+
+from typing import List, Tuple
+
+from absl import flags
+
+from yolov3_tf.cli.program import exit_code
+from yolov3_tf.errors import InputError
+from yolov3_tf.experiments import experiment, runner, table_file
+
+FLAGS = flags.FLAGS
+
+PROTOCOLS = table_file.HERE / 'protocols'
+
+
+def define_flags(values=flags.FLAGS):
+    """Adds the program's flags; tests give values of their own."""
+    flags.DEFINE_string('data', None, 'TRAIN,VAL: pictures to train on and to measure on, as train.py takes them '
+                        '(voc:BCCD:train,voc:BCCD:val); shapes brings its own. Default: as --protocol says', flag_values=values)
+    flags.DEFINE_integer('seeds', 3, 'runs of every cell, with seeds 0, 1, ...', flag_values=values)
+    flags.DEFINE_string('protocol', None, 'file of train.py\'s flags common to every cell (size, epochs ...), or the name '
+                        'of one in yolov3_tf/experiments/protocols/', flag_values=values)
+    flags.DEFINE_string('flags', '', 'more flags common to every cell, separated by spaces; stronger than --protocol', flag_values=values)
+    flags.DEFINE_string('out', None, 'folder of the runs and tables (default: runs/experiments/DATA)', flag_values=values)
+    flags.DEFINE_bool('dry_run', False, 'print the runs, what they share and what they cost, and train nothing', flag_values=values)
+    flags.DEFINE_bool('table_only', False, 'write the table from the runs that are finished, and train nothing', flag_values=values)
+    flags.DEFINE_integer('resamples', 2000, 'of the validation pictures, for the intervals', lower_bound=100, flag_values=values)
+    flags.DEFINE_string('train_script', str(table_file.ROOT / 'train.py'), 'what trains', flag_values=values)
+
+
+def main(argv):
+    return exit_code(lambda: run(argv[1:]))
+
+
+def run(names: List[str]) -> int:
+    if len(names) != 1:
+        raise InputError(f'expected one table, {", ".join(table_file.BUILT_IN)} or a file, got '
+                         f'{" ".join(names) or "none"}: python -m yolov3_tf.experiments TABLE --data=TRAIN,VAL')
+    planned = experiment.Experiment(table_file.read(table_file.find(names[0])), common_flags(), FLAGS.seeds, FLAGS.out,
+                                    FLAGS.train_script, FLAGS.resamples)
+    planned.warn()
+    if FLAGS.dry_run:
+        print(planned.describe())
+        return 0
+    if FLAGS.table_only:
+        planned.write()
+        return 0
+    with runner.only_one(planned.out):
+        return planned.run()
+
+
+def common_flags() -> Tuple[table_file.Token, ...]:
+    """Flags of every cell, weakest first: the protocol, --flags, --data."""
+    protocol: Tuple[table_file.Token, ...] = ()
+    if FLAGS.protocol:
+        named = PROTOCOLS / f'{FLAGS.protocol}.flags'
+        protocol = table_file.read_flags(named if named.is_file() else FLAGS.protocol)
+    return (*protocol, *table_file.tokens(FLAGS.flags, '--flags'), *experiment.data_flags(FLAGS.data))

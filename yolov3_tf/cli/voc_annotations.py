@@ -1,0 +1,136 @@
+r"""Turns a VOCdevkit (or any folder in VOC layout) into checked annotation lists.
+
+  python -m voc_annotations --voc=VOCdevkit --out=data
+
+writes data/train.txt and data/test.txt (2007_trainval+2012_trainval and 2007_test, the paper's splits, where
+they are there; else what is) and data/classes.names, to be used as --train_data=list:data/train.txt.
+Every label problem is printed with file and line. The pictures and annotations are only read.
+
+Exit code: 0; 1 with --strict when there was any problem (nothing is written then); 2 when the input cannot
+be used at all.
+"""
+from __future__ import annotations
+
+import collections
+import os
+import sys
+
+import cv2
+from absl import flags
+
+from yolov3_tf import atomic_file
+from yolov3_tf.cli.program import exit_code
+from yolov3_tf.data.readers import class_names as labels
+from yolov3_tf.data.readers import lists, voc
+from yolov3_tf.errors import InputError
+from yolov3_tf.structures import Dataset
+
+FLAGS = flags.FLAGS
+
+
+def define_flags(values=flags.FLAGS):
+    """Adds the program's flags; tests give values of their own."""
+    flags.DEFINE_string('voc', 'VOCdevkit', 'VOCdevkit, or a folder with Annotations, JPEGImages and ImageSets.', flag_values=values)
+    flags.DEFINE_string('out', None, 'Folder for the lists; made where missing, not inside --voc.', flag_values=values)
+    flags.DEFINE_list('splits', None, "Lists to write: NAME=SPLIT[+SPLIT...], or a paper split by its name "
+                      "(train, test), or any split of the folder. Default: the paper's, else those there.", flag_values=values)
+    flags.DEFINE_string('classes', None, "File of class names, one a line; default: VOC's twenty where they fit, "
+                        "else those found.", flag_values=values)
+    flags.DEFINE_bool('difficult', False, 'Keep objects marked difficult, as ordinary ones, for a list cannot '
+                      'mark them. The reference leaves them out.', flag_values=values)
+    flags.DEFINE_bool('strict', False, 'Any problem: write nothing and exit with 1.', flag_values=values)
+
+
+def main(_):
+    sys.exit(exit_code(run))
+
+
+def run() -> int:
+    """Reads, reports, writes; returns the exit code."""
+    if not os.path.isdir(FLAGS.voc):
+        raise InputError(f'--voc={FLAGS.voc}: no such folder; expected that of a VOC set, such as VOCdevkit')
+    check_out(FLAGS.voc, FLAGS.out)
+    parts = wanted(FLAGS.voc, FLAGS.splits)
+    class_names = labels.read_class_file(FLAGS.classes) if FLAGS.classes else None
+    if class_names is None:  # all splits together say which classes there are
+        class_names = voc.read(FLAGS.voc, '+'.join(parts.values())).class_names
+    datasets = {name: voc.read(FLAGS.voc, splits, class_names) for name, splits in parts.items()}
+    contents = {name: for_list(dataset, FLAGS.difficult) for name, dataset in datasets.items()}
+    # Splits may share pictures (train and trainval), and so their problems: each is told once.
+    problems = list(dict.fromkeys(text for dataset in datasets.values() for text in dataset.problems))
+    for problem in problems:
+        print(problem)
+    if FLAGS.strict and problems:
+        print(f'{len(problems)} problems; nothing written because of --strict', file=sys.stderr)
+        return 1
+    os.makedirs(FLAGS.out, exist_ok=True)
+    for name, records in contents.items():
+        path = os.path.join(FLAGS.out, f'{name}.txt')
+        lists.write(path, records)
+        print(f'{path} ({parts[name]}): {summary(records, class_names, datasets[name])}')
+    names_path = os.path.join(FLAGS.out, lists.CLASS_FILE)
+    atomic_file.write_text(names_path, ''.join(f'{name}\n' for name in class_names))
+    print(f'{names_path}: {labels.describe_classes(class_names)}')
+    print(f'{len(problems)} problems')
+    return 0
+
+
+def check_out(folder, out):
+    """Refuses to write among the user's own files.
+
+    Raises:
+      InputError: ``out`` is not given, is ``folder``, or lies inside it.
+    """
+    if not out:
+        raise InputError('expected --out=DIR, the folder for the lists')
+    inside, home = os.path.realpath(out), os.path.realpath(folder)
+    if os.path.commonpath([inside, home]) == home:
+        raise InputError(f'--out={out} lies inside --voc={folder}, whose files are never touched; '
+                         'give another folder')
+
+
+def wanted(folder, requests) -> dict:
+    """{list name: splits joined by '+'} for --splits, or the default where it is None."""
+    if not requests:
+        train, held_out = voc.training_splits(folder)
+        return {'train': train, 'val' if held_out.endswith('val') else 'test': held_out}
+    there = set(voc.splits_of(folder))
+    parts = {}
+    for request in requests:
+        name, given, splits = request.partition('=')
+        paper = voc.PAPER_SPLITS.get(name, '')
+        if not given:
+            splits = paper if paper and there.issuperset(paper.split('+')) else name
+        if name in parts or not name or os.path.basename(name) != name:
+            raise InputError(f'--splits={request}: expected NAME=SPLIT[+SPLIT...], each NAME once, no path')
+        parts[name] = splits
+    return parts
+
+
+def for_list(dataset, difficult):
+    """The records as a list can hold them: with a size, and without difficult objects unless wanted.
+
+    A picture whose annotation has no size is opened for it; one that cannot be read is dropped, with a
+    message added to ``dataset.problems``.
+    """
+    records = []
+    for record in dataset.records:
+        if not (record.width and record.height):
+            image = cv2.imread(record.image_path, cv2.IMREAD_UNCHANGED)
+            if image is None:
+                dataset.problems.append(f'{record.image_path}: not a readable picture, and its annotation '
+                                        'has no size; picture dropped')
+                continue
+            record = record._replace(height=image.shape[0], width=image.shape[1])
+        kept = ~record.difficult | difficult
+        records.append(record._replace(boxes=record.boxes[kept], classes=record.classes[kept]))
+    return records
+
+
+def summary(records, class_names, dataset: Dataset) -> str:
+    """Counts: pictures, boxes by class, and how many were left out as difficult."""
+    counts = collections.Counter(int(index) for record in records for index in record.classes)
+    by_class = ', '.join(f'{class_names[index]} {counts[index]}' for index in sorted(counts))
+    marked = sum(int(record.difficult.sum()) for record in dataset.records)
+    left_out = f'; {marked} difficult {"kept" if FLAGS.difficult else "left out"}' if marked else ''
+    return f'{len(records)} pictures, {sum(counts.values())} boxes: {by_class}{left_out}'

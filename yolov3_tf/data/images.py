@@ -1,0 +1,203 @@
+"""Encoded pictures: their size before decoding, their pixels, and why one cannot be used.
+
+Whatever ``tf.io.decode_image`` reads is read, by its first bytes and not by its name: JPEG (grey and CMYK
+too), PNG (16-bit, palette, alpha), BMP, the first frame of a GIF. Alpha is dropped, 16 bits are cut to 8.
+"""
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple, Optional
+
+import tensorflow as tf
+
+from yolov3_tf.errors import InputError
+
+# EXIF orientation 2..8 in the first directory: byte order mark, directory at byte 8 behind it, its number of
+# entries, then entries of twelve bytes: tag 0x0112, type SHORT, one value. \C is RE2's single byte.
+_TURNED = (r'\C*?Exif\x00\x00(?:'
+           r'II\x2a\x00\x08\x00\x00\x00\C{2}(?:\C{12}){0,40}?\x12\x01\x03\x00\x01\x00\x00\x00[\x02-\x08]\x00|'
+           r'MM\x00\x2a\x00\x00\x00\x08\C{2}(?:\C{12}){0,40}?\x01\x12\x00\x03\x00\x00\x00\x01\x00[\x02-\x08])\C*')
+_HEADER_BYTES = 4096        # EXIF stands first in the file
+_IN_SHARD = re.compile(r'(.+)#(\d{1,18})\+(\d{1,10})', re.DOTALL)
+_FRAMING = 16               # bytes of a TFRecord around its contents
+ENCODED = 'image/encoded'   # of a tf.train.Example, as the Object Detection API names it
+
+
+class Place(NamedTuple):
+    """Where the bytes of a picture stand: a file, or a record of a TFRecord shard.
+
+    A shard's picture is written ``SHARD#OFFSET+LENGTH``: the record's place in the file and the bytes of its
+    contents, a serialized tf.train.Example that holds the picture under ``ENCODED``.
+
+    Attributes:
+      file: path or URL.
+      offset, length: of the record; -1 and 0 where the picture is the file.
+    """
+    file: str
+    offset: int
+    length: int
+
+    def __str__(self):
+        return self.file if self.offset < 0 else f'{self.file}#{self.offset}+{self.length}'
+
+
+class Picture(NamedTuple):
+    """An opened picture; ``pixels`` is filled only where decoding a part is impossible.
+
+    Attributes:
+      contents: string scalar, the file.
+      height, width: int32 scalars, pixels as stored.
+      partly: bool scalar, whether ``decode_part`` may decode just the part (a JPEG with its end in place).
+      pixels: uint8 [h, w, 3] RGB, or [0, 0, 3] where ``partly``.
+    """
+    contents: Any
+    height: Any
+    width: Any
+    partly: Any
+    pixels: Any
+
+
+def place_of(path) -> Place:
+    """The place that a Record's ``image_path`` tells of."""
+    match = _IN_SHARD.fullmatch(path)
+    return Place(match.group(1), int(match.group(2)), int(match.group(3))) if match else Place(path, -1, 0)
+
+
+def read_record(file, offset, length):
+    """Encoded picture of a record: string, int64 and int64 scalars -> string scalar. In graph.
+
+    The file is not read before the offset, and the record's check sums are verified.
+
+    Raises:
+      tf.errors.OpError: no such file, or the record is damaged.
+    """
+    record = tf.raw_ops.TFRecordDatasetV2(filenames=[file], compression_type='', buffer_size=length + _FRAMING,
+                                          byte_offsets=[offset])
+    record = tf.raw_ops.TakeDataset(input_dataset=record, count=tf.constant(1, tf.int64), output_types=[tf.string],
+                                    output_shapes=[[]])
+    example, = tf.raw_ops.DatasetToSingleElement(dataset=record, output_types=[tf.string], output_shapes=[[]])
+    return tf.io.parse_single_example(example, {ENCODED: tf.io.FixedLenFeature([], tf.string)})[ENCODED]
+
+
+def read_contents(path) -> bytes:
+    """The encoded bytes of a Record's picture.
+
+    Raises:
+      InputError: they cannot be read.
+    """
+    place = place_of(path)
+    try:
+        if place.offset < 0:
+            return tf.io.read_file(path).numpy()
+        return read_record(place.file, tf.constant(place.offset, tf.int64), tf.constant(place.length, tf.int64)).numpy()
+    except tf.errors.OpError as error:
+        raise InputError(f'{path}: cannot be read ({first_line(error)})') from None
+
+
+def open_picture(contents):
+    """String scalar with an encoded picture -> Picture. In graph.
+
+    A JPEG without its end mark is decoded whole, because only that shows whether it is truncated: decoding
+    a part would succeed, depending on the part.
+
+    Raises:
+      tf.errors.InvalidArgumentError: not a picture, damaged, or turned by its EXIF orientation.
+    """
+    jpeg = tf.equal(tf.strings.substr(contents, 0, 3), b'\xff\xd8\xff')
+    partly = jpeg & tf.equal(tf.strings.substr(contents, -2, 2), b'\xff\xd9')
+    upright = tf.debugging.Assert(~is_turned(contents), ['turned by its EXIF orientation'])
+    with tf.control_dependencies([upright] if upright is not None else []):     # None: eager, already checked
+        height, width, pixels = tf.cond(
+            partly, lambda: _jpeg_header(contents), lambda: _decode_whole(contents))
+    return Picture(contents, height, width, partly, pixels)
+
+
+def decode_part(picture, rectangle):
+    """Pixels of a rectangle (int32 [4] x1, y1, x2, y2, inside the picture) -> uint8 [h, w, 3] RGB. In graph.
+
+    Raises:
+      tf.errors.InvalidArgumentError: the file is damaged.
+    """
+    x1, y1, x2, y2 = tf.unstack(rectangle)
+    window = tf.stack([y1, x1, y2 - y1, x2 - x1])
+    return tf.cond(
+        picture.partly,
+        lambda: tf.image.decode_and_crop_jpeg(picture.contents, window, channels=3),
+        lambda: picture.pixels[y1:y2, x1:x2])
+
+
+def is_turned(contents):
+    """Whether a JPEG's EXIF asks the viewer to turn or mirror it; string scalar -> bool scalar. In graph.
+
+    Labels were drawn on the turned picture by some tools and on the stored one by others, so neither
+    reading of such a file can be trusted.
+    """
+    return tf.strings.regex_full_match(tf.strings.substr(contents, 0, _HEADER_BYTES), _TURNED)
+
+
+def read_picture(path):
+    """Pixels of a picture file as uint8 [h, w, 3] RGB, NumPy.
+
+    Raises:
+      InputError: it cannot be used; the message says why.
+    """
+    why = explain(path)
+    if why:
+        raise InputError(why)
+    return _decode_whole(tf.constant(read_contents(path)))[2].numpy()
+
+
+def explain(path) -> Optional[str]:
+    """Why the picture cannot be used, as one message with the path and the way out; None where it can."""
+    file = place_of(path).file
+    if not tf.io.gfile.exists(file):
+        return f'{file}: there is no such file; restore the picture or remove it from the labels'
+    if tf.io.gfile.isdir(file):
+        return f'{file}: expected a picture file, got a folder'
+    try:
+        contents = tf.constant(read_contents(path))
+    except InputError as error:
+        return str(error)
+    if tf.strings.length(contents) == 0:
+        return f'{path}: the file is empty; restore the picture or remove it from the labels'
+    if is_turned(contents):
+        return (f'{path}: its EXIF orientation turns the picture, so the labels may not fit the stored '
+                'pixels; turn the pixels themselves and re-save it upright, without the mark')
+    return _why_undecodable(path, contents)
+
+
+def _why_undecodable(path, contents):
+    try:
+        tf.io.decode_image(contents, channels=3, expand_animations=False)
+    except tf.errors.OpError as error:
+        kind = _KINDS.get(_kind(contents.numpy()))
+        if kind is None:
+            return (f'{path}: expected a JPEG, PNG, BMP or GIF picture, its first bytes are '
+                    f'{contents.numpy()[:12]!r}; re-save it as JPEG or PNG')
+        return f'{path}: {kind} picture truncated or damaged ({first_line(error)}); restore or re-save it'
+    return None
+
+
+_KINDS = {b'\xff\xd8\xff': 'JPEG', b'\x89PN': 'PNG', b'GIF': 'GIF', b'BM': 'BMP'}
+
+
+def _kind(contents):
+    return contents[:2] if contents[:2] == b'BM' else contents[:3]
+
+
+def first_line(error):
+    """TensorFlow's message of an error, without the names of its nodes."""
+    lines = str(error.message).splitlines() or ['no reason given']
+    return lines[0].rpartition('}} ')[2].partition(' [Op:')[0]
+
+
+def _jpeg_header(contents):
+    shape = tf.image.extract_jpeg_shape(contents)
+    return shape[0], shape[1], tf.zeros([0, 0, 3], tf.uint8)
+
+
+def _decode_whole(contents):
+    pixels = tf.io.decode_image(contents, channels=3, expand_animations=False)
+    pixels = tf.ensure_shape(pixels, [None, None, 3])
+    shape = tf.shape(pixels)
+    return shape[0], shape[1], pixels

@@ -1,0 +1,1 @@
+"""From files to ``Dataset``: one module a dataset format, and ``specs``, the table of them."""

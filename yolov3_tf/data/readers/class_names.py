@@ -1,0 +1,136 @@
+"""Class names: the published lists, class files, and the rule by which a data set gets its names."""
+from __future__ import annotations
+
+import difflib
+
+from yolov3_tf.errors import InputError
+
+# VOC2007 development kit, the order every published per-class table uses.
+VOC_CLASSES = (
+    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
+    'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train',
+    'tvmonitor')
+
+# COCO 2017 instances, in the order of the category ids (which have gaps).
+COCO_CLASSES = (
+    'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light',
+    'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog', 'horse', 'sheep', 'cow',
+    'elephant', 'bear', 'zebra', 'giraffe', 'backpack', 'umbrella', 'handbag', 'tie', 'suitcase', 'frisbee',
+    'skis', 'snowboard', 'sports ball', 'kite', 'baseball bat', 'baseball glove', 'skateboard', 'surfboard',
+    'tennis racket', 'bottle', 'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple',
+    'sandwich', 'orange', 'broccoli', 'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch',
+    'potted plant', 'bed', 'dining table', 'toilet', 'tv', 'laptop', 'mouse', 'remote', 'keyboard',
+    'cell phone', 'microwave', 'oven', 'toaster', 'sink', 'refrigerator', 'book', 'clock', 'vase', 'scissors',
+    'teddy bear', 'hair drier', 'toothbrush')
+
+
+MOST_CLASSES = 10_000       # more is a damaged file: names are made for all numbers below the highest
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name can be printed and written. Bytes of it that are not UTF-8 came from the disk as lone
+    surrogates, which cannot."""
+    return name.encode('utf-8', 'replace').decode() == name
+
+
+def read_lines(path, opened=open):
+    """Yields (line number, text) of a text file, stripped; blank lines, '\\r' and a byte order mark vanish.
+
+    Raises:
+      InputError: the file is missing, unreadable, or not UTF-8.
+    """
+    try:
+        with opened(path, 'rb') as file:
+            content = file.read()
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror}): expected a text file') from None
+    for number, line in enumerate(content.splitlines(), 1):
+        try:
+            text = line.decode('utf-8-sig').strip()
+        except UnicodeDecodeError:
+            raise InputError(f'{path}:{number}: expected UTF-8 text, got the bytes {line[:40]!r}') from None
+        if text:
+            yield number, text
+
+
+def read_class_file(path, opened=open) -> list[str]:
+    """Class names, one a line, in the file's order; ``opened`` as ``open``, for files that are not local.
+
+    Raises:
+      InputError: the file is missing or empty, or a name stands in it twice (with file and line).
+    """
+    names = {}
+    for number, name in read_lines(path, opened):
+        if name in names:
+            raise InputError(f'{path}:{number}: class {name!r} repeats line {names[name]}; remove one')
+        names[name] = number
+    if not names:
+        raise InputError(f'{path}: no class names; expected one a line')
+    return list(names)
+
+
+def resolve_classes(found, given=None) -> list[str]:
+    """The class list of a data set.
+
+    Given names count; else VOC's twenty where every name found is one of them (so that parts of VOC keep
+    VOC's indices); else the names found, sorted.
+
+    Args:
+      found: mapping of each name in the data to the place (file:line) of its first object.
+      given: names in order, or None.
+
+    Raises:
+      InputError: the data holds a name that is not among those given.
+    """
+    if given is None:
+        return list(VOC_CLASSES) if set(found) <= set(VOC_CLASSES) else sorted(found)
+    for name, place in found.items():
+        if name not in given:
+            raise InputError(f'{place}: {unknown_class(name, given)}')
+    return list(given)
+
+
+def renumber(own, given, place):
+    """Where the classes that a label file numbers stand among ``given``.
+
+    Names decide where all of the file's own are among those given. Otherwise the numbers count as they are, and
+    the names given are other names for the same classes; but not where a shared name has another number.
+
+    Args:
+      own: names the label file brings along, or None.
+      given: names in order.
+      place: of ``own``, for the message.
+
+    Returns:
+      A list, own number -> number among ``given``; None where the numbers stay as they are.
+
+    Raises:
+      InputError: some names are shared and differ in number, so neither reading is safe.
+    """
+    if own is None or list(own) == list(given):
+        return None
+    missing = [name for name in own if name not in given]
+    if not missing:
+        return [given.index(name) for name in own]
+    for number, name in enumerate(own):
+        if name in given and given.index(name) != number:
+            raise InputError(f'{place}: class {name!r} has the number {number} there and {given.index(name)} in the '
+                             f'list asked for, where {missing[0]!r} is missing: give the list that holds all of them '
+                             'with --classes=FILE')
+    return None
+
+
+def unknown_class(name, known) -> str:
+    """The message for a class that is not in the list, with the nearest name where one is near."""
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f' (did you mean {near[0]!r}?)' if near else ''
+    return (f'unknown class {name!r}{meant}: expected one of {", ".join(known)}; correct the label, or give '
+            'the list that holds it with --classes=FILE')
+
+
+def describe_classes(class_names) -> str:
+    """How the classes came about, for one line on the screen: the published list, or every name."""
+    for title, published in (("VOC's", VOC_CLASSES), ("COCO's", COCO_CLASSES)):
+        if tuple(class_names) == published:
+            return f'{title} {len(published)} classes'
+    return f'{len(class_names)} classes: {", ".join(class_names)}'

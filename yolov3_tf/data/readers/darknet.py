@@ -1,0 +1,216 @@
+"""Darknet's labels: a list of pictures, and for each a text file with lines ``class cx cy w h``.
+
+Centre and size are shares of the picture's width and height, classes count from 0. The label file of
+``x/images/y/a.jpg`` (or ``JPEGImages``) is ``x/labels/y/a.txt`` where it is there, else ``x/images/y/a.txt``,
+beside the picture. A picture without a label file counts as one without objects, and is told as a problem;
+an empty label file says that on purpose.
+
+Labels do not state the pictures' sizes, so their headers are read (``headers``), not their pixels.
+"""
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+
+from yolov3_tf.data.readers import class_names as labels
+from yolov3_tf.data.readers import faults, headers, lists
+from yolov3_tf.errors import InputError
+from yolov3_tf.structures import Dataset
+
+PICTURE_ENDINGS = '.jpg', '.jpeg', '.png', '.bmp', '.gif'
+NAME_FILES = 'classes.names', 'obj.names', 'classes.txt'        # beside a list, the first that is there
+_LINE = 'class cx cy w h'
+_IMAGES = re.compile(r'((?:.*/)?)(?:images|JPEGImages)(/.*)', re.DOTALL)
+LARGEST_FILE = 4 << 20      # bytes; some hundred thousand objects
+
+
+def read(path, names=None, classes=None, strict=False) -> Dataset:
+    """Reads a list of pictures, one path a line, relative to the list's folder or else to the current one.
+
+    Args:
+      path: the list.
+      names: class file of its classes; None takes the first of ``NAME_FILES`` beside the list.
+      classes: names in order; ``labels.renumber`` says how they meet the list's own. None takes the list's
+        own, else the numbers themselves as names.
+      strict: stop at the first fault instead of repairing or dropping.
+
+    Raises:
+      InputError: the list is missing or without a usable line, no picture has a label file, or a class
+        number has no name.
+    """
+    problems = faults.Problems(strict)
+    pictures = listed(path, problems)
+    if not pictures:
+        first = (problems.messages + ['it is empty'])[0]
+        raise InputError(f'{path}: no usable line, expected the path of a picture on each; {first}')
+    return read_pictures(pictures, own_names(path, names), classes, problems, path)
+
+
+def own_names(path, names=None):
+    """Class names of a list: of the file ``names``, or beside it; None where there are none."""
+    if names is not None:
+        return labels.read_class_file(names)
+    beside = [os.path.join(os.path.dirname(path), name) for name in NAME_FILES]
+    return next((labels.read_class_file(file) for file in beside if os.path.isfile(file)), None)
+
+
+def listed(path, problems):
+    """{path as written: path of the picture} of a list's lines; each picture once."""
+    found = {}
+    for number, line in labels.read_lines(path):
+        picture = _find(os.path.dirname(path), line)
+        if line in found:
+            problems.add(f'{path}:{number}: {line[:200]} is listed already', 'used once')
+        elif picture is None:
+            problems.add(f'{path}:{number}: no picture {os.path.join(os.path.dirname(path), line[:200])}',
+                         'line dropped')
+        else:
+            found[line] = picture
+    return found
+
+
+def read_pictures(pictures, own, classes, problems, place) -> Dataset:
+    """Reads the labels of pictures that are there.
+
+    Args:
+      pictures: {name: path}.
+      own: class names that the labels' numbers point to, or None.
+      classes: names asked for, or None.
+      problems: the collector.
+      place: file that names the pictures, for messages.
+    """
+    numbers = labels.renumber(own, classes, place) if classes else None
+    known = own if numbers or not classes else classes
+    reader = _LabelFiles(numbers, known, problems)
+    records = {}
+    for name, picture in pictures.items():
+        header = headers.of_file(picture)
+        if header is None:
+            problems.add(f'{picture}: expected a JPEG, PNG, BMP or GIF picture', 'picture dropped')
+            continue
+        records[name] = reader.record(picture, header.width, header.height)
+    if not records:
+        raise InputError(f'{place}: no usable picture; the first problem: {problems.messages[0]}')
+    if not reader.found:
+        tried = ' and '.join(label_files(next(iter(pictures.values()))))
+        raise InputError(f'{place}: none of the {len(records)} pictures has a label file; tried {tried} for the first')
+    return Dataset(lists.with_ids(records), _class_names(own, classes, reader.highest), problems.messages)
+
+
+def label_files(picture):
+    """Where the labels of a picture may stand, in the order they are tried."""
+    stem = os.path.splitext(picture)[0]
+    match = _IMAGES.fullmatch(stem.replace(os.sep, '/'))
+    apart = [f'{match.group(1)}labels{match.group(2)}.txt'] if match else []
+    return [*apart, f'{stem}.txt']
+
+
+class _LabelFiles:
+    """Reads one label file after another.
+
+    Attributes:
+      numbers: number in the file -> index of the class, None: the same.
+      known: names that the files' numbers point to, None: any number goes.
+      found: label files that were there.
+      highest: class number met.
+    """
+
+    def __init__(self, numbers, known, problems):
+        self.numbers, self.known, self.problems = numbers, known, problems
+        self.found, self.highest = 0, -1
+
+    def record(self, picture, width, height):
+        """The Record of a picture of this size in pixels; a missing label file means no objects, and is noted."""
+        candidates = label_files(picture)
+        path = next((file for file in candidates if os.path.isfile(file)), None)
+        if path is None:
+            self.problems.add(f'{picture}: no label file {" or ".join(candidates)}', 'taken as without objects')
+            return faults.record(picture, '', width, height, [])
+        self.found += 1
+        try:
+            objects = self._objects(path, width, height)
+        except _FileFault as fault:
+            self.problems.add(str(fault), 'label file left out')
+            objects = []
+        return faults.record(picture, '', width, height, objects, path)
+
+    def _objects(self, path, width, height):
+        objects = []
+        for number, line in _lines(path):
+            place = f'{path}:{number}'
+            try:
+                index, *shares = _numbers(line)
+            except _LineFault as fault:
+                self.problems.add(f'{place}: {fault}', 'line dropped')
+                continue
+            index = self._class(place, index)
+            box = faults.mend(place, _corners(shares, width, height), width, height, self.problems)
+            if box is not None:
+                objects.append((box, index, False, False, None, number))
+        return objects
+
+    def _class(self, place, number):
+        if self.known is not None and number >= len(self.known):
+            raise InputError(f'{place}: class {number}, but there are {len(self.known)} class names '
+                             f'({", ".join(self.known)}); give the right list with --classes=FILE')
+        self.highest = max(self.highest, number)
+        return self.numbers[number] if self.numbers else number
+
+
+class _LineFault(Exception):
+    """A line that cannot be used; the text says why."""
+
+
+class _FileFault(Exception):
+    """A label file that cannot be used; the text says which and why."""
+
+
+def _lines(path):
+    """Numbered lines, read whole before the first is used."""
+    try:
+        if os.path.getsize(path) > LARGEST_FILE:
+            raise _FileFault(f'{path}: {os.path.getsize(path)} bytes; expected at most {LARGEST_FILE}')
+        return list(labels.read_lines(path))
+    except (InputError, OSError) as error:
+        raise _FileFault(str(error)) from None
+
+
+def _numbers(line):
+    """Class number and four shares of a line; of an outline (segmentation: class x1 y1 x2 y2 x3 y3 ...) its box's."""
+    texts = line.split()
+    try:
+        values = [float(text) for text in texts]
+    except ValueError as error:
+        raise _LineFault(f'expected "{_LINE}" ({error})') from None
+    outline = len(values) > 6 and len(values) % 2
+    if len(values) != 5 and not outline:
+        raise _LineFault(f'expected "{_LINE}" or an outline of three points or more, got {len(values)} numbers')
+    if not (0 <= values[0] < labels.MOST_CLASSES and values[0] == int(values[0])):
+        raise _LineFault(f'expected a class number from 0 to {labels.MOST_CLASSES - 1}, got {texts[0][:40]}')
+    if any(value > 2 for value in values[1:]):
+        raise _LineFault(f'expected shares of the picture from 0 to 1, got {" ".join(texts[1:])[:80]}; are they '
+                         'pixels?')
+    if outline:
+        points = np.reshape(values[1:], [-1, 2])
+        near, far = points.min(axis=0), points.max(axis=0)          # NaN where there is one
+        values[1:] = [*((near + far) / 2).tolist(), *(far - near).tolist()]
+    return [int(values[0]), *values[1:]]
+
+
+def _corners(shares, width, height):
+    cx, cy, w, h = shares
+    return (cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height
+
+
+def _find(folder, name):
+    """The file that a line names, or None."""
+    places = os.path.join(folder, name), name
+    return next((place for place in places if os.path.isfile(place)), None)
+
+
+def _class_names(own, classes, highest):
+    if classes is not None:
+        return list(classes)
+    return own if own is not None else [str(number) for number in range(highest + 1)]

@@ -1,0 +1,110 @@
+"""What can be wrong with a label, and what is done about it: one policy for every reader.
+
+A fault of one label or one picture never stops a run: it is repaired or dropped, and one message
+with file and line (JSON: the annotation's id) goes to ``Dataset.problems``. ``strict`` turns the first
+into an ``InputError``. What makes the whole set useless (a missing split, an unknown class) always stops.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from yolov3_tf.errors import InputError
+from yolov3_tf.structures import Record
+
+# Beyond this a float32 pixel is no longer exact, and no picture is that large.
+LARGEST_COORDINATE = 2. ** 24
+# COCO rounds to hundredths of a pixel, so boxes that touch the border may pass it by that much.
+ROUNDING = .05
+
+
+class Problems:
+    """Collects messages; with ``strict`` the first one is raised instead."""
+
+    def __init__(self, strict: bool = False):
+        self.strict = strict
+        self.messages: list[str] = []
+
+    def add(self, fault: str, done: str):
+        """Notes a fault (where and what) and what was done about it."""
+        if self.strict:
+            raise InputError(f'{fault}; correct it, or go on without --strict')
+        self.messages.append(f'{fault}; {done}')
+
+
+def order(corners):
+    """Puts the corners (x1, y1, x2, y2) of a box in order.
+
+    Returns:
+      The box, or None where nothing usable is left, and a remark on what was wrong ('' for nothing).
+    """
+    if not all(abs(value) <= LARGEST_COORDINATE for value in corners):  # NaN fails this as well
+        return None, f'coordinates {_text(corners)} are not finite pixels'
+    x1, y1, x2, y2 = corners
+    if x1 == x2 or y1 == y2:
+        return None, f'box {_text(corners)} has no area'
+    if x1 < x2 and y1 < y2:
+        return corners, ''
+    ordered = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+    return ordered, f'corners of box {_text(corners)} are swapped'
+
+
+def clip(box, width, height):
+    """Cuts an ordered box at the picture's edges; a size of 0 (unknown) leaves that far edge alone.
+
+    Returns:
+      The box or None, and a remark, as ``order`` does.
+    """
+    right, bottom = width or LARGEST_COORDINATE, height or LARGEST_COORDINATE
+    x1, y1, x2, y2 = box
+    if x1 >= 0 and y1 >= 0 and x2 <= right and y2 <= bottom:
+        return box, ''
+    inside = max(x1, 0.), max(y1, 0.), min(x2, right), min(y2, bottom)
+    size = f'{width}x{height} picture' if width and height else 'picture'
+    if inside[0] >= inside[2] or inside[1] >= inside[3]:
+        return None, f'box {_text(box)} lies outside the {size}'
+    if max(abs(a - b) for a, b in zip(inside, box)) <= ROUNDING:
+        return inside, ''
+    return inside, f'box {_text(box)} reaches outside the {size}'
+
+
+def mend(place, corners, width, height, problems, convert=None):
+    """Orders, converts and clips one box, noting what was wrong with it.
+
+    Args:
+      place: where the object stands, for the message.
+      corners: x1, y1, x2, y2 as the labels have them.
+      width, height: of the picture, 0 where unknown.
+      problems: the collector.
+      convert: applied to the ordered corners, for labels in another pixel convention.
+
+    Returns:
+      The box, inside the picture and with area, or None where it was dropped.
+    """
+    box, swapped = order(corners)
+    outside = ''
+    if box is not None:
+        box, outside = clip(convert(box) if convert else box, width, height)
+    if swapped or outside:
+        done = ' and '.join(['put in order'] * bool(swapped) + ['clipped'] * bool(outside))
+        problems.add(f'{place}: {", ".join(filter(None, (swapped, outside)))}',
+                     'object dropped' if box is None else done)
+    return box
+
+
+def record(image_path, image_id, width, height, objects, label_file=''):
+    """Builds a Record from ``objects``, tuples (box, class index, difficult, crowd, area or None, line)."""
+    boxes = np.array([item[0] for item in objects], np.float32).reshape(-1, 4)
+    areas = [_area(box) if area is None else area for box, _, _, _, area, _ in objects]
+    return Record(image_path, image_id, width, height, boxes,
+                  np.array([item[1] for item in objects], np.int32),
+                  np.array([item[2] for item in objects], bool),
+                  np.array([item[3] for item in objects], bool),
+                  np.array(areas, np.float32), label_file, np.array([item[5] for item in objects], np.int64))
+
+
+def _area(box):
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _text(corners):
+    return '(' + ', '.join(f'{value:g}' for value in corners) + ')'

@@ -1,0 +1,226 @@
+"""Reads the PASCAL VOC layout: a VOCdevkit, or any folder with Annotations, JPEGImages and ImageSets.
+
+Everingham et al., The PASCAL Visual Object Classes Challenge (development kit documentation).
+"""
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+from yolov3_tf.data.readers import class_names as labels
+from yolov3_tf.data.readers import faults, voc_xml
+from yolov3_tf.errors import InputError
+from yolov3_tf.structures import Dataset
+
+PAPER_SPLITS = {'train': '2007_trainval+2012_trainval', 'test': '2007_test'}
+PICTURE_ENDINGS = '.jpg', '.jpeg', '.png', '.bmp', '.gif'  # in order of preference; any case
+
+
+class _Part(NamedTuple):
+    """One split of one VOC folder."""
+    folder: str
+    list_file: str
+
+
+class _Labelled(NamedTuple):
+    """One picture before class names have become indices."""
+    image_path: str
+    image_id: str
+    xml: str
+    annotation: voc_xml.Annotation
+
+
+def read(folder, splits, classes=None, strict=False) -> Dataset:
+    """Reads the pictures of one or more splits, in the order of their lists.
+
+    Every picture listed becomes a Record, without objects too. Picture and annotation are found by the
+    listed name; <filename> inside the XML is ignored (people copy and rename). <part> boxes are not objects.
+    A box whose corners coincide counts as one without area, although inclusive pixels would give it one.
+
+    Args:
+      folder: a VOCdevkit (holding VOC2007, VOC2012, ...) or one folder in VOC layout.
+      splits: names joined by '+'; in a VOCdevkit '2007_trainval', or 'train' where one year alone has it.
+      classes: names in order, or None to apply the rule of ``labels.resolve_classes``.
+      strict: stop at the first label fault instead of repairing or dropping.
+
+    Raises:
+      InputError: the folder or a split is missing or empty (the message lists the splits there), a class
+        is not among ``classes``, no picture is usable, or a label is at fault under ``strict``.
+    """
+    problems = faults.Problems(strict)
+    pictures = _pictures([_find(folder, name.strip()) for name in splits.split('+')], problems)
+    found = {}
+    for picture in pictures:
+        for item in picture.annotation.objects:
+            if item.name:
+                found.setdefault(item.name, f'{picture.xml}:{item.line}')
+    class_names = labels.resolve_classes(found, classes)
+    index = {name: number for number, name in enumerate(class_names)}
+    records = [_record(picture, index, problems) for picture in pictures]
+    if not records:
+        raise InputError(f'{folder}: no usable picture in {splits}; the first: {problems.messages[0]}')
+    return Dataset(records, class_names, problems.messages)
+
+
+def splits_of(folder) -> list[str]:
+    """Names of the splits in a VOC folder or VOCdevkit ('2007_trainval'), shortest first."""
+    if _is_voc(folder):
+        names = {ending[:-4] for place in _list_folders(folder) for ending in _listing(place)
+                 if ending.endswith('.txt')}
+    else:
+        names = {f'{year}_{name}' for year in _years(folder) for name in splits_of(f'{folder}/VOC{year}')}
+    return sorted(names, key=lambda name: (len(name), name))
+
+
+def training_splits(folder) -> tuple[str, str]:
+    """The paper's (training, held-out) splits where present, else the nearest thing that is there.
+
+    Raises:
+      InputError: neither a test set nor train and val of one year are there.
+    """
+    there = set(splits_of(folder))
+    prefixes = [''] if _is_voc(folder) else [f'{year}_' for year in _years(folder)]
+    if PAPER_SPLITS['test'] in there:
+        parts = [part for part in PAPER_SPLITS['train'].split('+') if part in there]
+        if parts:
+            return '+'.join(parts), PAPER_SPLITS['test']
+    for prefix in reversed(prefixes):
+        for train, held_out in (('train', 'val'), ('trainval', 'test')):
+            if {prefix + train, prefix + held_out} <= there:
+                return prefix + train, prefix + held_out
+    raise InputError(f'{folder}: expected the splits train and val, or trainval and test; {_there(folder)}')
+
+
+def _find(folder, name) -> _Part:
+    """The folder and list file of a split."""
+    if not os.path.isdir(folder):
+        raise InputError(f'{folder}: no such folder; expected a VOCdevkit or a folder in VOC layout')
+    if not name:
+        raise InputError(f'{folder}: expected the name of a split; {_there(folder)}')
+    homes = [(folder, name)]
+    if not _is_voc(folder):
+        year, _, rest = name.partition('_')
+        years = _years(folder)
+        homes = [(f'{folder}/VOC{year}', rest)] if year in years else [
+            (f'{folder}/VOC{year}', name) for year in years]
+    found = [_Part(home, path) for home, split in homes for path in [_list_file(home, split)] if path]
+    if not found:
+        raise InputError(f'{folder}: no split {name!r}; {_there(folder)}')
+    if len(found) > 1:
+        options = ', '.join(f'{os.path.basename(part.folder)[3:]}_{name}' for part in found)
+        raise InputError(f'{folder}: several years have the split {name!r}; '
+                         f'name one of {options}, or join them by +')
+    return found[0]
+
+
+def _pictures(parts, problems):
+    """Reads the annotations of every picture listed, each id once."""
+    first = {}
+    pictures = []
+    for part in parts:
+        files = _picture_files(f'{part.folder}/JPEGImages')
+        empty = True
+        for number, line in labels.read_lines(part.list_file):
+            empty = False
+            image_id = re.sub(r'\s+(-1|0|1)$', '', line)  # dog_train.txt and its like add a mark to each name
+            place = f'{part.list_file}:{number}'
+            if image_id in first:
+                problems.add(f'{place}: {image_id} is listed already in {first[image_id]}', 'used once')
+                continue
+            first[image_id] = place
+            picture = _labelled(part.folder, image_id, files, place, problems)
+            if picture:
+                pictures.append(picture)
+        if empty:
+            raise InputError(f'{part.list_file}: the split is empty; expected one picture name a line')
+    return pictures
+
+
+def _labelled(folder, image_id, files, place, problems):
+    """Reads one annotation; None, with the problem noted, where annotation or picture cannot be used."""
+    if re.search(r'[/\\\0]', image_id) or image_id in ('.', '..'):
+        problems.add(f'{place}: expected the bare name of a picture, got {image_id[:80]!r}',
+                     'picture dropped')
+        return None
+    xml = f'{folder}/Annotations/{image_id}.xml'
+    if image_id not in files:
+        endings = ', '.join(PICTURE_ENDINGS)
+        problems.add(f'{place}: no picture {folder}/JPEGImages/{image_id} with the ending {endings}'
+                     f'{_ending_hint(image_id)}', 'picture dropped')
+        return None
+    try:
+        annotation = voc_xml.parse(xml)
+    except FileNotFoundError:
+        problems.add(f'{place}: no annotation {xml}', 'picture dropped')
+    except InputError as error:
+        problems.add(str(error), 'picture dropped')
+    else:
+        return _Labelled(f'{folder}/JPEGImages/{files[image_id]}', image_id, xml, annotation)
+    return None
+
+
+def _record(picture, index, problems):
+    width, height, labelled = picture.annotation
+    objects = []
+    for item in labelled:
+        place = f'{picture.xml}:{item.line}: object' + (f' {item.name!r}' if item.name else '')
+        if item.corners is None or not item.name:
+            problems.add(f'{place} {item.fault or "has no class name"}', 'object dropped')
+            continue
+        box = faults.mend(place, item.corners, width, height, problems, voc_xml.to_exclusive)
+        if box is not None:
+            objects.append((box, index[item.name], item.difficult, False, None, item.line))
+    return faults.record(picture.image_path, picture.image_id, width, height, objects, picture.xml)
+
+
+def _picture_files(folder):
+    """{stem: file name} of the pictures in a folder, the preferred ending where a stem has several."""
+    ranked = {}
+    for name in _listing(folder):
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in PICTURE_ENDINGS:
+            rank = PICTURE_ENDINGS.index(ending.lower()), ending.isupper(), name
+            ranked[stem] = min(rank, ranked.get(stem, rank))
+    return {stem: rank[-1] for stem, rank in ranked.items()}
+
+
+def _is_voc(folder):
+    return all(os.path.isdir(f'{folder}/{name}') for name in ('Annotations', 'JPEGImages', 'ImageSets'))
+
+
+def _years(folder):
+    return [name[3:] for name in _listing(folder) if re.fullmatch(r'VOC\d{4}', name)
+            and _is_voc(f'{folder}/{name}')]
+
+
+def _list_folders(folder):
+    return f'{folder}/ImageSets/Main', f'{folder}/ImageSets'
+
+
+def _list_file(folder, split):
+    """Path of the split's list, or None; the name comes from a listing, so it cannot lead elsewhere."""
+    for place in _list_folders(folder):
+        if f'{split}.txt' in _listing(place):
+            return f'{place}/{split}.txt'
+    return None
+
+
+def _listing(folder):
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
+def _ending_hint(image_id):
+    listed = os.path.splitext(image_id)[1].lower() in PICTURE_ENDINGS
+    return ' (lists hold names without ending)' if listed else ''
+
+
+def _there(folder):
+    """What the folder offers, for messages."""
+    names = splits_of(folder)
+    if names:
+        more = f' and {len(names) - 12} more' if len(names) > 12 else ''
+        return f'there are {", ".join(names[:12])}{more}'
+    inside = ', '.join(_listing(folder)[:8]) or 'nothing'
+    return ('expected VOC2007, VOC2012, ... or Annotations, JPEGImages and ImageSets/Main/*.txt; '
+            f'it holds {inside}')

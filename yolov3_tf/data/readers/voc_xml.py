@@ -1,0 +1,183 @@
+"""One VOC annotation file: XML to labels and back, with the line number of every object.
+
+Written over expat itself, because the tree parsers of the standard library do not tell line numbers
+and expand entities. Coordinates in the file are VOC's: pixels counted from 1, far edge inclusive.
+"""
+from __future__ import annotations
+
+import os
+from typing import List, NamedTuple, Optional, Tuple
+from xml.parsers import expat
+from xml.sax.saxutils import escape
+
+from yolov3_tf.errors import InputError
+
+LARGEST_FILE = 4 << 20  # bytes; some ten thousand objects
+DEEPEST_NESTING = 32  # VOC needs 6 (a part's box)
+
+# Full paths, so that <part><name> and <part><bndbox> can never pass for the object's own.
+_OBJECT = '/annotation/object'
+_CORNERS = 'xmin', 'ymin', 'xmax', 'ymax'
+_TEXTS = {'/annotation/size/width': 'width', '/annotation/size/height': 'height', _OBJECT + '/name': 'name',
+          _OBJECT + '/difficult': 'difficult'}
+_TEXTS.update({f'{_OBJECT}/bndbox/{corner}': corner for corner in _CORNERS})
+
+
+class LabelledObject(NamedTuple):
+    """One <object> as it stands in the file.
+
+    Attributes:
+      line: of its opening tag.
+      name: stripped class name, '' where missing.
+      corners: (xmin, ymin, xmax, ymax) as written, None where the box is missing or not four numbers.
+      fault: why ``corners`` is None.
+      difficult: VOC's mark.
+    """
+    line: int
+    name: str
+    corners: Optional[Tuple[float, float, float, float]]
+    fault: str
+    difficult: bool
+
+
+class Annotation(NamedTuple):
+    """Width and height in pixels (0 where the file does not say) and the objects in the file's order."""
+    width: int
+    height: int
+    objects: List[LabelledObject]
+
+
+def parse(path) -> Annotation:
+    """Reads one annotation file.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      InputError: it is unreadable, too large, not well-formed (truncated), not a VOC annotation, or
+        declares a document type (the way in for entity expansion); the message holds file and line.
+    """
+    content = _read(path)
+    reader = _Reader(path)
+    try:
+        reader.parser.Parse(content, True)
+    except expat.ExpatError as error:
+        raise InputError(f'{path}:{error.lineno}: not well-formed XML ({expat.ErrorString(error.code)}); '
+                         'is the file truncated?') from None
+    except (LookupError, ValueError) as error:  # encodings that expat or Python do not know
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f'{path}:1: unreadable encoding ({error}); expected UTF-8') from None
+    return reader.result()
+
+
+def serialize(file_name, width, height, objects) -> str:
+    """The text of an annotation file; ``objects`` are tuples (class name, box, difficult)."""
+    lines = ['<annotation>', f'\t<filename>{escape(file_name)}</filename>',
+             f'\t<size><width>{width}</width><height>{height}</height><depth>3</depth></size>']
+    for name, box, difficult in objects:
+        corners = ''.join(f'<{tag}>{value:.10g}</{tag}>' for tag, value in zip(_CORNERS, to_inclusive(box)))
+        lines += ['\t<object>', f'\t\t<name>{escape(name)}</name>',
+                  f'\t\t<difficult>{int(difficult)}</difficult>', f'\t\t<bndbox>{corners}</bndbox>',
+                  '\t</object>']
+    return '\n'.join(lines + ['</annotation>', ''])
+
+
+def to_exclusive(corners):
+    """VOC's xmin, ymin, xmax, ymax (from 1, inclusive) -> our x1, y1, x2, y2 (from 0, far edge exclusive).
+
+    Many tools write VOC files but count from 0: their edge 0 means the border, not a pixel outside.
+    """
+    xmin, ymin, xmax, ymax = corners
+    return (0. if 0 <= xmin < 1 else xmin - 1), (0. if 0 <= ymin < 1 else ymin - 1), xmax, ymax
+
+
+def to_inclusive(box):
+    """Our x1, y1, x2, y2 -> VOC's xmin, ymin, xmax, ymax; the inverse of ``to_exclusive``."""
+    x1, y1, x2, y2 = box
+    return x1 + 1, y1 + 1, x2, y2
+
+
+class _Reader:
+    """Collects the texts of interest while expat walks through the file."""
+
+    def __init__(self, path):
+        self.file = path
+        self.paths = ['']  # of the open elements
+        self.text = None  # parts of the text being collected, None outside the elements of interest
+        self.size = {}
+        self.objects = []  # (line, {tag: text})
+        parser = self.parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.StartElementHandler = self.start
+        parser.EndElementHandler = self.end
+        parser.CharacterDataHandler = self.characters
+        parser.StartDoctypeDeclHandler = self.doctype
+
+    def start(self, tag, _):
+        path = f'{self.paths[-1]}/{tag}'
+        if len(self.paths) == 1 and path != '/annotation':
+            raise InputError(f'{self.place()}: expected <annotation>, got <{tag[:40]}>')
+        if len(self.paths) > DEEPEST_NESTING:
+            raise InputError(f'{self.place()}: elements nested deeper than {DEEPEST_NESTING}')
+        self.paths.append(path)
+        if path == _OBJECT:
+            self.objects.append((self.parser.CurrentLineNumber, {}))
+        self.text = [] if path in _TEXTS else None
+
+    def end(self, _):
+        path = self.paths.pop()
+        if self.text is not None:
+            texts = self.objects[-1][1] if path.startswith(_OBJECT) else self.size
+            texts.setdefault(_TEXTS[path], ''.join(self.text).strip())
+            self.text = None
+
+    def characters(self, text):
+        if self.text is not None:
+            self.text.append(text)
+
+    def doctype(self, *_):
+        raise InputError(f'{self.place()}: declares a document type, which annotations do not need and '
+                         'hostile files use; remove the <!DOCTYPE')
+
+    def place(self):
+        return f'{self.file}:{self.parser.CurrentLineNumber}'
+
+    def result(self):
+        width, height = (_size(self.size.get(side, '')) for side in ('width', 'height'))
+        return Annotation(width, height, [_labelled(line, texts) for line, texts in self.objects])
+
+
+def _read(path):
+    """The file's bytes, never more than the limit."""
+    try:
+        with open(path, 'rb') as file:
+            content = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror})') from None
+    if len(content) > LARGEST_FILE:
+        raise InputError(f'{path}: {os.path.getsize(path)} bytes; expected at most {LARGEST_FILE}')
+    return content
+
+
+def _size(text):
+    """Whole pixels, 0 for anything that is not a positive number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return 0
+    return int(value) if 1 <= value < 2 ** 24 else 0
+
+
+def _labelled(line, texts):
+    corners, fault = None, ''
+    missing = [tag for tag in _CORNERS if not texts.get(tag)]
+    if missing:
+        fault = 'has no box' if len(missing) == 4 else f'has no {", ".join(missing)}'
+    else:
+        try:
+            corners = tuple(float(texts[tag]) for tag in _CORNERS)
+        except ValueError:
+            written = ', '.join(f'{tag} {texts[tag][:20]!r}' for tag in _CORNERS)
+            fault = f'has a box that is not four numbers: {written}'
+    return LabelledObject(line, texts.get('name', ''), corners, fault, texts.get('difficult') == '1')

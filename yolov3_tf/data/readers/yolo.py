@@ -1,0 +1,255 @@
+"""YOLO's data.yaml: folders or lists of pictures for train, val and test, class names, labels as darknet's.
+
+Only the part of YAML that such files need is read, strictly, by this file alone (YAML in full can build objects
+and expand without bound): top-level ``key: value`` lines, ``#`` comments, plain and quoted scalars, lists
+``[a, b]`` or ``- a`` lines, mappings ``{0: a}`` or indented ``0: a`` lines. Keys other than ``KEYS``, such as
+``download`` or ``roboflow``, are passed over with all that is indented below them. Anything else is refused by line.
+"""
+from __future__ import annotations
+
+import collections
+import os
+import re
+
+from yolov3_tf.data.readers import class_names as labels
+from yolov3_tf.data.readers import darknet, faults
+from yolov3_tf.errors import InputError
+from yolov3_tf.structures import Dataset
+
+SPLITS = 'train', 'val', 'test'
+KEYS = ('path', *SPLITS, 'names', 'nc')
+LARGEST_FILE = 1 << 20      # bytes
+_KEY = re.compile(r'''([A-Za-z_][\w-]*|\d{1,9}|'[^']*'|"[^"]*")\s*:(?:\s+(.*))?$''')
+_QUOTED = re.compile(r"""'((?:[^']|'')*)'|"([^"\\]*)\"""")
+_SPECIAL = '&*!|>%@`?'      # open what this reader does not know: anchors, tags, blocks ...
+
+
+def read(path, split, classes=None, strict=False) -> Dataset:
+    """Reads one split of a data.yaml.
+
+    ``path`` in the file is relative to the file's folder; train, val and test are folders (searched to any
+    depth), lists of pictures (.txt), or several of them, relative to ``path``. A leading ``../`` that leads
+    nowhere is passed over, because exports of Roboflow have one too many.
+
+    Args:
+      path: the yaml file.
+      split: 'train', 'val' or 'test'.
+      classes: names in order, or None for the file's own (``labels.renumber``).
+      strict: stop at the first fault instead of repairing or dropping.
+
+    Raises:
+      InputError: the file cannot be used (with its line), it has no such split, or ``darknet.read`` would.
+    """
+    values = parse(path)
+    names = _names(path, values)
+    if split not in SPLITS or not values.get(split, (0, None))[1]:
+        there = ', '.join(name for name in SPLITS if values.get(name, (0, None))[1]) or 'none'
+        raise InputError(f'{path}: no split {split!r}; there are: {there}')
+    line, sources = values[split]
+    problems, pictures, seen = faults.Problems(strict), {}, set()
+    for source in sources if isinstance(sources, list) else [sources]:
+        for name, picture in _pictures(f'{path}:{line}', _locate(path, values, line, source), problems).items():
+            if picture in seen:
+                problems.add(f'{path}:{line}: {picture} is listed already', 'used once')
+            else:
+                pictures[name if name not in pictures else picture] = picture
+            seen.add(picture)
+    if not pictures:
+        raise InputError(f'{path}:{line}: no pictures in {split}: {sources}'
+                         + (f'; the first problem: {problems.messages[0]}' if problems.messages else ''))
+    return darknet.read_pictures(pictures, names, classes, problems, path)
+
+
+def parse(path) -> dict:
+    """The keys of a data.yaml that count: {key: (line, text, list of texts or {number: text})}.
+
+    Raises:
+      InputError: something beyond the subset, a key twice, or a value of the wrong kind; with the line.
+    """
+    try:
+        size = os.path.getsize(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f'{path}: cannot be read ({error}): expected a data.yaml') from None
+    if size > LARGEST_FILE:
+        raise InputError(f'{path}: {size} bytes; expected at most {LARGEST_FILE}')
+    values, below = {}, None                    # below: (key, its line, indented lines so far)
+    for number, line in _raw_lines(path):
+        place = f'{path}:{number}'
+        if line[0] in ' \t-' and below is not None:
+            below[2].append((place, line))
+            continue
+        _check_letters(place, line)
+        _close(values, below)
+        match = _KEY.match(line)
+        if not match:
+            raise InputError(f'{place}: expected "key: value", got {line[:80]!r}')
+        key, text = match.group(1).strip('\'"'), match.group(2) or ''
+        if key in values:
+            raise InputError(f'{place}: the key {key!r} stands there twice')
+        if key in KEYS and text:
+            values[key] = number, _value(place, text)
+        below = (key, number, []) if not text or key not in KEYS else None
+    _close(values, below)
+    return values
+
+
+def _raw_lines(path):
+    """(line number, text) with indentation, without comments, blank lines and the document's marks."""
+    with open(path, 'rb') as file:
+        content = file.read(LARGEST_FILE + 1)
+    for number, line in enumerate(content.splitlines(), 1):
+        try:
+            text = line.decode('utf-8-sig').rstrip()
+        except UnicodeDecodeError:
+            raise InputError(f'{path}:{number}: expected UTF-8 text, got the bytes {line[:40]!r}') from None
+        text = _without_comment(text)
+        if text and text not in ('---', '...'):
+            yield number, text
+
+
+def _without_comment(text):
+    """Cuts at a # that stands at the start or behind a blank, outside quotes."""
+    for position, letter in _outside_quotes(text):
+        if letter == '#' and (position == 0 or text[position - 1] == ' '):
+            return text[:position].rstrip()
+    return text
+
+
+def _outside_quotes(text):
+    """(position, letter) of what is not quoted; a quote opens where a value can begin."""
+    quote, before = '', ''
+    for position, letter in enumerate(text):
+        if quote:
+            quote = '' if letter == quote else quote
+        elif letter in '\'"' and before in ('', *':,[{-'):
+            quote = letter
+        else:
+            yield position, letter
+        before = letter if letter != ' ' else before
+
+
+def _check_letters(place, line):
+    if not line.isprintable():
+        raise InputError(f'{place}: tabs and control characters are not read here; indent with blanks')
+
+
+def _close(values, below):
+    """Takes the lines under a key as a list or a mapping; those under a key that does not count are let go."""
+    if below is None or below[0] not in KEYS:
+        return
+    key, number, lines = below
+    if not lines:
+        return
+    for place, line in lines:
+        _check_letters(place, line)
+    if len({len(line) - len(line.lstrip(' ')) for _, line in lines}) > 1:
+        raise InputError(f'{lines[0][0]}: the lines under {key!r} are indented differently')
+    stripped = [(place, line.strip()) for place, line in lines]
+    if all(re.match(r'-(\s|$)', line) for _, line in stripped):
+        values[key] = number, [_scalar(place, line[1:].strip()) for place, line in stripped]
+        return
+    pairs = []
+    for place, line in stripped:
+        match = _KEY.match(line)
+        if not match:
+            raise InputError(f'{place}: expected "- value" or "number: value", got {line[:80]!r}')
+        pairs.append((place, match.group(1), _scalar(place, match.group(2) or '')))
+    values[key] = number, _mapping(pairs)
+
+
+def _value(place, text):
+    """A scalar, [list] or {mapping} on one line."""
+    if text[0] == '[' and text[-1] == ']':
+        return [_scalar(place, part) for part in _parts(place, text[1:-1])]
+    if text[0] == '{' and text[-1] == '}':
+        matches = [(part, re.match(r'(\S+?)\s*:\s*(.+)$', part)) for part in _parts(place, text[1:-1])]
+        for part, match in matches:
+            if not match:
+                raise InputError(f'{place}: expected "number: value", got {part[:80]!r}')
+        return _mapping([(place, match.group(1), _scalar(place, match.group(2))) for _, match in matches])
+    return _scalar(place, text)
+
+
+def _parts(place, text):
+    """The parts between commas that are outside quotes; one comma may end them."""
+    cuts = [-1]
+    for position, letter in _outside_quotes(text):
+        if letter in '[]{}':
+            raise InputError(f'{place}: expected values parted by commas, got {text[position:position + 80]!r}')
+        if letter == ',':
+            cuts.append(position)
+    parts = [text[near + 1:far].strip() for near, far in zip(cuts, [*cuts[1:], len(text)])]
+    return parts if parts[-1] else parts[:-1]
+
+
+def _scalar(place, text):
+    """Plain or quoted text."""
+    quoted = _QUOTED.fullmatch(text)
+    if quoted:
+        return quoted.group(1).replace("''", "'") if quoted.group(1) is not None else quoted.group(2)
+    if not text or text[0] in _SPECIAL + '[]{},\'"#' or text.startswith('- ') or ': ' in text or text.endswith(':'):
+        raise InputError(f'{place}: expected plain or quoted text, got {text[:80]!r}; anchors, tags, blocks and '
+                         'nested values are not read here')
+    return text
+
+
+def _mapping(pairs):
+    """{number: text} of (place, key, text)."""
+    mapping = {}
+    for place, key, text in pairs:
+        if not (key.isdecimal() and key.isascii() and len(key) < 10):
+            raise InputError(f'{place}: expected a class number, got {key[:40]!r}')
+        if int(key) in mapping:
+            raise InputError(f'{place}: the number {key} stands there twice')
+        mapping[int(key)] = text
+    return mapping
+
+
+def _names(path, values):
+    """Class names, checked against nc."""
+    if 'names' not in values:
+        raise InputError(f'{path}: expected the key names with the class names')
+    line, names = values['names']
+    if isinstance(names, dict):
+        if sorted(names) != list(range(len(names))):
+            raise InputError(f'{path}:{line}: expected names numbered from 0 to {len(names) - 1} without a gap')
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names or len(names) > labels.MOST_CLASSES:
+        raise InputError(f'{path}:{line}: expected names as a list or as "number: name"')
+    name, count = collections.Counter(names).most_common(1)[0]
+    if count > 1 or not all(name.strip() for name in names):
+        raise InputError(f'{path}:{line}: class {name!r} stands there twice, or a name is empty')
+    if 'nc' in values and values['nc'][1] != str(len(names)):
+        raise InputError(f'{path}:{values["nc"][0]}: nc is {values["nc"][1]}, but there are {len(names)} names')
+    return names
+
+
+def _locate(path, values, line, source):
+    """The folder or list that a split names."""
+    root = values.get('path', (0, ''))[1]
+    for key, text in (('path', root), ('the split', source)):
+        if not isinstance(text, str):
+            raise InputError(f'{path}:{line}: expected {key} as the path of a folder or list, got {str(text)[:80]}')
+    folder = os.path.join(os.path.dirname(path), root)
+    candidates = [os.path.join(folder, source)]
+    if source.startswith('../'):
+        candidates.append(os.path.join(folder, source[3:]))
+    found = next((place for place in candidates if os.path.exists(place)), None)
+    if found is None:
+        raise InputError(f'{path}:{line}: no folder or list {candidates[0]}')
+    return os.path.normpath(found)
+
+
+def _pictures(place, source, problems):
+    """{name: path} of the pictures below a folder, in order, or on a list."""
+    if not os.path.isdir(source):
+        if not source.endswith('.txt'):
+            raise InputError(f'{place}: expected a folder or a .txt list of pictures, got {source}')
+        return darknet.listed(source, problems)
+    found = [os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names
+             if os.path.splitext(name)[1].lower() in darknet.PICTURE_ENDINGS]
+    pictures = {os.path.relpath(picture, source): picture for picture in sorted(found)}
+    for name in [name for name in pictures if not labels.is_text(name)]:
+        problems.add(f'{place}: picture {name!r}: its name is not UTF-8, so rename it', 'picture dropped')
+        del pictures[name]
+    return pictures

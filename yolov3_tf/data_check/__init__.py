@@ -1,0 +1,1 @@
+"""What is wrong or odd with a labelled set, and a page that shows it."""

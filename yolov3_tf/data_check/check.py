@@ -1,0 +1,271 @@
+"""Everything that is wrong or odd with a labelled set, found by opening every picture once.
+
+The readers name each fault of a label by file and line; here are added what only the pictures tell, and what only
+shows between labels. Problems are what training leaves out, mends or learns twice; notes are odd, but go well.
+"""
+from __future__ import annotations
+
+import collections
+import hashlib
+import io
+import os
+import re
+from typing import Dict, List, NamedTuple, Optional
+
+import numpy as np
+
+from yolov3_tf import atomic_file
+from yolov3_tf.anchors import clusters
+from yolov3_tf.data import images as pictures
+from yolov3_tf.data import network_sizes
+from yolov3_tf.data.readers import faults, headers, lists
+from yolov3_tf.errors import InputError
+from yolov3_tf.structures import Dataset
+
+SMALLEST_PICTURE, LARGEST_PICTURE = 32, 8192    # pixels a side
+SMALLEST_BOX = 4.                               # pixels a side of the network input: half a cell of the finest level
+
+
+class Kind(NamedTuple):
+    """What a finding is about, and whether it is a problem or a mere note."""
+    title: str
+    problem: bool
+
+
+KINDS = {
+    'label': Kind('labels at fault (left out or mended by the reader)', True),
+    'unreadable': Kind('pictures that cannot be used', True),
+    'size': Kind('labelled size differs from the picture\'s', True),
+    'copy': Kind('pictures with the same content', True),
+    'double': Kind('objects labelled twice', True),
+    'grey': Kind('grey pictures', False),
+    'cmyk': Kind('CMYK pictures', False),
+    'deep': Kind('more than 8 bits a channel, cut to 8', False),
+    'extent': Kind('very small or large pictures', False),
+    'speck': Kind('boxes that are next to nothing in the network input', False),
+    'empty': Kind('pictures without objects', False),
+    'class': Kind('classes without objects', False),
+}
+
+
+class Finding(NamedTuple):
+    """One problem or note.
+
+    Attributes:
+      kind: of ``KINDS``.
+      text: what and where, with file and line.
+      index: of the record in the set, -1 where it is about none.
+    """
+    kind: str
+    text: str
+    index: int = -1
+
+
+class Report(NamedTuple):
+    """Attributes:
+      findings: in the order of ``KINDS``, then of the set.
+      headers: a picture each; None where there is none.
+      boxes, in_pictures: objects of each class, and pictures that hold it, int [C].
+      sizes: float [n, 2] of the boxes in the network input.
+      quality: how the anchors fit them.
+    """
+    findings: List[Finding]
+    headers: List[Optional[headers.Header]]
+    boxes: np.ndarray
+    in_pictures: np.ndarray
+    sizes: np.ndarray
+    quality: clusters.Quality
+
+    @property
+    def problems(self):
+        return [one for one in self.findings if KINDS[one.kind].problem]
+
+
+def check(dataset: Dataset, anchors, height, width, letterbox) -> Report:
+    """Looks at every record and its picture.
+
+    Args:
+      dataset: as read without ``strict``.
+      anchors: float [k, 2] or nested as ``Anchors.sizes``.
+      height, width, letterbox: of the network input.
+
+    Raises:
+      InputError: no picture has a box.
+    """
+    by_line = _index_of_lines(dataset)
+    found = [Finding('label', text, _record_of(text, by_line)) for text in dataset.problems]
+    boxes, in_pictures = np.zeros([2, len(dataset.class_names)], np.int64)
+    seen: Dict[bytes, int] = {}
+    all_headers: List[Optional[headers.Header]] = []
+    for index, record in enumerate(dataset.records):
+        header, more = _look(index, record, seen, dataset)
+        all_headers.append(header)
+        found += more
+        found += _doubles(index, record, dataset.class_names)
+        if header:
+            found += _specks(index, record, header, dataset.class_names, height, width, letterbox)
+        if not len(record.boxes):
+            found.append(Finding('empty', f'{record.image_path}: no objects', index))
+        held, counts = np.unique(record.classes, return_counts=True)
+        boxes[held] += counts
+        in_pictures[held] += 1
+    found += [Finding('class', f'{name}: no objects') for name, count in zip(dataset.class_names, boxes) if not count]
+    order = list(KINDS)
+    sizes = network_sizes.of_boxes(dataset, height, width, letterbox)
+    return Report(sorted(found, key=lambda one: order.index(one.kind)), all_headers, boxes, in_pictures, sizes,
+                  clusters.quality(sizes, anchors))
+
+
+def summary(dataset, report: Report) -> str:
+    """A few lines of text: how many of what, class balance, how the anchors fit."""
+    counts = collections.Counter(one.kind for one in report.findings)
+    lines = [f'{len(dataset.records)} pictures, {int(report.boxes.sum())} objects, {len(report.problems)} problems']
+    lines += [f'  {counts[name]:6d}  {kind.title}{"" if kind.problem else " (note)"}' for name, kind in KINDS.items()
+              if counts[name]]
+    lines.append('classes: objects, pictures')
+    lines += [f'  {count:6d} {pictures_with:6d}  {name}' for name, count, pictures_with in
+              zip(dataset.class_names, report.boxes, report.in_pictures) if count]
+    lines.append(f'anchors: average IoU {report.quality.average_iou:.4f}, best possible recall at IoU '
+                 f'{clusters.COVERED:g} {100 * report.quality.recall:.2f} %')
+    return '\n'.join(lines)
+
+
+def text(report: Report) -> str:
+    """Every finding, a line each, below the title of its kind."""
+    lines = []
+    for name, kind in KINDS.items():
+        found = [one for one in report.findings if one.kind == name]
+        if found:
+            lines += [f'{kind.title}: {len(found)}', *(f'  {one.text}' for one in found)]
+    return '\n'.join(lines)
+
+
+def write_fixed(path, dataset: Dataset, report: Report) -> int:
+    """Writes what is left of the set when all problems are mended, as a list with its class names beside it.
+
+    Pictures that cannot be used and later copies are left out, repeated objects written once, sizes taken from
+    the pictures and boxes cut to them. Crowds are left out and the mark ``difficult`` is lost: a list has no room
+    for them. No file that is there is touched.
+
+    Returns:
+      Number of pictures written.
+
+    Raises:
+      InputError: one of the files is there already, or the pictures stand in shards, which a list cannot name.
+    """
+    names = os.path.join(os.path.dirname(path), lists.CLASS_FILE)
+    for file in path, names:
+        if os.path.lexists(file):
+            raise InputError(f'{file} is there already and is not touched: choose another --fix, in a folder of its '
+                             'own')
+    if any(pictures.place_of(record.image_path).offset >= 0 for record in dataset.records):
+        raise InputError('--fix: a list names files, and these pictures stand in TFRecord shards: write it from the '
+                         'data that the shards were made of')
+    out = {one.index for one in report.findings if one.kind in ('unreadable', 'copy')}
+    records = [_mended(record, header) for index, (record, header) in enumerate(zip(dataset.records, report.headers))
+               if index not in out]
+    if not records:
+        raise InputError('--fix: no picture can be used')
+    atomic_file.write_text(names, ''.join(f'{name}\n' for name in dataset.class_names))
+    lists.write(path, records)
+    return len(records)
+
+
+def _look(index, record, seen, dataset):
+    """Header of a record's picture, and what is found in its file."""
+    path = record.image_path
+    why = pictures.explain(path)
+    if why:
+        return None, [Finding('unreadable', why, index)]
+    contents = pictures.read_contents(path)
+    header = headers.read(io.BytesIO(contents))
+    found = []
+    first = seen.setdefault(hashlib.sha256(contents).digest(), index)
+    if first != index:
+        same = _same_labels(dataset.records[first], record)
+        found.append(Finding('copy', f'{path}: the same content as {dataset.records[first].image_path}, with '
+                                     f'{"the same" if same else "OTHER"} labels', index))
+    if header is None:
+        return None, found
+    if record.width and record.height and (record.width, record.height) != (header.width, header.height):
+        found.append(Finding('size', f'{record.label_file or path}: labelled as {record.width} x {record.height}, but '
+                                     f'{path} has {header.width} x {header.height}', index))
+    return header, found + [Finding(kind, f'{path}: {said}', index) for kind, said in _odd(header)]
+
+
+def _odd(header):
+    """(kind, text) of what is unusual about a picture that can be used."""
+    if header.channels < 3:
+        yield 'grey', f'grey {header.kind}'
+    if header.kind == 'JPEG' and header.channels == 4:
+        yield 'cmyk', 'CMYK JPEG; its colours may come out inverted'
+    if header.bits > 8:
+        yield 'deep', f'{header.bits} bits a channel'
+    if min(header.width, header.height) < SMALLEST_PICTURE or max(header.width, header.height) > LARGEST_PICTURE:
+        yield 'extent', f'{header.width} x {header.height} pixels'
+
+
+def _doubles(index, record, class_names):
+    """Objects of one class with the very same box."""
+    first = {}
+    for row, key in enumerate(_keys(record)):
+        earlier = first.setdefault(key, row)
+        if earlier != row:
+            box = ', '.join(f'{value:g}' for value in record.boxes[row])
+            yield Finding('double', f'{_place(record, row)}: {class_names[record.classes[row]]!r} ({box}) is labelled '
+                                    f'already at {_place(record, earlier)}', index)
+
+
+def _specks(index, record, header, class_names, height, width, letterbox):
+    scale = np.array([width / header.width, height / header.height])
+    sides = (record.boxes[:, 2:] - record.boxes[:, :2]) * (scale.min() if letterbox else scale)
+    for row in np.flatnonzero((sides < SMALLEST_BOX).any(axis=1) & ~record.crowd):
+        yield Finding('speck', f'{_place(record, row)}: {class_names[record.classes[row]]!r} has {sides[row, 0]:.1f} x '
+                               f'{sides[row, 1]:.1f} pixels in an input of {width} x {height}', index)
+
+
+def _keys(record):
+    return [(int(label), *box.tolist()) for label, box in zip(record.classes, record.boxes)]
+
+
+def _same_labels(one, other):
+    return sorted(_keys(one)) == sorted(_keys(other))
+
+
+def _place(record, row):
+    """File and line of an object's label."""
+    if not record.label_file or record.label_lines is None or record.label_lines[row] < 0:
+        return f'{record.label_file or record.image_path}: object {row + 1}'
+    name = 'annotation ' if record.label_file.endswith('.json') else ''
+    return f'{record.label_file}:{" " if name else ""}{name}{record.label_lines[row]}'
+
+
+def _index_of_lines(dataset):
+    """{label file: record} where a file is one record's, and {(label file, line): record} everywhere."""
+    by_line, owners = {}, collections.defaultdict(set)
+    for index, record in enumerate(dataset.records):
+        owners[record.label_file].add(index)
+        for line in record.label_lines if record.label_lines is not None else ():
+            by_line[record.label_file, int(line)] = index
+    by_line.update({file: owner.pop() for file, owner in owners.items() if file and len(owner) == 1})
+    return by_line
+
+
+def _record_of(message, by_line):
+    match = re.match(r'(.+?):(?: annotation | record )?(\d+)\b', message)
+    if not match:
+        return -1
+    return by_line.get(match.group(1), by_line.get((match.group(1), int(match.group(2)[:18])), -1))
+
+
+def _mended(record, header):
+    width, height = (header.width, header.height) if header else (record.width, record.height)
+    rows, boxes, known = [], [], set()
+    for row, key in enumerate(_keys(record)):
+        box, _ = faults.clip(key[1:], width, height)
+        if box is not None and key not in known and not record.crowd[row]:
+            rows.append(row)
+            boxes.append(box)
+        known.add(key)
+    return record._replace(width=width, height=height, boxes=np.array(boxes, np.float32).reshape(-1, 4),
+                           classes=record.classes[rows])

@@ -1,0 +1,110 @@
+"""The report of a check as one HTML file: no script, nothing loaded, pictures inside, every name escaped."""
+from __future__ import annotations
+
+import base64
+import html
+import io
+
+import cv2
+
+from yolov3_tf.data import images as pictures
+from yolov3_tf.data_check.check import KINDS, Report
+from yolov3_tf.drawing import anchors as plot
+from yolov3_tf.drawing import boxes as draw
+from yolov3_tf.errors import InputError
+
+THUMBNAIL = 420         # pixels of the longer side
+QUALITY = 80            # of its JPEG
+_STYLE = """
+body { font: 15px/1.4 sans-serif; margin: 2em auto; max-width: 1320px; padding: 0 1em; color: #222 }
+table { border-collapse: collapse } td, th { padding: .15em .8em .15em 0; text-align: left }
+td.n { text-align: right } .bar { background: #0072B2; height: .8em }
+.problem { color: #a33600; font-weight: bold } li, figcaption { overflow-wrap: anywhere }
+.sheet { display: flex; flex-wrap: wrap; gap: 1em } figure { margin: 0; width: 420px }
+figcaption { font-size: 12px; white-space: pre-line } img { max-width: 100% } details { margin: .3em 0 }
+"""
+
+
+def render(spec, dataset, report: Report, anchors, most_pictures) -> str:
+    """The page's text.
+
+    Args:
+      anchors: {label: float [k, 2]} drawn over the boxes.
+      most_pictures: pictures shown of those with problems; a few more show ordinary ones.
+    """
+    parts = [f'<h1>{_escape(spec)}</h1><p>{len(dataset.records)} pictures, {int(report.boxes.sum())} objects, '
+             f'<span{" class=problem" if report.problems else ""}>{len(report.problems)} problems</span>, '
+             f'{len(report.findings) - len(report.problems)} notes</p>',
+             _findings(report), '<h2>Classes</h2>', _classes(dataset, report),
+             '<h2>Box sizes and anchors</h2>', _anchors(report, anchors)]
+    at_fault, ordinary = _chosen(dataset, report, most_pictures)
+    for title, chosen in (('Pictures with problems', at_fault), ('Other pictures', ordinary)):
+        if chosen:
+            figures = ''.join(_figure(index, texts, dataset, report) for index, texts in chosen.items())
+            parts.append(f'<h2>{title}: {len(chosen)} shown</h2><div class="sheet">{figures}</div>')
+    return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; style-src '
+            f'\'unsafe-inline\'"><title>{_escape(spec)}</title><style>{_STYLE}</style></head><body>\n'
+            + '\n'.join(parts) + '\n</body></html>\n')
+
+
+def _findings(report):
+    parts = []
+    for name, kind in KINDS.items():
+        found = [one for one in report.findings if one.kind == name]
+        if found:
+            items = ''.join(f'<li>{_escape(one.text)}</li>' for one in found)
+            title = f'{len(found)} {_escape(kind.title)}'
+            parts.append(f'<details{" open" if kind.problem and len(found) <= 50 else ""}><summary'
+                         f'{" class=problem" if kind.problem else ""}>{title}</summary><ul>{items}</ul></details>')
+    return '\n'.join(parts) or '<p>Nothing was found.</p>'
+
+
+def _classes(dataset, report):
+    most = max(int(report.boxes.max()), 1)
+    rows = [f'<tr><td>{_escape(name)}</td><td class="n">{count}</td><td class="n">{shown}</td>'
+            f'<td style="width: 30em"><div class="bar" style="width: {100 * count / most:.1f}%"></div></td></tr>'
+            for name, count, shown in zip(dataset.class_names, report.boxes.tolist(), report.in_pictures.tolist())]
+    return f'<table><tr><th>class</th><th>objects</th><th>pictures</th><th></th></tr>{"".join(rows)}</table>'
+
+
+def _anchors(report, anchors):
+    file = io.BytesIO()
+    plot.draw(file, report.sizes, anchors, f'{len(report.sizes)} boxes in the network input')
+    return (f'<p>Average IoU of a box with its best anchor {report.quality.average_iou:.4f}; best possible recall at '
+            f'IoU .5 {100 * report.quality.recall:.2f} %.</p>{_image(file.getvalue(), "png", "boxes and anchors")}')
+
+
+def _chosen(dataset, report, most):
+    """{index: texts} of pictures with problems, and of a few without any."""
+    at_fault, problems = {}, report.problems
+    for one in problems:
+        if one.index >= 0 and (one.index in at_fault or len(at_fault) < most):
+            at_fault.setdefault(one.index, []).append(one.text)
+    faulty = {one.index for one in problems}
+    clean = [index for index in range(len(dataset.records)) if index not in faulty]
+    return at_fault, {index: [] for index in clean[::max(len(clean) // 6, 1)][:6]}
+
+
+def _figure(index, texts, dataset, report):
+    record = dataset.records[index]
+    header = report.headers[index]
+    size = f' ({header.width} x {header.height})' if header else ''
+    caption = '\n'.join([f'{record.image_path}{size}, {len(record.boxes)} objects', *texts])
+    try:
+        image = pictures.read_picture(record.image_path)
+    except InputError:
+        return f'<figure><figcaption>{_escape(caption)}</figcaption></figure>'
+    image = draw.draw_detections(image, record.boxes, record.classes, None, dataset.class_names)
+    scale = min(THUMBNAIL / max(image.shape[:2]), 1)
+    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    encoded = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    return f'<figure>{_image(encoded, "jpeg", record.image_id)}<figcaption>{_escape(caption)}</figcaption></figure>'
+
+
+def _image(contents, kind, name):
+    return f'<img alt="{_escape(name)}" src="data:image/{kind};base64,{base64.b64encode(contents).decode()}">'
+
+
+def _escape(text):
+    return html.escape(text.encode('utf-8', 'replace').decode())

@@ -1,0 +1,1 @@
+"""Pictures out of numbers: boxes on images, plots of result files, anchors among boxes."""

@@ -1,0 +1,114 @@
+"""The pictures of a request -> network inputs, in graph. A picture that cannot be used is named in the error."""
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from yolov3_tf import geometry
+
+ENCODED = 'image/encoded'           # feature of a tf.Example, by TensorFlow's own convention
+AT_ONCE = 4                         # pictures of one request in decoding; other requests want cores too
+
+
+class Placed(NamedTuple):
+    """Attributes:
+      images: uint8 [B, H, W, 3] network inputs.
+      placement: ``geometry.Placement`` with fields [B].
+      sizes: int32 [B, 2] height, width of the pictures.
+    """
+    images: Any
+    placement: geometry.Placement
+    sizes: Any
+
+
+def place_arrays(pictures, height, width, letterbox) -> Placed:
+    """uint8 [B, h, w, 3] RGB -> network inputs."""
+    spec = Placed(tf.TensorSpec([height, width, 3], tf.uint8),
+                  geometry.Placement(*[tf.TensorSpec([], tf.float32)] * 4), tf.TensorSpec([2], tf.int32))
+    return tf.map_fn(lambda image: _place(image, height, width, letterbox), pictures, fn_output_signature=spec)
+
+
+def place_encoded(contents, height, width, letterbox) -> Placed:
+    """String [B] with JPEG, PNG, BMP or GIF (its first frame) pictures of any sizes -> network inputs.
+
+    Raises:
+      tf.errors.InvalidArgumentError: 'images[1] of 3: neither JPEG, PNG, BMP nor GIF', for each such picture.
+    """
+    def why(broken):
+        return tf.strings.join([_name('images', broken, contents), _fault(tf.gather(contents, broken))])
+
+    return _place_all(contents, lambda content: content, why, height, width, letterbox)
+
+
+def place_examples(examples, height, width, letterbox) -> Placed:
+    """String [B] of serialised tf.Examples, their pictures in the feature ``image/encoded``; see ``place_encoded``."""
+    def to_content(example):
+        feature = tf.io.FixedLenFeature([], tf.string)
+        return tf.io.parse_single_example(example, {ENCODED: feature})[ENCODED]
+
+    def why(broken):
+        return tf.strings.join([_name('examples', broken, examples),
+                                f'no tf.Example with a JPEG, PNG, BMP or GIF in {ENCODED}, or a damaged one'])
+
+    return _place_all(examples, to_content, why, height, width, letterbox)
+
+
+def decode(content):
+    """An encoded picture -> uint8 [h, w, 3]; alpha is dropped, grey spread over three channels, 16 bits cut to 8."""
+    def bmp():          # the only decoder that takes no wish for three channels where the file has others
+        pixels = tf.io.decode_bmp(content)
+        grey = tf.equal(tf.shape(pixels)[-1], 1)
+        return tf.cond(grey, lambda: tf.tile(pixels[..., :1], [1, 1, 3]), lambda: pixels[..., :3])
+
+    is_bmp = tf.equal(tf.strings.substr(content, 0, 2), b'BM')
+    pixels = tf.cond(is_bmp, bmp, lambda: tf.io.decode_image(content, 3, expand_animations=False))
+    return tf.ensure_shape(pixels, [None, None, 3])
+
+
+def _place_all(batch, to_content, why, height, width, letterbox):
+    """Decodes and places what can be; fails with ``why`` of the others' indices if there are any.
+
+    By tf.data, because in a graph nothing else outlives an operation that fails: pictures that do not decode
+    are dropped, and which are missing is asked afterwards.
+    """
+    count = tf.size(batch, out_type=tf.int64)
+
+    def one(index):
+        return index, _place(decode(to_content(batch[index])), height, width, letterbox)
+
+    rows = tf.data.Dataset.range(count).map(one, AT_ONCE, deterministic=True).ignore_errors()
+    # A row that is always there, since taking none is an error of its own.
+    blank = count, _place(tf.zeros([1, 1, 3], tf.uint8), height, width, letterbox)
+    rows = rows.concatenate(tf.data.Dataset.from_tensors(blank)).batch(count + 1).with_options(_options())
+    indices, placed = tf.data.Dataset.get_single_element(rows)
+    broken = tf.sets.difference(tf.range(count)[None], indices[None]).values
+    with tf.control_dependencies([tf.debugging.Assert(
+            tf.equal(tf.size(broken), 0), [tf.strings.reduce_join(why(broken), separator='; ')])]):
+        return tf.nest.map_structure(lambda column: column[:-1], placed)
+
+
+def _options():
+    """None of what pays only over many elements: optimising and tuning would happen anew for each request."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
+
+
+def _place(image, height, width, letterbox):
+    return Placed(*geometry.place_image(image, height, width, letterbox), tf.shape(image)[:2])
+
+
+def _name(what, broken, batch):
+    return tf.strings.join([f'{what}[', tf.strings.as_string(broken), '] of ', tf.strings.as_string(tf.size(batch)),
+                            ': '])
+
+
+def _fault(content):
+    """What is wrong with pictures that did not decode, string [n]."""
+    fault = tf.fill(tf.shape(content), 'neither JPEG, PNG, BMP nor GIF')
+    for kind, mark in (('JPEG', b'\xff\xd8\xff'), ('PNG', b'\x89PN'), ('BMP', b'BM'), ('GIF', b'GIF')):
+        alike = tf.equal(tf.strings.substr(content, 0, len(mark)), mark)
+        fault = tf.where(alike, f'a damaged or cut off {kind}', fault)
+    return tf.where(tf.equal(tf.strings.length(content), 0), 'empty', fault)

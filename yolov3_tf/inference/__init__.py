@@ -1,0 +1,1 @@
+"""A trained network as one call, and what it can be pointed at."""

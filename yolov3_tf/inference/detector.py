@@ -1,0 +1,173 @@
+"""A trained network as one call, whatever file it is in: pictures in, boxes out."""
+from __future__ import annotations
+
+import os
+from typing import Callable, List, Optional, Sequence, Union
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf import boxes as box_ops
+from yolov3_tf import postprocess
+from yolov3_tf.errors import InputError
+from yolov3_tf.export import DEFAULTS, Server, Settings, darknet, metadata, onnx, preprocess, tflite
+from yolov3_tf.export import network as network_room
+from yolov3_tf.export.saved_model import EXTRA
+from yolov3_tf.models import checkpoints
+from yolov3_tf.structures import Detections, PictureDetections
+
+
+class Detector:
+    """Pictures of any sizes in, detections in their pixels out.
+
+    Attributes:
+      class_names: what the class indices of the detections stand for.
+      settings: thresholds and the rest, as exported.
+    """
+
+    def __init__(self, server, class_names: Sequence[str], settings: Settings):
+        """``server`` is an ``export.Server``, a loaded SavedModel of one, or a ``Resizing``."""
+        self._server, self.class_names, self.settings = server, tuple(class_names), settings
+
+    def detect(self, pictures: Sequence[Union[np.ndarray, bytes]],
+               image_ids: Optional[Sequence[str]] = None) -> List[PictureDetections]:
+        """One call of the network for all ``pictures``.
+
+        Args:
+          pictures: each uint8 [h, w, 3] RGB, or the bytes of a JPEG, PNG, BMP or GIF file.
+          image_ids: names for the results; default '0', '1', ...
+
+        Returns:
+          One ``PictureDetections`` a picture, best score first, classes counted from 0.
+
+        Raises:
+          tf.errors.InvalidArgumentError: bytes that are no such picture.
+        """
+        if not len(pictures):
+            return []
+        sizes = np.array([_size(picture) for picture in pictures], np.float32)
+        if all(isinstance(picture, np.ndarray) for picture in pictures) and (sizes == sizes[0]).all():
+            found = self._server.image_tensor(tf.constant(np.stack(pictures)))
+        else:
+            found = self._server.encoded(tf.constant([_as_bytes(picture) for picture in pictures]))
+        ids = [str(index) for index in range(len(pictures))] if image_ids is None else image_ids
+        return self._in_pixels(ids, sizes, {name: value.numpy() for name, value in found.items()})
+
+    def _in_pixels(self, ids, sizes, found):
+        counts = found['num_detections'].astype(int)
+        classes = found['detection_classes'].astype(np.int32) - self.settings.class_offset
+        scale = np.tile(sizes, 2)[:, None, :]                                   # [B, 1, 4] h, w, h, w
+        boxes = (found['detection_boxes'] * scale)[..., [1, 0, 3, 2]]
+        return [PictureDetections(name, boxes[i, :n], found['detection_scores'][i, :n], classes[i, :n])
+                for i, (name, n) in enumerate(zip(ids, counts))]
+
+
+class Resizing:
+    """The resize and the way back around a model that takes images of its own size only (TensorFlow Lite, ONNX).
+
+    ``run``: uint8 [B, H, W, 3] -> the outputs of ``export.network.named``, boxes as fractions of H and W.
+    """
+
+    def __init__(self, run: Callable, known: metadata.Facts):
+        self._run, self._facts = run, known
+        resize = (*known.image_size, known.letterbox)
+        self._place_encoded = tf.function(
+            lambda contents: preprocess.place_encoded(contents, *resize), [tf.TensorSpec([None], tf.string)],
+            autograph=False)
+        self._place_arrays = tf.function(
+            lambda pictures: preprocess.place_arrays(pictures, *resize),
+            [tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
+
+    def encoded(self, contents):
+        """String [B] -> as the signature ``serving_default``."""
+        return self._answer(self._place_encoded(contents))
+
+    def image_tensor(self, pictures):
+        """uint8 [B, h, w, 3] -> as the signature ``serving_image_tensor``."""
+        return self._answer(self._place_arrays(pictures))
+
+    def _answer(self, placed):
+        found, offset = self._run(placed.images.numpy()), self._facts.settings.class_offset
+        found = Detections(box_ops.from_yxyx_unit(found['detection_boxes'], *self._facts.image_size),
+                           tf.constant(found['detection_scores']),
+                           tf.cast(found['detection_classes'], tf.int32) - offset,
+                           tf.cast(found['num_detections'], tf.int32))
+        found = postprocess.undo_resize(found, placed.placement, placed.sizes)
+        return network_room.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], offset)
+
+
+def load(path, settings: Settings = DEFAULTS) -> Detector:
+    """Opens a checkpoint, or what ``export_saved_model.py`` wrote in any format, by its suffix (``SUFFIXES``).
+
+    Args:
+      path: a file, a SavedModel, or a folder of SavedModels by version (the largest is taken).
+      settings: for a checkpoint; an exported model has its own.
+
+    Raises:
+      InputError: nothing there that this program wrote, or a package that the format needs is not installed.
+    """
+    path = str(path)
+    if os.path.isdir(path):
+        return _load_saved_model(_version(path))
+    return SUFFIXES.get(os.path.splitext(path)[1], _load_checkpoint)(path, settings)
+
+
+def _load_checkpoint(path, settings):
+    model, description = checkpoints.load_model(path)
+    return Detector(Server(model, description, settings), description.class_names, settings)
+
+
+def _load_darknet(path, settings):
+    model, description, settings = darknet.load(path)
+    return Detector(Server(model, description, settings), description.class_names, settings)
+
+
+def _load_tflite(path, settings):
+    known = tflite.read_facts(path)
+    return Detector(Resizing(tflite.open_model(path), known), known.class_names, known.settings)
+
+
+def _load_onnx(path, settings):
+    session = onnx.open_session(path)
+    known = onnx.read_facts(session, path)
+    return Detector(Resizing(onnx.as_function(session), known), known.class_names, known.settings)
+
+
+SUFFIXES = {'.h5': _load_checkpoint, '.tflite': _load_tflite, '.onnx': _load_onnx, '.weights': _load_darknet}
+
+
+def _load_saved_model(folder):
+    found = {}
+    for name in (metadata.FACTS, metadata.LABELS):
+        try:
+            with open(os.path.join(folder, EXTRA, name), encoding='utf-8') as file:
+                found[name] = file.read()
+        except (OSError, UnicodeError):
+            continue                    # what is missing is said below, with what was expected
+    known = metadata.read(found, os.path.join(folder, EXTRA))
+    return Detector(tf.saved_model.load(folder), known.class_names, known.settings)
+
+
+def _version(folder):
+    """The folder itself if it holds a SavedModel, else its subfolder with the largest number."""
+    if os.path.isfile(os.path.join(folder, 'saved_model.pb')):
+        return folder
+    versions = [name for name in os.listdir(folder) if name.isdecimal()]
+    if not versions:
+        raise InputError(f'{folder}: expected a SavedModel (saved_model.pb), or such in folders 1, 2, ...')
+    return os.path.join(folder, max(versions, key=int))
+
+
+def _size(picture):
+    """height, width of an array or of an encoded picture."""
+    if isinstance(picture, np.ndarray):
+        return picture.shape[:2]
+    if picture[:3] == b'\xff\xd8\xff':
+        return tf.image.extract_jpeg_shape(picture).numpy()[:2]                    # reads the header only
+    return tf.io.decode_image(picture, 3, expand_animations=False).shape[:2]
+
+
+def _as_bytes(picture):
+    """BMP carries an array's pixels as they are, for the price of a copy; so sizes may differ in a batch."""
+    return picture if isinstance(picture, bytes) else cv2.imencode('.bmp', picture[..., ::-1])[1].tobytes()

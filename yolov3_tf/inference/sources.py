@@ -1,0 +1,270 @@
+"""Pictures, videos and cameras through a detector: read upright, detected in batches, drawn, and told."""
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+import os
+import time
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from yolov3_tf import atomic_file
+from yolov3_tf.drawing.boxes import draw_detections
+from yolov3_tf.errors import InputError
+from yolov3_tf.inference.detector import Detector
+from yolov3_tf.structures import PictureDetections
+
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')
+VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
+CAMERA = 'camera:'         # before its number
+COLUMNS = ('class', 'score', 'x1', 'y1', 'x2', 'y2')
+
+
+class Inputs(NamedTuple):
+    """Files by kind (cameras among the videos), one message for each that cannot be used, and notes on what
+    folders hold beside."""
+    pictures: List[str]
+    videos: List[str]
+    problems: List[str]
+    notes: List[str]
+
+
+class Report(NamedTuple):
+    """What came of a run.
+
+    Attributes:
+      entries: one dict of JSON values a picture or frame.
+      problems: one message for each file that could not be used.
+      seconds: time inside the detector, without reading, drawing and writing.
+    """
+    entries: List[Dict[str, Any]]
+    problems: List[str]
+    seconds: float
+
+
+def find_inputs(paths: Sequence[str]) -> Inputs:
+    """Sorts files by their suffix; a folder stands for the pictures directly in it, by name.
+
+    ``camera:0`` is the first camera.
+
+    Raises:
+      InputError: a path does not exist.
+    """
+    found = Inputs([], [], [], [])
+    for path in paths:
+        if path.startswith(CAMERA):
+            _camera_number(path)
+            found.videos.append(path)
+        elif os.path.isdir(path):
+            _look_into(path, found)
+        elif not os.path.exists(path):
+            raise InputError(f'{path}: no such file or folder')
+        elif path.lower().endswith(PICTURES):
+            found.pictures.append(path)
+        elif path.lower().endswith(VIDEOS):
+            found.videos.append(path)
+        else:
+            found.problems.append(f'{path}: unknown kind of file: expected {" ".join(PICTURES + VIDEOS)}')
+    return found
+
+
+def _camera_number(path):
+    """Its number, or None for a path that is no camera's."""
+    number = path[len(CAMERA):]
+    if not path.startswith(CAMERA):
+        return None
+    if not (number.isdecimal() and number.isascii() and len(number) < 4):
+        raise InputError(f'{path}: expected {CAMERA} and the number of a camera, such as {CAMERA}0')
+    return int(number)
+
+
+def _look_into(folder, found):
+    files = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    pictures = [name for name in files if name.lower().endswith(PICTURES)]
+    found.pictures.extend(os.path.join(folder, name) for name in pictures)
+    if not pictures:
+        found.problems.append(f'{folder}: no pictures in this folder: expected {" ".join(PICTURES)}')
+    elif len(files) > len(pictures):
+        kinds = sorted({os.path.splitext(name)[1] or name for name in files if name not in pictures})
+        found.notes.append(f'{folder}: {len(files) - len(pictures)} files of other kinds passed over: '
+                           f'{" ".join(kinds[:10])}')
+
+
+def read_upright(path: str) -> np.ndarray:
+    """A picture of any kind OpenCV reads, turned upright as its EXIF says -> uint8 [h, w, 3] RGB.
+
+    Raises:
+      InputError: the file is missing, empty, or holds no picture that can be decoded.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read: {error.strerror}') from error
+    if not data.size:
+        raise InputError(f'{path}: empty file')
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:                                   # a header that claims more pixels than OpenCV takes
+        image = None
+    if image is None:
+        raise InputError(f'{path}: not a picture, or a damaged one ({data.size:,} bytes)')
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def detect_pictures(detector: Detector, paths: Sequence[str], output: str, threshold: float,
+                    batch_size: int) -> Report:
+    """Detects in pictures and writes each, drawn, as a JPEG named after it into the folder ``output``."""
+    entries, problems, seconds = [], [], 0.
+    names = dict(zip(paths, _distinct_names(paths)))
+    for batch in _batches(_readable(paths, problems), batch_size):
+        start = time.perf_counter()
+        found = detector.detect([image for _, image in batch])
+        seconds += time.perf_counter() - start
+        for (path, image), detections in zip(batch, found):
+            values, drawn = _told(detector, image, detections, threshold)
+            _write_picture(os.path.join(output, names[path]), drawn)
+            entries.append({'file': path, 'drawn': names[path], 'width': image.shape[1],
+                            'height': image.shape[0], 'detections': values})
+    return Report(entries, problems, seconds)
+
+
+def detect_video(detector: Detector, path: str, output: str, threshold: float, batch_size: int,
+                 max_frames: Optional[int] = None) -> Report:
+    """Detects in every frame of a video or camera and writes the drawn video into the folder ``output``.
+
+    Entries carry ``frame`` (from 0) and ``time`` in seconds. A video that ends before its announced
+    length is a problem, told with what was read. A camera, which never ends, is read until ``max_frames``
+    or Ctrl-C, one frame at a time so that none waits for others; what was detected until then is told.
+    """
+    entries, problems, seconds = [], [], 0.
+    with contextlib.ExitStack() as stack:
+        frames = stack.enter_context(contextlib.closing(_Frames(path)))
+        film = stack.enter_context(contextlib.closing(_Film(output, path, frames.rate)))
+        live = path.startswith(CAMERA)
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt) if live else contextlib.nullcontext())
+        for batch in _batches(itertools.islice(frames, max_frames), 1 if live else batch_size):
+            start = time.perf_counter()
+            found = detector.detect(batch)
+            seconds += time.perf_counter() - start
+            for image, detections in zip(batch, found):
+                values, drawn = _told(detector, image, detections, threshold)
+                film.write(drawn)
+                entries.append({'frame': len(entries), 'time': round(len(entries) / frames.rate, 4),
+                                'detections': values})
+    if len(entries) < min(frames.announced, max_frames or frames.announced):
+        problems.append(f'{path}: {len(entries)} of {frames.announced} frames read: cut off or damaged')
+    return Report(entries, problems, seconds)
+
+
+def as_values(detections: PictureDetections, class_names: Sequence[str]) -> List[Dict[str, Any]]:
+    """Detections as JSON values: class, score, and box x1, y1, x2, y2 in pixels, far edge exclusive."""
+    return [{'class': class_names[label], 'score': round(float(score), 4),
+             'box': [round(float(edge), 2) for edge in box]}
+            for box, score, label in zip(detections.boxes, detections.scores, detections.classes)]
+
+
+def write_csv(path: str, entries: Sequence[Dict[str, Any]]):
+    """One row a detection: the picture's file, or frame and time, then ``COLUMNS``."""
+    named = [name for name in ('file', 'frame', 'time') if entries and name in entries[0]]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*named, *COLUMNS])
+    for entry in entries:
+        for found in entry['detections']:
+            writer.writerow([*(entry[name] for name in named), found['class'], found['score'], *found['box']])
+    atomic_file.write_text(path, text.getvalue())
+
+
+def _told(detector, image, detections, threshold):
+    """-> detections above the threshold as JSON values, and the picture with them drawn."""
+    keep = detections.scores > threshold
+    kept = detections._replace(boxes=detections.boxes[keep], scores=detections.scores[keep],
+                               classes=detections.classes[keep])
+    names = detector.class_names
+    return as_values(kept, names), draw_detections(image, kept.boxes, kept.classes, kept.scores, names)
+
+
+def _readable(paths, problems) -> Iterator[Tuple[str, np.ndarray]]:
+    """Path and picture of those that can be read; a message for each that cannot goes to ``problems``."""
+    for path in paths:
+        try:
+            yield path, read_upright(path)
+        except InputError as error:
+            problems.append(str(error))
+
+
+def _batches(items: Iterable, size: int) -> Iterator[list]:
+    items = iter(items)
+    while True:
+        batch = list(itertools.islice(items, size))
+        if not batch:
+            return
+        yield batch
+
+
+def _distinct_names(paths) -> List[str]:
+    """dog.jpg, dog.png and other/dog.jpg -> dog.jpg, dog_2.jpg, dog_3.jpg."""
+    names: Dict[str, None] = {}
+    for path in paths:
+        stem = os.path.splitext(os.path.basename(path))[0]
+        candidates = itertools.chain([f'{stem}.jpg'], (f'{stem}_{n}.jpg' for n in itertools.count(2)))
+        names[next(name for name in candidates if name not in names)] = None
+    return list(names)
+
+
+def _write_picture(path, image):
+    """imencode and a plain write, because imwrite reports no reason when it fails."""
+    with open(path, 'wb') as file:
+        file.write(cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
+
+
+class _Frames:
+    """Frames of a video one by one, uint8 RGB, turned upright by OpenCV."""
+
+    def __init__(self, path):
+        camera = _camera_number(path)
+        self._video = cv2.VideoCapture(path if camera is None else camera)
+        if not self._video.isOpened():
+            raise InputError(f'{path}: ' + ('not a video, or of a kind this OpenCV cannot read' if camera is None else
+                                            'no such camera, or another program has it'))
+        self.rate = self._video.get(cv2.CAP_PROP_FPS) or 25.
+        self.announced = int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))
+
+    def __iter__(self):
+        while True:
+            there, frame = self._video.read()
+            if not there:
+                return
+            yield np.ascontiguousarray(frame[..., ::-1])
+
+    def close(self):
+        self._video.release()
+
+
+class _Film:
+    """Writes frames as NAME.mp4, or as NAME.avi (motion JPEG) where this OpenCV cannot write MPEG-4."""
+
+    def __init__(self, folder, source, rate):
+        self._stem = os.path.join(folder, os.path.splitext(os.path.basename(source))[0].replace(':', '_'))
+        self._rate, self._writer = rate, None
+
+    def write(self, image):
+        if self._writer is None:
+            self._writer = self._open(image.shape[1], image.shape[0])
+        self._writer.write(np.ascontiguousarray(image[..., ::-1]))
+
+    def _open(self, width, height):
+        for suffix, code in (('.mp4', 'mp4v'), ('.avi', 'MJPG')):
+            code = cv2.VideoWriter_fourcc(*code)
+            writer = cv2.VideoWriter(self._stem + suffix, code, self._rate, (width, height))
+            if writer.isOpened():
+                return writer
+        raise InputError(f'{self._stem}.mp4: this OpenCV cannot write videos: detect in pictures instead')
+
+    def close(self):
+        if self._writer is not None:
+            self._writer.release()

@@ -1,0 +1,215 @@
+"""One HDF5 file holds a model, what it takes to rebuild it, and, for a run, all it takes to go on.
+
+Keras's own ``.weights.h5`` names variables differently in Keras 2 and 3; here a variable is
+``weights/LAYER/VARIABLE``, so a checkpoint made beside one Keras is read beside the other. Everything
+that is not an array is JSON text in the file's attributes: reading one never runs code.
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import h5py
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, check_size
+from yolov3_tf.choices import choose
+from yolov3_tf.errors import InputError
+from yolov3_tf.models import yolov3
+from yolov3_tf.models.darknet import cfg as cfg_room
+from yolov3_tf.models.head import HEADS
+
+FORMAT = 1
+ROOM = 4096                # bytes a checkpoint takes at most for the name and place of an array
+
+
+class Description(NamedTuple):
+    """What a user of a model must know beside its weights.
+
+    Attributes:
+      class_names: C names, in the order of the outputs.
+      width_multiplier: see ``models.yolov3.build``.
+      image_size: height, width in pixels that it is used at.
+      letterbox: pictures keep their proportions (grey margins) or are stretched.
+      anchors: the priors its outputs are relative to.
+      head: see ``models.yolov3.build``; files from before there was a choice are coupled.
+      cfg: text of the darknet cfg that describes the network; '' is YOLOv3 itself.
+      backbone_layers: of that cfg, see ``models.cfg.parse``.
+    """
+    class_names: Tuple[str, ...]
+    width_multiplier: float
+    image_size: Tuple[int, int]
+    letterbox: bool
+    anchors: Anchors = YOLOV3_ANCHORS
+    head: str = 'coupled'
+    cfg: str = ''
+    backbone_layers: int = 0
+
+
+class Progress(NamedTuple):
+    """Where a training stands: its optimiser's arrays by name, and counters as JSON values."""
+    optimizer: Dict[str, np.ndarray]
+    counters: Dict[str, Any]
+
+
+def save_model(path: str, model: tf.keras.Model, description: Description, progress: Optional[Progress] = None):
+    """Writes a checkpoint so that a kill at any moment leaves the old file or the new one, whole."""
+    weights, optimizer = _variables(model), progress.optimizer if progress is not None else {}
+    size = sum(int(np.prod(value.shape)) * tf.as_dtype(value.dtype).size for value in weights.values())
+    size += sum(np.asarray(array).nbytes for array in optimizer.values())
+    temporary = f'{path}.part'
+    try:
+        _make_room(temporary, size + ROOM * (1 + len(weights) + len(optimizer)))
+        # The newest layout, for older ones hold no attribute beyond 64 KiB (counters name every skipped picture).
+        with h5py.File(temporary, 'w', libver='latest') as file:
+            file.attrs['format'] = FORMAT
+            file.attrs['description'] = json.dumps(description._asdict())
+            if progress is not None:
+                file.attrs['counters'] = json.dumps(progress.counters)
+            for name, value in weights.items():         # one after another: no second copy of them all in memory
+                file[f'weights/{name}'] = value.numpy()
+            for name, array in optimizer.items():
+                file[f'optimizer/{name}'] = array
+        with open(temporary, 'rb') as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise InputError(f'{path}: cannot be written: {os.strerror(error.errno) if error.errno else error}. What was '
+                         'there before is whole: mend the cause and go on') from error
+
+
+def _make_room(path, size):
+    """Raises OSError unless a file of ``size`` bytes fits there, for HDF5 does not fail on a full disk: it crashes."""
+    with open(path, 'wb') as file:
+        if hasattr(os, 'posix_fallocate'):              # not on macOS
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
+def load_model(path: str) -> Tuple[tf.keras.Model, Description]:
+    """Rebuilds the network of a checkpoint with its weights."""
+    description = describe(path)
+    model = build(description)
+    load_weights(path, model)
+    return model, description
+
+
+def build(description: Description, folded: bool = False) -> tf.keras.Model:
+    """The network that a description tells of, with random weights; ``folded`` as in ``models.yolov3.build``."""
+    classes = len(description.class_names)
+    if description.cfg:
+        network = cfg_room.parse(description.cfg, 'cfg', classes, description.backbone_layers)
+        return cfg_room.build(network, folded=folded, head=description.head)
+    return yolov3.build(classes, description.width_multiplier, folded, description.head)
+
+
+def describe(path: str) -> Description:
+    """Reads what a checkpoint says of its model, without the weights."""
+    with _open(path) as file:
+        text = file.attrs['description']
+    try:
+        fields = json.loads(text)
+        sizes, strides, *sensitivity = fields['anchors']      # files before grid sensitivity hold two
+        anchors = Anchors(tuple(tuple(tuple(pair) for pair in level) for level in sizes), tuple(strides),
+                          *map(tuple, sensitivity))
+        height, width = fields['image_size']
+        description = Description(tuple(fields['class_names']), float(fields['width_multiplier']),
+                                  (int(height), int(width)), bool(fields['letterbox']), anchors,
+                                  str(fields.get('head', 'coupled')), str(fields.get('cfg', '')),
+                                  int(fields.get('backbone_layers', 0)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{path}: its description of the model is damaged ({error!r}): '
+                         'take another checkpoint') from error
+    choose(HEADS, description.head, f'head in {path}')
+    if description.cfg:
+        cfg_room.parse(description.cfg, f'{path}, its cfg', len(description.class_names), description.backbone_layers)
+    check_size(anchors, *description.image_size)
+    return description
+
+
+def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> List[str]:
+    """Reads a checkpoint's weights into a model of the same make; nothing is assigned unless all fit.
+
+    Args:
+      fresh: pattern of layer names that keep their present values when the file's do not fit them
+        (``models.yolov3.OUTPUTS`` for another number of classes or another head).
+
+    Returns:
+      Names of the variables left as they were.
+
+    Raises:
+      InputError: a variable is missing, of another shape, or not finite.
+    """
+    return _load(path, _variables(model), fresh)
+
+
+def load_backbone(path: str, model: tf.keras.Model):
+    """Reads the backbone's weights, and nothing else, from a checkpoint of any head and any classes.
+
+    Raises:
+      InputError: as in ``load_weights``, or the model has no layer that ``models.yolov3.BACKBONE`` names.
+    """
+    variables = {name: variable for name, variable in _variables(model).items() if re.match(yolov3.BACKBONE, name)}
+    if not variables:
+        raise InputError(f'{path}: expected to read a backbone, but the network has no layers named as one: '
+                         'start it from a whole network with --init_weights')
+    _load(path, variables, fresh='^$')
+
+
+def _load(path, variables, fresh):
+    kept, values = [], []
+    with _open(path) as file:
+        stored = file['weights']
+        for name, variable in variables.items():
+            shape = stored[name].shape if name in stored else None
+            if shape == tuple(variable.shape):
+                values.append((variable, stored[name][...]))
+                if not np.isfinite(values[-1][1]).all():
+                    raise InputError(f'{path}: {name} holds values that are not finite: take an earlier checkpoint')
+            elif re.match(fresh, name.split('/')[0]):
+                kept.append(name)
+            else:
+                raise InputError(f'{path}: expected {name} of shape {tuple(variable.shape)}, got {shape}: the file '
+                                 'holds another network (see its --width_multiplier, --head and classes)')
+    for variable, value in values:
+        variable.assign(value)
+    return kept
+
+
+def load_progress(path: str) -> Progress:
+    """Reads where the training that wrote this checkpoint stood."""
+    with _open(path) as file:
+        if 'counters' not in file.attrs:
+            raise InputError(f'{path} holds a model but no training to go on with')
+        optimizer = {}
+        if 'optimizer' in file:
+            file['optimizer'].visititems(
+                lambda name, item: optimizer.update({name: item[...]}) if isinstance(item, h5py.Dataset) else None)
+        return Progress(optimizer, json.loads(file.attrs['counters']))
+
+
+def _variables(model) -> Dict[str, Any]:
+    """LAYER/VARIABLE -> variable, in the model's order; the same names in both Keras versions."""
+    return {f'{layer.name}/{variable.name.split("/")[-1].split(":")[0]}': variable
+            for layer in model.layers for variable in layer.weights}
+
+
+def _open(path):
+    if not os.path.isfile(path):
+        raise InputError(f'no checkpoint at {path}')
+    try:
+        file = h5py.File(path, 'r')
+    except OSError as error:
+        raise InputError(f'{path} is not a readable checkpoint (truncated, or another kind of file): '
+                         f'{error}') from error
+    if file.attrs.get('format') != FORMAT or 'description' not in file.attrs or 'weights' not in file:
+        file.close()
+        raise InputError(f'{path} is an HDF5 file but not a checkpoint of this program (expected format {FORMAT}); '
+                         'darknet files go through convert_darknet_weights.py, plain Keras weights through '
+                         'models.yolov3.build(...).load_weights')
+    return file

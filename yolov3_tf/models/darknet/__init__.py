@@ -1,0 +1,1 @@
+"""Darknet's own files: cfg -> network, weights files both ways, published weights."""

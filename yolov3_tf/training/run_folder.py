@@ -1,0 +1,146 @@
+"""What a run leaves behind, and how it is found again.
+
+    run.flags        the flags, one a line; `train.py --flagfile=` replays them
+    labels.txt       class names, one a line
+    metrics.jsonl    one JSON object a line; the same bytes whether or not the run was interrupted
+    events/          TensorBoard: the same numbers, speed, and validation pictures with drawn boxes
+    checkpoints/     last.h5 (to go on from), best.h5 (highest validation mAP)
+    evaluation/      measures and curves of the best checkpoint
+    saved_model/1/   the best checkpoint, ready to serve
+    cache/           pictures kept by --cache=disk; emptied at every start, may be deleted after it
+"""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import sys
+from types import MappingProxyType
+from typing import Any, Dict, Mapping, Sequence
+
+import tensorflow as tf
+
+from yolov3_tf import atomic_file
+from yolov3_tf.errors import InputError
+
+try:
+    import fcntl
+except ImportError:         # not on Windows
+    fcntl = None
+
+_HELD = {}      # (device, inode) -> descriptor of every folder this process trains in, open until it ends
+
+
+class RunFolder:
+    """The files of one run below ``root``; made when first needed."""
+
+    def __init__(self, root):
+        self.root = pathlib.Path(root)
+        self.flags = self.root / 'run.flags'
+        self.labels = self.root / 'labels.txt'
+        self.metrics = self.root / 'metrics.jsonl'
+        self.last = self.root / 'checkpoints' / 'last.h5'
+        self.best = self.root / 'checkpoints' / 'best.h5'
+        self.evaluation = self.root / 'evaluation'
+        self.saved_model = self.root / 'saved_model'
+        self._events = None
+
+    def claim(self, flags: Dict[str, str], class_names: Sequence[str], may_differ: Sequence[str] = (),
+              defaults: Mapping[str, str] = MappingProxyType({})):
+        """Makes the folder for a run of these flags, or finds that it is theirs already.
+
+        A run that never came to a checkpoint has nothing to lose, so its folder may be taken over by other flags.
+        While this process lives no other gets the folder.
+
+        Args:
+          flags: every flag that shapes the result, as text.
+          may_differ: names of flags that a resumed run may change.
+          defaults: of flags, for a run that is older than they are.
+
+        Raises:
+          InputError: the folder belongs to a run of other flags (both values of each are named) or classes, or
+            to something that is no run, or another process trains in it.
+        """
+        labels = ''.join(f'{name}\n' for name in class_names)
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._lock()
+        if self.last.exists():
+            self._compare({**defaults, **self._read_flags()}, flags, may_differ)
+            if self.labels.read_text(encoding='utf-8') != labels:
+                raise InputError(f'{self.root} was trained for other classes or another order of them than '
+                                 f'{", ".join(class_names)} (see {self.labels}): choose another --name')
+            return
+        if not self.flags.exists() and any(self.root.iterdir()):
+            raise InputError(f'{self.root} holds files that are no run of this program: choose another --name')
+        self.last.parent.mkdir(exist_ok=True)
+        atomic_file.write_text(self.labels, labels)
+        atomic_file.write_text(self.flags, ''.join(f'--{name}={value}\n' for name, value in sorted(flags.items())))
+
+    def append(self, line: Dict[str, Any]) -> int:
+        """Adds one object to the metrics and returns the file's length in bytes afterwards."""
+        with open(self.metrics, 'a', encoding='utf-8') as file:
+            file.write(json.dumps(line) + '\n')
+            return file.tell()
+
+    def secure_metrics(self):
+        """Has the system put what was appended on the disk."""
+        if self.metrics.exists():
+            with open(self.metrics, 'ab') as file:
+                os.fsync(file.fileno())
+
+    def rewind_metrics(self, length: int):
+        """Cuts off what a killed process wrote after its last checkpoint; that part will be written again.
+
+        Of a file that is shorter than it was then (somebody cut it) the rest stays, and a note is printed.
+        """
+        size = self.metrics.stat().st_size if self.metrics.exists() else 0
+        if size < length:
+            print(f'note: {self.metrics} has lost {length - size:,} bytes since the checkpoint was written; the curves '
+                  'will have a gap', file=sys.stderr)
+        if size > length:
+            with open(self.metrics, 'ab') as file:
+                file.truncate(length)
+
+    def scalars(self, step: int, values: Dict[str, float]):
+        """Adds named numbers to TensorBoard."""
+        with self._writer().as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+
+    def pictures(self, step: int, name: str, image):
+        """Adds one uint8 [H, W, 3] picture to TensorBoard."""
+        with self._writer().as_default(step=step):
+            tf.summary.image(name, image[None])
+        self._writer().flush()
+
+    def _lock(self):
+        """Keeps other processes out; the system lifts the lock with the end of this one, however that comes."""
+        if fcntl is None or (self.root.stat().st_dev, self.root.stat().st_ino) in _HELD:
+            return
+        folder = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise InputError(f'{self.root}: another process trains in it; wait for its end, stop it, or choose another '
+                             '--name') from None
+        except OSError:             # a file system without locks
+            os.close(folder)
+            return
+        _HELD[os.fstat(folder).st_dev, os.fstat(folder).st_ino] = folder
+
+    def _writer(self):
+        if self._events is None:
+            self._events = tf.summary.create_file_writer(str(self.root / 'events'))
+        return self._events
+
+    def _read_flags(self):
+        lines = self.flags.read_text(encoding='utf-8').splitlines()
+        return dict(line[2:].partition('=')[::2] for line in lines if line.startswith('--'))
+
+    def _compare(self, old, new, may_differ):
+        changed = [f'--{name}={old.get(name)} (now {new.get(name)})' for name in sorted({*old, *new})
+                   if old.get(name) != new.get(name) and name not in may_differ]
+        if changed:
+            raise InputError(f'{self.root} belongs to a run of other flags: {", ".join(changed)}. Choose another '
+                             '--name, repeat the old flags to go on with it, or delete the folder')

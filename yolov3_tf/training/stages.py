@@ -1,0 +1,184 @@
+"""Training stages as data: what is learned, what rests, for how long, at which learning rate."""
+from __future__ import annotations
+
+import functools
+import math
+import re
+from typing import NamedTuple, Sequence, Tuple
+
+from yolov3_tf.choices import choose
+from yolov3_tf.errors import InputError
+from yolov3_tf.models.blocks import BatchNorm
+from yolov3_tf.models.yolov3 import BACKBONE
+
+FROZEN_BN = {'adapt': 'resting BatchNorm layers go on normalising by the batch and moving their averages (reference)',
+             'fixed': 'resting BatchNorm layers use their stored averages (Keras)'}
+NOTHING = '^$'
+
+
+class Stage(NamedTuple):
+    """Attributes:
+      name: in logs, checkpoints and plots.
+      frozen: pattern of the layer names that rest.
+      rates: (epochs, learning rate) pieces, one after another.
+      warmup_epochs: epochs before the first piece in which the rate rises linearly from 0 to it; the
+        pieces start counting afterwards.
+      patience: epochs without a lower validation loss that end the stage early, or under the plateau schedule
+        the piece; 0: never.
+      stop_after: epochs without a better score (mAP) that end the stage; 0: never.
+      frozen_bn: of ``FROZEN_BN``.
+      schedule: of ``SCHEDULES``.
+      power: exponent of the power schedule.
+      task: what the network learns, of ``tasks.TASKS``.
+    """
+    name: str
+    frozen: str
+    rates: Tuple[Tuple[int, float], ...]
+    warmup_epochs: int = 0
+    patience: int = 0
+    frozen_bn: str = 'adapt'
+    schedule: str = 'piecewise'
+    power: float = 1.
+    task: str = 'detection'
+    stop_after: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """At the most; a stage with patience may end earlier (``is_over``)."""
+        return self.warmup_epochs + sum(epochs for epochs, _ in self.rates)
+
+
+def asymptotic(epochs: int, rate: float) -> Stage:
+    """The paper's step between ImageNet and detection: the backbone learns which classes a picture holds."""
+    return Stage('classify', NOTHING, ((epochs, rate),), task='classification')
+
+
+def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='adapt', schedule='piecewise',
+               power=1., stop_after=0) -> Tuple[Stage, ...]:
+    """The paper's order: the head on a resting backbone until it no longer improves, then everything.
+
+    A part without epochs is left out; the warm-up belongs to whichever comes first. The schedule shapes
+    the second part; the first keeps its rate. ``stop_after`` is of the second part.
+
+    Raises:
+      InputError: an unknown name, or a schedule that cannot be made of these rates.
+    """
+    choose(FROZEN_BN, frozen_bn, 'frozen_bn')
+    choose(SCHEDULES, schedule, 'schedule')
+    if schedule in ('cosine', 'power') and len(all_rates) > 1:
+        raise InputError(f'schedule={schedule} falls from one rate by itself: expected one epoch count and one rate '
+                         f'of stage 2, got {len(all_rates)}')
+    if schedule == 'plateau' and not patience:
+        raise InputError('schedule=plateau waits for patience epochs without a lower validation loss: expected '
+                         '--patience of 1 or more, got 0')
+    parts = (Stage('head', BACKBONE, tuple(head_rates), patience=patience, frozen_bn=frozen_bn),
+             Stage('all', NOTHING, tuple(all_rates), patience=patience if schedule == 'plateau' else 0,
+                   schedule=schedule, power=power, stop_after=stop_after))
+    stages = tuple(stage for stage in parts if stage.epochs)
+    return (stages[0]._replace(warmup_epochs=warmup_epochs), *stages[1:]) if stages else ()
+
+
+def pieces(epochs: Sequence[int], rates: Sequence[float], what: str) -> Tuple[Tuple[int, float], ...]:
+    """Pairs up two equally long lists of flags, leaving out pieces of no epochs.
+
+    Raises:
+      InputError: lists of different length, a negative count, a rate that is not positive and finite.
+    """
+    if len(epochs) != len(rates):
+        raise InputError(f'--{what}_epochs and --{what}_lr: expected as many learning rates as epoch counts, got '
+                         f'{len(rates)} and {len(epochs)}; a flag not given has its default')
+    if any(count < 0 for count in epochs) or any(not 0 < rate < float('inf') for rate in rates):
+        raise InputError(f'{what}: expected counts of 0 or more and positive rates, got {list(epochs)}, {list(rates)}')
+    return tuple((count, rate) for count, rate in zip(epochs, rates) if count)
+
+
+def rate_at(stage: Stage, step: int, steps_per_epoch: int, losses: Sequence[float] = ()) -> float:
+    """Learning rate of a step, both counted from 0 at the stage's start.
+
+    Args:
+      losses: the stage's validation losses so far, one an epoch; only the plateau schedule looks at them.
+    """
+    warmup = stage.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return stage.rates[0][1] * step / warmup
+    return SCHEDULES[stage.schedule](stage, (step - warmup) / steps_per_epoch, losses)
+
+
+def is_over(stage: Stage, epoch: int, losses: Sequence[float], scores: Sequence[float] = ()) -> bool:
+    """Whether the stage ends before this epoch, counted from 0; ``scores`` as ``losses``, but higher is better."""
+    if stage.stop_after and scores and len(scores) - 1 - scores.index(max(scores)) >= stage.stop_after:
+        return True
+    if stage.schedule == 'plateau':
+        return _piece_on_plateau(stage, losses) == len(stage.rates)
+    return epoch >= stage.epochs or has_settled(stage, losses)
+
+
+def has_settled(stage: Stage, losses: Sequence[float]) -> bool:
+    """Whether ``patience`` epochs have passed since the lowest of these validation losses."""
+    if not stage.patience or not losses:
+        return False
+    return len(losses) - 1 - min(range(len(losses)), key=losses.__getitem__) >= stage.patience
+
+
+def _piecewise(stage, epochs, losses):
+    """The rate of the piece that holds this time, in epochs since the warm-up."""
+    del losses
+    for length, rate in stage.rates:
+        if epochs < length:
+            return rate
+        epochs -= length
+    return stage.rates[-1][1]
+
+
+def _plateau(stage, epochs, losses):
+    """The next piece's rate as soon as the validation loss has settled, or the piece's epochs are over."""
+    del epochs
+    return stage.rates[min(_piece_on_plateau(stage, losses), len(stage.rates) - 1)][1]
+
+
+def _piece_on_plateau(stage, losses):
+    """Which piece follows these validation losses; the number of pieces where the last one is over."""
+    return _piece_after(stage, tuple(losses))
+
+
+@functools.lru_cache(maxsize=4)         # asked at every step, another only once an epoch
+def _piece_after(stage, losses):
+    piece, since = 0, stage.warmup_epochs
+    for end in range(since + 1, len(losses) + 1):
+        if piece < len(stage.rates) and (end - since >= stage.rates[piece][0] or has_settled(stage, losses[since:end])):
+            piece, since = piece + 1, end
+    return piece
+
+
+def _cosine(stage, epochs, losses):
+    """rate (1 + cos(pi t)) / 2, t in 0..1 (Loshchilov & Hutter 2017, eq. 5, one cycle down to 0)."""
+    del losses
+    (length, rate), = stage.rates
+    return rate * (1 + math.cos(math.pi * min(epochs / length, 1))) / 2
+
+
+def _power(stage, epochs, losses):
+    """rate (1 - t)^power, t in 0..1 (darknet's ``policy=poly``); with a warm-up before it, the tutorials' schedule."""
+    del losses
+    (length, rate), = stage.rates
+    return rate * (1 - min(epochs / length, 1)) ** stage.power
+
+
+SCHEDULES = {'piecewise': _piecewise, 'plateau': _plateau, 'cosine': _cosine, 'power': _power}
+
+
+def freeze(model, stage: Stage):
+    """Marks the layers whose name matches ``stage.frozen`` as resting, all others as training.
+
+    Raises:
+      InputError: a pattern that matches no layer, or every layer with weights.
+    """
+    layers = [layer for layer in model.layers if layer.weights]
+    rests = [bool(re.search(stage.frozen, layer.name)) for layer in layers]
+    if stage.frozen != NOTHING and (not any(rests) or all(rests)):
+        raise InputError(f'stage {stage.name}: the pattern {stage.frozen!r} matches {sum(rests)} of {len(layers)} '
+                         'layers; expected some but not all')
+    for layer, rest in zip(layers, rests):
+        layer.trainable = not rest
+        if isinstance(layer, BatchNorm):
+            layer.adapt = stage.frozen_bn == 'adapt'

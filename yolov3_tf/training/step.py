@@ -1,0 +1,209 @@
+"""One training step: a batch in, moved weights and named scalars out, however many share its work.
+
+A batch is worked through by R replicas side by side and in P pieces one after another (darknet's
+subdivisions). Each of the R P shares is weighed by its pictures over the batch's, so that losses and
+gradients are sums that no longer depend on R and P. What does: BatchNorm, which normalises by a share,
+or with ``synchronized`` layers by a piece.
+"""
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Optional
+
+import tensorflow as tf
+
+from yolov3_tf import replicas
+from yolov3_tf.training.optimizers import Optimizer
+
+STAND_IN = 64       # pixels a side of the black picture of a replica that has none: any network takes it
+
+
+class Shares(NamedTuple):
+    """How a batch is shared out.
+
+    Attributes:
+      strategy: whose replicas share each piece; None for one replica.
+      pictures: of a whole batch, a multiple of replicas and pieces.
+      pieces: worked through one after another.
+    """
+    strategy: Optional[tf.distribute.Strategy] = None
+    pictures: int = 1
+    pieces: int = 1
+
+    @property
+    def count(self) -> int:
+        return self.pieces * (self.strategy.num_replicas_in_sync if self.strategy else 1)
+
+
+ALONE = Shares()
+
+
+def make(compute_loss, optimizer: Optimizer, signature, shares: Shares = ALONE, average=None,
+         statistics=()):
+    """A training step: (images, truth, learning rate, asked) -> named scalars.
+
+    ``l2`` is the weight decay's share, which reaches the weights through the optimiser; ``applied`` is 1
+    where every gradient was finite and the weights moved; ``pictures`` is how many of the batch came, and
+    ``asked`` the sum of that argument, over all workers.
+
+    Args:
+      compute_loss: (images, truth, training) -> named scalars; ``total`` is what is minimised (``tasks``).
+      optimizer: made in the scope of the strategy.
+      signature: tensor specs of images and truth.
+      average: ``averaging.Average`` that follows the weights, or None.
+      statistics: variables that each replica moves by its own pictures; their mean is what they become.
+    """
+    step = _Step(compute_loss, optimizer, shares, average, statistics)
+    if shares.count == 1:
+        return step.alone(signature)
+    return step.in_pieces(signature) if shares.pieces > 1 else step.side_by_side(signature)
+
+
+class _Step:
+    # Nothing in the graphs needs AutoGraph, whose conversion takes five seconds of every start.
+
+    def __init__(self, compute_loss, optimizer, shares, average, statistics):
+        self.compute_loss, self.optimizer, self.shares, self.average = compute_loss, optimizer, shares, average
+        self.statistics = [getattr(variable, '_value', variable) for variable in statistics]
+        self.strategy = shares.strategy or tf.distribute.get_strategy()
+        self.rows = shares.pictures // shares.count         # of a share
+
+    def alone(self, signature):
+        @tf.function(input_signature=[*signature, _NUMBER, _NUMBER], autograph=False)
+        def step(images, truth, rate, asked):
+            parts, gradients = self._learn(images, truth)
+            pictures = tf.cast(tf.shape(images)[0], tf.float32)
+            return {**self._update(parts, gradients, rate, pictures > 0), 'pictures': pictures, 'asked': asked}
+        return step
+
+    def side_by_side(self, signature):
+        def share(images, truth, rate, asked):
+            parts, gradients, part = self._learn_share(images, truth)
+            return self._join(parts, part, gradients, rate, asked)
+
+        @tf.function(input_signature=[*signature, _NUMBER, _NUMBER], autograph=False)
+        def step(images, truth, rate, asked):
+            return self._first(self.strategy.run(share, args=(images, truth, rate, asked)))
+        return step
+
+    def in_pieces(self, signature):
+        """The pieces' gradients add up in variables, so one piece's memory is enough for all."""
+        with self.strategy.scope():
+            sums = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self.optimizer.variables_]
+        images, truth = signature
+
+        def learn(images, truth):
+            parts, gradients, part = self._learn_share(images, truth)
+            for variable, gradient in zip(sums, gradients):
+                replicas.add(variable, gradient)
+            return parts, part
+
+        def join(pieces, rate, asked):
+            parts = {name: tf.add_n([parts[name] for parts, _ in pieces]) for name in pieces[0][0]}
+            joined = self._join(parts, tf.add_n([part for _, part in pieces]),
+                                _values(sums), rate, asked)
+            for variable in sums:
+                replicas.write(variable, tf.zeros_like(variable))
+            return joined
+
+        @tf.function(input_signature=signature, autograph=False)
+        def piece(images, truth):
+            return self.strategy.run(learn, args=(images, truth))
+
+        @tf.function(autograph=False)
+        def finish(pieces, rate, asked):
+            return self._first(self.strategy.run(join, args=(pieces, rate, asked)))
+
+        def step(images, truth, rate, asked):
+            rows = self.rows * self._replicas_here()
+            pieces = [piece(*tf.nest.map_structure(lambda x, first=first: x[first:first + rows], (images, truth)))
+                      for first in range(0, rows * self.shares.pieces, rows)]
+            return finish(pieces, rate, asked)
+        return step
+
+    def _learn(self, images, truth, part=None):
+        """Named scalars and the gradients of ``scale`` times their total, all times ``part``."""
+        variables = self.optimizer.variables_
+        # Only what trains is watched, so nothing of a resting backbone is kept for the way back.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            parts = self.compute_loss(images, truth, training=True)
+            if part is not None:
+                parts = {name: part * value for name, value in parts.items()}
+            scaled = parts['total'] * self.optimizer.scale
+        return parts, tape.gradient(scaled, variables)
+
+    def _learn_share(self, images, truth):
+        """``_learn`` on this replica's rows of a piece, and which part of a whole batch they are.
+
+        Pictures that cannot be read may leave a replica without any: then it sees a black one, of which nothing
+        is learnt and nothing moves its statistics. Only synchronized BatchNorm takes note of it.
+        """
+        first = self._place_here() * self.rows
+        with tf.device('CPU:0'):        # where the batch is, so that a GPU gets its own rows and no others
+            images, truth = tf.nest.map_structure(lambda x: x[first:first + self.rows], (images, truth))
+            count = tf.shape(images)[0]
+            images = _at_least_one(images, count, STAND_IN)
+            truth = tf.nest.map_structure(lambda x: _at_least_one(x, count), truth)
+        before = _values(self.statistics)
+        part = tf.cast(count, tf.float32) / self.shares.pictures
+        parts, gradients = self._learn(images, truth, part)
+
+        def take_back():
+            for variable, value in zip(self.statistics, before):
+                replicas.write(variable, value)
+            return 0
+
+        if before:
+            tf.cond(count > 0, lambda: 0, take_back)
+        return parts, gradients, part
+
+    def _join(self, parts, part, gradients, rate, asked):
+        """Sums over the replicas, and updates each alike."""
+        names, count = sorted(parts), len(gradients)
+        scalars, *sums = replicas.total([tf.stack([part, asked, *(parts[name] for name in names)]), *gradients,
+                                         *_values(self.statistics)])
+        gradients = sums[:count]
+        for variable, value in zip(self.statistics, sums[count:]):
+            replicas.write(variable, value / replicas.count())
+        part, asked, *values = tf.unstack(scalars)
+        whole = tf.math.divide_no_nan(1., part)             # 1 unless pictures are missing
+        joined = {name: value * whole for name, value in zip(names, values)}
+        outcome = self._update(joined, [gradient * whole for gradient in gradients], rate, part > 0)
+        return {**outcome, 'pictures': part * self.shares.pictures, 'asked': asked}
+
+    def _update(self, parts, gradients, rate, some):
+        """Moves the weights if ``some`` picture came."""
+        l2 = self.optimizer.decay_term()
+        applied = self.optimizer.apply(gradients, rate, some)
+        if self.average is not None:
+            tf.cond(some, self.average.update, lambda: tf.constant(0))
+        return {**parts, 'l2': l2, 'applied': tf.cast(applied, tf.float32)}
+
+    def _replicas_here(self):
+        return len(self.strategy.extended.worker_devices) if self.shares.strategy else 1
+
+    def _place_here(self):
+        """Which of this worker's replicas is at work, from 0."""
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return number % self._replicas_here()
+
+    def _first(self, values: Any):
+        """The first replica's of values that are alike on all."""
+        return tf.nest.map_structure(lambda value: self.strategy.experimental_local_results(value)[0], values)
+
+
+_NUMBER = tf.TensorSpec([], tf.float32)
+
+
+def _values(variables):
+    """What they hold now. The identity says on which device: without it a reduction knows no place for the
+    result (several workers: an error; several GPUs: one reduction a tensor instead of one for all)."""
+    return [tf.identity(tf.convert_to_tensor(variable)) for variable in variables]
+
+
+def _at_least_one(x, count, size=0):
+    """``x`` where it has rows, else one row of zeros; a share that held no picture does not know their size."""
+    none = tf.cast(tf.equal(count, 0), tf.int32)
+    shape = tf.shape(x)
+    sides = [[0, none * tf.where(shape[axis] > 0, 0, size)] for axis in (1, 2)] if size else []
+    return tf.pad(x, [[0, none], *sides, *[[0, 0]] * (x.shape.rank - 1 - len(sides))])

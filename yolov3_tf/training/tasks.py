@@ -1,0 +1,143 @@
+"""What a stage teaches a network and how that is judged: one pair of functions a task, one table.
+
+    detection        boxes: the criterion of ``losses.total``, judged by mAP
+    classification   which classes a picture holds: the paper's asymptotic step between ImageNet and detection
+"""
+from __future__ import annotations
+
+from typing import Any, Dict, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from yolov3_tf import anchors as priors_of
+from yolov3_tf import codec
+from yolov3_tf.data import images as pictures
+from yolov3_tf.data import pipeline
+from yolov3_tf.drawing import boxes as draw
+from yolov3_tf.evaluation import classification, report
+from yolov3_tf.evaluation.validation import Validator, batches_of, nothing_read, to_input
+from yolov3_tf.losses import criterion
+from yolov3_tf.models.checkpoints import Description
+from yolov3_tf.models.classifier import OUTPUT, classifier
+from yolov3_tf.structures import Dataset
+
+DRAWN = 9           # validation pictures on TensorBoard's page
+DRAWN_SCORE = .3    # detections below are not drawn
+
+
+class Verdict(NamedTuple):
+    """Outcome of one validation.
+
+    Attributes:
+      losses: named means over the pictures; ``total`` is what plateaus are told by.
+      score: in 0..1, higher is better; goes into the metrics as the task's ``measure``.
+      skipped: file -> why, of pictures that could not be read.
+      page: uint8 [h, w, 3] RGB, some pictures with what was found in them, or None.
+    """
+    losses: Dict[str, float]
+    score: float
+    skipped: Dict[str, str]
+    page: Optional[np.ndarray] = None
+
+
+class Detection:
+    """Boxes. Judged by mAP at IoU .5 over the validation set, which also picks the best checkpoint."""
+    measure, shown, picks_best = 'mAP', 'mAP@.5', True
+
+    def __init__(self, model: tf.keras.Model, description: Description, val_set: Dataset,
+                 loss: criterion.LossSettings, batch_size: int, strict: bool):
+        self.model, self.anchors, self.loss, self.val_set = model, description.anchors, loss, val_set
+        self.validator = Validator(model, description, val_set, batch_size, loss, strict=strict)
+
+    def compute_loss(self, images, truth, training: bool):
+        return compute_loss(self.model, images, truth, self.anchors, self.loss, training)
+
+    def validate(self) -> Verdict:
+        outcome = self.validator.run()
+        measured = report.read_part(self.val_set, outcome.skipped)
+        return Verdict(outcome.losses, report.mean_ap(measured, outcome.detections), outcome.skipped,
+                       self._page(outcome.detections))
+
+    def own_weights(self) -> Dict[str, Any]:
+        """Variables that no checkpoint of the detector holds."""
+        return {}
+
+    def _page(self, detections):
+        records = {record.image_id: record for record in self.val_set.records}
+        drawn = []
+        for found in detections[:DRAWN]:
+            sure = found.scores >= DRAWN_SCORE
+            drawn.append(draw.draw_detections(
+                pictures.read_picture(records[found.image_id].image_path), found.boxes[sure], found.classes[sure],
+                found.scores[sure], self.val_set.class_names))
+        return draw.grid(drawn, columns=3)
+
+
+class Classification:
+    """Which classes occur in a picture: binary cross-entropy, judged by the mean AP of ranking the pictures."""
+    measure, shown, picks_best = 'class_mAP', 'mean AP of class presence', False
+
+    def __init__(self, model: tf.keras.Model, description: Description, val_set: Dataset,
+                 loss: criterion.LossSettings, batch_size: int, strict: bool):
+        del loss
+        self.val_set, self.strict = val_set, strict
+        self.model = classifier(model, len(description.class_names))
+        self.batches = pipeline.evaluation_batches(
+            val_set, *description.image_size, letterbox=description.letterbox, batch_size=batch_size, strict=strict)
+        self._step = tf.function(self._measure, reduce_retracing=True, autograph=False)
+        self.report: Optional[classification.Report] = None
+
+    def compute_loss(self, images, truth, training: bool):
+        loss = presence_loss(self.model(to_input(images), training=training), truth)
+        return {'presence': loss, 'total': loss}
+
+    def validate(self) -> Verdict:
+        scores = np.full((len(self.val_set.records), len(self.val_set.class_names)), np.nan)
+        losses = 0.
+        for batch in batches_of(self.batches, self.val_set):
+            found, loss = self._step(batch.images, batch.truth)
+            indices = batch.indices.numpy()
+            scores[indices], losses = found.numpy(), losses + float(loss) * len(indices)
+        read = ~np.isnan(scores).all(axis=1)
+        if not read.any():
+            raise nothing_read(self.val_set)
+        records = self.val_set.records
+        self.report = classification.evaluate([records[index] for index in np.flatnonzero(read)], scores[read],
+                                        self.val_set.class_names)
+        skipped = {records[index].image_path: pipeline.reason(records[index].image_path)
+                   for index in np.flatnonzero(~read)}
+        mean = losses / int(read.sum())
+        return Verdict({'presence': mean, 'total': mean}, self.report.mean, skipped)
+
+    def own_weights(self) -> Dict[str, Any]:
+        output = self.model.get_layer(OUTPUT)
+        return {f'{OUTPUT}/kernel': output.kernel, f'{OUTPUT}/bias': output.bias}
+
+    def _measure(self, images, truth):
+        logits = self.model(to_input(images), training=False)
+        return tf.sigmoid(logits), presence_loss(logits, truth)
+
+
+TASKS = {'detection': Detection, 'classification': Classification}
+
+
+def compute_loss(model, images, truth, anchors, settings: criterion.LossSettings, training: bool):
+    """The detection criterion on one batch: uint8 images [B, H, W, 3] and padded boxes -> named scalars."""
+    size = tf.shape(images) if None in images.shape[1:3] else images.shape
+    priors = priors_of.lay_out(anchors, size[1], size[2])
+    outputs = model(to_input(images), training=training)
+    return criterion.detection_loss(codec.split(outputs), truth, priors, settings)
+
+
+def presence_loss(logits, truth):
+    """Binary cross-entropy with which classes occur, summed over the classes, mean over the pictures.
+
+    Args:
+      logits: float32 [B, C].
+      truth: ``GroundTruth`` of the batch; a class occurs where one of its boxes is still in view.
+    """
+    occurs = tf.one_hot(truth.classes, tf.shape(logits)[1]) * tf.cast(truth.valid, tf.float32)[..., None]
+    target = tf.minimum(tf.reduce_sum(occurs, axis=1), 1.)                            # [B, C], also of no boxes
+    entropy = tf.nn.sigmoid_cross_entropy_with_logits(target, logits)
+    return tf.reduce_mean(tf.reduce_sum(entropy, axis=1))
