@@ -19,7 +19,7 @@ UV = uv==0.13.8
 help:  ## this list (default)
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
-demo:  ## train, evaluate, export and draw on built-in pictures; again: goes on; FRESH=1: anew
+demo:  ## train, evaluate, export and draw on built-in images; again: goes on; FRESH=1: anew
 	@python=$$(tools/bootstrap.sh) && tools/demo.sh "$$python" $(DEMO_SENTENCE) $(DEMO_FLAGS)
 
 test:  ## the suite without the slow proofs

@@ -14,7 +14,7 @@ KERAS3 = 'python_version >= "3.12"'
 setup(
     name='yolov3_tf',
     version='0.1.0',
-    description='YOLOv3 in TensorFlow 2: train, measure, export, in two commands',
+    config='YOLOv3 in TensorFlow 2: train, measure, export, in two commands',
     license='MIT',
     python_requires='>=3.9,<3.14',
     packages=find_packages(include=['yolov3_tf', 'yolov3_tf.*', 'voc_annotations', 'voc_annotations.*']),

@@ -1,13 +1,13 @@
-"""What each export format keeps and costs: mAP, ms a picture, file size, largest box difference from the Keras model.
+"""What each export format keeps and costs: mAP, ms an image, file size, largest box difference from the Keras model.
 
     python benchmarks/formats.py --checkpoint=best.h5 --data=voc:VOCdevkit:2012_val \\
-        --calibration_data=voc:VOCdevkit:2012_train [--pictures=N] [--rounds=20] [--threads=2]
+        --calibration_data=voc:VOCdevkit:2012_train [--images=N] [--rounds=20] [--threads=2]
 
-Every format is written, opened by ``detector.load`` and measured on the same pictures: VOC's 11-point mAP at IoU .5
-of all of them. Differences are those of detections above score .3, in pixels of the picture, each from the nearest
+Every format is written, opened by ``detector.load`` and measured on the same images: VOC's 11-point mAP at IoU .5
+of all of them. Differences are those of detections above score .3, in pixels of the image, each from the nearest
 of its class; detections without one within IoU .5 are counted apart.
 
-Speed is of the runtimes alone on one picture of the network's size that is already in memory; all take turns within
+Speed is of the runtimes alone on one image of the network's size that is already in memory; all take turns within
 a round and medians are told, with ratios to the Keras model. OpenCV decodes boxes but suppresses nothing.
 """
 from __future__ import annotations
@@ -32,14 +32,17 @@ from yolov3_tf import (  # noqa: E402
     export,
     geometry,  # noqa: E402
 )
-from yolov3_tf.data import images as pictures  # noqa: E402
+from yolov3_tf.data import image_files  # noqa: E402
 from yolov3_tf.data.readers import specs  # noqa: E402
 from yolov3_tf.evaluation import (
     report,  # noqa: E402
     validation,  # noqa: E402
 )
-from yolov3_tf.export import formats, tflite  # noqa: E402
-from yolov3_tf.export import network as network_room  # noqa: E402
+from yolov3_tf.export import (  # noqa: E402
+    folded_network,  # noqa: E402
+    formats,
+    tflite,
+)
 from yolov3_tf.inference import detector  # noqa: E402
 from yolov3_tf.models import checkpoints  # noqa: E402
 
@@ -56,26 +59,26 @@ VARIANTS = {
 
 
 def parse_flags():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(config=__doc__.splitlines()[0])
     for name in ('checkpoint', 'data'):
         parser.add_argument(f'--{name}', required=True)
     parser.add_argument('--calibration_data', help='for int8; default: without int8')
-    parser.add_argument('--pictures', type=int, help='measure on the first N only')
+    parser.add_argument('--images', type=int, help='measure on the first N only')
     for name, default in (('rounds', 20), ('threads', os.cpu_count())):
         parser.add_argument(f'--{name}', type=int, default=default)
     return parser.parse_args()
 
 
-def write(flags, model, description, folder):
+def write(flags, model, config, folder):
     """Name -> path of every format that can be written here."""
     settings, written = export.DEFAULTS, {}
     for name, (kind, file, told) in VARIANTS.items():
         if told.get('tflite_type') == 'int8':
             if not flags.calibration_data:
                 continue
-            dataset = specs.load(flags.calibration_data, list(description.class_names))
-            told = {**told, 'calibration': tflite.calibration_pictures(dataset, 100)}
-        formats.write(kind, os.path.join(folder, file), model, description, formats.Options(settings, **told))
+            dataset = specs.load(flags.calibration_data, list(config.class_names))
+            told = {**told, 'calibration': tflite.calibration_images(dataset, 100)}
+        formats.write(kind, os.path.join(folder, file), model, config, formats.Options(settings, **told))
         written[name] = os.path.join(folder, file)
     return written
 
@@ -116,13 +119,13 @@ def map_of(dataset, detections):
     return report.evaluate(dataset, detections).summary['mAP_07']
 
 
-def keras_call(model, description):
+def keras_call(model, config):
     """Function of uint8 [1, H, W, 3]: the network as trained, BatchNorm and all, and ``postprocess``."""
     settings = export.DEFAULTS
 
     @tf.function(autograph=False)
     def detect(image):
-        return network_room.detect(model(network_room.to_input(image), training=False), description, settings).count
+        return folded_network.detect(model(folded_network.to_input(image), training=False), config, settings).count
 
     return lambda image: detect(tf.constant(image)).numpy()
 
@@ -165,23 +168,23 @@ def main():
     flags = parse_flags()
     tf.config.threading.set_intra_op_parallelism_threads(flags.threads)
     cv2.setNumThreads(flags.threads)
-    model, description = checkpoints.load_model(flags.checkpoint)
-    dataset = specs.load(flags.data, list(description.class_names), split='val')
-    dataset = dataset._replace(records=dataset.records[:flags.pictures])
+    model, config = checkpoints.load_model(flags.checkpoint)
+    dataset = specs.load(flags.data, list(config.class_names), split='val')
+    dataset = dataset._replace(records=dataset.records[:flags.images])
     with tempfile.TemporaryDirectory() as folder:
-        paths = write(flags, model, description, folder)
+        paths = write(flags, model, config, folder)
         models = {name: detector.load(path) for name, path in paths.items()}
-        picture = tf.constant(pictures.read_picture(dataset.records[0].image_path))
-        image = geometry.place_image(picture, *description.image_size, description.letterbox)[0][None].numpy()
-        calls = runtimes(keras_call(model, description), models, paths)
+        pixels = tf.constant(image_files.read_image(dataset.records[0].image_path))
+        image = geometry.place_image(pixels, *config.image_size, config.letterbox)[0][None].numpy()
+        calls = runtimes(keras_call(model, config), models, paths)
         seconds = take_turns(calls, image, flags.rounds)
-        outcome = validation.Validator(model, description, dataset).run()
+        outcome = validation.Validator(model, config, dataset).run()
         kept = measure_kept(models, outcome.detections, dataset)
         sizes = {KERAS: os.path.getsize(flags.checkpoint), **{name: size_of(path) for name, path in paths.items()}}
     print(f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; TensorFlow {tf.__version__}, '
-          f'OpenCV {cv2.__version__}; {len(dataset.records)} pictures at {description.image_size}; median of '
+          f'OpenCV {cv2.__version__}; {len(dataset.records)} images at {config.image_size}; median of '
           f'{flags.rounds} rounds')
-    print('| format | mAP@.5 | ms per picture | times as fast as Keras | bytes | largest box difference, px | '
+    print('| format | mAP@.5 | ms per image | times as fast as Keras | bytes | largest box difference, px | '
           'clear detections lost |\n'
           '|---|---|---|---|---|---|---|')
     for name in [*kept, OPENCV]:

@@ -1,4 +1,4 @@
-"""Inference, pictures/s: the exported model beside the bare network and OpenCV's dnn module, on the same weights.
+"""Inference, images/s: the exported model beside the bare network and OpenCV's dnn module, on the same weights.
 
     python benchmarks/inference.py [--rounds=5] [--batches=1,8] [--size=416] [--classes=20] [--width=1] [--cfg=FILE]
 
@@ -10,7 +10,7 @@ trained detector's do (``SPREAD``; the count above .01 is printed): suppression 
 untrained network would cost many times what it costs in use.
 
 All variants take turns within a round; medians are printed. On a busy machine the ratios hold better than
-the pictures/s, and CPU time a picture best of all.
+the images/s, and CPU time an image best of all.
 """
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from yolov3_tf import (
 )
 from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
 from yolov3_tf.models import yolov3  # noqa: E402
-from yolov3_tf.models.checkpoints import Description  # noqa: E402
+from yolov3_tf.models.checkpoints import ModelConfig  # noqa: E402
 from yolov3_tf.models.darknet import weights as darknet_weights  # noqa: E402
 from yolov3_tf.models.darknet import yolov3_cfg  # noqa: E402
 from yolov3_tf.training import precision  # noqa: E402
 
-# Mean and deviation over the slots of a picture: box offsets, objectness logit, class logits.
+# Mean and deviation over the slots of an image: box offsets, objectness logit, class logits.
 SPREAD = (0., .5), (-7., 2.), (-5., 2.)
 BARE, EXPORTED, OPENCV = 'bare network', 'exported, JPEG in, boxes out', 'OpenCV dnn'
 
 
 def parse_flags():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(config=__doc__.splitlines()[0])
     parser.add_argument('--batches', type=lambda text: [int(part) for part in text.split(',')], default=[1, 8])
     parser.add_argument('--precisions', type=lambda text: text.split(','), default=['float32', 'bfloat16'])
     parser.add_argument('--cfg', help='darknet cfg of YOLOv3 for OpenCV; default: written for the occasion')
@@ -100,9 +100,9 @@ def bare(model, flags, dtype):
 def exported(model, flags, dtype, folder):
     """Function of JPEG files -> boxes: written and loaded as a server would."""
     names = tuple(f'class_{i}' for i in range(flags.classes))
-    description = Description(names, flags.width, (flags.size, flags.size), True, YOLOV3_ANCHORS)
+    config = ModelConfig(names, flags.width, (flags.size, flags.size), True, YOLOV3_ANCHORS)
     settings = export.DEFAULTS._replace(precision=dtype)
-    served = tf.saved_model.load(export.export(model, description, os.path.join(folder, dtype), settings=settings))
+    served = tf.saved_model.load(export.export(model, config, os.path.join(folder, dtype), settings=settings))
     return lambda jpegs, images: served.encoded(tf.constant(jpegs))['detection_boxes'].numpy()
 
 
@@ -139,7 +139,7 @@ def report(batch, seconds):
     base = seconds[f'{BARE}, float32']
     print(f'\nbatch {batch}:')
     for name, (wall, cpu) in seconds.items():
-        print(f'{batch / wall:8.2f} pictures/s {cpu / batch:7.3f} CPU s a picture   against bare float32: '
+        print(f'{batch / wall:8.2f} images/s {cpu / batch:7.3f} CPU s an image   against bare float32: '
               f'{base[0] / wall:5.2f}, by CPU time {base[1] / cpu:5.2f}   {name}')
     for dtype in ('float32', 'bfloat16'):
         mine = f'{EXPORTED}, {dtype}'
@@ -170,7 +170,7 @@ def main():
             variants[OPENCV] = opencv(model, flags, folder)
         raw = variants[f'{BARE}, float32'](None, images[:1])
         scores = tf.sigmoid(raw[0, :, 4:5]) * tf.sigmoid(raw[0, :, 5:])
-        print(f'{np.count_nonzero(scores > .01)} of {tf.size(scores)} scores of a picture are above .01')
+        print(f'{np.count_nonzero(scores > .01)} of {tf.size(scores)} scores of an image are above .01')
         for batch in flags.batches:
             report(batch, measure(variants, jpegs[:batch], images[:batch], flags.rounds))
 

@@ -1,13 +1,13 @@
-"""Input pipeline: pictures/s of ours against the reference's design, alternating rounds in one process.
+"""Input pipeline: images/s of ours against the reference's design, alternating rounds in one process.
 
     python benchmarks/input_pipeline.py [--data=voc:VOCdevkit:train] [--threads=1,2] [--rounds=5] [--each]
 
-The reference's design, written here after its description: each picture is read, distorted in HSV, expanded,
+The reference's design, written here after its config: each image is read, distorted in HSV, expanded,
 cropped by trial and error, resized with a random interpolation and flipped by NumPy and OpenCV, then a Python
 loop over its boxes fills the target tensors of three scales; tf.data calls all that through py_function.
-Ours does the same augmentations and leaves the targets to the training step. Neither mixes pictures up.
+Ours does the same augmentations and leaves the targets to the training step. Neither mixes images up.
 With --each, what every augmentation that is not in the default list costs beside the default list alone.
-Ratios hold on a busy machine where absolutes do not; CPU time per picture holds best.
+Ratios hold on a busy machine where absolutes do not; CPU time per image holds best.
 """
 import argparse
 import os
@@ -41,15 +41,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         dataset = specs.load(flags.data, None) if flags.data else draw_photographs(folder, 64)
         print(f'{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; TensorFlow '
-              f'{tf.__version__}, OpenCV {cv2.__version__}; {len(dataset.records)} pictures -> {flags.size}, '
+              f'{tf.__version__}, OpenCV {cv2.__version__}; {len(dataset.records)} images -> {flags.size}, '
               f'batch {flags.batch_size}, median of {flags.rounds} rounds')
         for threads in flags.threads:
             (each if flags.each else compare)(dataset, flags, threads)
 
 
 def parse_flags():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--data', help='data spec; default: photographs-like pictures drawn for the occasion')
+    parser = argparse.ArgumentParser(config=__doc__.splitlines()[0])
+    parser.add_argument('--data', help='data spec; default: photographs-like images drawn for the occasion')
     parser.add_argument('--size', type=int, default=416)
     parser.add_argument('--batch_size', type=int, default=8)
     parser.add_argument('--threads', type=lambda text: [int(part) for part in text.split(',')],
@@ -72,16 +72,16 @@ def compare(dataset, flags, threads):
                 results[name].append(result)
     for name, rounds in results.items():
         speeds, costs = zip(*rounds)
-        print(f'{threads} threads  {name:17} {statistics.median(speeds):6.0f} pictures/s, '
-              f'{statistics.median(costs):5.2f} ms CPU a picture')
+        print(f'{threads} threads  {name:17} {statistics.median(speeds):6.0f} images/s, '
+              f'{statistics.median(costs):5.2f} ms CPU an image')
     ratios = [[a / b for a, b in zip(*pair)] for pair in zip(results['ours'], results['reference design'])]
     speed, cost = (statistics.median(column) for column in zip(*ratios))
-    print(f'{threads} threads  ours / reference design: {speed:.2f} times the pictures/s, '
-          f'{1 / cost:.2f} times less CPU a picture')
+    print(f'{threads} threads  ours / reference design: {speed:.2f} times the images/s, '
+          f'{1 / cost:.2f} times less CPU an image')
 
 
 def each(dataset, flags, threads):
-    """CPU time a picture of the default list with one augmentation more, over that of the default list alone."""
+    """CPU time an image of the default list with one augmentation more, over that of the default list alone."""
     usual = pipeline.DEFAULT_AUGMENTATIONS
     more = [name for name in pipeline.AUGMENTATIONS if name not in usual]
     lists = {'default': usual, **{name: (*usual, name) for name in more}, 'all': pipeline.AUGMENTATIONS}
@@ -95,18 +95,18 @@ def each(dataset, flags, threads):
                 costs[name].append(cost)
     for name, rounds in costs.items():
         ratio = statistics.median(a / b for a, b in zip(rounds, costs['default']))
-        print(f'{threads} threads  {name:10} {statistics.median(rounds):6.2f} ms CPU a picture, {ratio:.2f} times the '
+        print(f'{threads} threads  {name:10} {statistics.median(rounds):6.2f} ms CPU an image, {ratio:.2f} times the '
               'default list')
 
 
 def measure(batches, batch_size):
-    """Pictures/s and CPU milliseconds a picture, from the first batch's arrival to the last one's."""
+    """Images/s and CPU milliseconds an image, from the first batch's arrival to the last one's."""
     stream = iter(batches)
     next(stream)
     wall, cpu = time.perf_counter(), cpu_seconds()
-    pictures = sum(len(batch[0]) for batch in stream)
-    assert pictures % batch_size == 0
-    return pictures / (time.perf_counter() - wall), 1e3 * (cpu_seconds() - cpu) / pictures
+    images = sum(len(batch[0]) for batch in stream)
+    assert images % batch_size == 0
+    return images / (time.perf_counter() - wall), 1e3 * (cpu_seconds() - cpu) / images
 
 
 def cpu_seconds():

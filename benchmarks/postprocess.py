@@ -1,12 +1,12 @@
-"""Decoding and suppression, ms a picture: ours beside a TensorFlow loop over the classes and NumPy.
+"""Decoding and suppression, ms an image: ours beside a TensorFlow loop over the classes and NumPy.
 
     python benchmarks/postprocess.py [--rounds=9] [--batch=8] [--size=416] [--classes=20,80] [--width=1]
 
 Raw outputs are drawn as a trained detector's: nearly all slots silent (objectness logit N(-8, 1.5), class
-logits N(-6, 1.5)); around each of ``OBJECTS`` objects of a picture the 27 slots of its level within a cell
+logits N(-6, 1.5)); around each of ``OBJECTS`` objects of an image the 27 slots of its level within a cell
 of its centre answer with its box, a little off, objectness N(0, 2.5) and its class N(2, 2). The count of
 scores above the threshold is printed. The two other ways to suppress are written here after the reference's
-description: mask, suppress and gather class by class in a graph (one picture at a time), and the same in
+config: mask, suppress and gather class by class in a graph (one image at a time), and the same in
 NumPy; both get decoded boxes and scores, and stand beside our suppression alone.
 
 All take turns within a round; medians are printed. The share of the network's time is that of the folded
@@ -45,7 +45,7 @@ def draw_outputs(batch, size, classes):
     outputs = np.concatenate([random.normal(0, .5, [batch, len(cells), 4]),
                               random.normal(-8, 1.5, [batch, len(cells), 1]),
                               random.normal(-6, 1.5, [batch, len(cells), classes])], -1)
-    for picture in outputs:
+    for image in outputs:
         for _ in range(OBJECTS):
             level, label = random.randint(3), random.randint(classes)
             extent = np.array(anchors.YOLOV3_ANCHORS.sizes[level][random.randint(3)])
@@ -53,10 +53,10 @@ def draw_outputs(batch, size, classes):
             near = (levels == level) & (np.abs(centre / strides[:, None] - cells - .5) < 1.5).all(1)
             inside = np.clip(centre / strides[near, None] - cells[near], .02, .98)
             n = near.sum()
-            picture[near, :2] = np.log(inside / (1 - inside)) + random.normal(0, .2, [n, 2])
-            picture[near, 2:4] = np.log(extent / sizes[near]) + random.normal(0, .1, [n, 2])
-            picture[near, 4] = random.normal(0, 2.5, n)
-            picture[near, 5 + label] = random.normal(2, 2, n)
+            image[near, :2] = np.log(inside / (1 - inside)) + random.normal(0, .2, [n, 2])
+            image[near, 2:4] = np.log(extent / sizes[near]) + random.normal(0, .1, [n, 2])
+            image[near, 4] = random.normal(0, 2.5, n)
+            image[near, 5 + label] = random.normal(2, 2, n)
     return outputs.astype(np.float32)
 
 
@@ -74,7 +74,7 @@ def decoder(size):
     def run(outputs):
         raw = codec.split(outputs)
         scores = tf.sigmoid(raw.objectness)[..., None] * tf.sigmoid(raw.classes)
-        return codec.decode(raw.t, anchors.lay_out(anchors.YOLOV3_ANCHORS, size, size)), scores
+        return codec.decode(raw.offsets, anchors.lay_out(anchors.YOLOV3_ANCHORS, size, size)), scores
     return run
 
 
@@ -121,12 +121,12 @@ def numpy_suppress(boxes, scores):
 
 
 def variants(flags, classes):
-    """name -> (call, pictures it does)."""
+    """name -> (call, images it does)."""
     outputs = draw_outputs(flags.batch, flags.size, classes)
     tensors, run, decode = tf.constant(outputs), ours(flags.size), decoder(flags.size)
     boxes, scores = decode(tensors)
     print(f'\n{classes} classes: {np.count_nonzero(scores > SCORE) / flags.batch:.0f} of '
-          f'{tf.size(scores[0])} scores of a picture are above {SCORE}')
+          f'{tf.size(scores[0])} scores of an image are above {SCORE}')
     arrays, singles = list(zip(boxes.numpy(), scores.numpy())), list(zip(tf.unstack(boxes), tf.unstack(scores)))
     calls = {WHOLE: (lambda: run(tensors), flags.batch),
              f'{WHOLE}, batch 1': (lambda: run(tensors[:1]), 1),
@@ -144,14 +144,14 @@ def variants(flags, classes):
 
 
 def measure(calls, rounds):
-    """name -> median ms and median CPU ms a picture."""
+    """name -> median ms and median CPU ms an image."""
     seconds = {name: [] for name in calls}
     for round_ in range(rounds + 1):                    # the first traces and warms up
-        for name, (call, pictures) in calls.items():
+        for name, (call, images) in calls.items():
             cpu, start = time.process_time(), time.perf_counter()
             call()
             if round_:
-                seconds[name].append(((time.perf_counter() - start) / pictures, (time.process_time() - cpu) / pictures))
+                seconds[name].append(((time.perf_counter() - start) / images, (time.process_time() - cpu) / images))
     return {name: [1000 * statistics.median(values) for values in zip(*pairs)] for name, pairs in seconds.items()}
 
 
@@ -161,11 +161,11 @@ def report(ms):
         if NETWORK in ms:
             of_wall, of_cpu = 100 * wall / ms[NETWORK][0], 100 * cpu / ms[NETWORK][1]
             share = f'  {of_wall:6.2f} % of the network ({of_cpu:.2f} % by CPU time)'
-        print(f'{wall:9.2f} ms a picture  {wall / ms[OURS][0]:7.1f} times our suppression{share}  {name}')
+        print(f'{wall:9.2f} ms an image  {wall / ms[OURS][0]:7.1f} times our suppression{share}  {name}')
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(config=__doc__.splitlines()[0])
     parser.add_argument('--classes', type=lambda text: [int(part) for part in text.split(',')], default=[20, 80])
     for name, default in (('rounds', 9), ('size', 416), ('batch', 8)):
         parser.add_argument(f'--{name}', type=int, default=default)

@@ -26,10 +26,10 @@ sys.path.insert(0, str(ROOT))
 
 from yolov3_tf.drawing import plots  # noqa: E402
 
-BATCH, PICTURES = 8, 48
-FLAGS = ['--loss=giou', '--focal', f'--train_data=shapes:{PICTURES}', '--cfg=small.cfg', '--train_sizes=64',
+BATCH, IMAGES = 8, 48
+FLAGS = ['--loss=giou', '--focal', f'--train_data=shapes:{IMAGES}', '--cfg=small.cfg', '--train_sizes=64',
          '--val_size=64', f'--batch_size={BATCH}', '--augment=flip,crop', '--log_steps=1', '--checkpoint_steps=2',
-         '--noexport', '--sync_batch_norm', '--stage2_lr=1e-2', '--mixed_precision=float32']
+         '--noexport', '--sync_batch_norm', '--full_lr=1e-2', '--mixed_precision=float32']
 VARIANTS = ('one device', 'two devices', 'two workers', 'two workers, one killed')
 
 
@@ -52,7 +52,7 @@ def start(folder, name, epochs, extra=(), config=None):
     number = config['task']['index'] if config else 0
     # Each worker has a folder of its own: only the chief's is used.
     with open(folder / f'{name}-{number}.txt', 'a') as output:
-        return subprocess.Popen([sys.executable, str(ROOT / 'train.py'), *FLAGS, f'--stage2_epochs={epochs}',
+        return subprocess.Popen([sys.executable, str(ROOT / 'train.py'), *FLAGS, f'--full_epochs={epochs}',
                                  f'--name={name}', f'--runs_dir=runs{number}', *extra], cwd=folder, env=environment,
                                 stdout=output, stderr=subprocess.STDOUT)
 
@@ -84,7 +84,7 @@ def run(folder, epochs):
     finish(folder, [start(folder, names[0], epochs, ['--strategy=none'])])
     finish(folder, [start(folder, names[1], epochs, ['--logical_devices=2'])])
     finish(folder, start_workers(folder, names[2], epochs))
-    statuses = stop_last(start_workers(folder, names[3], epochs), metrics[3], PICTURES // BATCH * epochs // 2 + 3)
+    statuses = stop_last(start_workers(folder, names[3], epochs), metrics[3], IMAGES // BATCH * epochs // 2 + 3)
     print(f'worker 1 killed: worker 0 ended with status {statuses[0]}, worker 1 with {statuses[1]}', flush=True)
     finish(folder, start_workers(folder, names[3], epochs))
     return {variant: plots.read_metrics(path) for variant, path in zip(VARIANTS, metrics)}
@@ -98,7 +98,7 @@ def finish(folder, processes):
 
 def compare(found):
     """Variant -> largest relative difference of a total loss from one device's, in the first epoch and in all."""
-    whole, epoch = found[VARIANTS[0]], PICTURES // BATCH
+    whole, epoch = found[VARIANTS[0]], IMAGES // BATCH
     apart = {}
     for variant in VARIANTS[1:]:
         lines = found[variant]
@@ -125,7 +125,7 @@ def draw(found, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(config=__doc__)
     parser.add_argument('--out', type=pathlib.Path, default=ROOT / 'docs' / 'figures' / 'replicas.png')
     parser.add_argument('--folder', type=pathlib.Path, default=None)
     parser.add_argument('--epochs', type=int, default=6)

@@ -1,4 +1,4 @@
-"""Memory and time of a training step against batch, input size, classes and boxes a picture.
+"""Memory and time of a training step against batch, input size, classes and boxes an image.
 
     python benchmarks/scale.py [--width=.25] [--size=224] [--batch=4] [--classes=20] [--boxes=8] [--steps=5]
 
@@ -59,7 +59,7 @@ def measure(options, **changed) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(config=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (('batch', 4), ('size', 224), ('classes', 20), ('boxes', 8), ('steps', 5)):
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--width', type=float, default=.25)
@@ -70,7 +70,7 @@ def main():
         return
     print(f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python '
           f'{platform.python_version()}; base: width {options.width:g}, batch {options.batch}, {options.size} px, '
-          f'{options.classes} classes, {options.boxes} boxes a picture; median of {options.steps} steps')
+          f'{options.classes} classes, {options.boxes} boxes an image; median of {options.steps} steps')
     base = measure(options)
     print('| case | processor s a step | to base | MiB above bare TensorFlow | to base |\n|---|---:|---:|---:|---:|')
     changes = [{}] + [{name: value} for name, values in VARIED.items() for value in values]

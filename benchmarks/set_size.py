@@ -1,8 +1,8 @@
-"""What the number of pictures costs before the first step: start-up, memory of the index, the shuffle.
+"""What the number of images costs before the first step: start-up, memory of the index, the shuffle.
 
     python benchmarks/set_size.py [--counts=1000,100000] [--doors=list,voc,coco] [--boxes=7] [--size=64]
 
-Simulated sets: every picture has its own name and labels, all names are links to one small JPEG, so what is
+Simulated sets: every image has its own name and labels, all names are links to one small JPEG, so what is
 measured is ours and not the disk's. Each case is a process of its own, because a peak of memory never falls:
 processor seconds to read the labels, from there to the first training batch, and for the order of an epoch;
 resident memory that the labels took, and that the pipeline took with its first batch.
@@ -28,7 +28,7 @@ SPECS = {'list': 'list:{}/list.txt', 'voc': 'voc:{}:train', 'coco': 'coco:{0}/c.
 
 
 def write_set(door, folder, count, boxes):
-    """A set of ``count`` pictures with ``boxes`` boxes each, for one door."""
+    """A set of ``count`` images with ``boxes`` boxes each, for one door."""
     import cv2
     import numpy as np
     chance = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def write_list(folder, corners, classes):
 
 
 def write_voc(folder, corners, classes):
-    from yolov3_tf.data.readers.class_names import VOC_CLASSES
+    from yolov3_tf.data.readers.class_files import VOC_CLASSES
     (folder / 'Annotations').mkdir()
     (folder / 'ImageSets' / 'Main').mkdir(parents=True)
     for number, rows in enumerate(zip(corners, classes)):
@@ -107,10 +107,10 @@ def one_case(spec, size) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(config=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--counts', type=lambda text: [int(part) for part in text.split(',')], default=[1000, 100_000])
     parser.add_argument('--doors', type=lambda text: text.split(','), default=list(SPECS))
-    parser.add_argument('--boxes', type=int, default=7, help='a picture; COCO has 7')
+    parser.add_argument('--boxes', type=int, default=7, help='an image; COCO has 7')
     parser.add_argument('--size', type=int, default=64, help='network input, pixels')
     parser.add_argument('--one_case', help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -118,9 +118,9 @@ def main():
         print(json.dumps(one_case(options.one_case, options.size)))
         return
     print(f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python '
-          f'{platform.python_version()}; {options.boxes} boxes a picture; processor seconds, MiB')
-    print('| door | pictures | read labels, s | first batch, s | order of an epoch, s | labels, MiB | pipeline, MiB | '
-          'bytes a picture |\n|---|---:|---:|---:|---:|---:|---:|---:|')
+          f'{platform.python_version()}; {options.boxes} boxes an image; processor seconds, MiB')
+    print('| door | images | read labels, s | first batch, s | order of an epoch, s | labels, MiB | pipeline, MiB | '
+          'bytes an image |\n|---|---:|---:|---:|---:|---:|---:|---:|')
     for door in options.doors:
         for count in options.counts:
             with tempfile.TemporaryDirectory() as folder:

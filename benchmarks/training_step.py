@@ -2,7 +2,7 @@
 
     python benchmarks/training_step.py [--precision=float32] [--batch=4] [--size=416] [--width=1] [--rounds=3]
 
-Each line is pictures a second, the median over rounds in which all variants take turns, so that a
+Each line is images a second, the median over rounds in which all variants take turns, so that a
 machine that slows down slows all of them; the ratios are what to quote.
 """
 from __future__ import annotations
@@ -31,7 +31,7 @@ from yolov3_tf.training.precision import POLICIES  # noqa: E402
 
 
 def batch(size, count, objects=8):
-    """A batch of noise with ``objects`` boxes a picture: the cost does not depend on what is seen."""
+    """A batch of noise with ``objects`` boxes an image: the cost does not depend on what is seen."""
     corner = tf.random.stateless_uniform([count, objects, 2], [1, 2], 0, size * .5)
     extent = tf.random.stateless_uniform([count, objects, 2], [3, 4], 16, size * .5)
     truth = GroundTruth(tf.concat([corner, corner + extent], -1), tf.zeros([count, objects], tf.int32),
@@ -115,7 +115,7 @@ def report(options, speed):
           f'{options.precision}, {options.size} px, batch {options.batch}, width {options.width:g}, '
           f'median of {options.rounds} rounds')
     for name, value in speed.items():
-        print(f'{value:8.3f} pictures/s  {options.batch / value:7.2f} s/step  {name}')
+        print(f'{value:8.3f} images/s  {options.batch / value:7.2f} s/step  {name}')
     for part in ('all layers', 'resting backbone'):
         on_top = speed[f'bare network, {part}'] / speed[f'whole step, {part}'] - 1
         print(f'loss and optimiser on top, {part}: {100 * on_top:.1f} %')
@@ -124,7 +124,7 @@ def report(options, speed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(config=__doc__)
     parser.add_argument('--precision', default='float32', choices=['float32', 'bfloat16'])
     for name, default in (('batch', 4), ('size', 416), ('rounds', 3), ('classes', 20)):
         parser.add_argument(f'--{name}', type=int, default=default)

@@ -48,7 +48,7 @@ def hermetic(request, monkeypatch):
 
 @pytest.fixture(scope='session')
 def shared_data():
-    """Folder of the real pictures and weights some tests use; the test skips where it is absent."""
+    """Folder of the real images and weights some tests use; the test skips where it is absent."""
     default = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data'
     folder = pathlib.Path(os.environ.get('YOLOV3_TF_DATA', default))
     if not (folder / 'README.md').is_file():

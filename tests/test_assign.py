@@ -1,4 +1,4 @@
-"""Which slot answers for which object, by hand, on a picture 96 high and 160 wide."""
+"""Which slot answers for which object, by hand, on an image 96 high and 160 wide."""
 import functools
 import itertools
 
@@ -26,13 +26,13 @@ cached_lay_out = functools.lru_cache(maxsize=None)(lay_out)
 
 
 def assign(boxes, valid=None, table=YOLOV3_ANCHORS, height=HEIGHT, width=WIDTH, **rule):
-    """One picture through an assigner: slots, objects, positive as NumPy."""
+    """One image through an assigner: slots, objects, positive as NumPy."""
     boxes = np.asarray(boxes, np.float32).reshape(1, -1, 4)
     return [x[0] for x in assign_batch(boxes, valid, cached_lay_out(table, height, width), **rule)]
 
 
 def assign_batch(boxes, valid, priors, rule='best_anchor', decoded=None, threshold=None):
-    """``boxes`` [B, N, 4]; every picture has the same ``decoded`` [S, 4] and ``valid`` [N]."""
+    """``boxes`` [B, N, 4]; every image has the same ``decoded`` [S, 4] and ``valid`` [N]."""
     batch, count = boxes.shape[:2]
     valid = np.broadcast_to(True if valid is None else valid, [batch, count])
     truth = GroundTruth(boxes=tf.constant(boxes), classes=tf.zeros([batch, count], tf.int32), valid=tf.constant(valid),
@@ -124,7 +124,7 @@ def test_padding_overwrites_nothing_even_where_it_holds_numbers():
 
 
 def test_x2_zero_is_no_padding_mark():
-    """A box may end at the left border of the picture and still count; only ``valid`` says padding."""
+    """A box may end at the left border of the image and still count; only ``valid`` says padding."""
     assert assign([[-12, 20, 0, 33]])[2].tolist() == [True]
 
 
@@ -143,7 +143,7 @@ def test_no_boxes_and_no_limit_on_boxes():
     assert positive[-1] and 0 < positive.sum() < 2000
 
 
-def test_pictures_of_a_batch_do_not_meet():
+def test_images_of_a_batch_do_not_meet():
     box = np.array([[around(20, 28, 10, 13)]], np.float32)
     truth = GroundTruth(tf.constant(np.repeat(box, 3, 0)), tf.zeros([3, 1], tf.int32),
                         tf.constant([[True], [False], [True]]), tf.ones([3, 1]))

@@ -171,7 +171,7 @@ def test_gradients_equal_central_differences(name):
 
 @hypothesis.given(valid_boxes())
 @SAMPLED
-def test_conversions_come_back_on_a_picture_that_is_not_square(a):
+def test_conversions_come_back_on_a_image_that_is_not_square(a):
     a = tf.constant(a)
     np.testing.assert_array_equal(boxes.from_cxcywh(boxes.to_cxcywh(a)), a)
     unit = boxes.to_yxyx_unit(a, height=128, width=512)

@@ -1,4 +1,4 @@
-"""The box code both ways, on pictures that are not square."""
+"""The box code both ways, on images that are not square."""
 import math
 
 import numpy as np
@@ -20,14 +20,14 @@ def priors():
 def test_split_names_the_channels_in_darknets_order():
     outputs = tf.reshape(tf.range(2 * 4 * 8, dtype=tf.float32), [2, 4, 8])
     raw = codec.split(outputs)
-    np.testing.assert_array_equal(raw.t, outputs.numpy()[..., :4])
+    np.testing.assert_array_equal(raw.offsets, outputs.numpy()[..., :4])
     np.testing.assert_array_equal(raw.objectness, outputs.numpy()[..., 4])
     np.testing.assert_array_equal(raw.classes, outputs.numpy()[..., 5:])
 
 
 def test_split_bounds_finite_values_and_lets_nan_be_seen():
     raw = codec.split(tf.constant([[[-1e30, 1e30, -3., 3., 1e30, -1e30, 9.]]]))
-    assert raw.t.numpy().tolist() == [[[-1e4, 1e4, -3, 3]]]
+    assert raw.offsets.numpy().tolist() == [[[-1e4, 1e4, -3, 3]]]
     assert raw.objectness.numpy().tolist() == [[1e4]] and raw.classes.numpy().tolist() == [[[-1e4, 9]]]
     assert np.isnan(codec.split(tf.fill([1, 2, 6], float('nan'))).t).all()
 

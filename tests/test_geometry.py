@@ -1,4 +1,4 @@
-"""The resize and its box maps, against arithmetic and OpenCV, on pictures and inputs that are not square."""
+"""The resize and its box maps, against arithmetic and OpenCV, on images and inputs that are not square."""
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def numbers(fitted):
     return [float(field) for field in placement], [int(part) for part in rest]
 
 
-@pytest.mark.parametrize('picture, room, letterbox, placement, place', [
+@pytest.mark.parametrize('image, room, letterbox, placement, place', [
     # 500 x 375 into 416 x 416: 416 / 500 = .832 decides; 375 * .832 = 312; (416 - 312) / 2 = 52 above.
     ((375, 500), (416, 416), True, [.832, .832, 0, 52], [312, 416, 52, 0]),
     # 333 rows: 333 * .832 = 277.06 -> 277, whose real scale is 277 / 333; (416 - 277) // 2 = 69.
@@ -21,21 +21,21 @@ def numbers(fitted):
     ((375, 500), (320, 512), True, [427 / 500, 320 / 375, 42, 0], [320, 427, 0, 42]),
     ((375, 500), (320, 512), False, [512 / 500, 320 / 375, 0, 0], [320, 512, 0, 0]),
     ((416, 416), (416, 416), True, [1, 1, 0, 0], [416, 416, 0, 0]),
-    # A picture of one row keeps a row: 96 / 5000 rounds to 0.
+    # An image of one row keeps a row: 96 / 5000 rounds to 0.
     ((1, 5000), (64, 96), True, [96 / 5000, 1, 0, 31], [1, 96, 31, 0]),
 ])
-def test_fit(picture, room, letterbox, placement, place):
-    found_placement, found_place = numbers(geometry.fit(*picture, *room, letterbox))
+def test_fit(image, room, letterbox, placement, place):
+    found_placement, found_place = numbers(geometry.fit(*image, *room, letterbox))
     assert found_place == place
     np.testing.assert_allclose(found_placement, placement, rtol=1e-6)
 
 
 @pytest.mark.parametrize('letterbox', [True, False])
-@pytest.mark.parametrize('picture', [(90, 160), (160, 90), (31, 47)])
-def test_place_image_resizes_like_opencv(picture, letterbox):
-    image = np.random.default_rng(0).integers(0, 256, [*picture, 3], np.uint8)
+@pytest.mark.parametrize('shape', [(90, 160), (160, 90), (31, 47)])
+def test_place_image_resizes_like_opencv(shape, letterbox):
+    image = np.random.default_rng(0).integers(0, 256, [*shape, 3], np.uint8)
     placed, _ = geometry.place_image(image, 96, 192, letterbox)
-    _, (height, width, top, left) = numbers(geometry.fit(*picture, 96, 192, letterbox))
+    _, (height, width, top, left) = numbers(geometry.fit(*shape, 96, 192, letterbox))
     expected = np.full([96, 192, 3], 128, np.uint8)
     expected[top:top + height, left:left + width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     assert placed.dtype == tf.uint8
@@ -60,15 +60,15 @@ def test_boxes_return_from_the_network():
     batch = geometry.Placement(*[tf.stack(field) for field in zip(*placements)])
     boxes = tf.constant(rng.uniform(0, 500, [3, 7, 4]), tf.float32)
     seen = geometry.to_network(boxes, batch)
-    np.testing.assert_allclose(geometry.to_picture(seen, batch), boxes, atol=1e-3)
-    for row in range(3):        # a batch is its pictures one by one
+    np.testing.assert_allclose(geometry.to_image(seen, batch), boxes, atol=1e-3)
+    for row in range(3):        # a batch is its images one by one
         np.testing.assert_allclose(geometry.to_network(boxes[row], placements[row]), seen[row], rtol=1e-6)
 
 
 def test_to_network_by_hand():
     placement = geometry.Placement(tf.constant(2.), tf.constant(3.), tf.constant(10.), tf.constant(20.))
     np.testing.assert_allclose(geometry.to_network(tf.constant([[1., 2, 3, 4]]), placement), [[12, 26, 16, 32]])
-    back = geometry.to_picture(tf.constant([[12., 26, 16, 32]]), placement)
+    back = geometry.to_image(tf.constant([[12., 26, 16, 32]]), placement)
     np.testing.assert_allclose(back, [[1, 2, 3, 4]], rtol=1e-6)
 
 
@@ -78,7 +78,7 @@ def test_mirror_twice_is_nothing():
     np.testing.assert_allclose(geometry.mirror(geometry.mirror(boxes, 100), 100), boxes)
 
 
-def test_look_at_the_whole_picture_is_fit():
+def test_look_at_the_whole_image_is_fit():
     shown = geometry.look(375, 500, tf.constant([0, 0, 500, 375]), 416, 416, True)
     placement, height, width, top, left = geometry.fit(375, 500, 416, 416, True)
     assert shown.rectangle.numpy().tolist() == [0, 0, 500, 375]
@@ -86,8 +86,8 @@ def test_look_at_the_whole_picture_is_fit():
     np.testing.assert_allclose(tf.stack(shown.placement), tf.stack(placement), rtol=1e-6)
 
 
-def test_look_beyond_the_picture():
-    # A 200 x 200 view with the 100 x 100 picture in its lower right quarter, stretched onto 64 x 128.
+def test_look_beyond_the_image():
+    # A 200 x 200 view with the 100 x 100 image in its lower right quarter, stretched onto 64 x 128.
     shown = geometry.look(100, 100, tf.constant([-100, -100, 100, 100]), 64, 128, False)
     assert shown.rectangle.numpy().tolist() == [0, 0, 100, 100]
     assert shown.place.numpy().tolist() == [64, 32, 128, 64]

@@ -1,4 +1,4 @@
-"""Suppression against a slow one written from its definition; the way back to the picture by arithmetic."""
+"""Suppression against a slow one written from its definition; the way back to the image by arithmetic."""
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -103,21 +103,21 @@ def random_outputs(seed, batch, classes):
 
 
 @pytest.mark.parametrize('iou_threshold', [.3, .45, .7])
-def test_detect_equals_the_definition_for_every_picture_of_a_batch(priors, iou_threshold):
+def test_detect_equals_the_definition_for_every_image_of_a_batch(priors, iou_threshold):
     outputs = random_outputs(1, batch=3, classes=4)
-    outputs[1] = SILENT                                     # a picture without any between two with many
+    outputs[1] = SILENT                                     # an image without any between two with many
     found = postprocess.detect(outputs, priors, .2, iou_threshold, max_per_class=378, max_total=1000)
-    for picture in range(3):
-        expected = suppress_by_hand(*decode_by_hand(outputs[picture]), .2, iou_threshold)
-        count = int(found.count[picture])
+    for image in range(3):
+        expected = suppress_by_hand(*decode_by_hand(outputs[image]), .2, iou_threshold)
+        count = int(found.count[image])
         assert count == len(expected)
-        assert (count == 0) == (picture == 1)
-        np.testing.assert_allclose(found.scores[picture, :count], [e[0] for e in expected], rtol=1e-5)
-        np.testing.assert_array_equal(found.classes[picture, :count], [e[1] for e in expected])
+        assert (count == 0) == (image == 1)
+        np.testing.assert_allclose(found.scores[image, :count], [e[0] for e in expected], rtol=1e-5)
+        np.testing.assert_array_equal(found.classes[image, :count], [e[1] for e in expected])
         if count:
-            np.testing.assert_allclose(found.boxes[picture, :count], [e[2] for e in expected],
+            np.testing.assert_allclose(found.boxes[image, :count], [e[2] for e in expected],
                                        rtol=1e-4, atol=1e-3)
-        assert not found.scores[picture, count:].numpy().any()      # the padding is zeros
+        assert not found.scores[image, count:].numpy().any()      # the padding is zeros
 
 
 BY_HAND = {
@@ -127,32 +127,32 @@ BY_HAND = {
     'soft': lambda candidates: soft_by_hand(candidates, .2, .5)}
 
 
-def assert_found(found, picture, expected):
-    count = int(found.count[picture])
+def assert_found(found, image, expected):
+    count = int(found.count[image])
     assert count == len(expected)
-    np.testing.assert_allclose(found.scores[picture, :count], [e[0] for e in expected], rtol=1e-4)
-    np.testing.assert_array_equal(found.classes[picture, :count], [e[1] for e in expected])
-    np.testing.assert_allclose(found.boxes[picture, :count], np.reshape([e[2] for e in expected], [-1, 4]),
+    np.testing.assert_allclose(found.scores[image, :count], [e[0] for e in expected], rtol=1e-4)
+    np.testing.assert_array_equal(found.classes[image, :count], [e[1] for e in expected])
+    np.testing.assert_allclose(found.boxes[image, :count], np.reshape([e[2] for e in expected], [-1, 4]),
                                rtol=1e-4, atol=1e-3)
-    assert not any(part[picture, count:].numpy().any() for part in found[:3])       # the padding is zeros
+    assert not any(part[image, count:].numpy().any() for part in found[:3])       # the padding is zeros
 
 
 @pytest.mark.parametrize('nms', sorted(BY_HAND))
 @pytest.mark.parametrize('top_k', [None, 40])
-def test_each_kind_equals_its_definition_for_every_picture_of_a_batch(priors, nms, top_k):
+def test_each_kind_equals_its_definition_for_every_image_of_a_batch(priors, nms, top_k):
     outputs = random_outputs(7, batch=3, classes=4)
     outputs[1] = SILENT
     run = tf.function(lambda outputs: postprocess.detect(
         outputs, priors, .2, .4, max_per_class=378, max_total=1512, nms=nms, top_k=top_k))
     found = run(outputs)
-    for picture in range(3):
-        candidates = candidates_by_hand(*decode_by_hand(outputs[picture]), .2, top_k)
+    for image in range(3):
+        candidates = candidates_by_hand(*decode_by_hand(outputs[image]), .2, top_k)
         assert top_k is None or len(candidates) in (0, top_k)
         if nms == 'agnostic' and top_k:     # a slot's other classes take no place among the candidates
-            corners, scores = decode_by_hand(outputs[picture])
+            corners, scores = decode_by_hand(outputs[image])
             best = np.where(scores == scores.max(1, keepdims=True), scores, 0)
             candidates = candidates_by_hand(corners, best, .2, top_k)
-        assert_found(found, picture, BY_HAND[nms](candidates))
+        assert_found(found, image, BY_HAND[nms](candidates))
 
 
 def test_the_kinds_differ_where_they_should(priors):
@@ -169,7 +169,7 @@ def test_the_kinds_differ_where_they_should(priors):
 
 
 @pytest.mark.parametrize('nms', sorted(BY_HAND))
-def test_bounds_of_a_class_and_of_a_picture_hold_for_every_kind(priors, nms):
+def test_bounds_of_a_class_and_of_a_image_hold_for_every_kind(priors, nms):
     outputs = np.full([2, 378, 7], SILENT, np.float32)
     # As above: 96 boxes side by side; those of even cells are of class 0, the others of class 1.
     outputs[:, 0:288:3] = [0, 0, np.log(8 / 10), np.log(8 / 13), 5, SILENT, SILENT]
@@ -177,8 +177,8 @@ def test_bounds_of_a_class_and_of_a_picture_hold_for_every_kind(priors, nms):
     for limits, expected in (({}, [48, 48]), ({'max_per_class': 7}, [7, 7]), ({'max_total': 50}, [48, 2]),
                              ({'max_per_class': 30, 'max_total': 40}, [30, 10])):
         found = postprocess.detect(outputs, priors, .01, nms=nms, **limits)
-        for picture in range(2):
-            classes = found.classes[picture, :int(found.count[picture])].numpy()
+        for image in range(2):
+            classes = found.classes[image, :int(found.count[image])].numpy()
             assert [int((classes == label).sum()) for label in (0, 1)] == expected
         assert found.boxes.shape == (2, limits.get('max_total', 300), 4)
 
@@ -247,7 +247,7 @@ def test_outputs_beyond_all_bounds_stay_finite(priors, nms):
 
 
 @pytest.mark.parametrize('letterbox', [True, False])
-def test_undo_resize_is_the_inverse_of_the_placement_on_pictures_that_are_not_square(letterbox):
+def test_undo_resize_is_the_inverse_of_the_placement_on_images_that_are_not_square(letterbox):
     sizes = np.array([[375, 500], [500, 333], [40, 640]], np.int32)
     truth = np.array([[[10, 20, 110, 220], [0, 0, 500, 375]], [[5, 6, 300, 490], [1, 2, 3, 4]],
                       [[0, 0, 640, 40], [600, 10, 639, 39]]], np.float32)
@@ -259,7 +259,7 @@ def test_undo_resize_is_the_inverse_of_the_placement_on_pictures_that_are_not_sq
     np.testing.assert_allclose(undone.boxes, truth, rtol=1e-5, atol=1e-3)
 
 
-def test_undo_resize_by_arithmetic_cuts_at_the_picture_and_leaves_padding_zero():
+def test_undo_resize_by_arithmetic_cuts_at_the_image_and_leaves_padding_zero():
     # 200 x 100 (w x h) into 96 x 64: halved to 96 x 48 would be .48; grey above and below is 8.
     placement = geometry.Placement(*[tf.constant([value]) for value in (.48, .48, 0., 8.)])
     placed = np.array([[[-5, 0, 48, 32], [0, 8, 96, 70], [1, 1, 1, 1]]], np.float32)

@@ -17,7 +17,7 @@ def test_speed_and_time_left_count_this_process_only(monkeypatch):
     bar = Bar('stage all', 10, done=4, stream=stream)
     now[0] += 10.
     bar.advance(8, {'total': 1.5})
-    # One step of 8 pictures in 10 s; 5 steps are left.
+    # One step of 8 images in 10 s; 5 steps are left.
     assert stream.getvalue() == 'stage all [############............] 5/10 0.8 images/s, 0:00:50 left | total 1.5\n'
     now[0] += 100.
     bar.pause(100.)

@@ -102,7 +102,7 @@ def test_nothing_that_runs_code_out_of_a_file_is_used():
 @pytest.mark.slow
 def test_fifty_kills_at_random_moments_change_nothing(tmp_path):
     """A checkpoint every second step, so that some kills fall into the writing of one."""
-    flags = ['--train_data=shapes:24', '--batch_size=2', '--augment=flip', '--stage2_epochs=30', '--stage2_lr=1e-3',
+    flags = ['--train_data=shapes:24', '--batch_size=2', '--augment=flip', '--full_epochs=30', '--full_lr=1e-3',
              '--epochs_between_eval=5', f'--checkpoint_steps={INTERVAL}']
     finish(train(tmp_path / 'whole', *flags))
     chance, lost, in_write, idle = random.Random(0), [], 0, 0
@@ -145,8 +145,8 @@ def resize_disk(folder, mebibytes, *options):
 
 @pytest.mark.slow
 def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(tmp_path):
-    """Too small for the pictures, for a checkpoint, for a second beside it while that is written; then large enough."""
-    flags = ['--train_data=shapes:24', '--batch_size=4', '--stage2_epochs=3', '--stage2_lr=1e-3',
+    """Too small for the images, for a checkpoint, for a second beside it while that is written; then large enough."""
+    flags = ['--train_data=shapes:24', '--batch_size=4', '--full_epochs=3', '--full_lr=1e-3',
              '--checkpoint_steps=2']
     (tmp_path / 'small').mkdir()
     if not resize_disk(tmp_path / 'small', 1):
@@ -171,7 +171,7 @@ def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(tmp_path):
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_twice(tmp_path):
-    flags = ['--train_data=shapes:24', '--batch_size=4', '--stage2_epochs=2', '--stage2_lr=1e-3', '--seed=7']
+    flags = ['--train_data=shapes:24', '--batch_size=4', '--full_epochs=2', '--full_lr=1e-3', '--seed=7']
     for name in ('one', 'two'):
         finish(train(tmp_path / name, *flags))
     assert_equal_runs(tmp_path / 'one', tmp_path / 'two')
@@ -180,8 +180,8 @@ def test_the_same_seed_gives_the_same_run_twice(tmp_path):
         (tmp_path / 'one/runs/run/metrics.jsonl').read_bytes()
 
 
-def extreme_pictures(folder, count=8):
-    """Pictures of noise with boxes of one pixel, of the whole picture, of a line, and two hundred at once."""
+def extreme_images(folder, count=8):
+    """Images of noise with boxes of one pixel, of the whole image, of a line, and two hundred at once."""
     chance, lines = np.random.RandomState(0), []
     for index in range(count):
         width, height = int(chance.randint(40, 200)), int(chance.randint(40, 200))
@@ -199,9 +199,9 @@ def extreme_pictures(folder, count=8):
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 @pytest.mark.parametrize('loss', ['mse', 'ciou'])
 def test_two_hundred_epochs_of_extreme_boxes_stay_finite(tmp_path, precision, loss):
-    extreme_pictures(tmp_path)
+    extreme_images(tmp_path)
     finish(train(tmp_path, '--train_data=list:list.txt', '--val_data=list:list.txt', '--classes=classes.names',
-                 '--backbone_weights=none', '--batch_size=8', '--stage2_epochs=200', '--stage2_lr=1e-3',
+                 '--backbone_weights=none', '--batch_size=8', '--full_epochs=200', '--full_lr=1e-3',
                  f'--mixed_precision={precision}', f'--loss={loss}', '--checkpoint_steps=0'))
     lines = [json.loads(line) for line in (tmp_path / 'runs/run/metrics.jsonl').read_text().splitlines()]
     numbers = [value for line in lines for value in line.values() if isinstance(value, (int, float))]
@@ -212,8 +212,8 @@ def test_two_hundred_epochs_of_extreme_boxes_stay_finite(tmp_path, precision, lo
 @pytest.mark.slow
 def test_a_run_writes_below_runs_and_nowhere_else(tmp_path):
     (tmp_path / 'home').mkdir()
-    process = subprocess.run([*TRAIN, '--train_data=shapes:12', '--batch_size=4', '--stage2_epochs=1',
-                              '--stage2_lr=1e-3'], cwd=tmp_path, capture_output=True, text=True, check=False,
+    process = subprocess.run([*TRAIN, '--train_data=shapes:12', '--batch_size=4', '--full_epochs=1',
+                              '--full_lr=1e-3'], cwd=tmp_path, capture_output=True, text=True, check=False,
                              env=dict(os.environ, HOME=str(tmp_path / 'home'), PYTHONDONTWRITEBYTECODE='1'))
     assert process.returncode == 0, process.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ['home', 'runs']

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools/demo.sh PYTHON FLAG...: trains on the built-in shapes, then draws on held-out pictures. The run is named
+# tools/demo.sh PYTHON FLAG...: trains on the built-in shapes, then draws on held-out images. The run is named
 # after the environment, so each lane has its own. Killed, the same command goes on where it was; finished, it
 # measures and draws again; FRESH=1 begins anew.
 set -euo pipefail
@@ -11,13 +11,13 @@ step() { printf '\n+ python %s\n' "$*"; "$python" "$@"; }
 
 if [ -n "${FRESH:-}" ]; then rm -rf "$run"; fi
 step train.py "$@" "--name=$name"
-pictures=(runs/data/shapes-*/JPEGImages/val_0000?.jpg)      # the same in every set, however large
-step detect.py "--model=$run/saved_model/1" "--output=$run/drawn" "${pictures[@]:0:10}"
+images=(runs/data/shapes-*/JPEGImages/val_0000?.jpg)      # the same in every set, however large
+step detect.py "--model=$run/saved_model/1" "--output=$run/drawn" "${images[@]:0:10}"
 
 cat <<EOF
 
 Where to look, in $run:
-  drawn/                    held-out pictures with the boxes found
+  drawn/                    held-out images with the boxes found
   evaluation/, curves.png   measures and curves of the best checkpoint
   saved_model/1/            ready to serve
   events/                   $python -m tensorboard.main --logdir $run/events

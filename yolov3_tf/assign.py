@@ -17,7 +17,7 @@ from yolov3_tf.structures import GroundTruth, Priors
 
 
 class Assignment(NamedTuple):
-    """M candidates a picture, each one object and the slot that answers for it.
+    """M candidates an image, each one object and the slot that answers for it.
 
     Attributes:
       slots: int32 [B, M] slot, in 0..S-1 also where not positive.
@@ -37,12 +37,12 @@ def best_anchor(truth: GroundTruth, priors: Priors, decoded=None, threshold: Opt
     right or lower border belongs to the last cell.
 
     Args (those of every assigner):
-      truth: B pictures of N boxes; N may be 0.
+      truth: B images of N boxes; N may be 0.
       decoded: float32 [B, S, 4] predicted boxes, pixels; ``best_prediction`` alone looks at them.
       threshold: of ``THRESHOLDS``' kind; assigners without one do not look at it.
 
     Returns:
-      M candidates a picture: N where an object owns one slot, N A where it may own any of the A priors.
+      M candidates an image: N where an object owns one slot, N A where it may own any of the A priors.
     """
     del decoded, threshold
     boxes_cxcywh = box_ops.to_cxcywh(truth.boxes)                                     # [B, N, 4]

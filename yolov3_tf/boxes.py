@@ -27,21 +27,21 @@ def from_cxcywh(boxes_cxcywh):
 
 
 def to_yxyx_unit(boxes, height, width):
-    """Pixels of a picture of this size -> y1, x1, y2, x2 as fractions of it (TensorFlow's image ops)."""
+    """Pixels of an image of this size -> y1, x1, y2, x2 as fractions of it (TensorFlow's image ops)."""
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     height, width = tf.cast(height, boxes.dtype), tf.cast(width, boxes.dtype)
     return tf.stack([y1 / height, x1 / width, y2 / height, x2 / width], axis=-1)
 
 
 def from_yxyx_unit(boxes_yxyx_unit, height, width):
-    """y1, x1, y2, x2 as fractions of a picture of this size -> pixels."""
+    """y1, x1, y2, x2 as fractions of an image of this size -> pixels."""
     y1, x1, y2, x2 = tf.unstack(boxes_yxyx_unit, axis=-1)
     height, width = tf.cast(height, y1.dtype), tf.cast(width, y1.dtype)
     return tf.stack([x1 * width, y1 * height, x2 * width, y2 * height], axis=-1)
 
 
 def clip(boxes, height, width):
-    """Cuts boxes at the edges of a picture of this size in pixels; height and width broadcast to [...]."""
+    """Cuts boxes at the edges of an image of this size in pixels; height and width broadcast to [...]."""
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     height, width = tf.cast(height, boxes.dtype), tf.cast(width, boxes.dtype)
     return tf.stack([tf.clip_by_value(x1, 0., width), tf.clip_by_value(y1, 0., height),

@@ -5,7 +5,7 @@
     size     = anchor * exp(t_wh)                   t_wh = log(size / anchor)
 
 Source: Redmon & Farhadi, "YOLOv3: An Incremental Improvement", 2018, section 2.1 and figure 2; s from
-Bochkovskiy et al., "YOLOv4", 2020, section 3.3: with s > 1 a centre on a cell's edge needs no infinite t.
+Bochkovskiy et al., "YOLOv4", 2020, section 3.3: with s > 1 a centre on a cell's edge needs no infinite offset.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from yolov3_tf.structures import Priors, RawPredictions
 
 # exp(10) times the largest prior is 8 million pixels: no box needs more, and areas of such boxes are
 # still finite in float32. An unbounded exp is the most reported cause of NaN in the reference.
-LARGEST_T = 10.
+LARGEST_OFFSET = 10.
 # Nothing a training gets right ever leaves this range; inside it every square, sum and product is finite.
 LARGEST_LOGIT = 1e4
 
@@ -25,28 +25,28 @@ def split(outputs) -> RawPredictions:
     """[B, S, 5 + C] as the network puts it out -> its three parts, float32 and bounded to +-1e4.
 
     The bound changes no value of a healthy network. NaN passes through on purpose: the training loop
-    stops on it and names the pictures.
+    stops on it and names the images.
     """
     outputs = tf.clip_by_value(tf.cast(outputs, tf.float32), -LARGEST_LOGIT, LARGEST_LOGIT)
-    return RawPredictions(t=outputs[..., :4], objectness=outputs[..., 4], classes=outputs[..., 5:])
+    return RawPredictions(offsets=outputs[..., :4], objectness=outputs[..., 4], classes=outputs[..., 5:])
 
 
-def decode(t, priors: Priors):
+def decode(offsets, priors: Priors):
     """tx, ty, tw, th of all S slots -> boxes.
 
     Args:
-      t: float32 [..., S, 4].
+      offsets: float32 [..., S, 4].
 
     Returns:
       float32 [..., S, 4] boxes in pixels of the network input; not clipped to it.
     """
-    centre = (fraction_of(t[..., :2], priors.sensitivity) + priors.cells) * priors.strides[:, None]
-    size = priors.anchors * tf.exp(tf.clip_by_value(t[..., 2:], -LARGEST_T, LARGEST_T))
+    centre = (fraction_of(offsets[..., :2], priors.sensitivity) + priors.cells) * priors.strides[:, None]
+    size = priors.anchors * tf.exp(tf.clip_by_value(offsets[..., 2:], -LARGEST_OFFSET, LARGEST_OFFSET))
     return box_ops.from_cxcywh(tf.concat([centre, size], axis=-1))
 
 
 def fraction_of(t_xy, sensitivity):
-    """Where in its cell a centre lies: float32 [..., 2] from t [..., 2] and sensitivity [...], in -(s-1)/2..(s+1)/2."""
+    """Where in its cell a centre lies: float32 [..., 2] from offsets [..., 2] and sensitivity [...], in -(s-1)/2..(s+1)/2."""
     scale = sensitivity[..., None]
     return scale * tf.sigmoid(t_xy) - (scale - 1) / 2
 

@@ -1,6 +1,6 @@
-"""ONE home for the resize: where a picture's pixels land in the network input, and the way back.
+"""ONE home for the resize: where an image's pixels land in the network input, and the way back.
 
-Training, evaluation, export and detection all place pictures by :func:`fit`, so a detection undoes exactly
+Training, evaluation, export and detection all place images by :func:`fit`, so a detection undoes exactly
 what the network saw. The resized size is a whole number of pixels; scales are the quotient of the whole
 sizes, not the ratio that was asked for, so boxes move with the pixels and not up to half a pixel beside.
 Pixel centres lie at half integers (``half_pixel_centers``, OpenCV's convention too). Everything is in graph.
@@ -15,9 +15,9 @@ GREY = 128
 
 
 class Placement(NamedTuple):
-    """Map of picture pixels to network pixels: network = picture * scale + offset, for x and y.
+    """Map of image pixels to network pixels: network = image * scale + offset, for x and y.
 
-    Fields are float32, all of one shape: [] for one picture, [B] for a batch.
+    Fields are float32, all of one shape: [] for one image, [B] for a batch.
     """
     scale_x: Any
     scale_y: Any
@@ -26,10 +26,10 @@ class Placement(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What of a picture is seen through a view, and where it stands in the network input.
+    """What of an image is seen through a view, and where it stands in the network input.
 
     Attributes:
-      rectangle: int32 [4] x1, y1, x2, y2 pixels of the picture, inside it, at least one pixel.
+      rectangle: int32 [4] x1, y1, x2, y2 pixels of the image, inside it, at least one pixel.
       place: int32 [4] x1, y1, x2, y2 pixels of the network input that ``rectangle`` fills.
       placement: the exact map of the one onto the other.
     """
@@ -38,44 +38,44 @@ class Shown(NamedTuple):
     placement: Placement
 
 
-def fit(picture_height, picture_width, height, width, letterbox):
-    """Resized size and position of a picture in a network input; sizes are ints or int32 scalars, in pixels.
+def fit(image_height, image_width, height, width, letterbox):
+    """Resized size and position of an image in a network input; sizes are ints or int32 scalars, in pixels.
 
     Args:
-      letterbox: keep the aspect ratio and centre the picture between grey bars, or else stretch it.
+      letterbox: keep the aspect ratio and centre the image between grey bars, or else stretch it.
 
     Returns:
       (Placement, resized_height, resized_width, top, left), the last four int32 scalars, resized sizes >= 1.
     """
-    picture = tf.stack([picture_width, picture_height])
+    image = tf.stack([image_width, image_height])
     room = tf.stack([width, height])
-    size = _letterboxed(picture, room) if letterbox else room
+    size = _letterboxed(image, room) if letterbox else room
     near = (room - size) // 2
-    scale = tf.cast(size, tf.float32) / tf.cast(picture, tf.float32)
+    scale = tf.cast(size, tf.float32) / tf.cast(image, tf.float32)
     offset = tf.cast(near, tf.float32)
     return Placement(scale[0], scale[1], offset[0], offset[1]), size[1], size[0], near[1], near[0]
 
 
-def _letterboxed(picture, room):
-    """Largest size of the picture's aspect inside the room, int32 [2]; in whole numbers all the way."""
+def _letterboxed(image, room):
+    """Largest size of the image's aspect inside the room, int32 [2]; in whole numbers all the way."""
     # Not [::-1]: a slice of negative stride in a served graph makes TensorFlow's layout optimiser give up, loudly.
-    other, other_room = tf.reverse(picture, [0]), tf.reverse(room, [0])
-    by_other_side = (2 * picture * other_room + other) // (2 * other)     # rounded quotient
+    other, other_room = tf.reverse(image, [0]), tf.reverse(room, [0])
+    by_other_side = (2 * image * other_room + other) // (2 * other)     # rounded quotient
     return tf.maximum(tf.minimum(by_other_side, room), 1)
 
 
-def look(picture_height, picture_width, view, height, width, letterbox):
-    """Fits a view into the network input and tells which pixels of the picture are seen in it.
+def look(image_height, image_width, view, height, width, letterbox):
+    """Fits a view into the network input and tells which pixels of the image are seen in it.
 
     Args:
-      view: int32 [4] x1, y1, x2, y2 pixels of the picture; it may reach beyond the picture (that part
+      view: int32 [4] x1, y1, x2, y2 pixels of the image; it may reach beyond the image (that part
         stays grey) but must share at least one pixel with it.
 
     Returns:
       Shown.
     """
     whole, _, _, _, _ = fit(view[3] - view[1], view[2] - view[0], height, width, letterbox)
-    limit = tf.stack([picture_width, picture_height] * 2)
+    limit = tf.stack([image_width, image_height] * 2)
     rectangle = tf.clip_by_value(view, 0, limit)
     room = tf.stack([width, height])
     in_view = tf.cast(rectangle - tf.tile(view[:2], [2]), tf.float32)
@@ -88,12 +88,12 @@ def look(picture_height, picture_width, view, height, width, letterbox):
 
 
 def to_network(boxes, placement):
-    """Boxes [..., N, 4] of the picture -> pixels of the network input; placement fields [...]."""
+    """Boxes [..., N, 4] of the image -> pixels of the network input; placement fields [...]."""
     return _affine(boxes, Placement(*[tf.expand_dims(field, -1) for field in placement]))
 
 
-def to_picture(boxes, placement):
-    """Boxes [..., N, 4] of the network input -> pixels of the picture, unclipped; placement fields [...]."""
+def to_image(boxes, placement):
+    """Boxes [..., N, 4] of the network input -> pixels of the image, unclipped; placement fields [...]."""
     scale, offset = _vectors(Placement(*[tf.expand_dims(field, -1) for field in placement]))
     return (boxes - offset) / scale
 
@@ -111,14 +111,14 @@ def _vectors(placement):
 
 
 def mirror(boxes, width):
-    """Boxes [..., 4] seen in a mirror: left and right exchanged in a picture of this width in pixels."""
+    """Boxes [..., 4] seen in a mirror: left and right exchanged in an image of this width in pixels."""
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     width = tf.cast(width, boxes.dtype)
     return tf.stack([width - x2, y1, width - x1, y2], axis=-1)
 
 
 def place_image(image, height, width, letterbox):
-    """Resizes a picture into the network input, with grey 128 around it under letterbox.
+    """Resizes an image into the network input, with grey 128 around it under letterbox.
 
     Args:
       image: uint8 or float [h, w, 3] in 0..255.
@@ -139,7 +139,7 @@ def resize(image, height, width):
 
 
 def pad(image, top, left, height, width, value):
-    """[h, w, 3] -> [height, width, 3] of the same dtype, the picture at (top, left), ``value`` around it."""
+    """[h, w, 3] -> [height, width, 3] of the same dtype, the image at (top, left), ``value`` around it."""
     shape = tf.shape(image)
     around = [[top, height - top - shape[0]], [left, width - left - shape[1]], [0, 0]]
     padded = tf.pad(image, around, constant_values=tf.cast(value, image.dtype))

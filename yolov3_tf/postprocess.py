@@ -1,4 +1,4 @@
-"""From raw predictions to detections: scores, non-maximum suppression, and back to the picture's pixels."""
+"""From raw predictions to detections: scores, non-maximum suppression, and back to the image's pixels."""
 from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple, Optional
@@ -11,7 +11,7 @@ from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Detections, Priors
 
-CANDIDATES = 1000           # of a picture, where a kind compares all pairs and the caller sets no top_k
+CANDIDATES = 1000           # of an image, where a kind compares all pairs and the caller sets no top_k
 SOFT_SIGMA = .5             # of Bodla et al.
 
 
@@ -24,7 +24,7 @@ class Limits(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """The K best pairs of a slot and a class of each picture, best first; boxes [B, K, 4], the others [B, K]."""
+    """The K best pairs of a slot and a class of each image, best first; boxes [B, K, 4], the others [B, K]."""
     boxes: Any
     scores: Any
     classes: Any
@@ -38,9 +38,9 @@ def detect(outputs, priors: Priors, score_threshold=.01, iou_threshold=.45, max_
       outputs: [B, S, 5 + C] of the network.
       score_threshold: sigmoid(objectness) sigmoid(class) a detection must exceed, 0..1.
       iou_threshold: of two boxes that overlap more, the weaker goes; ``soft`` has no use for it.
-      max_per_class, max_total: bounds a picture.
+      max_per_class, max_total: bounds an image.
       nms: name in ``NMS``.
-      top_k: how many pairs of a slot and a class enter suppression, the best of each picture (equal scores
+      top_k: how many pairs of a slot and a class enter suppression, the best of each image (equal scores
         at the limit all enter ``per_class``); None: all of them in ``per_class``, else ``CANDIDATES``.
 
     Returns:
@@ -53,7 +53,7 @@ def detect(outputs, priors: Priors, score_threshold=.01, iou_threshold=.45, max_
     raw = codec.split(outputs)
     scores = tf.sigmoid(raw.objectness)[..., None] * tf.sigmoid(raw.classes)           # [B, S, C]
     limits = Limits(score_threshold, iou_threshold, max_per_class, max_total)
-    return NMS[nms](codec.decode(raw.t, priors), scores, limits, top_k)
+    return NMS[nms](codec.decode(raw.offsets, priors), scores, limits, top_k)
 
 
 def check(nms, top_k=None):
@@ -64,13 +64,13 @@ def check(nms, top_k=None):
 
 
 def undo_resize(detections: Detections, placement, sizes) -> Detections:
-    """Network-input pixels -> pixels of the original pictures, clipped to them.
+    """Network-input pixels -> pixels of the original images, clipped to them.
 
     Args:
       placement: ``data.geometry.Placement`` of tensors [B].
-      sizes: int [B, 2] height, width of the original pictures.
+      sizes: int [B, 2] height, width of the original images.
     """
-    boxes = geometry.to_picture(detections.boxes, placement)
+    boxes = geometry.to_image(detections.boxes, placement)
     boxes = box_ops.clip(boxes, sizes[:, None, 0], sizes[:, None, 1])
     real = tf.sequence_mask(detections.count, tf.shape(boxes)[1])[..., None]
     return detections._replace(boxes=tf.where(real, boxes, 0.))
@@ -79,7 +79,7 @@ def undo_resize(detections: Detections, placement, sizes) -> Detections:
 def _per_class(boxes, scores, limits, top_k):
     """Greedy, each class by itself: what VOC and COCO results are made with.
 
-    TensorFlow's fused kernel: measured .7 ms a picture at 20 classes and 2.8 ms at 80 where a loop over
+    TensorFlow's fused kernel: measured .7 ms an image at 20 classes and 2.8 ms at 80 where a loop over
     the classes takes 1.8 and 7.1 (score .01).
     """
     if top_k is not None:
@@ -148,7 +148,7 @@ def _greedy(candidates, overlap: Callable, limits, across_classes):
     """Which candidates greedy suppression keeps, bool [B, K].
 
     Not one by one: a row is kept when no kept row above it suppresses it, repeated until nothing changes.
-    The top n rows are right after n rounds, so the end is the greedy answer, and real pictures need only a
+    The top n rows are right after n rounds, so the end is the greedy answer, and real images need only a
     handful of rounds (Cluster-NMS; Zheng et al., IEEE Transactions on Cybernetics 2021).
     """
     boxes, scores, classes = candidates

@@ -23,12 +23,12 @@ class Bar:
         self.stream = sys.stderr if stream is None else stream
         self.screen = self.stream.isatty()
         self.began = time.monotonic()
-        self.shown, self.pictures, self.paused = 0., 0, 0.
+        self.shown, self.images, self.paused = 0., 0, 0.
 
-    def advance(self, pictures: int, values: Mapping[str, float]):
-        """Counts one step over some pictures; ``values`` are shown by name."""
+    def advance(self, images: int, values: Mapping[str, float]):
+        """Counts one step over some images; ``values`` are shown by name."""
         self.done += 1
-        self.pictures += pictures
+        self.images += images
         now = time.monotonic()
         if now - self.shown >= (SCREEN_SECONDS if self.screen else LOG_SECONDS) or self.done == self.total:
             self.shown = now
@@ -42,8 +42,8 @@ class Bar:
                 f'{self.speed():.1f} images/s, {clock(left)} left | {parts}')
 
     def speed(self) -> float:
-        """Pictures a second since this process began the stage, pauses left out."""
-        return self.pictures / max(self._seconds(), 1e-9)
+        """Images a second since this process began the stage, pauses left out."""
+        return self.images / max(self._seconds(), 1e-9)
 
     def pause(self, seconds: float):
         """Takes time spent on something else (validation) out of the speed."""

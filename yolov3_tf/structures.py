@@ -11,13 +11,13 @@ import numpy as np
 
 
 class Record(NamedTuple):
-    """One labelled picture as its label file states it; nothing of the picture itself is read.
+    """One labelled image as its label file states it; nothing of the image itself is read.
 
     Attributes:
-      image_path: file of the picture, or its place in a TFRecord shard (``pictures.Place``).
-      image_id: name of the picture in result files (VOC: the stem; COCO: the number as text).
+      image_path: file of the image, or its place in a TFRecord shard (``images.Place``).
+      image_id: name of the image in result files (VOC: the stem; COCO: the number as text).
       width, height: size in pixels as labelled, 0 where the labels do not say.
-      boxes: float32 [n, 4] pixels of the picture; finite, positive area, inside the labelled size.
+      boxes: float32 [n, 4] pixels of the image; finite, positive area, inside the labelled size.
       classes: int32 [n], index into ``Dataset.class_names``.
       difficult: bool [n], VOC's mark: a hit or a miss on it counts neither way.
       crowd: bool [n], COCO's ``iscrowd``: never a training target, ignored by evaluation.
@@ -69,11 +69,11 @@ class RawPredictions(NamedTuple):
     S slots stand level by level (stride 8, 16, 32), inside a level by row, column, anchor.
 
     Attributes:
-      t: float32 [B, S, 4] tx, ty, tw, th of the reference's box code.
+      offsets: float32 [B, S, 4] tx, ty, tw, th of the reference's box code.
       objectness: float32 [B, S] logits.
       classes: float32 [B, S, C] logits.
     """
-    t: Any
+    offsets: Any
     objectness: Any
     classes: Any
 
@@ -103,7 +103,7 @@ class Detections(NamedTuple):
     """Detections of a batch, best score first, padded to K.
 
     Attributes:
-      boxes: float32 [B, K, 4] pixels (of the network input, or of the picture after ``undo_resize``).
+      boxes: float32 [B, K, 4] pixels (of the network input, or of the image after ``undo_resize``).
       scores: float32 [B, K] in 0..1; 0 where padded.
       classes: int32 [B, K]; 0 where padded.
       count: int32 [B]; rows at and beyond it are padding.
@@ -114,8 +114,8 @@ class Detections(NamedTuple):
     count: Any
 
 
-class PictureDetections(NamedTuple):
-    """Detections of one picture as NumPy arrays without padding, in pixels of the picture.
+class ImageDetections(NamedTuple):
+    """Detections of one image as NumPy arrays without padding, in pixels of the image.
 
     boxes float32 [n, 4], scores float32 [n], classes int32 [n].
     """

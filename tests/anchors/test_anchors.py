@@ -1,4 +1,4 @@
-"""Priors as published, and their order over pictures that are not square."""
+"""Priors as published, and their order over images that are not square."""
 import numpy as np
 import pytest
 import tensorflow as tf

@@ -84,7 +84,7 @@ def folder(tmp_path_factory, model):
     (folder / 'small.weights').write_bytes(HEADER + numbers.tobytes())
     (folder / 'small.conv.2').write_bytes(HEADER + numbers[:352].tobytes())
     two = cfg.parse(SMALL, num_classes=2)
-    checkpoints.save_model(str(folder / 'two.h5'), cfg.build(two), checkpoints.Description(
+    checkpoints.save_model(str(folder / 'two.h5'), cfg.build(two), checkpoints.ModelConfig(
         ('a', 'b'), 1., two.size, True, two.anchors, cfg=two.text, backbone_layers=two.backbone_layers))
     (folder / 'names').write_text('circle\nsquare\nstar\n')
     (folder / 'two_names').write_text('circle\nsquare\n')
@@ -105,11 +105,11 @@ def test_to_a_checkpoint_and_back_byte_for_byte(folder, answers, model):
     code, out, err = answers['to checkpoint']
     assert code == 0, err
     floats = model.count_params()
-    for part in ('version 0.2.5, 32,013,312 pictures seen', '75 convolutions, 72 with BatchNorm; 3 classes',
+    for part in ('version 0.2.5, 32,013,312 images seen', '75 convolutions, 72 with BatchNorm; 3 classes',
                  f'{20 + 4 * floats:,} bytes = a header of 20 + 4 x {floats:,} floats; 0 bytes unaccounted for',
                  'wrote new/net.h5'):
         assert part in out
-    assert checkpoints.describe(str(folder / 'new' / 'net.h5')) == checkpoints.Description(
+    assert checkpoints.describe(str(folder / 'new' / 'net.h5')) == checkpoints.ModelConfig(
         ('circle', 'square', 'star'), WIDTH, (320, 416), False)
     assert answers['and back'][0] == 0, answers['and back']
     assert (folder / 'back.weights').read_bytes() == (folder / 'net.weights').read_bytes()

@@ -24,7 +24,7 @@ def detect(folder, *arguments):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('work')
     model = yolov3.build(2, .125)
-    checkpoints.save_model(str(folder / 'net.h5'), model, checkpoints.Description(('ant', 'bee'), .125, (96, 96), True))
+    checkpoints.save_model(str(folder / 'net.h5'), model, checkpoints.ModelConfig(('ant', 'bee'), .125, (96, 96), True))
     (folder / 'in').mkdir()
     random = np.random.RandomState(0)
     for name, size in (('a.jpg', (90, 120)), ('b.png', (150, 70)), ('c.jpg', (64, 64))):
@@ -32,14 +32,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_pictures_a_broken_one_and_an_unknown_kind(folder):
+def test_images_a_broken_one_and_an_unknown_kind(folder):
     (folder / 'broken.jpg').write_bytes((folder / 'in' / 'a.jpg').read_bytes()[:20])
     (folder / 'table.csv').touch()
     before = sorted((folder / 'in').iterdir())
     done = detect(folder, '--model=net.h5', '--score_threshold=.1', '--batch_size=2', 'in', 'broken.jpg', 'table.csv')
     assert done.returncode == 0, done.stderr
     assert '3 images' in done.stdout and 'images/s' in done.stdout
-    assert 'skipped: broken.jpg: not a picture' in done.stderr and 'table.csv: unknown kind' in done.stderr
+    assert 'skipped: broken.jpg: not an image' in done.stderr and 'table.csv: unknown kind' in done.stderr
     assert '2 inputs could not be used' in done.stderr
     assert sorted((folder / 'in').iterdir()) == before
     output = folder / 'runs' / 'detect'
@@ -47,11 +47,11 @@ def test_pictures_a_broken_one_and_an_unknown_kind(folder):
                                                               'detections.json']
     results = json.loads((output / 'detections.json').read_text())
     assert results['model'] == 'net.h5' and results['score_threshold'] == .1
-    assert [(entry['file'], entry['width'], entry['height']) for entry in results['pictures']] == [
+    assert [(entry['file'], entry['width'], entry['height']) for entry in results['images']] == [
         ('in/a.jpg', 120, 90), ('in/b.png', 70, 150), ('in/c.jpg', 64, 64)]
     rows = (output / 'detections.csv').read_text().splitlines()
-    assert len(rows) == 1 + sum(len(entry['detections']) for entry in results['pictures'])
-    for entry in results['pictures']:
+    assert len(rows) == 1 + sum(len(entry['detections']) for entry in results['images'])
+    for entry in results['images']:
         assert entry['detections']
         for found in entry['detections']:
             x1, y1, x2, y2 = found['box']
@@ -60,7 +60,7 @@ def test_pictures_a_broken_one_and_an_unknown_kind(folder):
 
 
 @pytest.mark.parametrize('arguments, code, message', [
-    (['--model=net.h5', 'empty'], 1, 'skipped: empty: no pictures in this folder'),
+    (['--model=net.h5', 'empty'], 1, 'skipped: empty: no images in this folder'),
     (['--model=net.h5', '--output=in', 'in'], 2, 'error: --output=in holds the input in/a.jpg'),
     (['--model=gone.h5', '--output=.', 'camera:0'], 2, 'gone.h5')])     # a camera lies in no folder
 def test_nothing_to_do_ends_with_1_and_wrong_input_with_2(folder, arguments, code, message):
@@ -81,4 +81,4 @@ def test_names_that_are_not_text_are_told_and_the_others_detected(folder):
     assert done.returncode == 0 and 'Traceback' not in done.stderr, done.stderr
     assert r"skipped: 'odd/caf\udce9.jpg': the name is not UTF-8, so rename the file" in done.stderr
     results = json.loads((folder / 'named' / 'detections.json').read_text())
-    assert [entry['file'] for entry in results['pictures']] == ['odd/a.jpg']
+    assert [entry['file'] for entry in results['images']] == ['odd/a.jpg']

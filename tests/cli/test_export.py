@@ -21,8 +21,8 @@ def run(folder, script, *arguments):
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('work')
-    description = checkpoints.Description(('ant', 'bee'), .125, (96, 128), False)
-    checkpoints.save_model(str(folder / 'net.h5'), yolov3.build(2, .125), description)
+    config = checkpoints.ModelConfig(('ant', 'bee'), .125, (96, 128), False)
+    checkpoints.save_model(str(folder / 'net.h5'), yolov3.build(2, .125), config)
     return folder
 
 
@@ -56,7 +56,7 @@ def test_wrong_input_is_one_line_and_ends_with_2(folder):
 
 @pytest.mark.parametrize('arguments, message', [
     (['--format=onnx', '--version=2'], '--version is for --format=saved_model'),
-    (['--format=tflite', '--tflite_type=int8'], 'needs pictures to calibrate with')])
+    (['--format=tflite', '--tflite_type=int8'], 'needs images to calibrate with')])
 def test_flags_without_effect_are_refused(folder, arguments, message):
     done = run(folder, 'export_saved_model.py', '--checkpoint=net.h5', *arguments)
     assert done.returncode == 2 and message in done.stderr and 'Traceback' not in done.stderr

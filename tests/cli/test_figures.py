@@ -50,7 +50,7 @@ def test_figures_of_a_set_and_wrong_commands(tmp_path):
         ('giou_over_iou', [out, '--pairs=2'], '--pairs=2: expected at least 10'),
         ('objectness', [out], '--runs=: expected at least two runs'),
         ('objectness', [out, f'--runs={tmp_path}/a,{tmp_path}/b'], 'a/metrics.jsonl: expected the metrics.jsonl'),
-        ('slots', [out], '--data says which labelled pictures'),
+        ('slots', [out], '--data says which labelled images'),
         ('slots', [out, f'--data=list:{tmp_path}/none.txt'], 'none.txt'),
         ('slots', [out, *same, f'--checkpoint={tmp_path}/none.h5'], 'no checkpoint at'),
         ('slots', [out, *same[:2], '--image_size=100'], 'height 100 is not a positive multiple of 32'),
@@ -66,7 +66,7 @@ def test_figures_of_a_set_and_wrong_commands(tmp_path):
         assert last.startswith('error: ') and message in last, (name, arguments, error)
     assert not (tmp_path / 'wrong').exists()
     assert 'one.png: 1 positive' in said[0] and said[0].endswith(f'figure {tmp_path}/s.png\n')
-    assert '1 pictures, 567 slots each' in said[1]                      # 3 (12 x 12 + 6 x 6 + 3 x 3)
+    assert '1 images, 567 slots each' in said[1]                      # 3 (12 x 12 + 6 x 6 + 3 x 3)
     assert (tmp_path / 'new' / 'c.csv').read_text().startswith('image,objects,positive,ignored,negative\none,1,')
     for name in ('s.png', 'new/c.png'):
         assert len(np.unique(cv2.imread(str(tmp_path / name)))) > 20
@@ -80,9 +80,9 @@ def test_a_figure_as_a_user_draws_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_figures_of_real_pictures(shared_data, tmp_path):
+def test_figures_of_real_images(shared_data, tmp_path):
     """BCCD is dense: seldom the paper's "fewer than 5 positives", always "more than 10,000 negatives"."""
     codes, said, errors = run([('counts', [f'--data=voc:{shared_data}/bccd/BCCD:val', f'--out={tmp_path}/c.png'])])
     assert codes == [0], errors
-    assert '87 pictures, 10,647 slots each' in said[0]
+    assert '87 images, 10,647 slots each' in said[0]
     assert 'fewer than 5 positives: 5 of 87 (5.7 %); more than 10,000 negatives: 87 of 87 (100.0 %)' in said[0]

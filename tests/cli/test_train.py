@@ -61,11 +61,11 @@ def arrays(checkpoint):
 
 @pytest.mark.slow
 def test_a_run_killed_in_both_stages_ends_like_an_undisturbed_one(folder):
-    flags = ['--backbone_weights=narrow.conv.74', '--stage1_epochs=2', '--stage2_epochs=1,1', '--stage2_lr=1e-3,1e-4']
+    flags = ['--backbone_weights=narrow.conv.74', '--head_epochs=2', '--full_epochs=1,1', '--full_lr=1e-3,1e-4']
     whole = start(folder, '--name=whole', *flags)
     output = whole.communicate()[0]
     assert whole.returncode == 0, output
-    # Three steps an epoch: steps 1 to 6 are stage 1's, 7 to 12 stage 2's.
+    # Three steps an epoch: steps 1 to 6 are the head stage's, 7 to 12 the full stage's.
     for step in (2, 5, 8, 11):
         kill_after_step(folder, 'killed', step, *flags)
     last = start(folder, '--name=killed', *flags)
@@ -81,7 +81,7 @@ def test_a_run_killed_in_both_stages_ends_like_an_undisturbed_one(folder):
 
 
 def test_the_sentence_ends_measured_drawn_and_exported(folder):
-    run = start(folder, '--name=one', '--stage2_epochs=1', '--stage2_lr=1e-3')
+    run = start(folder, '--name=one', '--full_epochs=1', '--full_lr=1e-3')
     output = run.communicate()[0]
     assert run.returncode == 0, output
     assert 'weights: random' in output and 'VOC area' in output
@@ -99,20 +99,20 @@ def test_the_sentence_ends_measured_drawn_and_exported(folder):
 
 def test_classification_alone_leaves_a_backbone_for_another_run(folder):
     (folder / 'small.cfg').write_text(small_cfg.TEXT)
-    run = start_small(folder, '--name=classes', '--asymptotic', '--asymptotic_epochs=1', '--stage1_epochs=0',
-                      '--stage2_epochs=0')
+    run = start_small(folder, '--name=classes', '--asymptotic', '--asymptotic_epochs=1', '--head_epochs=0',
+                      '--full_epochs=0')
     output = run.communicate()[0]
     assert run.returncode == 0 and 'AP of its presence' in output, output
     assert not (folder / 'runs/classes/checkpoints/best.h5').exists()
     assert set(json.loads((folder / 'runs/classes/evaluation/presence.json').read_text())) == {'mean', 'per_class'}
     run = start_small(folder, '--name=detector', '--backbone_weights=runs/classes/checkpoints/last.h5', '--noexport',
-                      '--formulation=yolov4', '--head=separated', '--schedule=cosine', '--stage1_epochs=1',
-                      '--stage2_epochs=1', '--stage2_lr=1e-3')
+                      '--formulation=yolov4', '--head=separated', '--schedule=cosine', '--head_epochs=1',
+                      '--full_epochs=1', '--full_lr=1e-3')
     output = run.communicate()[0]
     assert run.returncode == 0 and 'backbone from runs/classes' in output, output
     assert not (folder / 'runs/detector/saved_model').exists()
     lines = (folder / 'runs/detector/metrics.jsonl').read_text().splitlines()
-    assert [json.loads(line)['stage'] for line in lines] == ['head'] * 4 + ['all'] * 4
+    assert [json.loads(line)['stage'] for line in lines] == ['head'] * 4 + ['full'] * 4
 
 
 @contextlib.contextmanager
@@ -155,7 +155,7 @@ def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, monkey
 @pytest.mark.parametrize('flags, message', [
     (['--train_data=voc:nowhere:train'], 'val_data'),
     (['--train_data=voc:nowhere:train', '--val_data=voc:nowhere:val'], 'nowhere'),
-    (['--stage2_epochs=1,2', '--stage2_lr=1e-3'], 'as many learning rates'),
+    (['--full_epochs=1,2', '--full_lr=1e-3'], 'as many learning rates'),
     (['--image_size=100'], 'multiple'),
     (['--matched=best', '--loss=mse'], 'overlap'),
     (['--mixed_precision=float16'], '100 times slower'),
@@ -163,7 +163,7 @@ def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, monkey
     (['--init_weights=a.h5', '--backbone_weights=b.h5'], 'already brings a backbone'),
     (['--cfg=a.cfg'], 'how wide every layer is'),
     (['--asymptotic_epochs=3'], 'without --asymptotic'),
-    (['--schedule=cosine', '--stage2_epochs=3,1', '--stage2_lr=1e-3,1e-4'], 'one rate'),
+    (['--schedule=cosine', '--full_epochs=3,1', '--full_lr=1e-3,1e-4'], 'one rate'),
     (['--schedule=plateau', '--patience=0'], 'patience'),
     (['--decay_power=2'], 'only --schedule=power'),
     (['--optimizer=adam', '--momentum=0.8'], 'only sgd'),
@@ -171,7 +171,7 @@ def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, monkey
     (['--formulation=yolov1'], 'focal'),
     (['--grid_sensitivity=1.1,1.2'], '3 factors'),
     (['--assign_thresh=0.5'], 'assign'),
-    (['--stage1_epochs=0', '--stage2_epochs=0'], 'no epoch'),
+    (['--head_epochs=0', '--full_epochs=0'], 'no epoch'),
     (['--strategy=multiworker'], 'TF_CONFIG'),
     (['--strategy=none', '--logical_devices=2'], 'leave it out'),
     (['--accumulate_steps=3'], 'a multiple of'),

@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from yolov3_tf.data.readers import class_names as labels
-from yolov3_tf.data.readers import lists, voc
+from yolov3_tf.data.readers import class_files, lists, voc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 XML = ('<annotation>{}\n<object><name>dog</name><difficult>{}</difficult>\n<bndbox>'
@@ -41,7 +40,7 @@ def devkit(tmp_path):
 
 
 def test_class_file_holds_the_twenty():
-    assert labels.read_class_file(ROOT / 'voc_annotations/voc.names') == list(labels.VOC_CLASSES)
+    assert class_files.read_class_file(ROOT / 'voc_annotations/voc.names') == list(class_files.VOC_CLASSES)
 
 
 def test_paper_splits_by_name(devkit, tmp_path):
@@ -52,14 +51,14 @@ def test_paper_splits_by_name(devkit, tmp_path):
     assert (out / 'train.txt').read_text() == (
         '0 ../VOCdevkit/VOC2007/JPEGImages/000001.jpg 40 30 11 10 2 20 30\n'
         '1 ../VOCdevkit/VOC2012/JPEGImages/2012_1.jpg 40 30\n')
-    # The first has no size in its annotation, so the picture's is written; the second's box has no width.
+    # The first has no size in its annotation, so the image's is written; the second's box has no width.
     assert (out / 'test.txt').read_text() == (
         '0 ../VOCdevkit/VOC2007/JPEGImages/000002.jpg 40 30 11 0 2 20 30\n'
         '1 ../VOCdevkit/VOC2007/JPEGImages/000003.jpg 40 30\n')
-    assert labels.read_class_file(out / 'classes.names') == list(labels.VOC_CLASSES)
+    assert class_files.read_class_file(out / 'classes.names') == list(class_files.VOC_CLASSES)
     place = f'{devkit}/VOC2007/Annotations/000003.xml:2'
     assert f"{place}: object 'dog': box (20, 3, 20, 30) has no area; object dropped" in result.stdout
-    assert '2 pictures, 1 boxes: dog 1; 1 difficult left out' in result.stdout
+    assert '2 images, 1 boxes: dog 1; 1 difficult left out' in result.stdout
     assert result.stdout.endswith('1 problems\n')
     assert {path: path.read_bytes() for path in devkit.rglob('*') if path.is_file()} == before
 

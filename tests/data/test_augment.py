@@ -15,7 +15,7 @@ BOXES = [[10., 10, 60, 50], [100, 20, 190, 110], [5, 80, 25, 118]]
 
 def make(boxes=BOXES):
     boxes = np.reshape(np.asarray(boxes, np.float32), [-1, 4])
-    return augment.whole_picture(tf.constant(HEIGHT), tf.constant(WIDTH), tf.constant(boxes),
+    return augment.whole_image(tf.constant(HEIGHT), tf.constant(WIDTH), tf.constant(boxes),
                                  tf.range(len(boxes), dtype=tf.int32))
 
 
@@ -32,7 +32,7 @@ def augmented(names, count, boxes=BOXES):
     return over_seeds(count, lambda seed: augment.augment(make(boxes), names, seed))
 
 
-def test_whole_picture_cuts_and_drops():
+def test_whole_image_cuts_and_drops():
     sample = make([[-5, -5, 20, 20], [30, 30, 30, 60], [50, 70, 40, 80], [np.nan, 1, 5, 9], [210, 5, 230, 9],
                    [190, 100, 999, 999]])
     np.testing.assert_array_equal(sample.boxes, [[0, 0, 20, 20], [190, 100, 200, 120]])
@@ -49,7 +49,7 @@ def test_order_is_the_reference_s():
         choose(augment.AUGMENTATIONS, 'color', 'augmentation')
 
 
-def test_expand_holds_the_picture_half_of_the_time():
+def test_expand_holds_the_image_half_of_the_time():
     ratios = []
     for sample in augmented(['expand'], 300):
         view = sample.view
@@ -100,7 +100,7 @@ def test_crop_meets_the_rule_of_highest_priority(rule):
         assert .45 < width / height * HEIGHT / WIDTH < 2.2
 
 
-def test_crop_can_leave_the_picture_whole():
+def test_crop_can_leave_the_image_whole():
     draw = augment.draw_crop(seeds(1)[0])
     kept = augment.crop(make(), draw._replace(priorities=tf.one_hot(0, 7)))
     assert kept.view.numpy().tolist() == [0, 0, WIDTH, HEIGHT]
@@ -109,7 +109,7 @@ def test_crop_can_leave_the_picture_whole():
     assert augment.crop(corners, draw._replace(priorities=tf.one_hot(5, 7))).view[2] == WIDTH
 
 
-def test_crop_without_boxes_still_shows_some_of_the_picture():
+def test_crop_without_boxes_still_shows_some_of_the_image():
     views = set()
     for sample in augmented(['expand', 'crop'], 40, boxes=[]):
         x1, y1, x2, y2 = sample.view

@@ -1,4 +1,4 @@
-"""Kept pictures give the same batches, are read once, and a damaged copy counts as none."""
+"""Kept images give the same batches, are read once, and a damaged copy counts as none."""
 import os
 import shutil
 
@@ -24,7 +24,7 @@ def dataset(tmp_path):
 
 
 def epochs(dataset, cache, between=lambda: None):
-    """Pictures and their numbers in two epochs of two batches; ``between`` happens once all have been read."""
+    """Images and their numbers in two epochs of two batches; ``between`` happens once all have been read."""
     settings = pipeline.PipelineSettings(2, (32,), augment=('flip', 'crop'), threads=1)
     stream = iter(pipeline.training_batches(dataset, settings, 5, cache=cache).take(12))
     found = [next(stream) for _ in range(8)]            # more than two epochs, for batches are made ahead
@@ -34,7 +34,7 @@ def epochs(dataset, cache, between=lambda: None):
 
 
 @pytest.mark.parametrize('kind', sorted(caches.CACHES))
-def test_the_batches_are_the_same_and_pictures_are_read_once(dataset, tmp_path, kind):
+def test_the_batches_are_the_same_and_images_are_read_once(dataset, tmp_path, kind):
     plain = epochs(dataset, None)
 
     def between():
@@ -60,7 +60,7 @@ def test_a_damaged_copy_is_read_again_and_old_copies_are_dropped(dataset, tmp_pa
 
 
 def read_bytes(cache, path):
-    """What the pipeline's way of reading gives of one picture, [] where it leaves it out."""
+    """What the pipeline's way of reading gives of one image, [] where it leaves it out."""
     read = tf.data.Dataset.range(1).map(lambda index: cache.contents(index, lambda: tf.io.read_file(str(path))))
     return list(read.ignore_errors().as_numpy_iterator())
 
@@ -75,22 +75,22 @@ def no_file(folder):
 
 
 @pytest.mark.parametrize('spoil', [no_folder, no_file, shutil.rmtree])
-def test_a_picture_that_cannot_be_kept_is_not_lost(tmp_path, spoil):
-    (tmp_path / 'a').write_bytes(b'picture')
+def test_a_image_that_cannot_be_kept_is_not_lost(tmp_path, spoil):
+    (tmp_path / 'a').write_bytes(b'image')
     cache = caches.Disk(tmp_path / 'cache')
     spoil(tmp_path / 'cache')
-    assert [read_bytes(cache, tmp_path / 'a') for _ in range(2)] == [[b'picture']] * 2
-    assert read_bytes(cache, tmp_path / 'gone') == ([b'picture'] if spoil is shutil.rmtree else [])
+    assert [read_bytes(cache, tmp_path / 'a') for _ in range(2)] == [[b'image']] * 2
+    assert read_bytes(cache, tmp_path / 'gone') == ([b'image'] if spoil is shutil.rmtree else [])
 
 
 @pytest.mark.parametrize('name', ['exp[1]', 'a*', 'what?', 'back\\slash'])
 def test_copies_are_found_in_a_folder_with_the_letters_of_a_pattern(tmp_path, name):
-    (tmp_path / 'a').write_bytes(b'picture')
+    (tmp_path / 'a').write_bytes(b'image')
     cache = caches.Disk(tmp_path / name / 'cache')
     assert read_bytes(cache, tmp_path / 'gone') == []
-    assert read_bytes(cache, tmp_path / 'a') == [b'picture']
+    assert read_bytes(cache, tmp_path / 'a') == [b'image']
     (tmp_path / 'a').unlink()
-    assert read_bytes(cache, tmp_path / 'a') == [b'picture']
+    assert read_bytes(cache, tmp_path / 'a') == [b'image']
 
 
 def test_processes_may_share_a_folder_and_a_file_may_not_be_one(tmp_path, monkeypatch):
@@ -98,5 +98,5 @@ def test_processes_may_share_a_folder_and_a_file_may_not_be_one(tmp_path, monkey
     caches.Disk(tmp_path / 'cache')
     monkeypatch.undo()
     (tmp_path / 'file').touch()
-    with pytest.raises(InputError, match='file: no folder to keep pictures in'):
+    with pytest.raises(InputError, match='file: no folder to keep images in'):
         caches.Disk(tmp_path / 'file')

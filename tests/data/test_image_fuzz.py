@@ -1,6 +1,6 @@
-"""Whatever bytes a picture file holds, it comes as pixels or is left out and named; its batch goes on.
+"""Whatever bytes an image file holds, it comes as pixels or is left out and named; its batch goes on.
 
-``make test-slow`` damages ten thousand; memory is bounded by TensorFlow's own limit on a picture's size.
+``make test-slow`` damages ten thousand; memory is bounded by TensorFlow's own limit on an image's size.
 """
 import os
 import resource
@@ -21,7 +21,7 @@ PEAK_MIB = 2048         # above what was taken before the first: TensorFlow refu
 
 
 def samples():
-    """Ending -> valid pictures of that kind: colour, grey, alpha, 16 bits, progressive, as far as the kind has them."""
+    """Ending -> valid images of that kind: colour, grey, alpha, 16 bits, progressive, as far as the kind has them."""
     colour = np.random.RandomState(0).randint(0, 256, [24, 40, 3]).astype(np.uint8)
     grey, alpha = colour[..., 0], np.dstack([colour, colour[..., 0]])
     made = {'.jpg': [(colour,), (grey,), (colour, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])],
@@ -57,7 +57,7 @@ def damage(contents, chance):
 
 
 def fuzz(folder, count):
-    """Returns (pictures made, of which came as pixels, largest memory in MiB above the start, seconds)."""
+    """Returns (images made, of which came as pixels, largest memory in MiB above the start, seconds)."""
     chance, records = np.random.RandomState(0), []
     found = samples()
     box, no = np.array([[1, 1, 20, 20]], np.float32), np.zeros(1, bool)
@@ -87,7 +87,7 @@ def fuzz(folder, count):
     return count, len(came), trained, peak, time.monotonic() - began
 
 
-def test_the_undamaged_pictures_are_read(tmp_path):
+def test_the_undamaged_images_are_read(tmp_path):
     found = samples()
     records = []
     for ending in KINDS:
@@ -101,13 +101,13 @@ def test_the_undamaged_pictures_are_read(tmp_path):
     assert len(batch.indices) == len(records) == 10
 
 
-def test_damaged_pictures(tmp_path):
+def test_damaged_images(tmp_path):
     count, came, trained, _, _ = fuzz(tmp_path, 400)
     assert 20 < came < count - 100 and trained > 10
 
 
 @pytest.mark.slow
-def test_ten_thousand_damaged_pictures(tmp_path):
+def test_ten_thousand_damaged_images(tmp_path):
     """In a process of its own, whose peak of memory nothing else has raised before."""
     done = subprocess.run([sys.executable, __file__, str(tmp_path), '10000'], capture_output=True, text=True,
                           check=False, env=dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))))
@@ -117,6 +117,6 @@ def test_ten_thousand_damaged_pictures(tmp_path):
 
 
 if __name__ == '__main__':
-    pictures_made, usable, shown, mib, seconds = fuzz(sys.argv[1], int(sys.argv[2]))
-    print(f'{pictures_made:,} damaged pictures, {usable:,} still usable, {shown:,} trained on; {seconds:.0f} s; '
+    images_made, usable, shown, mib, seconds = fuzz(sys.argv[1], int(sys.argv[2]))
+    print(f'{images_made:,} damaged images, {usable:,} still usable, {shown:,} trained on; {seconds:.0f} s; '
           f'memory at the most {mib:.0f} MiB')

@@ -26,7 +26,7 @@ def draw_channel(path, channel, height, width):
 
 @pytest.fixture(scope='module')
 def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('pictures')
+    folder = tmp_path_factory.mktemp('images')
     return Dataset([draw_channel(folder / f'{k}.png', k % 3, *SIZES[k % 3]) for k in range(6)], ['r', 'g', 'b'], [])
 
 
@@ -62,7 +62,7 @@ def test_boxes_move_with_the_pixels_and_weigh_what_they_show(dataset, names, let
 
 
 def test_other_mixes_leave_the_usual_augmentations_as_they_were(dataset):
-    """Half of the pictures are not mixed; those are the very ones that come without any mix."""
+    """Half of the images are not mixed; those are the very ones that come without any mix."""
     usual, mixed = (batches(dataset, 6, names) for names in (('flip',), ('mixup', 'flip')))
     same = [np.array_equal(a, b) for (one, _, _), (other, _, _) in zip(usual, mixed) for a, b in zip(one, other)]
     assert 6 < sum(same) < 30
@@ -81,8 +81,8 @@ def test_restart_and_reproduce(dataset):
     np.testing.assert_allclose(truth.weights, whole[2][1].weights[mixed][whole[2][1].valid[mixed]], atol=1e-5)
 
 
-def test_a_picture_that_cannot_be_used_is_no_partner(dataset, tmp_path):
-    (tmp_path / 'bad.png').write_bytes(b'no picture')
+def test_a_image_that_cannot_be_used_is_no_partner(dataset, tmp_path):
+    (tmp_path / 'bad.png').write_bytes(b'no image')
     bad = dataset.records[1]._replace(image_path=str(tmp_path / 'bad.png'))
     broken = dataset._replace(records=[dataset.records[0], bad, bad, bad])
     for images, truth, indices in batches(broken, 3, tuple(mix.MIXES)):
@@ -90,7 +90,7 @@ def test_a_picture_that_cannot_be_used_is_no_partner(dataset, tmp_path):
         assert set(truth.classes[truth.valid]) == {0} and (truth.weights[truth.valid] == 1).all()
 
 
-def test_a_set_of_one_picture_is_mixed_with_itself(dataset):
+def test_a_set_of_one_image_is_mixed_with_itself(dataset):
     alone, = batches(dataset._replace(records=dataset.records[:1]), 1, ('cutmix', 'mixup'))
     assert len(alone[0]) == 6 and alone[1].weights.min() < 1
 
@@ -122,7 +122,7 @@ def test_mixup_by_hand():
     assert mixed.classes.numpy().tolist() == [1, 2] and mixed.weights.numpy().tolist() == [.75, .25]
 
 
-def test_mixup_draws_beta_for_half_of_the_pictures():
+def test_mixup_draws_beta_for_half_of_the_images():
     seeds = tf.constant([[3, number] for number in range(2000)], tf.int64)
     drawn = list(tf.data.Dataset.from_tensor_slices(seeds).map(mix.draw_mixup).as_numpy_iterator())
     shares = np.array([draw.share for draw in drawn])
@@ -141,7 +141,7 @@ def test_cutmix_by_hand():
     expected = np.full([40, 80], 200)
     expected[10:30, 20:60] = 40
     np.testing.assert_array_equal(mixed.pixels.numpy()[..., 0], expected)
-    # The first loses a corner only; the second keeps more than half; the third is hidden. Of the other picture
+    # The first loses a corner only; the second keeps more than half; the third is hidden. Of the other image
     # 30..70 is seen, half of the box 60..80, which lands at 60 - 30 + 20 = 50; its second lies outside.
     np.testing.assert_array_equal(mixed.boxes, [[0, 0, 30, 40], [50, 5, 70, 35], [50, 10, 60, 30]])
     draw = draw._replace(source=tf.constant([1., 0.]))        # 60..100 is seen: the box lands at 20..40
@@ -174,7 +174,7 @@ def test_mosaic_by_hand():
     pixels = made.pixels.numpy()[..., 0]
     assert pixels.shape == (64, 128) and (pixels[:32, :64] == 200).all()
     assert (pixels[:32, 64:] == 40).all() and (pixels[32:] == 40).all()
-    # Tiles are 64 x 32, 2:1. Of the square picture the upper half is seen, 100 x 50, at .64: the box is cut at 50.
+    # Tiles are 64 x 32, 2:1. Of the square image the upper half is seen, 100 x 50, at .64: the box is cut at 50.
     np.testing.assert_allclose(made.boxes[0], [40 * .64, 30 * .64, 60 * .64, 32], atol=1e-4)
     # Of the other 100 x 50 is seen: at 0 the first box, at 100 the second, at 50 the second.
     np.testing.assert_allclose(made.boxes[1:], [[64, 0, 80, 32], [0, 32, 32, 64], [64 + 32, 32, 128, 64]], atol=1e-4)

@@ -1,4 +1,4 @@
-"""Batches: drawn rectangles found again in the pixels, order and randomness, restarts, and bad pictures."""
+"""Batches: drawn rectangles found again in the pixels, order and randomness, restarts, and bad images."""
 import collections
 import itertools
 
@@ -27,7 +27,7 @@ def record(path, boxes=(), classes=None, crowd=None):
 
 
 def draw_markers(path, height=120, width=160, boxes=MARKERS):
-    """A black picture with a filled rectangle in its class's colour for every box."""
+    """A black image with a filled rectangle in its class's colour for every box."""
     image = np.zeros([height, width, 3], np.uint8)
     for number, (x1, y1, x2, y2) in enumerate(boxes.astype(int)):
         image[y1:y2, x1:x2] = COLOURS[number % 3][::-1]
@@ -37,8 +37,8 @@ def draw_markers(path, height=120, width=160, boxes=MARKERS):
 
 @pytest.fixture(scope='module')
 def dataset(tmp_path_factory):
-    """Seven pictures: every other one PNG, upright and lying, with three boxes or none."""
-    folder = tmp_path_factory.mktemp('pictures')
+    """Seven images: every other one PNG, upright and lying, with three boxes or none."""
+    folder = tmp_path_factory.mktemp('images')
     records = []
     for number in range(7):
         path = folder / f'{number}{(".png", ".jpg")[number % 2]}'
@@ -76,7 +76,7 @@ def where(image, number):
     ((), False), (('flip',), True), (('expand',), False), (('crop', 'interpolation'), True),
     (('flip', 'crop', 'expand'), True), (('flip', 'crop', 'expand', 'interpolation'), False)])
 def test_boxes_and_classes_move_with_the_pixels(dataset, names, letterbox):
-    """The marker of a box is where the box is, whatever was done to the picture: a crop drops both or none."""
+    """The marker of a box is where the box is, whatever was done to the image: a crop drops both or none."""
     kept = 0
     for images, truth, _ in batches(dataset, 12, sizes=((128, 192),), augment=names, letterbox=letterbox):
         for image, boxes, classes, valid in zip(images, truth.boxes, truth.classes, truth.valid):
@@ -104,7 +104,7 @@ def test_bars_stay_grey_under_every_colour(dataset):
         assert (images[:, :, 80:112].std(axis=(1, 2)).max(axis=1)[indices != 6] > 5).all()
 
 
-def test_an_epoch_shows_every_picture_once_and_two_differ(dataset):
+def test_an_epoch_shows_every_image_once_and_two_differ(dataset):
     found = batches(dataset, 14, batch_size=1)
     first, second = order(found[:7]), order(found[7:])
     assert sorted(first) == sorted(second) == [[number] for number in range(7)] and first != second
@@ -132,7 +132,7 @@ def test_the_seed_decides_everything_and_threads_nothing(dataset, usual, threads
 
 
 def test_equal_shares_of_every_batch_are_the_whole_batches(dataset):
-    """Two workers: each picture once an epoch over both, pixels and augmentation those of one worker's batch."""
+    """Two workers: each image once an epoch over both, pixels and augmentation those of one worker's batch."""
     whole = batches(dataset, 4, batch_size=2)
     chosen = settings(batch_size=2)
     shares = [list(pipeline.training_batches(dataset, chosen, 0, share=(k, 2)).take(4).as_numpy_iterator())
@@ -179,12 +179,12 @@ def test_shapes_and_types_are_known(dataset):
     assert many.shape.as_list() == [None, None, None, 3]
 
 
-BAD = {'missing': None, 'empty': b'', 'text': b'no picture at all', 'truncated': 'cut'}
+BAD = {'missing': None, 'empty': b'', 'text': b'no image at all', 'truncated': 'cut'}
 
 
 @pytest.fixture
 def spoiled(dataset, tmp_path):
-    """The seven pictures and four that cannot be used, at 7 to 10."""
+    """The seven images and four that cannot be used, at 7 to 10."""
     records = list(dataset.records)
     for name, contents in BAD.items():
         path = tmp_path / f'{name}.jpg'
@@ -197,7 +197,7 @@ def spoiled(dataset, tmp_path):
     return dataset._replace(records=records)
 
 
-def test_bad_pictures_are_left_out_and_can_be_named(spoiled):
+def test_bad_images_are_left_out_and_can_be_named(spoiled):
     found = batches(spoiled, 6, batch_size=5)
     missing = set()
     for number, (images, truth, indices) in enumerate(found):
@@ -281,10 +281,10 @@ def test_evaluation_is_everything_in_order_unaugmented(spoiled):
             found = geometry.Placement(*[field[row] for field in batch.placement])
             np.testing.assert_allclose(tf.stack(found), tf.stack(placement), rtol=1e-6)
             boxes = batch.truth.boxes[row][batch.truth.valid[row]]
-            np.testing.assert_allclose(geometry.to_picture(boxes, found), spoiled.records[index].boxes, atol=1e-3)
+            np.testing.assert_allclose(geometry.to_image(boxes, found), spoiled.records[index].boxes, atol=1e-3)
 
 
-def test_hundred_thousand_pictures_start_at_once(dataset):
+def test_hundred_thousand_images_start_at_once(dataset):
     many = dataset._replace(records=dataset.records * 15000)
     _, _, indices = batches(many, 1)[0]
     np.testing.assert_array_equal(indices, pipeline.batch_indices(105000, 3, 0, 0, 0))
@@ -303,19 +303,19 @@ def test_settings_that_cannot_be_used(dataset, change, words):
 
 
 def test_no_records():
-    with pytest.raises(InputError, match='no pictures'):
+    with pytest.raises(InputError, match='no images'):
         pipeline.training_batches(Dataset([], [], []), settings(), 0)
-    with pytest.raises(InputError, match='no pictures'):
+    with pytest.raises(InputError, match='no images'):
         pipeline.evaluation_batches(Dataset([], [], []), *SIZE, True, 3)
 
 
-def test_real_pictures(shared_data):
-    """A second of real VOC pictures through everything, from labels in VOC's own files."""
+def test_real_images(shared_data):
+    """A second of real VOC images through everything, from labels in VOC's own files."""
     from yolov3_tf.data.readers import specs
     dataset = specs.load(f'voc:{shared_data / "voc_six" / "VOCdevkit"}:val', None)
     stream = pipeline.training_batches(dataset, settings(batch_size=8, sizes=(128,)), 0)
     for images, truth, indices in itertools.islice(stream.as_numpy_iterator(), 4):
         assert images.shape == (8, 128, 128, 3) and len(indices) == 8
-        assert truth.valid.any(axis=1).all()        # every picture has an object, and the crop keeps one
+        assert truth.valid.any(axis=1).all()        # every image has an object, and the crop keeps one
         for row, index in enumerate(indices):
             assert set(truth.classes[row][truth.valid[row]]) <= set(dataset.records[index].classes)

@@ -17,9 +17,9 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 HOSTILE = '<script>alert("x")</script>&'
-# name -> (its picture's shape, objects (class, box, difficult))
+# name -> (its image's shape, objects (class, box, difficult))
 GOOD = [('cat', (10, 10, 50, 40), False)]
-PICTURES = {
+IMAGES = {
     'fine': ((60, 80, 3), GOOD), 'broken': (None, GOOD), 'turned': ((60, 80, 3), GOOD), 'small': ((20, 80, 3), []),
     'grey': ((61, 80), GOOD), 'deep': ((62, 80, 3), GOOD), 'wrong': ((30, 40, 3), GOOD),
     'doubled': ((63, 80, 3), [*GOOD, ('cat', (1, 1, 9, 9), False), *GOOD]), 'empty': ((64, 80, 3), []),
@@ -32,27 +32,27 @@ def write_set(folder):
     rng = np.random.default_rng(0)
     for name in ('Annotations', 'JPEGImages', 'ImageSets/Main'):
         (folder / name).mkdir(parents=True)
-    for name, (shape, objects) in PICTURES.items():
-        picture = folder / f'JPEGImages/{name}.png'
+    for name, (shape, objects) in IMAGES.items():
+        image = folder / f'JPEGImages/{name}.png'
         if shape is None:
-            picture.write_bytes(b'\x89PNG no picture')
+            image.write_bytes(b'\x89PNG no image')
         elif name == 'deep':
-            cv2.imwrite(str(picture), rng.integers(0, 2 ** 16, shape, np.uint16))
+            cv2.imwrite(str(image), rng.integers(0, 2 ** 16, shape, np.uint16))
         else:
-            cv2.imwrite(str(picture), rng.integers(0, 255, shape, np.uint8))
+            cv2.imwrite(str(image), rng.integers(0, 255, shape, np.uint8))
         if name == 'turned':
-            turn_by_exif(picture)
+            turn_by_exif(image)
         height, width = (60, 80) if name in ('wrong', 'broken') else shape[:2]
         (folder / f'Annotations/{name}.xml').write_text(voc_xml.serialize(f'{name}.png', width, height, objects))
     (folder / 'JPEGImages/copy.png').write_bytes((folder / 'JPEGImages/fine.png').read_bytes())
     objects = [*GOOD, ('dog', (0, 0, 9, 9), False)]
     (folder / 'Annotations/copy.xml').write_text(voc_xml.serialize('copy.png', 80, 60, objects))
-    (folder / 'ImageSets/Main/train.txt').write_text(''.join(f'{name}\n' for name in [*PICTURES, 'copy', 'gone']))
+    (folder / 'ImageSets/Main/train.txt').write_text(''.join(f'{name}\n' for name in [*IMAGES, 'copy', 'gone']))
     return f'voc:{folder}:train'
 
 
 def turn_by_exif(path):
-    """Replaces the picture by a JPEG with EXIF orientation 6."""
+    """Replaces the image by a JPEG with EXIF orientation 6."""
     jpeg = cv2.imencode('.jpg', cv2.imread(str(path)))[1].tobytes()
     tiff = b'II*\0' + struct.pack('<IHHHIHHI', 8, 1, 0x112, 3, 1, 6, 0, 0)
     exif = b'Exif\0\0' + tiff
@@ -87,7 +87,7 @@ def test_every_fault_is_found_once_with_its_place(found):
     # 416 / 400 times 1.5 x 23
     assert 'speck.xml:4' in texts['speck'] and 'has 1.6 x 23.9 pixels' in texts['speck']
     assert len(report.problems) == 3 + 2 + 1 + 1 + 1
-    assert report.boxes.tolist() == [1, 12, 1] and report.in_pictures.tolist() == [1, 9, 1]
+    assert report.boxes.tolist() == [1, 12, 1] and report.in_images.tolist() == [1, 9, 1]
     assert dataset.class_names == sorted([HOSTILE, 'cat', 'dog'])
 
 
@@ -122,7 +122,7 @@ def test_the_page_holds_everything_and_runs_nothing(found):
     tags = Tags(page.render(spec + HOSTILE, hostile, report, {HOSTILE: YOLOV3_ANCHORS.sizes[0]}, 60))
     assert 'script' not in tags.seen and {'img', 'table', 'details'} <= tags.seen
     assert all(source.startswith('data:image/') for source in tags.sources)
-    # The plot, and each picture that has a problem and can be shown: wrong, doubled, outside, copy; six others.
+    # The plot, and each image that has a problem and can be shown: wrong, doubled, outside, copy; six others.
     assert len(tags.sources) == 1 + 4 + min(6, 12 - 6)
     assert len(Tags(page.render(spec, dataset, report, {}, 1)).sources) < len(tags.sources)
 
@@ -152,7 +152,7 @@ def test_the_programs_exit_code_and_files(found, tmp_path, capsys):
     chosen = options(program, f'--output={tmp_path}/out', f'--fix={tmp_path}/fixed/all.txt')
     assert program.run([spec], chosen) == 1
     out = capsys.readouterr().out
-    assert '8 problems' in out and 'doubled.xml:14' in out and f'{tmp_path}/fixed/all.txt: 9 of 12 pictures' in out
+    assert '8 problems' in out and 'doubled.xml:14' in out and f'{tmp_path}/fixed/all.txt: 9 of 12 images' in out
     assert 'doubled.xml:14' in (tmp_path / 'out/report.txt').read_text()
     assert (tmp_path / 'out/index.html').stat().st_size > 20_000
     assert program.run([f'list:{tmp_path}/fixed/all.txt'], options(program)) == 0
@@ -162,7 +162,7 @@ def test_the_programs_exit_code_and_files(found, tmp_path, capsys):
 
 
 def test_a_large_set_takes_memory_and_time_in_proportion(monkeypatch):
-    """400 pictures of 9000 classes: a table of one by the other would be 29 MB."""
+    """400 images of 9000 classes: a table of one by the other would be 29 MB."""
     labels = 3, 3, 8999
     record = faults.record('gone', 'gone', 9, 9, [((0, 0, 5, 5), label, False, False, None, 1) for label in labels])
     dataset = Dataset([record] * 400, [str(number) for number in range(9000)], [])
@@ -172,9 +172,9 @@ def test_a_large_set_takes_memory_and_time_in_proportion(monkeypatch):
     tracemalloc.stop()
     assert peak < 15e6
     assert report.boxes[[3, 8999]].tolist() == [800, 400] and report.boxes.sum() == 1200
-    assert report.in_pictures[[3, 8999]].tolist() == [400, 400] and report.in_pictures.sum() == 800
+    assert report.in_images[[3, 8999]].tolist() == [400, 400] and report.in_images.sum() == 800
     asked = []
-    monkeypatch.setattr(check.Report, 'problems', property(lambda report: asked.append(1) or report.findings[:1]))
+    monkeypatch.setattr(check.CheckReport, 'problems', property(lambda report: asked.append(1) or report.findings[:1]))
     at_fault, ordinary = page._chosen(dataset, report, 60)
     assert len(at_fault) == 1 and len(ordinary) == 6 and len(asked) == 1
 

@@ -1,4 +1,4 @@
-"""Drawings: pixels where the box says, the input untouched, any size of picture, nothing outside it."""
+"""Drawings: pixels where the box says, the input untouched, any size of image, nothing outside it."""
 import numpy as np
 import pytest
 
@@ -7,7 +7,7 @@ from yolov3_tf.drawing import boxes as draw
 NAMES = ['dog', 'cat', 'person']
 
 
-def picture(height=300, width=400, level=120):
+def soft_noise(height=300, width=400, level=120):
     return np.full((height, width, 3), level, np.uint8)
 
 
@@ -18,7 +18,7 @@ def changed(before, after):
 
 
 def test_input_is_never_modified():
-    image, boxes = picture(), np.array([[50, 60, 150, 160]], np.float32)
+    image, boxes = soft_noise(), np.array([[50, 60, 150, 160]], np.float32)
     image.setflags(write=False)
     drawn = draw.draw_detections(image, boxes, [1], [.9], NAMES)
     draw.draw_truth(image, boxes, [1], NAMES)
@@ -27,21 +27,21 @@ def test_input_is_never_modified():
 
 
 def test_pixels_of_the_box_are_of_its_colour_and_its_inside_is_left():
-    drawn = draw.draw_detections(picture(), [[50, 100, 150, 200]], [1], None, NAMES)
+    drawn = draw.draw_detections(soft_noise(), [[50, 100, 150, 200]], [1], None, NAMES)
     colour = draw.class_colour(1)
     for x, y in ((50, 100), (149, 199), (50, 199), (149, 100), (100, 199)):
         assert tuple(drawn[y, x]) == colour
     assert (drawn[110:190, 60:140] == 120).all()
 
 
-def test_a_box_on_the_whole_picture_keeps_its_far_lines():
-    """Far edge exclusive: the last pixel of a 300 x 400 picture is 399, 299."""
-    drawn = draw.draw_detections(picture(), [[0, 0, 400, 300]], [0], [1.], NAMES)
+def test_a_box_on_the_whole_image_keeps_its_far_lines():
+    """Far edge exclusive: the last pixel of a 300 x 400 image is 399, 299."""
+    drawn = draw.draw_detections(soft_noise(), [[0, 0, 400, 300]], [0], [1.], NAMES)
     assert tuple(drawn[299, 399]) == tuple(drawn[299, 0]) == tuple(drawn[150, 399]) == draw.class_colour(0)
 
 
-def test_boxes_are_cut_at_the_picture_and_left_out_beyond_it():
-    image = picture()
+def test_boxes_are_cut_at_the_image_and_left_out_beyond_it():
+    image = soft_noise()
     drawn = draw.draw_detections(image, [[-1e9, 120, 1e9, 180]], [0], None, NAMES)
     assert tuple(drawn[120, 200]) == tuple(drawn[179, 200]) == draw.class_colour(0)
     outside = [[-50, -50, 0, 0], [400, 10, 500, 20], [10, 300, 20, 400], [30, 30, 30, 60], [9, 9, 5, 5],
@@ -50,8 +50,8 @@ def test_boxes_are_cut_at_the_picture_and_left_out_beyond_it():
 
 
 @pytest.mark.parametrize('size', [(1, 1), (8, 200), (20, 20), (97, 31), (2000, 3000)])
-def test_any_size_of_picture(size):
-    image = picture(*size)
+def test_any_size_of_image(size):
+    image = soft_noise(*size)
     boxes = [[0, 0, size[1], size[0]], [size[1] / 2, size[0] / 2, size[1], size[0]]]
     drawn = draw.draw_truth(draw.draw_detections(image, boxes, [0, 2], [.5, .9], NAMES), boxes, [0, 2], NAMES)
     assert drawn.shape == image.shape and drawn.dtype == np.uint8 and (drawn != image).any()
@@ -59,9 +59,9 @@ def test_any_size_of_picture(size):
 
 @pytest.mark.parametrize('corner', [[150, 150, 250, 250], [0, 0, 60, 290], [370, 0, 400, 40],
                                     [0, 280, 400, 300]])
-def test_the_label_stays_in_the_picture_and_touches_its_box(corner):
-    """The plate: at least as wide as high letters need, and inside the picture whatever the corner."""
-    image = picture()
+def test_the_label_stays_in_the_image_and_touches_its_box(corner):
+    """The plate: at least as wide as high letters need, and inside the image whatever the corner."""
+    image = soft_noise()
     drawn = draw.draw_detections(image, [corner], [2], [.5], NAMES)
     x1, y1, x2, y2 = changed(image, drawn)
     pen = draw.pen_for(image)
@@ -70,14 +70,14 @@ def test_the_label_stays_in_the_picture_and_touches_its_box(corner):
     assert (drawn == draw.class_colour(2)).all(axis=-1).sum() > 4 * pen.capital ** 2
 
 
-def test_letters_grow_with_the_picture():
-    small, large = draw.pen_for(picture(300, 400)), draw.pen_for(picture(3000, 4000))
+def test_letters_grow_with_the_image():
+    small, large = draw.pen_for(soft_noise(300, 400)), draw.pen_for(soft_noise(3000, 4000))
     assert small.capital == 9 and large.capital == pytest.approx(3500 / 40, abs=1) and large.line > small.line
 
 
 def test_labels_of_neighbours_do_not_cover_each_other():
     """Two equal boxes: the plates of the best (above) and of the other (inside) are both whole."""
-    drawn = draw.draw_detections(picture(), [[100, 100, 250, 250]] * 2, [0, 1], [.9, .8], NAMES)
+    drawn = draw.draw_detections(soft_noise(), [[100, 100, 250, 250]] * 2, [0, 1], [.9, .8], NAMES)
     for plate, label in ((drawn[82:99, 101:130], 0), (drawn[103:116, 103:130], 1)):
         assert (plate == draw.class_colour(label)).all(axis=-1).any()
 
@@ -90,7 +90,7 @@ def test_colours_are_stable_and_neighbours_distinct():
 
 
 def test_truth_is_black_and_white_dashes():
-    image = picture()
+    image = soft_noise()
     drawn = draw.draw_truth(image, [[50, 60, 350, 260]])
     edge = drawn[60, 50:350]
     assert {tuple(pixel) for pixel in edge.tolist()} == {(0, 0, 0), (255, 255, 255)}
@@ -98,29 +98,29 @@ def test_truth_is_black_and_white_dashes():
 
 
 def test_other_letters_do_not_break_a_label():
-    assert draw.draw_detections(picture(), [[50, 50, 99, 99]], [0], [.5], ['Hündin']).any()
+    assert draw.draw_detections(soft_noise(), [[50, 50, 99, 99]], [0], [.5], ['Hündin']).any()
 
 
-def test_grid_places_every_picture_once_and_keeps_proportions():
-    """Two columns of 100: a 2:1 picture becomes 100 x 50, a 1:2 one 50 x 100, the third starts row two."""
-    images = [picture(100, 200, 50), picture(200, 100, 150), picture(10, 10, 250)]
+def test_grid_places_every_image_once_and_keeps_proportions():
+    """Two columns of 100: a 2:1 image becomes 100 x 50, a 1:2 one 50 x 100, the third starts row two."""
+    images = [soft_noise(100, 200, 50), soft_noise(200, 100, 150), soft_noise(10, 10, 250)]
     sheet = draw.grid(images, 2, cell=100)
     assert [(sheet == level).all(axis=-1).sum() for level in (50, 150, 250)] == [5000, 5000, 10000]
     assert sheet.shape == (2 + 100 + 2 + 100 + 2, 2 + 100 + 2 + 100 + 2, 3)
     assert draw.grid(images[:1], 5, cell=100).shape == (54, 104, 3)
 
 
-@pytest.mark.parametrize('image', [picture()[..., 0], picture().astype(np.float32),
+@pytest.mark.parametrize('image', [soft_noise()[..., 0], soft_noise().astype(np.float32),
                                    np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9, 3), np.uint8)])
-def test_other_pictures_are_refused(image):
-    with pytest.raises(ValueError, match='expected a uint8 RGB picture'):
+def test_other_images_are_refused(image):
+    with pytest.raises(ValueError, match='expected a uint8 RGB image'):
         draw.draw_detections(image, [], [], [], NAMES)
-    with pytest.raises(ValueError, match='expected a uint8 RGB picture'):
+    with pytest.raises(ValueError, match='expected a uint8 RGB image'):
         draw.grid([image], 1)
 
 
 def test_lengths_must_agree():
     with pytest.raises(ValueError, match='expected one value a box, got 1 for 2'):
-        draw.draw_detections(picture(), [[1, 1, 9, 9]], [0, 1], [.5, .5], NAMES)
-    with pytest.raises(ValueError, match='expected pictures and at least 1 column, got 0 and 2'):
+        draw.draw_detections(soft_noise(), [[1, 1, 9, 9]], [0, 1], [.5, .5], NAMES)
+    with pytest.raises(ValueError, match='expected images and at least 1 column, got 0 and 2'):
         draw.grid([], 2)

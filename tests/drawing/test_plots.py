@@ -10,7 +10,7 @@ import pytest
 from yolov3_tf.drawing import plots
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report
-from yolov3_tf.structures import Dataset, PictureDetections, Record
+from yolov3_tf.structures import Dataset, ImageDetections, Record
 
 BLUE = (0x00, 0x72, 0xB2)
 
@@ -18,7 +18,7 @@ BLUE = (0x00, 0x72, 0xB2)
 def metrics_lines():
     """Two stages of 20 training lines and one validation line each."""
     lines = []
-    for stage, rate, first in (('head', 1e-3, 0), ('all', 1e-4, 200)):
+    for stage, rate, first in (('head', 1e-3, 0), ('full', 1e-4, 200)):
         same = dict(stage=stage, epoch=0)
         lines += [dict(same, kind='train', step=first + 10 * k, lr=rate, giou=2. / k, total=3. / k)
                   for k in range(1, 21)]
@@ -31,7 +31,7 @@ def write_lines(path, lines, tail=''):
     return path
 
 
-def picture(path):
+def read_plot(path):
     image = cv2.imread(str(path))
     assert image is not None and image.shape[1] > 800 and len(np.unique(image)) > 20    # something is drawn
     return image
@@ -44,15 +44,15 @@ def has(image, rgb):
 
 def test_training_curves(tmp_path):
     metrics = write_lines(tmp_path / 'm.jsonl', metrics_lines())
-    image = picture(plots.training_curves(metrics, tmp_path / 'new' / 'c.png'))
+    image = read_plot(plots.training_curves(metrics, tmp_path / 'new' / 'c.png'))
     assert has(image, BLUE) and has(image, (0, 0, 0))    # the part, the total
     presence = [dict(line, class_mAP=line['mAP']) if 'mAP' in line else line for line in metrics_lines()]
     for line in presence:
         line.pop('mAP', None)
-    assert picture(plots.training_curves(write_lines(tmp_path / 'p.jsonl', presence), tmp_path / 'p.png')).shape == \
+    assert read_plot(plots.training_curves(write_lines(tmp_path / 'p.jsonl', presence), tmp_path / 'p.png')).shape == \
         image.shape                                      # the asymptotic stage's score has a panel too
     losses_only = write_lines(tmp_path / 'n.jsonl', metrics_lines()[:5])
-    assert picture(plots.training_curves(losses_only, tmp_path / 'd.png')).shape[0] < image.shape[0]
+    assert read_plot(plots.training_curves(losses_only, tmp_path / 'd.png')).shape[0] < image.shape[0]
 
 
 @pytest.mark.parametrize('lines', [
@@ -67,12 +67,12 @@ def test_the_shortest_runs(tmp_path, lines):
 
 
 def test_series_and_stages_are_read_right():
-    lines = metrics_lines() + [dict(kind='train', stage='all', step=999, lr=float('inf'))]
+    lines = metrics_lines() + [dict(kind='train', stage='full', step=999, lr=float('inf'))]
     rate = plots.series(lines, 'train', 'lr')
     assert rate.steps.tolist() == list(range(10, 401, 10))
     assert rate.values.tolist() == [1e-3] * 20 + [1e-4] * 20
     assert plots.series(lines, 'val', 'mAP').values.tolist() == [.5, .5]
-    assert plots.stage_starts(lines) == [(10, 'head'), (200, 'all')]
+    assert plots.stage_starts(lines) == [(10, 'head'), (200, 'full')]
 
 
 def test_smoothing_by_hand():
@@ -105,14 +105,14 @@ def test_bad_metrics(tmp_path, text, message):
 def measured(classes, seed=0):
     """A report in which the last class has no object."""
     rng, records, detections = np.random.default_rng(seed), [], []
-    for picture_number in range(classes):
+    for image_number in range(classes):
         near = rng.uniform(0, 90, (8, 2))
         boxes = np.hstack([near, near + 30]).astype(np.float32)
-        labels = ((np.arange(8) + 8 * picture_number) % (classes - 1)).astype(np.int32)
+        labels = ((np.arange(8) + 8 * image_number) % (classes - 1)).astype(np.int32)
         none = np.zeros(8, bool)
-        records.append(Record('', str(picture_number), 0, 0, boxes, labels, none, none, np.full(8, 900.)))
+        records.append(Record('', str(image_number), 0, 0, boxes, labels, none, none, np.full(8, 900.)))
         moved = (boxes + rng.normal(0, 4, (8, 1))).astype(np.float32)
-        detections.append(PictureDetections(str(picture_number), moved, rng.random(8), labels))
+        detections.append(ImageDetections(str(image_number), moved, rng.random(8), labels))
     names = [f'class {k}' for k in range(classes)]
     return report.evaluate(Dataset(records, names, []), detections)
 
@@ -120,7 +120,7 @@ def measured(classes, seed=0):
 @pytest.mark.parametrize('classes', [3, 25, 40])
 def test_precision_recall(tmp_path, classes):
     path = report.write(tmp_path, measured(classes))
-    image = picture(plots.precision_recall(path, tmp_path / 'new' / 'pr.png'))
+    image = read_plot(plots.precision_recall(path, tmp_path / 'new' / 'pr.png'))
     assert has(image, (0, 0, 0)) and has(image, BLUE) == (classes - 1 <= plots.NAMED_CURVES)
 
 

@@ -9,7 +9,7 @@ from yolov3_tf.evaluation import classification
 from yolov3_tf.structures import Record
 
 
-def picture(*objects):
+def image(*objects):
     """A record of (class, difficult) pairs."""
     n = len(objects)
     return Record('x.jpg', 'x', 9, 9, np.tile(np.array([[0, 0, 5, 5]], np.float32), (n, 1)),
@@ -17,25 +17,25 @@ def picture(*objects):
                   np.zeros(n, bool), np.full(n, 25, np.float32))
 
 
-def test_pictures_are_ranked_by_score():
-    records = [picture((0, False)), picture((1, False)), picture((0, False), (0, False)), picture()]
+def test_images_are_ranked_by_score():
+    records = [image((0, False)), image((1, False)), image((0, False), (0, False)), image()]
     scores = [[.9, .1], [.8, .2], [.7, .9], [.1, .8]]
     measured = classification.evaluate(records, scores, ['cat', 'dog'])
-    # cat: hit at ranks 1 and 3 of 2 pictures: 1/2 (1 + 2/3); dog: hit at rank 3 of 1: 1/3
+    # cat: hit at ranks 1 and 3 of 2 images: 1/2 (1 + 2/3); dog: hit at rank 3 of 1: 1/3
     assert measured.average_precision == pytest.approx([(1 + 2 / 3) / 2, 1 / 3])
     assert measured.mean == pytest.approx((5 / 6 + 1 / 3) / 2)
-    assert measured.pictures.tolist() == [2, 1]
+    assert measured.images.tolist() == [2, 1]
 
 
 def test_only_difficult_objects_count_neither_way():
-    records = [picture((0, True)), picture((0, False)), picture((0, True), (0, False)), picture()]
+    records = [image((0, True)), image((0, False)), image((0, True), (0, False)), image()]
     measured = classification.evaluate(records, [[.9], [.8], [.7], [.6]], ['cat'])
     assert measured.average_precision == pytest.approx([1.])        # the first is passed over
-    assert measured.pictures.tolist() == [2]
+    assert measured.images.tolist() == [2]
 
 
-def test_a_class_no_picture_holds_has_no_ap(tmp_path):
-    measured = classification.evaluate([picture((0, False))], [[.3, .9]], ['cat', 'dog'])
+def test_a_class_no_image_holds_has_no_ap(tmp_path):
+    measured = classification.evaluate([image((0, False))], [[.3, .9]], ['cat', 'dog'])
     assert math.isnan(measured.average_precision[1]) and measured.mean == 1
     content = json.loads(classification.write(tmp_path / 'made', measured).read_text())
     assert content == {'mean': 1., 'per_class': {'cat': 1., 'dog': None}}

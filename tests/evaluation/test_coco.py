@@ -8,7 +8,7 @@ from pycocotools.cocoeval import COCOeval
 
 from yolov3_tf.data.readers import coco as coco_reader
 from yolov3_tf.evaluation import coco, results
-from yolov3_tf.structures import PictureDetections, Record
+from yolov3_tf.structures import ImageDetections, Record
 
 
 def record(name, boxes, classes, areas=None, difficult=None, crowd=None):
@@ -21,7 +21,7 @@ def record(name, boxes, classes, areas=None, difficult=None, crowd=None):
 
 
 def found(name, boxes, scores, classes):
-    return PictureDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
+    return ImageDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
                              np.array(classes, np.int32))
 
 
@@ -107,7 +107,7 @@ def test_areas_come_from_the_record():
     assert of.summary['APsmall'] == pytest.approx(1) and np.isnan(of.summary['APmedium'])
 
 
-def test_no_detections_and_no_pictures():
+def test_no_detections_and_no_images():
     none = coco.evaluate([record('a', [[0, 0, 9, 9]], [0])], [found('a', [], [], [])], 2)
     assert none.summary['AP'] == 0 and none.per_class[0] == 0 and np.isnan(none.per_class[1])
     assert np.isnan(coco.evaluate([], [], 1).summary['AP'])
@@ -118,7 +118,7 @@ def test_is_silent(capsys):
     assert capsys.readouterr() == ('', '')
 
 
-def test_picture_numbers():
-    assert coco.picture_numbers(['139', '000785']) == [139, 785]
-    assert coco.picture_numbers(['2008_000001', '7']) == [1, 2]
-    assert coco.picture_numbers(['01', '1']) == [1, 2]
+def test_image_numbers():
+    assert coco.image_numbers(['139', '000785']) == [139, 785]
+    assert coco.image_numbers(['2008_000001', '7']) == [1, 2]
+    assert coco.image_numbers(['01', '1']) == [1, 2]

@@ -6,7 +6,7 @@ import pytest
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import coco, report, voc
-from yolov3_tf.structures import Dataset, PictureDetections, Record
+from yolov3_tf.structures import Dataset, ImageDetections, Record
 
 
 def record(name, boxes, classes, difficult=None, crowd=None):
@@ -18,7 +18,7 @@ def record(name, boxes, classes, difficult=None, crowd=None):
 
 
 def found(name, boxes, scores, classes):
-    return PictureDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
+    return ImageDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
                              np.array(classes, np.int32))
 
 
@@ -36,7 +36,7 @@ def small():
 
 def test_counts_and_means(small):
     of = report.evaluate(*small)
-    assert (of.pictures, of.objects.tolist(), of.ignored.tolist(), of.detections.tolist()) == (
+    assert (of.images, of.objects.tolist(), of.ignored.tolist(), of.detections.tolist()) == (
         3, [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1])
     for scores in (of.voc_area, of.voc_07, of.giou_area, of.coco_ap):
         np.testing.assert_allclose(scores, [1, 0, np.nan, np.nan])
@@ -60,13 +60,13 @@ def test_mean_over_thresholds_by_hand():
     assert of.summary['coco_AP'] == pytest.approx(.5)
 
 
-def test_order_of_pictures_does_not_matter_but_names_do(small):
+def test_order_of_images_does_not_matter_but_names_do(small):
     dataset, detections = small
     aligned = report.align(dataset, detections)
     assert [one.image_id for one in aligned] == ['a', 'c', 'b'] and len(aligned[2].boxes) == 0
-    with pytest.raises(InputError, match='1 pictures of the detections are not in the data: got x, .* as a'):
+    with pytest.raises(InputError, match='1 images of the detections are not in the data: got x, .* as a'):
         report.evaluate(dataset, [found('x', [], [], [])])
-    with pytest.raises(InputError, match='picture a comes twice in the detections'):
+    with pytest.raises(InputError, match='image a comes twice in the detections'):
         report.evaluate(dataset, [detections[1], detections[1]])
 
 
@@ -75,7 +75,7 @@ def test_equal_names_in_two_folders_go_by_position():
     good = [found('1', [DOG], [.9], [0]), found('1', [CAT], [.8], [0])]
     assert report.mean_ap(dataset, good) == 1
     assert report.evaluate(dataset, good).summary['coco_AP'] == pytest.approx(1)
-    with pytest.raises(InputError, match='picture 1 comes twice in the data'):
+    with pytest.raises(InputError, match='image 1 comes twice in the data'):
         report.evaluate(dataset, good[:1])
 
 
@@ -124,5 +124,5 @@ def test_curves_in_the_file_are_thinned_with_both_ends_kept():
 
 def test_empty_set():
     of = report.evaluate(Dataset([], ['dog'], []), [])
-    assert of.pictures == 0 and np.isnan(of.summary['mAP'])
+    assert of.images == 0 and np.isnan(of.summary['mAP'])
     assert 'dog' in report.table(of) and json.loads(report.to_json(of))['summary']['mAP'] is None

@@ -7,7 +7,7 @@ import pytest
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import results
-from yolov3_tf.structures import Dataset, PictureDetections, Record
+from yolov3_tf.structures import Dataset, ImageDetections, Record
 
 NAMES = ['dog', 'dining_table', 'table', 'traffic light']
 
@@ -19,13 +19,13 @@ def dataset(*image_ids):
 
 
 def found(name, boxes, scores, classes):
-    return PictureDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
+    return ImageDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
                              np.array(classes, np.int32))
 
 
-def at_random(seed=1, pictures=('2008_000008', '000005', 'my photo')):
+def at_random(seed=1, images=('2008_000008', '000005', 'my photo')):
     rng, detections = np.random.default_rng(seed), []
-    for name in pictures:
+    for name in images:
         near = rng.uniform(1, 400, (20, 2))
         boxes = np.hstack([near, near + rng.uniform(0, 300, (20, 2))])
         detections.append(found(name, boxes, rng.random(20) ** 8, rng.integers(0, len(NAMES), 20)))
@@ -33,7 +33,7 @@ def at_random(seed=1, pictures=('2008_000008', '000005', 'my photo')):
 
 
 def assert_same(read, written):
-    """The same detections of every picture; a text file holds them class by class."""
+    """The same detections of every image; a text file holds them class by class."""
     assert {one.image_id for one in read} == {one.image_id for one in written}
     by_name = {one.image_id: one for one in read}
     for one in written:
@@ -77,7 +77,7 @@ def test_submission_layout_and_bytes(tmp_path):
 
 
 def test_coco_round_trip_is_exact(tmp_path):
-    detections = at_random(pictures=('139', '000005', '2008_000008'))
+    detections = at_random(images=('139', '000005', '2008_000008'))
     path = results.write_coco(tmp_path / 'new' / 'r.json', detections, [18, 67, 1, 10])
     entries = json.loads(path.read_text())
     assert {entry['category_id'] for entry in entries} == {18, 67, 1, 10}
@@ -92,7 +92,7 @@ def test_coco_entry_is_x_y_width_height(tmp_path):
 
 
 def test_coco_leaves_out_a_class_without_a_number(tmp_path):
-    found = PictureDetections('7', np.array([[1, 2, 5, 8], [0, 0, 2, 2]], np.float32), np.array([.9, .8], np.float32),
+    found = ImageDetections('7', np.array([[1, 2, 5, 8], [0, 0, 2, 2]], np.float32), np.array([.9, .8], np.float32),
                               np.array([0, 1], np.int32))
     path = results.write_coco(tmp_path / 'found.json', [found], [None, 18])
     assert [entry['category_id'] for entry in json.loads(path.read_text())] == [18]
@@ -107,11 +107,11 @@ def test_no_detections_round_trip(tmp_path):
 
 @pytest.mark.parametrize('line, message', [
     ('000005 .5 1 1 10', r'dog.txt:2: expected six columns, id score xmin .* got .000005 .5 1 1 10'),
-    ('000005 .5 1 1 10 20 7', 'dog.txt:2: unknown picture .000005 .5.'),
+    ('000005 .5 1 1 10 20 7', 'dog.txt:2: unknown image .000005 .5.'),
     ('000005 nan 1 1 10 20', 'dog.txt:2: expected six columns.*finite'),
     ('000005 .5 1 1 inf 20', 'dog.txt:2: expected six columns.*finite'),
     ('000005 .5 one 1 10 20', 'dog.txt:2: expected six columns.*finite'),
-    ('000006 .5 1 1 10 20', 'dog.txt:2: unknown picture .000006.'),
+    ('000006 .5 1 1 10 20', 'dog.txt:2: unknown image .000006.'),
     ('000005 .5 20 1 10 20', 'dog.txt:2: .*expected a width and a height of 0 or more, got -9 and 20'),
 ])
 def test_bad_comp4_line(tmp_path, line, message):

@@ -1,9 +1,9 @@
-"""What is measured where some pictures could not be read."""
+"""What is measured where some images could not be read."""
 import numpy as np
 import pytest
 
 from yolov3_tf.evaluation import report
-from yolov3_tf.structures import Dataset, PictureDetections, Record
+from yolov3_tf.structures import Dataset, ImageDetections, Record
 
 
 def record(name, boxes):
@@ -14,16 +14,16 @@ def record(name, boxes):
 
 
 def found(name, *boxes):
-    return PictureDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), .9, np.float32),
+    return ImageDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), .9, np.float32),
                              np.zeros(len(boxes), np.int32))
 
 
 def test_objects_that_nobody_saw_were_not_missed():
-    """One object found, one missed: AP .5. The three of the unreadable picture would make it .2."""
+    """One object found, one missed: AP .5. The three of the unreadable image would make it .2."""
     dataset = Dataset([record('a', [[0, 0, 9, 9]]), record('b', [[0, 0, 9, 9]]), record('c', [[1, 1, 9, 9]] * 3)],
                       ['cat'], [])
     detections, skipped = [found('a', [0, 0, 9, 9]), found('b')], {'c.jpg': 'c.jpg: truncated'}
     assert report.mean_ap(report.read_part(dataset, skipped), detections) == pytest.approx(.5)
     assert report.mean_ap(dataset, detections) == pytest.approx(.2)
-    assert report.say_skipped(dataset, skipped).startswith('1 of 3 pictures could not be read: they and their 3 o')
+    assert report.say_skipped(dataset, skipped).startswith('1 of 3 images could not be read: they and their 3 o')
     assert report.say_skipped(dataset, {}) == ''

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from yolov3_tf.evaluation import voc
-from yolov3_tf.structures import PictureDetections
+from yolov3_tf.structures import ImageDetections
 
 # Padilla et al., "A Comparative Analysis of Object Detection Metrics", Electronics 2021, test case 1.
 PUBLISHED_AREA = {.1: .3371980676, .3: .2456866804, .5: .0222222222, .75: 0.}
@@ -21,7 +21,7 @@ def truth(boxes, classes=None, difficult=None):
 
 def found(boxes, scores, classes=None, name=''):
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    return PictureDetections(name, boxes, np.array(scores, np.float32),
+    return ImageDetections(name, boxes, np.array(scores, np.float32),
                              np.zeros(len(boxes), np.int32) if classes is None else np.array(classes))
 
 
@@ -65,14 +65,14 @@ def test_published_curve(shared_data):
 
 def slow_curve(truths, detections, label, threshold):
     """The development kit's loops, one detection and one object at a time, inclusive pixels and '+1'."""
-    rows = [(-float(score), place, picture) for picture, one in enumerate(detections)
+    rows = [(-float(score), place, image) for image, one in enumerate(detections)
             for place, score in enumerate(one.scores) if one.classes[place] == label]
     taken, hits = set(), []
-    for _, place, picture in sorted(rows, key=lambda row: row[0]):
-        x1, y1, x2, y2 = detections[picture].boxes[place].tolist()
+    for _, place, image in sorted(rows, key=lambda row: row[0]):
+        x1, y1, x2, y2 = detections[image].boxes[place].tolist()
         best, nearest = -np.inf, None
-        for k, (u1, v1, u2, v2) in enumerate(truths[picture].boxes.tolist()):
-            if truths[picture].classes[k] != label:
+        for k, (u1, v1, u2, v2) in enumerate(truths[image].boxes.tolist()):
+            if truths[image].classes[k] != label:
                 continue
             xmin, ymin, umin, vmin = x1 + 1, y1 + 1, u1 + 1, v1 + 1    # 1-based, inclusive
             w, h = min(x2, u2) - max(xmin, umin) + 1, min(y2, v2) - max(ymin, vmin) + 1
@@ -80,18 +80,18 @@ def slow_curve(truths, detections, label, threshold):
                 area = (x2 - xmin + 1) * (y2 - ymin + 1) + (u2 - umin + 1) * (v2 - vmin + 1) - w * h
                 if w * h / area > best:
                     best, nearest = w * h / area, k
-        if best > threshold and truths[picture].difficult[nearest]:
+        if best > threshold and truths[image].difficult[nearest]:
             continue
-        hits.append(best > threshold and (picture, nearest) not in taken)
+        hits.append(best > threshold and (image, nearest) not in taken)
         if best > threshold:
-            taken.add((picture, nearest))
+            taken.add((image, nearest))
     positives = sum(int(np.sum((one.classes == label) & ~one.difficult)) for one in truths)
     return np.cumsum(hits) / positives, np.cumsum(hits) / np.arange(1, len(hits) + 1)
 
 
-def crowd_of_boxes(rng, pictures=40, classes=3):
+def crowd_of_boxes(rng, images=40, classes=3):
     truths, detections = [], []
-    for _ in range(pictures):
+    for _ in range(images):
         n = rng.integers(0, 6)
         near = rng.integers(0, 60, (n, 2))
         boxes = np.hstack([near, near + rng.integers(1, 60, (n, 2))])
@@ -205,7 +205,7 @@ def test_input_is_checked():
         voc.pair([one._replace(classes=np.array([-1]))], [found([], [])], 2)
     with pytest.raises(ValueError, match='unknown criterion .ciou.: expected one of giou, iou'):
         voc.pair([one], [found([], [])], 1, 'ciou')
-    with pytest.raises(ValueError, match='expected detections of 1 pictures, got those of 0'):
+    with pytest.raises(ValueError, match='expected detections of 1 images, got those of 0'):
         voc.pair([one], [], 1)
 
 

@@ -1,4 +1,4 @@
-"""Weighted pictures against the same pictures written out as often, measured by evaluation.report itself."""
+"""Weighted images against the same images written out as often, measured by evaluation.report itself."""
 import time
 
 import numpy as np
@@ -6,21 +6,21 @@ import pytest
 
 from yolov3_tf.evaluation import report
 from yolov3_tf.experiments import bootstrap
-from yolov3_tf.structures import Dataset, PictureDetections, Record
+from yolov3_tf.structures import Dataset, ImageDetections, Record
 
 CLASSES = 3
 
 
 def record(boxes, classes, difficult=None, crowd=None):
     boxes, none = np.array(boxes, np.float32).reshape(-1, 4), np.zeros(len(boxes), bool)
-    return Record('', 'picture', 0, 0, boxes, np.array(classes, np.int32), none if difficult is None else difficult,
+    return Record('', 'image', 0, 0, boxes, np.array(classes, np.int32), none if difficult is None else difficult,
                   none if crowd is None else crowd, (boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
 
 
-def cases(seed, pictures):
+def cases(seed, images):
     """Objects, some difficult or crowds, and detections near them, beside them and double; all scores differ."""
     rng, records, detections = np.random.default_rng(seed), [], []
-    for number in range(pictures):
+    for number in range(images):
         count = rng.integers(0, 5)
         near = rng.uniform(0, 80, (count, 2))
         boxes = np.hstack([near, near + rng.uniform(5, 30, (count, 2))])
@@ -29,23 +29,23 @@ def cases(seed, pictures):
         found = np.concatenate([boxes, boxes, boxes + rng.normal(0, 40, boxes.shape)])
         found = found + rng.normal(0, 3, found.shape)
         found[:, 2:] = np.maximum(found[:, 2:], found[:, :2])
-        detections.append(PictureDetections(str(number), found, rng.random(len(found)), np.tile(classes, 3)))
+        detections.append(ImageDetections(str(number), found, rng.random(len(found)), np.tile(classes, 3)))
     return records, detections
 
 
 def written_out(records, detections, weights):
-    """The slow way: every picture as often as it was drawn, under a name of its own, everything measured anew."""
+    """The slow way: every image as often as it was drawn, under a name of its own, everything measured anew."""
     order = np.repeat(np.arange(len(records)), np.asarray(weights, int))
     drawn = [records[place]._replace(image_id=f'{number}.') for number, place in enumerate(order)]
     found = [detections[place]._replace(image_id=f'{number}.') for number, place in enumerate(order)]
     return report.evaluate(Dataset(drawn, [str(label) for label in range(CLASSES)], []), found).summary
 
 
-@pytest.mark.parametrize('seed, pictures', [(0, 1), (1, 4), (2, 12), (3, 40)])
-def test_weights_are_pictures_written_out(seed, pictures):
+@pytest.mark.parametrize('seed, images', [(0, 1), (1, 4), (2, 12), (3, 40)])
+def test_weights_are_images_written_out(seed, images):
     """Row 0 is the set as it is."""
-    records, detections = cases(seed, pictures)
-    weights = bootstrap.resamples(pictures, 6, seed)
+    records, detections = cases(seed, images)
+    weights = bootstrap.resamples(images, 6, seed)
     measured = bootstrap.measure(records, detections, CLASSES, weights)
     assert set(measured) == set(bootstrap.MEASURES)
     for row, drawn in enumerate(weights):
@@ -64,15 +64,15 @@ def test_a_table_of_counts_in_pieces_is_the_same(monkeypatch):
 
 
 def test_by_hand():
-    """Two pictures, an object each; one found with a score of .9, in the other a false alarm of .95.
+    """Two images, an object each; one found with a score of .9, in the other a false alarm of .95.
 
     As they are: precision at the hit 1/2, recall 1/2, so the area is 1/4 and the 11 points are 6 x 1/2 / 11. The first
-    picture twice: no false alarm, both found: 1. The second twice: nothing found: 0.
+    image twice: no false alarm, both found: 1. The second twice: nothing found: 0.
     """
     box = np.array([[0., 0, 10, 10]])
     records = [record(box, [0])] * 2
-    detections = [PictureDetections('a', box, np.array([.9]), np.array([0])),
-                  PictureDetections('b', box + 50, np.array([.95]), np.array([0]))]
+    detections = [ImageDetections('a', box, np.array([.9]), np.array([0])),
+                  ImageDetections('b', box + 50, np.array([.95]), np.array([0]))]
     measured = bootstrap.measure(records, detections, 1, np.array([[1, 1], [2, 0], [0, 2]], np.float32))
     np.testing.assert_allclose(measured['mAP'], [1 / 4, 1, 0], atol=1e-15)
     np.testing.assert_allclose(measured['mAP_07'], [6 * .5 / 11, 1, 0], atol=1e-15)
@@ -81,24 +81,24 @@ def test_by_hand():
 
 def test_without_objects_or_detections():
     nothing = record(np.zeros((0, 4)), [])
-    none = PictureDetections('', np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
+    none = ImageDetections('', np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
     ones = np.ones((2, 1), np.float32)
     assert all(np.isnan(values).all() for values in bootstrap.measure([nothing], [none], 2, ones).values())
     one = record([[0., 0, 9, 9]], [1])
     assert all(values.tolist() == [0, 0] for values in bootstrap.measure([one], [none], 2, ones).values())
 
 
-def test_resamples_draw_every_picture_alike():
+def test_resamples_draw_every_image_alike():
     weights = bootstrap.resamples(50, 4000)
     assert (weights[0] == 1).all() and (weights.sum(axis=1) == 50).all()
-    # The count of one picture is binomial(50, 1/50): mean 1, variance 49/50; here over 4000 draws.
+    # The count of one image is binomial(50, 1/50): mean 1, variance 49/50; here over 4000 draws.
     np.testing.assert_allclose(weights[1:].mean(axis=0), 1, atol=.07)
     np.testing.assert_allclose(weights[1:].var(axis=0), .98, atol=.15)
     assert np.array_equal(weights, bootstrap.resamples(50, 4000))
 
 
 def test_the_interval_covers_as_often_as_it_says():
-    """Of 200 sets of 60 pictures, one object each, found with probability .6 by one detector and .5 by the other
+    """Of 200 sets of 60 images, one object each, found with probability .6 by one detector and .5 by the other
     and never falsely, AP is the share found; the true difference .1 lies in about 95 % of the intervals (binomial
     deviation 1.5 %)."""
     rng, covered = np.random.default_rng(0), 0
@@ -122,7 +122,7 @@ def test_interval_by_hand():
 
 @pytest.mark.slow
 def test_it_is_fast():
-    """2000 resamples of 500 pictures with 30,000 detections take seconds; written out they would take an hour."""
+    """2000 resamples of 500 images with 30,000 detections take seconds; written out they would take an hour."""
     rng, records, detections = np.random.default_rng(0), [], []
     for number in range(500):
         near = rng.uniform(0, 300, (4, 2))
@@ -130,7 +130,7 @@ def test_it_is_fast():
         classes = rng.integers(0, CLASSES, 4)
         records.append(record(boxes, classes))
         found = np.tile(boxes, (15, 1)) + rng.normal(0, 15, (60, 1))
-        detections.append(PictureDetections(str(number), found, rng.random(60), np.tile(classes, 15)))
+        detections.append(ImageDetections(str(number), found, rng.random(60), np.tile(classes, 15)))
     began = time.process_time()
     bootstrap.measure(records, detections, CLASSES, bootstrap.resamples(500, 2000))
     assert time.process_time() - began < 60

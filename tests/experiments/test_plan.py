@@ -9,7 +9,7 @@ def cell(**values):
     return FlagSet(given, {name: str(value) for name, value in values.items()})
 
 
-BOTH = dict(train_data='shapes', stage1_epochs=2, stage2_epochs='3,1')
+BOTH = dict(train_data='shapes', head_epochs=2, full_epochs='3,1')
 
 
 def kinds(part):
@@ -24,9 +24,9 @@ def test_the_asymptotic_stage_is_one_run_for_all_that_comes_after():
     assert parts['a'].needs == parts['b'].needs != parts['c'].needs
     assert list(parts['a'].needs.given.values()) == [
         '--train_data=shapes', '--asymptotic', '--asymptotic_epochs=4', '--backbone_weights=body.74',
-        '--width_multiplier=0.25', '--stage1_epochs=0', '--stage2_epochs=0', '--stage2_lr=1']
+        '--width_multiplier=0.25', '--head_epochs=0', '--full_epochs=0', '--full_lr=1']
     assert parts['b'].takes == 'backbone_weights'
-    assert list(parts['b'].given.values()) == ['--train_data=shapes', '--stage1_epochs=2', '--stage2_epochs=3,1',
+    assert list(parts['b'].given.values()) == ['--train_data=shapes', '--head_epochs=2', '--full_epochs=3,1',
                                                '--width_multiplier=0.25', '--loss=giou', '--focal', '--head=separated']
     assert len({part.key for part in parts.values()}) == 3
 
@@ -38,32 +38,32 @@ def test_a_whole_network_keeps_the_asymptotic_stage_to_itself():
 
 def test_stage_1_is_shared_where_only_stage_2_differs():
     parts = plan.parts({'a': cell(**BOTH, warmup_epochs=1, init_weights='x.h5', loss='giou'),
-                        'b': cell(**dict(BOTH, stage2_epochs=5), warmup_epochs=1, init_weights='x.h5', loss='giou',
-                                  stage2_lr='1e-3', schedule='cosine'),
+                        'b': cell(**dict(BOTH, full_epochs=5), warmup_epochs=1, init_weights='x.h5', loss='giou',
+                                  full_lr='1e-3', schedule='cosine'),
                         'c': cell(**BOTH, warmup_epochs=1, init_weights='x.h5', loss='mse')})
-    assert [kinds(parts[name]) for name in 'abc'] == [['stage1', 'cell'], ['stage1', 'cell'], ['cell']]
+    assert [kinds(parts[name]) for name in 'abc'] == [['head', 'cell'], ['head', 'cell'], ['cell']]
     assert parts['a'].needs == parts['b'].needs and parts['a'].takes == 'init_weights'
     assert sorted(parts['a'].needs.given.values()) == [
-        '--init_weights=x.h5', '--loss=giou', '--stage1_epochs=2', '--stage2_epochs=0', '--stage2_lr=1',
+        '--init_weights=x.h5', '--loss=giou', '--head_epochs=2', '--full_epochs=0', '--full_lr=1',
         '--train_data=shapes', '--warmup_epochs=1']
-    assert sorted(parts['b'].given.values()) == ['--loss=giou', '--schedule=cosine', '--stage1_epochs=0',
-                                                 '--stage2_epochs=5', '--stage2_lr=1e-3', '--train_data=shapes']
+    assert sorted(parts['b'].given.values()) == ['--loss=giou', '--schedule=cosine', '--head_epochs=0',
+                                                 '--full_epochs=5', '--full_lr=1e-3', '--train_data=shapes']
 
 
 def test_three_runs_hang_together_where_both_stages_are_shared():
     flags = dict(BOTH, asymptotic=True)
-    parts = plan.parts({'a': cell(**flags), 'b': cell(**dict(flags, stage2_epochs=9))})
-    assert kinds(parts['a']) == kinds(parts['b']) == ['asymptotic', 'stage1', 'cell']
+    parts = plan.parts({'a': cell(**flags), 'b': cell(**dict(flags, full_epochs=9))})
+    assert kinds(parts['a']) == kinds(parts['b']) == ['asymptotic', 'head', 'cell']
     runs = plan.runs(parts, [0])
-    assert [run.part.kind for run in runs] == ['asymptotic', 'stage1', 'cell', 'cell']
+    assert [run.part.kind for run in runs] == ['asymptotic', 'head', 'cell', 'cell']
     assert [run.needs for run in runs] == [None, runs[0].name, runs[1].name, runs[1].name]
     assert runs[1].arguments('out')[-4:] == [f'--backbone_weights=out/{runs[0].name}/checkpoints/last.h5', '--seed=0',
                                              '--runs_dir=out', f'--name={runs[1].name}']
 
 
 def test_without_both_stages_in_the_flags_stage_1_is_not_shared():
-    for flags in (dict(train_data='shapes'), dict(BOTH, stage1_epochs=0), dict(train_data='shapes', stage1_epochs=3)):
-        parts = plan.parts({'a': cell(**flags), 'b': cell(**flags, stage2_lr='1e-4')})
+    for flags in (dict(train_data='shapes'), dict(BOTH, head_epochs=0), dict(train_data='shapes', head_epochs=3)):
+        parts = plan.parts({'a': cell(**flags), 'b': cell(**flags, full_lr='1e-4')})
         assert kinds(parts['a']) == kinds(parts['b']) == ['cell']
 
 

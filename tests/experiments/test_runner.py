@@ -30,7 +30,7 @@ paper = 83.11
 def start(folder, *flags, script=FAKE, hold=''):
     """The runner as a process; ``hold``: see fake_train.py."""
     command = [sys.executable, '-m', 'yolov3_tf', 'experiments', 'two.ini', '--data=shapes:12', '--resamples=100',
-               '--flags=--stage1_epochs=0 --stage2_epochs=3 --stage2_lr=1e-3 --asymptotic_epochs=1', '--seeds=2',
+               '--flags=--head_epochs=0 --full_epochs=3 --full_lr=1e-3 --asymptotic_epochs=1', '--seeds=2',
                f'--train_script={script}', *flags]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             env={**os.environ, 'PYTHONPATH': str(ROOT), 'FAKE_HOLD': hold})
@@ -60,7 +60,7 @@ def kill(process, training=None):
 
 @pytest.fixture(scope='module')
 def work(tmp_path_factory):
-    """A folder with the table, the pictures, and one undisturbed table of it in `whole`."""
+    """A folder with the table, the images, and one undisturbed table of it in `whole`."""
     folder = tmp_path_factory.mktemp('work')
     (folder / 'two.ini').write_text(TABLE)
     finish(folder, '--out=whole')
@@ -118,7 +118,7 @@ def test_a_runner_killed_twice_and_stopped_once_ends_like_an_undisturbed_one(wor
 
 def test_a_failed_run_is_named_and_the_others_go_on(work):
     """Both trainings fail; `far` is not begun, for the stage it starts from is not there; all cells are dashes."""
-    flags = '--flags=--stage1_epochs=0 --stage2_epochs=3 --stage2_lr=1e-3 --asymptotic_epochs=1 --fail_for=0'
+    flags = '--flags=--head_epochs=0 --full_epochs=3 --full_lr=1e-3 --asymptotic_epochs=1 --fail_for=0'
     output = finish(work, flags, '--out=failing', '--seeds=1', code=1)
     assert 'exit code 3' in output and 'error: the loss is not finite' in output
     assert '3 of 3 runs failed' in output and 'from which it starts, failed' in output
@@ -149,7 +149,7 @@ def test_a_half_written_folder_is_taken_up_and_a_foreign_one_left_alone(work):
 def test_a_dry_run_prints_plan_and_cost_and_trains_nothing(work):
     output = finish(work, '--out=dry', '--dry_run')
     assert not (work / 'dry').exists()
-    assert 'to do, at most 3 steps, unknown time, serves far' in output      # 12 pictures, batches of 4, 1 epoch
+    assert 'to do, at most 3 steps, unknown time, serves far' in output      # 12 images, batches of 4, 1 epoch
     assert 'to do, at most 9 steps, unknown time, starts from asymptotic-' in output
     assert '6 runs: 0 finished, 6 left; time left: unknown' in output
     known = finish(work, '--out=whole', '--dry_run', '--seeds=3')

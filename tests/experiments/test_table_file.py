@@ -94,8 +94,8 @@ def test_nothing_to_read(tmp_path):
 
 
 def test_a_protocol_is_read_line_by_line(tmp_path):
-    path = write(tmp_path, '# why\n\n--stage2_epochs=3,1\n// c\n--focal\n', 'p.flags')
-    assert table_file.read_flags(path) == (('--stage2_epochs=3,1', f'{path}:3'), ('--focal', f'{path}:5'))
+    path = write(tmp_path, '# why\n\n--full_epochs=3,1\n// c\n--focal\n', 'p.flags')
+    assert table_file.read_flags(path) == (('--full_epochs=3,1', f'{path}:3'), ('--focal', f'{path}:5'))
     write(tmp_path, '--focal\nloss=giou\n', 'p.flags')
     with pytest.raises(InputError, match="p.flags:2: expected a flag .* got 'loss=giou'"):
         table_file.read_flags(path)

@@ -20,11 +20,11 @@ def test_flags_are_read_in_order_and_written_one_way():
     script = train_flags.read(FAKE, [
         Question('none', [], []),
         Question('a', tokens('--loss=iou', '--ignore_thresh=.50'), tokens('--loss=giou', '--focal=true')),
-        Question('b', tokens('--stage2_epochs=3,1'), tokens('--nofocal', '--loss=mse'))])
+        Question('b', tokens('--full_epochs=3,1'), tokens('--nofocal', '--loss=mse'))])
     none, first, second = script.sets
-    assert none.given == {} and none.values['ignore_thresh'] == '0.5' and 'stage2_epochs' not in none.values
+    assert none.given == {} and none.values['ignore_thresh'] == '0.5' and 'full_epochs' not in none.values
     assert first.given == {'loss': '--loss=giou', 'focal': '--focal'}
-    assert second.given == {'stage2_epochs': '--stage2_epochs=3,1'} and second.values['loss'] == 'mse'
+    assert second.given == {'full_epochs': '--full_epochs=3,1'} and second.values['loss'] == 'mse'
     assert {'loss', 'export', 'seed'} <= set(script.names) and script.neutral[:2] == ('name', 'runs_dir')
 
 

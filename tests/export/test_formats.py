@@ -17,7 +17,7 @@ from yolov3_tf.models import checkpoints, yolov3
 
 
 @pytest.fixture(scope='module')
-def pictures():
+def images():
     """Soft spots: encoded files of different sizes, one grey, and as arrays."""
     random = np.random.RandomState(1)
     files = []
@@ -35,8 +35,8 @@ def model():
 
 
 @pytest.fixture(scope='module')
-def expected(model, pictures):
-    found = detector.Detector(export.Server(model, describe(), SETTINGS), NAMES, SETTINGS).detect(pictures)
+def expected(model, images):
+    found = detector.Detector(export.Server(model, describe(), SETTINGS), NAMES, SETTINGS).detect(images)
     assert all(10 < len(one.scores) < 250 for one in found), [len(one.scores) for one in found]
     return found
 
@@ -64,21 +64,21 @@ def opened(request, model, tmp_path_factory):
     return written(model, request.param, tmp_path_factory.mktemp('out') / f'net{formats.FORMATS[request.param].suffix}')
 
 
-def test_each_format_finds_what_the_keras_model_finds(opened, expected, pictures):
+def test_each_format_finds_what_the_keras_model_finds(opened, expected, images):
     assert opened.class_names == NAMES and opened.settings == SETTINGS
-    assert_alike(opened.detect(pictures), expected, .05, 1e-4)
+    assert_alike(opened.detect(images), expected, .05, 1e-4)
 
 
 @pytest.mark.parametrize('batch', [1, 3])
-def test_each_format_takes_batches_and_arrays(opened, expected, pictures, batch):
-    arrays = [tf.io.decode_image(data, 3, expand_animations=False).numpy() for data in pictures[:batch]]
+def test_each_format_takes_batches_and_arrays(opened, expected, images, batch):
+    arrays = [tf.io.decode_image(data, 3, expand_animations=False).numpy() for data in images[:batch]]
     assert_alike(opened.detect(arrays), expected, .05, 1e-4)
 
 
-def test_a_broken_picture_is_named_in_each_format(opened, expected, pictures):
+def test_a_broken_image_is_named_in_each_format(opened, expected, images):
     with pytest.raises(tf.errors.InvalidArgumentError, match=r'images\[1\] of 2: a damaged or cut off PNG'):
-        opened._server.encoded(tf.constant([pictures[0], pictures[1][:60]]))
-    assert_alike(opened.detect(pictures), expected, .05, 1e-4)
+        opened._server.encoded(tf.constant([images[0], images[1][:60]]))
+    assert_alike(opened.detect(images), expected, .05, 1e-4)
 
 
 def kept(found, expected, overlap, score):
@@ -90,17 +90,17 @@ def kept(found, expected, overlap, score):
             if value > SETTINGS.score_threshold + .02]
 
 
-def test_float16_keeps_the_clear_detections_in_place(model, expected, pictures, tmp_path):
+def test_float16_keeps_the_clear_detections_in_place(model, expected, images, tmp_path):
     found = written(model, 'tflite', tmp_path / 'half.tflite', tflite_type='float16')
-    same = kept(found.detect(pictures), expected, .8, 5e-3)
+    same = kept(found.detect(images), expected, .8, 5e-3)
     assert len(same) > 40 and np.mean(same) > .9
 
 
-def test_whole_numbers_keep_most_clear_detections(model, expected, pictures, tmp_path):
-    """int8, calibrated on the same pictures: seven of ten of boxes of a pixel or two, at IoU .5, scores within .1."""
-    arrays = [tf.io.decode_image(data, 3, expand_animations=False).numpy() for data in pictures]
+def test_whole_numbers_keep_most_clear_detections(model, expected, images, tmp_path):
+    """int8, calibrated on the same images: seven of ten of boxes of a pixel or two, at IoU .5, scores within .1."""
+    arrays = [tf.io.decode_image(data, 3, expand_animations=False).numpy() for data in images]
     found = written(model, 'tflite', tmp_path / 'whole.tflite', tflite_type='int8', calibration=arrays)
-    same = kept(found.detect(pictures), expected, .5, .1)
+    same = kept(found.detect(images), expected, .5, .1)
     assert len(same) > 40 and np.mean(same) > .7
     types = [tensor['dtype'] for tensor in tflite._interpreter(model_path=str(tmp_path / 'whole.tflite'))
              .get_tensor_details()]
@@ -173,14 +173,14 @@ def test_an_archive_that_unpacks_to_gigabytes_is_refused_unread(tmp_path):
 def test_the_hand_written_network_leaves_for_darknet_with_a_cfg_of_its_own(tmp_path):
     """The same outputs, though darknet adds 1e-6 to variances and the hand-written network 1e-5."""
     anchors = YOLOV3_ANCHORS._replace(sensitivity=(1.2, 1.1, 1.05))
-    description = checkpoints.Description(('ant', 'bee'), .125, (64, 96), False, anchors)
+    config = checkpoints.ModelConfig(('ant', 'bee'), .125, (64, 96), False, anchors)
     tf.keras.utils.set_random_seed(2)           # whose outputs differ enough from each other to be worth comparing
-    model = checkpoints.build(description)
+    model = checkpoints.build(config)
     for _, norm in yolov3.convolutions(model):
         if norm is not None:
             norm.moving_variance.assign(norm.moving_variance * 1e-4)        # where an epsilon matters
             norm.gamma.assign(norm.gamma * 1e-2)
-    formats.write('darknet', tmp_path / 'a.weights', model, description, formats.Options())
+    formats.write('darknet', tmp_path / 'a.weights', model, config, formats.Options())
     read, told, _ = darknet.load(str(tmp_path / 'a.weights'))
     assert told.anchors == anchors and told.image_size == (64, 96) and told.letterbox is False
     images = np.random.RandomState(0).uniform(size=[1, 64, 96, 3]).astype(np.float32)

@@ -21,11 +21,11 @@ SETTINGS = export.Settings(score_threshold=.02, max_per_class=200, max_total=250
 
 
 def describe(letterbox=True):
-    return checkpoints.Description(NAMES, .125, (HEIGHT, WIDTH), letterbox)
+    return checkpoints.ModelConfig(NAMES, .125, (HEIGHT, WIDTH), letterbox)
 
 
 def lively_model(seed=3, head='coupled'):
-    """A network with random weights and statistics whose detections depend on the picture, some hundred each."""
+    """A network with random weights and statistics whose detections depend on the image, some hundred each."""
     tf.keras.utils.set_random_seed(seed)
     model = yolov3.build(3, .125, head=head)
     random = np.random.RandomState(seed)
@@ -70,7 +70,7 @@ def silent():
     return np.full([3, 3, 8], SILENT, np.float32)
 
 
-def varied_pictures(folder):
+def varied_images(folder):
     """Bytes of a JPEG, a PNG and a grey JPEG of different sizes, none square but the last; large soft spots."""
     random = np.random.RandomState(0)
     files = []
@@ -90,7 +90,7 @@ def lively():
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
-    return varied_pictures(tmp_path_factory.mktemp('pictures'))
+    return varied_images(tmp_path_factory.mktemp('images'))
 
 
 @pytest.fixture(scope='module')
@@ -104,7 +104,7 @@ def loaded(exported):
 
 
 def in_process(model, files, letterbox=True):
-    """Each picture alone through the unfolded Keras model and the rooms around it -> outputs as exported."""
+    """Each image alone through the unfolded Keras model and the rooms around it -> outputs as exported."""
     rows = []
     for data in files:
         image = tf.io.decode_image(data, 3, expand_animations=False)
@@ -135,12 +135,12 @@ def assert_same(rows, outputs, class_offset=1):
         assert (apart.min(1) < 2e-3).all() and (apart.min(0) < 2e-3).all()
 
 
-def test_exported_batch_of_mixed_pictures_equals_each_alone_in_process(lively, loaded, files):
+def test_exported_batch_of_mixed_images_equals_each_alone_in_process(lively, loaded, files):
     outputs = loaded.signatures['serving_default'](images=tf.constant(files))
     assert_same(in_process(lively, files), outputs)
 
 
-def test_real_pictures_of_different_sizes_equal_in_process_too(lively, loaded, shared_data):
+def test_real_images_of_different_sizes_equal_in_process_too(lively, loaded, shared_data):
     photographs = [(shared_data / 'darknet' / name).read_bytes() for name in ('dog.jpg', 'person.jpg', 'eagle.jpg')]
     outputs = loaded.signatures['serving_default'](images=tf.constant(photographs))
     assert_same(in_process(lively, photographs), outputs)
@@ -189,13 +189,13 @@ def test_the_batch_is_always_the_first_dimension(loaded, files, batch):
     assert {value.shape[0] for value in outputs.values()} == {batch}
 
 
-def test_boxes_are_fractions_of_the_original_picture(plant):
+def test_boxes_are_fractions_of_the_original_image(plant):
     """A cell grid known beforehand: 12 boxes of 16 x 24 network pixels around the cells of stride 32."""
     bias = silent()
     bias[0, 1] = [0, 0, np.log(16 / 156), np.log(24 / 198), 5, SILENT, 5, SILENT]
-    picture = np.zeros([192, 128, 3], np.uint8)     # into 96 x 128: halved, 32 grey columns on either side
-    found = plant(bias).image_tensor(tf.constant(picture[None]))
-    # Centres at network x 16 48 80 112, y 16 48 80; picture x = 2 (x - 32): -32 32 96 160.
+    image = np.zeros([192, 128, 3], np.uint8)     # into 96 x 128: halved, 32 grey columns on either side
+    found = plant(bias).image_tensor(tf.constant(image[None]))
+    # Centres at network x 16 48 80 112, y 16 48 80; image x = 2 (x - 32): -32 32 96 160.
     expected = []
     for y in (32., 96., 160.):
         for x in (-32., 32., 96., 160.):
@@ -231,8 +231,8 @@ import json, sys
 import tensorflow as tf
 tf.keras = None                                                 # nothing of Keras may be asked for
 model = tf.saved_model.load(sys.argv[1])
-pictures = [open(path, 'rb').read() for path in sys.argv[2:]]
-outputs = model.signatures['serving_default'](images=tf.constant(pictures))
+images = [open(path, 'rb').read() for path in sys.argv[2:]]
+outputs = model.signatures['serving_default'](images=tf.constant(images))
 assert 'yolov3_tf' not in sys.modules
 print(json.dumps({name: value.numpy().tolist() for name, value in outputs.items()}))
 '''

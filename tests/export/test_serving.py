@@ -22,7 +22,7 @@ def encode(suffix, image):
 
 
 @pytest.fixture(scope='module')
-def picture():
+def image():
     random = np.random.RandomState(2)
     return cv2.resize(random.randint(0, 256, [5, 6, 3]).astype(np.uint8), (90, 50), interpolation=cv2.INTER_CUBIC)
 
@@ -53,17 +53,17 @@ def assert_same(some, others):
                                    np.sort(other, axis=0) if other.ndim else other, atol=1e-4)
 
 
-def test_every_kind_of_picture_is_read_as_the_same_pixels(ask, picture):
+def test_every_kind_of_image_is_read_as_the_same_pixels(ask, image):
     """Alpha is dropped, 16 bits are cut to 8; sizes may differ within a request."""
-    alpha = np.dstack([picture, picture[..., 0]])
-    plain = rows(ask(encode('.png', picture)), 0)
+    alpha = np.dstack([image, image[..., 0]])
+    plain = rows(ask(encode('.png', image)), 0)
     assert plain[-1] > 10                               # num_detections
-    same = [encode('.bmp', picture), encode('.bmp', alpha), encode('.png', alpha),
-            encode('.png', picture.astype(np.uint16) * 257)]
-    grey = picture[..., 0]
+    same = [encode('.bmp', image), encode('.bmp', alpha), encode('.png', alpha),
+            encode('.png', image.astype(np.uint16) * 257)]
+    grey = image[..., 0]
     spread = encode('.png', np.dstack([grey] * 3))
     greys = [encode('.png', grey), encode('.bmp', grey), encode('.png', grey.astype(np.uint16) * 257)]
-    found = ask(*same, GIF, spread, *greys, encode('.jpg', picture), encode('.jpg', grey))
+    found = ask(*same, GIF, spread, *greys, encode('.jpg', image), encode('.jpg', grey))
     for index in range(4):
         assert_same(rows(found, index), plain)
     for index in range(6, 9):
@@ -72,11 +72,11 @@ def test_every_kind_of_picture_is_read_as_the_same_pixels(ask, picture):
 
 
 @pytest.mark.parametrize('broken, why', [
-    (b'', 'empty'), (b'no picture', 'neither JPEG, PNG, BMP nor GIF'), (b'\xff\xd8\xff', 'a damaged or cut off JPEG'),
+    (b'', 'empty'), (b'no image', 'neither JPEG, PNG, BMP nor GIF'), (b'\xff\xd8\xff', 'a damaged or cut off JPEG'),
     (b'\x89PNG\r\n\x1a\n', 'a damaged or cut off PNG'), (b'GIF89a', 'a damaged or cut off GIF'),
     (b'BM' + bytes(30), 'a damaged or cut off BMP')])
-def test_a_broken_picture_is_named_and_the_next_request_is_answered(ask, picture, broken, why):
-    good = encode('.jpg', picture)
+def test_a_broken_image_is_named_and_the_next_request_is_answered(ask, image, broken, why):
+    good = encode('.jpg', image)
     before = rows(ask(good), 0)
     with pytest.raises(tf.errors.InvalidArgumentError) as raised:
         ask(good, broken, good)
@@ -84,8 +84,8 @@ def test_a_broken_picture_is_named_and_the_next_request_is_answered(ask, picture
     assert_same(rows(ask(good), 0), before)
 
 
-def test_damage_in_the_middle_is_found_and_every_broken_picture_is_named(ask, picture):
-    good, jpeg = encode('.png', picture), encode('.jpg', picture)
+def test_damage_in_the_middle_is_found_and_every_broken_image_is_named(ask, image):
+    good, jpeg = encode('.png', image), encode('.jpg', image)
     damaged = good[:200] + bytes(40) + good[240:]
     with pytest.raises(tf.errors.InvalidArgumentError) as raised:
         ask(damaged, good, jpeg[:len(jpeg) // 2])
@@ -98,30 +98,30 @@ def example(**features):
         for name, value in features.items()})).SerializeToString()
 
 
-def test_examples_are_answered_as_their_pictures(served, ask, picture):
-    contents = encode('.jpg', picture), encode('.png', picture[:40])
+def test_examples_are_answered_as_their_images(served, ask, image):
+    contents = encode('.jpg', image), encode('.png', image[:40])
     asked = tf.constant([example(image__encoded=content, image__source_id=b'7') for content in contents])
     found, expected = served.signatures['serving_tf_example'](examples=asked), ask(*contents)
     for index in range(2):
         assert_same(rows(found, index), rows(expected, index))
 
 
-@pytest.mark.parametrize('broken', [b'\x99\x99', example(image__source_id=b'7'), example(image__encoded=b'no picture')])
-def test_a_broken_example_is_named(served, picture, broken):
-    good = example(image__encoded=encode('.jpg', picture))
+@pytest.mark.parametrize('broken', [b'\x99\x99', example(image__source_id=b'7'), example(image__encoded=b'no image')])
+def test_a_broken_example_is_named(served, image, broken):
+    good = example(image__encoded=encode('.jpg', image))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r'examples\[0\] of 2: no tf.Example with a JPEG'):
         served.signatures['serving_tf_example'](examples=tf.constant([broken, good]))
 
 
-def test_callers_at_the_same_time_get_their_own_answers(ask, picture):
-    """Eight threads, one picture in five broken; each answer as when asked alone."""
-    contents = [encode('.png', picture[:30 + 5 * i]) for i in range(4)]
+def test_callers_at_the_same_time_get_their_own_answers(ask, image):
+    """Eight threads, one image in five broken; each answer as when asked alone."""
+    contents = [encode('.png', image[:30 + 5 * i]) for i in range(4)]
     alone = [rows(ask(content), 0) for content in contents]
 
     def call(i):
         if i % 5 == 4:
             with pytest.raises(tf.errors.InvalidArgumentError, match=r'images\[0\] of 1: neither'):
-                ask(b'no picture')
+                ask(b'no image')
             return True
         assert_same(rows(ask(contents[i % 5]), 0), alone[i % 5])
         return True
@@ -138,9 +138,9 @@ def resident():
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/statm'), reason='needs /proc')
 @pytest.mark.parametrize('requests', [80, pytest.param(500, marks=pytest.mark.slow)])
-def test_memory_stays_flat(ask, picture, requests):
-    """Mixed sizes and broken pictures; what a leak of one decoded picture a request would add is the bound."""
-    large = cv2.resize(picture, (640, 480))
+def test_memory_stays_flat(ask, image, requests):
+    """Mixed sizes and broken images; what a leak of one decoded image a request would add is the bound."""
+    large = cv2.resize(image, (640, 480))
     contents = [encode('.jpg', large[:240 + 40 * i]) for i in range(4)]
 
     def some(count):
@@ -148,7 +148,7 @@ def test_memory_stays_flat(ask, picture, requests):
             ask(*contents[:1 + i % 4])
             if i % 10 == 0:
                 with pytest.raises(tf.errors.InvalidArgumentError):
-                    ask(contents[0], b'no picture')
+                    ask(contents[0], b'no image')
 
     some(60)                                            # caches and thread pools fill
     before = resident()

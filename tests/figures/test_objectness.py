@@ -15,8 +15,8 @@ def write_run(folder, focal, values, val=(4., 3.)):
     folder.mkdir(parents=True)
     (folder / 'run.flags').write_text(f'--batch_size=4\n--focal={focal}\n')
     lines = [dict(kind='train', stage='asymptotic', step=5, classification=1.)]
-    lines += [dict(kind='train', stage='all', step=10 * k, objectness=value) for k, value in enumerate(values, 1)]
-    lines += [dict(kind='val', stage='all', step=20 * k, objectness=value) for k, value in enumerate(val, 1)]
+    lines += [dict(kind='train', stage='full', step=10 * k, objectness=value) for k, value in enumerate(values, 1)]
+    lines += [dict(kind='val', stage='full', step=20 * k, objectness=value) for k, value in enumerate(val, 1)]
     (folder / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
     return str(folder)
 

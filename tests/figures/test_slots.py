@@ -1,4 +1,4 @@
-"""figures.slots: slots sorted by hand and as the loss counts them; pictures, tables and what cannot be drawn."""
+"""figures.slots: slots sorted by hand and as the loss counts them; images, tables and what cannot be drawn."""
 import math
 
 import cv2
@@ -25,7 +25,7 @@ def silent(images, training):
     return tf.zeros([tf.shape(images)[0], SLOTS, 5 + 2])
 
 
-NETWORK = slots.Network(silent, checkpoints.Description(('a', 'b'), 1., SIZE, True), 'zeros')
+NETWORK = slots.Network(silent, checkpoints.ModelConfig(('a', 'b'), 1., SIZE, True), 'zeros')
 
 
 def truth_of(*boxes):
@@ -91,10 +91,10 @@ def test_the_loss_counts_the_same_slots(scope):
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Two pictures of the network's own size, and one that is no picture; the first holds OBJECT, the second two."""
+    """Two images of the network's own size, and one that is no image; the first holds OBJECT, the second two."""
     for name in ('one.png', 'two.png'):
         cv2.imwrite(str(tmp_path / name), np.full([*SIZE, 3], 200, np.uint8))
-    (tmp_path / 'bad.png').write_bytes(b'no picture')
+    (tmp_path / 'bad.png').write_bytes(b'no image')
     box = '0 28 17 60 39'                                               # OBJECT within half a pixel
     (tmp_path / 'all.txt').write_text(f'0 one.png 96 64 {box}\n1 two.png 96 64 {box} 1 7 5 17 18\n'
                                       f'2 bad.png 96 64 {box}\n')
@@ -115,11 +115,11 @@ def test_counts_over_a_set(dataset, tmp_path):
 
 
 def test_the_claim_is_counted():
-    """Four pictures: 4, 5, 0 and 4 positives; 10,001, 10,001, 10,000 and 10,002 negatives."""
+    """Four images: 4, 5, 0 and 4 positives; 10,001, 10,001, 10,000 and 10,002 negatives."""
     counts = slots.Counts(list('abcd'), np.array([4, 5, 0, 4]), np.array(
         [[10_001, 642, 4], [10_001, 641, 5], [10_000, 647, 0], [10_002, 641, 4]]))
     lines = slots.table(counts).split('\n')
-    assert lines[0] == '4 pictures, 10,647 slots each'
+    assert lines[0] == '4 images, 10,647 slots each'
     assert lines[3].split() == ['positive', '3.25', '0', '4.0', '5']
     assert lines[5].split() == ['negative', '10,001.00', '10,000', '10,001.0', '10,002']
     assert lines[6] == ('fewer than 5 positives: 3 of 4 (75.0 %); more than 10,000 negatives: 3 of 4 (75.0 %); '
@@ -155,27 +155,27 @@ def test_slots_are_drawn(dataset, tmp_path):
     assert colours(tmp_path / 't.png')[1] < without                     # no ignored slot is left but in the legend
     with pytest.raises(InputError, match='bad.png: expected a JPEG, PNG, BMP or GIF'):
         slots.draw(tmp_path / 'u.png', NETWORK, dataset, 2, SETTINGS)
-    with pytest.raises(InputError, match='none of the 1 pictures can be used: .*bad.png'):
+    with pytest.raises(InputError, match='none of the 1 images can be used: .*bad.png'):
         slots.count(NETWORK, dataset._replace(records=dataset.records[2:]), SETTINGS)
 
 
-def test_the_picture_is_chosen_by_number_or_name(dataset):
+def test_the_image_is_chosen_by_number_or_name(dataset):
     assert slots.choose_record(dataset, None, None) == 0 and slots.choose_record(dataset, 2, None) == 2
     assert slots.choose_record(dataset, None, 'two') == slots.choose_record(dataset, None, 'x/two.png') == 1
     for index, image, message in ((3, None, '--index=3: expected 0 to 2'), (-1, None, '--index=-1'),
                                   (None, 'none.png', '--image=none.png: expected one of the 3'),
-                                  (0, 'two', 'both choose the picture')):
+                                  (0, 'two', 'both choose the image')):
         with pytest.raises(InputError, match=message):
             slots.choose_record(dataset, index, image)
 
 
 def test_networks(tmp_path):
     random = slots.load_network(None, None, seed=1)
-    assert random.description.image_size == (416, 416) and random.name == 'random weights, seed 1'
+    assert random.config.image_size == (416, 416) and random.name == 'random weights, seed 1'
     path = str(tmp_path / 'net.h5')
-    checkpoints.save_model(path, random.model, random.description._replace(image_size=(96, 64)))
+    checkpoints.save_model(path, random.model, random.config._replace(image_size=(96, 64)))
     loaded = slots.load_network(path, None, seed=0)
-    assert loaded.description.image_size == (96, 64) and loaded.name.endswith('net.h5')
+    assert loaded.config.image_size == (96, 64) and loaded.name.endswith('net.h5')
     np.testing.assert_array_equal(loaded.model.get_weights()[0], random.model.get_weights()[0])
     with pytest.raises(InputError, match='height 100 is not a positive multiple of 32'):
         slots.load_network(path, 100, seed=0)

@@ -7,25 +7,25 @@ import pytest
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.inference import sources
-from yolov3_tf.structures import PictureDetections
+from yolov3_tf.structures import ImageDetections
 
 RED, BLUE = (0, 0, 255), (255, 0, 0)        # as OpenCV writes colours
 
 
 class OneBox:
-    """Finds in every picture its left half as a bee, surely, and its whole as an ant, hardly."""
+    """Finds in every image its left half as a bee, surely, and its whole as an ant, hardly."""
     class_names = ('ant', 'bee')
 
     def __init__(self):
         self.batches = []
 
-    def detect(self, pictures):
-        self.batches.append(len(pictures))
+    def detect(self, images):
+        self.batches.append(len(images))
         found = []
-        for picture in pictures:
-            height, width = picture.shape[:2]
+        for image in images:
+            height, width = image.shape[:2]
             boxes = np.array([[0, 0, width / 2, height], [0, 0, width, height]], np.float32)
-            found.append(PictureDetections('', boxes, np.array([.9, .2], np.float32), np.array([1, 0], np.int32)))
+            found.append(ImageDetections('', boxes, np.array([.9, .2], np.float32), np.array([1, 0], np.int32)))
         return found
 
 
@@ -55,15 +55,15 @@ def test_inputs_are_sorted_by_kind_and_what_is_neither_is_named(tmp_path):
     (tmp_path / 'table.csv').touch()
     (tmp_path / 'none').mkdir()
     found = sources.find_inputs([str(tmp_path / name) for name in ('folder', 'film.MP4', 'table.csv', 'none')])
-    assert found.pictures == [str(folder / 'a.png'), str(folder / 'b.JPG')]
+    assert found.images == [str(folder / 'a.png'), str(folder / 'b.JPG')]
     assert found.videos == [str(tmp_path / 'film.MP4')]
-    assert [problem.split(':')[1][:13] for problem in found.problems] == [' unknown kind', ' no pictures ']
+    assert [problem.split(':')[1][:13] for problem in found.problems] == [' unknown kind', ' no images ']
     assert found.notes == [f'{folder}: 2 files of other kinds passed over: .txt .xml']
     with pytest.raises(InputError, match='no such file'):
         sources.find_inputs([str(tmp_path / 'absent.jpg')])
 
 
-def test_pictures_are_read_upright_in_rgb(tmp_path):
+def test_images_are_read_upright_in_rgb(tmp_path):
     plain = sources.read_upright(turned_jpeg(tmp_path / 'plain.jpg', 1))
     assert plain.shape == (60, 80, 3) and plain[30, 10, 0] > 200 > 50 > plain[30, 10, 2]
     # 6: the camera was held on its side; the left of what is stored is the top of what was seen.
@@ -72,7 +72,7 @@ def test_pictures_are_read_upright_in_rgb(tmp_path):
     assert turned[10, 30, 0] > 200 > 50 > turned[10, 30, 2] and turned[70, 30, 2] > 200 > 50 > turned[70, 30, 0]
 
 
-def test_grey_alpha_and_sixteen_bit_pictures_become_rgb_of_eight_bits(tmp_path):
+def test_grey_alpha_and_sixteen_bit_images_become_rgb_of_eight_bits(tmp_path):
     for name, image in (('grey.png', np.full([5, 7], 90, np.uint8)), ('alpha.png', np.full([5, 7, 4], 90, np.uint8)),
                         ('deep.png', np.full([5, 7, 3], 90 * 257, np.uint16))):
         cv2.imwrite(str(tmp_path / name), image)
@@ -80,17 +80,17 @@ def test_grey_alpha_and_sixteen_bit_pictures_become_rgb_of_eight_bits(tmp_path):
         assert read.dtype == np.uint8 and read.shape == (5, 7, 3) and (read == 90).all(), name
 
 
-def test_broken_pictures_are_named_and_the_others_go_on_in_batches(tmp_path):
+def test_broken_images_are_named_and_the_others_go_on_in_batches(tmp_path):
     paths = [write(tmp_path / f'{i}.png', 80 + i) for i in range(3)]
     (tmp_path / 'empty.jpg').touch()
-    (tmp_path / 'text.jpg').write_text('not a picture')
+    (tmp_path / 'text.jpg').write_text('not an image')
     paths[1:1] = [str(tmp_path / 'empty.jpg'), str(tmp_path / 'text.jpg')]
     output, detector = tmp_path / 'out', OneBox()
     output.mkdir()
-    report = sources.detect_pictures(detector, paths, str(output), .3, batch_size=2)
+    report = sources.detect_images(detector, paths, str(output), .3, batch_size=2)
     assert detector.batches == [2, 1]
     assert [problem.split(': ')[1] for problem in report.problems] == [
-        'empty file', 'not a picture, or a damaged one (13 bytes)']
+        'empty file', 'not an image, or a damaged one (13 bytes)']
     assert [entry['file'] for entry in report.entries] == [paths[0], paths[3], paths[4]]
     assert report.entries[1] == {
         'file': paths[3], 'drawn': '1.jpg', 'width': 81, 'height': 60,
@@ -99,11 +99,11 @@ def test_broken_pictures_are_named_and_the_others_go_on_in_batches(tmp_path):
     assert drawn.shape == (60, 81, 3) and np.abs(drawn.astype(int) - RED).max() > 100
 
 
-def test_drawn_pictures_of_one_name_do_not_replace_each_other(tmp_path):
+def test_drawn_images_of_one_name_do_not_replace_each_other(tmp_path):
     (tmp_path / 'other').mkdir()
     (tmp_path / 'out').mkdir()
     paths = [write(tmp_path / 'dog.png'), write(tmp_path / 'dog.bmp'), write(tmp_path / 'other' / 'dog.png')]
-    report = sources.detect_pictures(OneBox(), paths, str(tmp_path / 'out'), .3, 8)
+    report = sources.detect_images(OneBox(), paths, str(tmp_path / 'out'), .3, 8)
     assert [entry['drawn'] for entry in report.entries] == ['dog.jpg', 'dog_2.jpg', 'dog_3.jpg']
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['dog.jpg', 'dog_2.jpg', 'dog_3.jpg']
 

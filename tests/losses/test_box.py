@@ -33,7 +33,7 @@ def test_mse_by_hand():
 
 
 def test_sqrt_wh_by_hand():
-    """Centres in cells, sizes as fractions of the picture's 96 x 64; nothing is weighed by size."""
+    """Centres in cells, sizes as fractions of the image's 96 x 64; nothing is weighed by size."""
     parts = cases.loss_of(wide_case(t=(logit(.75), logit(.4), 0, .5)), box='sqrt_wh')
     assert parts['xy'] == pytest.approx((.5 - .75) ** 2 + (.5 - .4) ** 2, rel=1e-5)
     width = math.sqrt(20 / 96) - math.sqrt(10 / 96)
@@ -134,7 +134,7 @@ def test_best_of_scale_takes_a_neighbour_that_fits_better():
     assert cases.loss_of(case, box='iou', matched='best')['iou'] == pytest.approx(wanted, rel=1e-5)
 
 
-def test_best_of_scale_does_not_see_overwritten_boxes_nor_other_scales_nor_other_pictures():
+def test_best_of_scale_does_not_see_overwritten_boxes_nor_other_scales_nor_other_images():
     overwritten, large = [15, 21.5, 25, 34.5], [-38, -31, 78, 87]    # the first is just what is predicted
     case = cases.empty_case(HEIGHT, WIDTH, 1, [overwritten, WIDE, large])
     assert cases.loss_of(case, box='iou', matched='best')['iou'] == pytest.approx(
@@ -163,8 +163,8 @@ def test_overlap_losses_equal_tensorflow_addons():
     near = rng.uniform(0, 60, (2, 40, 2)).astype(np.float32)
     mine, truth = np.concatenate([near, near + rng.uniform(1, 40, near.shape)], -1).astype(np.float32)
     matched = box_losses.Matched(boxes=tf.constant(mine), truth_boxes=tf.constant(truth),
-                                 t=None, truth_t=None, anchors=None, strides=None, smallness=None, sensitivity=None,
-                                 picture=None)
+                                 offsets=None, truth_offsets=None, anchors=None, strides=None, smallness=None, sensitivity=None,
+                                 image=None)
     for name in ('iou', 'giou'):
         wanted = addons.losses.giou_loss(truth[..., [1, 0, 3, 2]], mine[..., [1, 0, 3, 2]], mode=name)
         np.testing.assert_allclose(box_losses.BOX_LOSSES[name](matched)[name], wanted, atol=1e-6)

@@ -43,7 +43,7 @@ CONFIDENCES = [dict(objectness=objectness, focal=focal, objectness_target=target
                    (('bce', False), ('bce', True), ('squared', False)), TARGETS, POSITIVE_WEIGHTS)]
 
 SMALL = cases.random_case(seed=3, batch=3, height=32, width=96, class_count=3, objects=6)
-# One class, and the nine priors of the paper on a picture whose sides differ the other way round.
+# One class, and the nine priors of the paper on an image whose sides differ the other way round.
 TALL = cases.random_case(seed=4, batch=2, height=96, width=64, class_count=1, objects=5,
                          table=anchors.YOLOV3_ANCHORS)
 # Centres reach beyond their cells, as YOLOv4 has it.
@@ -133,7 +133,7 @@ def central_difference(case, direction, step=1e-5, **settings):
 
 
 def one_hot_directions(case, rng, **rule):
-    """Single coordinates: all four t of six owned slots at most a picture, and some of everything else."""
+    """Single coordinates: all four t of six owned slots at most an image, and some of everything else."""
     for b in range(len(case.t)):
         for s in rng.permutation(sorted(cases.owners_of(case, b, **rule)))[:6]:
             yield from ((0, (b, s, axis)) for axis in range(4))
@@ -216,7 +216,7 @@ def test_padding_and_boxes_without_area_change_nothing(settings):
         assert cases.loss_of(padded, **scoped) == pytest.approx(cases.loss_of(SMALL, **scoped), rel=1e-6)
 
 
-def test_a_batch_is_the_mean_of_its_pictures():
+def test_a_batch_is_the_mean_of_its_images():
     def alone(b):
         return SMALL._replace(**{field: getattr(SMALL, field)[b:b + 1] for field in SMALL._fields[:7]})
     singles = [cases.loss_of(alone(b), box='mse') for b in range(3)]

@@ -38,11 +38,11 @@ def test_overlap_losses_by_hand(name):
     assert float(loss()(truth, predicted)) == pytest.approx((near + far) / 2, rel=1e-6)
     assert float(loss(reduction='sum')(truth, predicted)) == pytest.approx(near + far, rel=1e-6)
     np.testing.assert_allclose(loss(reduction='none')(truth, predicted), [[near, far]], rtol=1e-6)
-    # One weight a box, and one a picture; Keras divides by the number of boxes, not by the weights.
+    # One weight a box, and one an image; Keras divides by the number of boxes, not by the weights.
     weighted = float(loss()(truth, predicted, sample_weight=np.float32([[.5, .1]])))
     assert weighted == pytest.approx((.5 * near + .1 * far) / 2, rel=1e-6)
-    by_picture = float(loss()(np.repeat(truth, 2, 0), np.repeat(predicted, 2, 0), np.float32([[1], [0]])))
-    assert by_picture == pytest.approx((near + far) / 4, rel=1e-6)
+    by_image = float(loss()(np.repeat(truth, 2, 0), np.repeat(predicted, 2, 0), np.float32([[1], [0]])))
+    assert by_image == pytest.approx((near + far) / 4, rel=1e-6)
 
 
 @pytest.mark.parametrize('name', sorted(OVERLAPS))

@@ -57,7 +57,7 @@ def test_scope_image_sees_an_overwritten_object_and_scope_scale_does_not():
     assert counted(case, ignore_scope='image', ignore_thresh=.9) == pytest.approx(SLOTS - 1, rel=1e-6)
 
 
-def test_an_object_is_background_to_nobody_in_another_picture():
+def test_an_object_is_background_to_nobody_in_another_image():
     one = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], table=TWINS)
     two = one._replace(**{field: np.concatenate([getattr(one, field)] * 2) for field in one._fields[:7]})
     two.valid[1] = False
@@ -102,7 +102,7 @@ def test_the_background_weight_spares_the_owner():
 
 
 def test_balanced_counts_the_slots_of_the_batch():
-    """Two pictures, the second without objects, one slot ignored: 2 SLOTS predictions, one label."""
+    """Two images, the second without objects, one slot ignored: 2 SLOTS predictions, one label."""
     one = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], table=TWINS, weights=[.5])
     two = one._replace(**{field: np.concatenate([getattr(one, field)] * 2) for field in one._fields[:7]})
     two.valid[1] = False
@@ -161,6 +161,6 @@ def test_focal_equals_tensorflow_addons():
 
 
 def test_balanced_in_a_graph_that_does_not_know_its_batch():
-    """Two pictures of four slots, two labels: (8 - 2) / 2 x .5."""
+    """Two images of four slots, two labels: (8 - 2) / 2 x .5."""
     balanced = tf.function(objectness.balanced, input_signature=[tf.TensorSpec([None, None], tf.float32)])
     assert float(balanced(tf.constant([[1., 0, 0, 0], [0, 0, 1, 0]]))) == 1.5

@@ -152,15 +152,15 @@ def test_layers_are_rebuilt_from_their_config(layer):
 
 
 def test_stride_two_pads_one_pixel_on_all_four_sides():
-    """A 3x3 kernel of ones over a 4x6 picture of ones counts the pixels under it.
+    """A 3x3 kernel of ones over a 4x6 image of ones counts the pixels under it.
 
-    Windows start one pixel before the picture: the first row and column of windows lose one row or
+    Windows start one pixel before the image: the first row and column of windows lose one row or
     column to the padding, the others lie inside. Padding at the right and bottom only ('same') would
     give 9 first and lose at the end.
     """
     stack = ConvStack(folded=True)
-    pictures = tf.keras.Input([None, None, 1])
-    model = tf.keras.Model(pictures, stack.conv(pictures, 8, 3, stride=2))
+    images = tf.keras.Input([None, None, 1])
+    model = tf.keras.Model(images, stack.conv(images, 8, 3, stride=2))
     model.get_layer('backbone_conv_01').set_weights([np.ones((3, 3, 1, 8)), np.zeros(8)])
     counts = model(np.ones((1, 4, 6, 1), np.float32)).numpy()[0]
     expected = [[4, 6, 6],
@@ -178,10 +178,10 @@ def test_filters_are_multiples_of_eight():
 
 def test_layers_are_numbered_in_the_order_they_are_made():
     stack = ConvStack(.1)
-    pictures = tf.keras.Input([None, None, 3])
-    x = stack.conv(pictures, 8, 3)
+    images = tf.keras.Input([None, None, 3])
+    x = stack.conv(images, 8, 3)
     stack.part = 'head'
-    model = tf.keras.Model(pictures, stack.output(stack.conv(x, 8, 1), 24))
+    model = tf.keras.Model(images, stack.output(stack.conv(x, 8, 1), 24))
     assert [layer.name for layer in model.layers[1:]] == [
         'backbone_conv_01', 'backbone_bn_01', 'backbone_leaky_01', 'head_conv_02', 'head_bn_02', 'head_leaky_02',
         'head_conv_03']

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.models import checkpoints, yolov3
-from yolov3_tf.models.checkpoints import Description, Progress
+from yolov3_tf.models.checkpoints import ModelConfig, Progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-DESCRIPTION = Description(('cat', 'dög'), .125, (96, 160), False)
+DESCRIPTION = ModelConfig(('cat', 'dög'), .125, (96, 160), False)
 
 
 @pytest.fixture(scope='module')
@@ -29,8 +29,8 @@ def saved(tmp_path_factory):
 
 def test_round_trip(saved):
     path, model = saved
-    again, description = checkpoints.load_model(path)
-    assert description == DESCRIPTION
+    again, config = checkpoints.load_model(path)
+    assert config == DESCRIPTION
     assert len(again.weights) == len(model.weights)
     for mine, other in zip(again.get_weights(), model.get_weights()):
         np.testing.assert_array_equal(mine, other)
@@ -59,11 +59,11 @@ def test_a_disk_without_room_is_an_error_and_no_crash(saved, tmp_path):
     (tmp_path / 'try.py').write_text(
         'import resource, signal, sys\n'
         'from yolov3_tf import checkpoints\n'
-        'model, description = checkpoints.load_model(sys.argv[1])\n'
+        'model, config = checkpoints.load_model(sys.argv[1])\n'
         'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
         'resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n'
         'try:\n'
-        '    checkpoints.save_model("last.h5", model, description)\n'
+        '    checkpoints.save_model("last.h5", model, config)\n'
         'except checkpoints.InputError as error:\n'
         '    print(error)\n')
     done = subprocess.run([sys.executable, 'try.py', saved[0]], cwd=tmp_path, capture_output=True, text=True,
@@ -72,9 +72,9 @@ def test_a_disk_without_room_is_an_error_and_no_crash(saved, tmp_path):
     assert done.stdout.startswith('last.h5: cannot be written: File too large') and os.listdir(tmp_path) == ['try.py']
 
 
-def test_counters_may_name_thousands_of_skipped_pictures(saved, tmp_path):
+def test_counters_may_name_thousands_of_skipped_images(saved, tmp_path):
     _, model = saved
-    skipped = {f'{index:05d}.jpg': 'not a picture, or a damaged one' for index in range(5000)}
+    skipped = {f'{index:05d}.jpg': 'not an image, or a damaged one' for index in range(5000)}
     path = str(tmp_path / 'last.h5')
     checkpoints.save_model(path, model, DESCRIPTION, Progress({}, {'skipped': skipped}))
     assert checkpoints.load_progress(path).counters == {'skipped': skipped}
@@ -101,8 +101,8 @@ def separated(tmp_path_factory):
 
 def test_a_head_is_kept(separated):
     path, model = separated
-    again, description = checkpoints.load_model(path)
-    assert description.head == 'separated' and again.count_params() == model.count_params()
+    again, config = checkpoints.load_model(path)
+    assert config.head == 'separated' and again.count_params() == model.count_params()
     for mine, other in zip(again.get_weights(), model.get_weights()):
         np.testing.assert_array_equal(mine, other)
 
@@ -215,12 +215,12 @@ def test_truncated_missing_and_foreign_files_are_refused(saved, tmp_path):
 @pytest.mark.parametrize('description, message', [
     ('{broken', 'damaged'), ('{}', 'damaged'), (('[96, 160]', '[100, 160]'), 'multiple of 32'),
     (('coupled', 'doubled'), "unknown head in .*damaged.h5 'doubled'")])
-def test_a_damaged_description_is_refused(saved, tmp_path, description, message):
+def test_a_damaged_description_is_refused(saved, tmp_path, config, message):
     path = tmp_path / 'damaged.h5'
     path.write_bytes(pathlib.Path(saved[0]).read_bytes())
     with h5py.File(path, 'a') as file:
         good = file.attrs['description']
-        file.attrs['description'] = good.replace(*description) if isinstance(description, tuple) else description
+        file.attrs['description'] = good.replace(*config) if isinstance(config, tuple) else config
     with pytest.raises(InputError, match=message):
         checkpoints.load_model(str(path))
 

@@ -33,7 +33,7 @@ def head(heads):
 
 @pytest.fixture
 def routes():
-    """Features of a 64 x 96 picture at stride 8, 16 and 32."""
+    """Features of a 64 x 96 image at stride 8, 16 and 32."""
     rng = np.random.default_rng(0)
     return [rng.random((1, 64 // stride, 96 // stride, channels), np.float32)
             for stride, channels in ((8, 32), (16, 64), (32, 128))]

@@ -82,7 +82,7 @@ def settings(stage, batch_size=6, **changes):
 
 @pytest.mark.parametrize('replicas, pieces, fits', [(1, 1, True), (2, 3, True), (4, 1, False), (3, 4, False)])
 def test_replicas_and_pieces_divide_the_batch(replicas, pieces, fits):
-    chosen = settings(stages.Stage('all', '^$', ((1, 1.),)), accumulate_steps=pieces)
+    chosen = settings(stages.Stage('full', '^$', ((1, 1.),)), accumulate_steps=pieces)
     if fits:
         trainer.check(chosen, replicas)
     else:
@@ -131,8 +131,8 @@ def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
     assert_one_curve(*lines_of(tmp_path, 'whole', 'changed'))
 
 
-def write_list_with_broken_pictures(folder, count, broken):
-    """A list of built-in pictures, those of these indices cut off; the flags for it and the paths of the broken."""
+def write_list_with_broken_images(folder, count, broken):
+    """A list of built-in images, those of these indices cut off; the flags for it and the paths of the broken."""
     dataset = specs.load(f'shapes:{count}', split='train', cache=str(folder / 'shapes'))
     lists.write(folder / 'list.txt', dataset.records)
     (folder / 'shapes.names').write_text('\n'.join(dataset.class_names))
@@ -144,15 +144,15 @@ def write_list_with_broken_pictures(folder, count, broken):
 
 
 @pytest.mark.slow
-def test_two_workers_skip_and_name_the_pictures_that_one_device_does(tmp_path):
+def test_two_workers_skip_and_name_the_images_that_one_device_does(tmp_path):
     replicas.write_network(tmp_path / 'small.cfg')
-    flags, broken = write_list_with_broken_pictures(tmp_path, 24, (3, 17))
+    flags, broken = write_list_with_broken_images(tmp_path, 24, (3, 17))
     replicas.finish(tmp_path, [replicas.start(tmp_path, 'alone', 2, [*flags, '--strategy=none'])])
     replicas.finish(tmp_path, replicas.start_workers(tmp_path, 'pair', 2, flags))
     assert_one_curve(*lines_of(tmp_path, 'alone', 'pair'))
     for name in ('alone', 'pair'):
         said = (tmp_path / f'{name}-0.txt').read_text()
-        summary = said.partition('2 pictures were skipped:')[2]
+        summary = said.partition('2 images were skipped:')[2]
         assert all(path.name in summary for path in broken), said
 
 
@@ -170,15 +170,15 @@ def test_two_workers_under_other_settings(tmp_path, flags):
 
 
 @pytest.mark.slow
-def test_a_worker_that_cannot_read_any_picture_of_a_batch(tmp_path):
-    """Batches of two pictures, one a worker, of changing sizes: a broken picture leaves its worker with none."""
+def test_a_worker_that_cannot_read_any_image_of_a_batch(tmp_path):
+    """Batches of two images, one a worker, of changing sizes: a broken image leaves its worker with none."""
     replicas.write_network(tmp_path / 'small.cfg')
-    flags, _ = write_list_with_broken_pictures(tmp_path, 12, (1, 4))
+    flags, _ = write_list_with_broken_images(tmp_path, 12, (1, 4))
     flags += ['--batch_size=2', '--train_sizes=64,96']
     replicas.finish(tmp_path, replicas.start_workers(tmp_path, 'thin', 2, flags))
     lines = plots.read_metrics(tmp_path / 'runs0/thin/metrics.jsonl')
     assert np.isfinite([line['total'] for line in lines]).all()
-    assert '2 pictures were skipped' in (tmp_path / 'thin-0.txt').read_text()
+    assert '2 images were skipped' in (tmp_path / 'thin-0.txt').read_text()
 
 
 @pytest.mark.slow

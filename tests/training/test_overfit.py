@@ -1,10 +1,10 @@
-"""The smallest proof that a formulation learns: eight pictures by heart, measured on the same eight.
+"""The smallest proof that a formulation learns: eight images by heart, measured on the same eight.
 
-The whole path is the user's: pictures from disk, YOLOv3 at an eighth of its width, from random weights, the
-trainer, its validation. Two things are made to fit eight pictures. An epoch shows each of them fifty times,
+The whole path is the user's: images from disk, YOLOv3 at an eighth of its width, from random weights, the
+trainer, its validation. Two things are made to fit eight images. An epoch shows each of them fifty times,
 so that it is 50 steps and not one. And BatchNorm's averages, which validation uses, forget ten times faster
 than by default (momentum .9 for .99): at .99 they trailed the weights of 350 steps so far that a validation loss
-of 84 stood beside a training loss of 9 on the same pictures.
+of 84 stood beside a training loss of 9 on the same images.
 """
 import json
 
@@ -18,7 +18,7 @@ from yolov3_tf.losses.criterion import BOX_LOSSES
 from yolov3_tf.losses.formulations import FORMULATIONS, settings
 from yolov3_tf.models import yolov3
 from yolov3_tf.models.blocks import BatchNorm
-from yolov3_tf.models.checkpoints import Description
+from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.training import stages
 from yolov3_tf.training.optimizers import OptimizerSettings
 from yolov3_tf.training.run_folder import RunFolder
@@ -51,28 +51,28 @@ def eight(tmp_path_factory):
     return specs.load('shapes:8', cache=str(tmp_path_factory.mktemp('shapes')))
 
 
-def score_on_its_own_pictures(folder, eight, formulation, options):
+def score_on_its_own_images(folder, eight, formulation, options):
     tf.keras.utils.set_random_seed(0)
     anchors = YOLOV3_ANCHORS._replace(sensitivity=FORMULATIONS[formulation].sensitivity)
-    description = Description(tuple(eight.class_names), WIDTH, (SIDE, SIDE), True, anchors)
+    config = ModelConfig(tuple(eight.class_names), WIDTH, (SIDE, SIDE), True, anchors)
     model = yolov3.build(len(eight.class_names), WIDTH)
     for layer in model.layers:
         if isinstance(layer, BatchNorm):
             layer.momentum = .9
     plan = TrainingSettings(
-        stages=(stages.Stage('all', stages.NOTHING, RATES),), loss=settings(formulation, **options),
+        stages=(stages.Stage('full', stages.NOTHING, RATES),), loss=settings(formulation, **options),
         optimizer=OptimizerSettings('adam', weight_decay=0.),
         batches=PipelineSettings(batch_size=8, sizes=(SIDE,), augment=()), checkpoint_steps=0)
     shown = eight._replace(records=eight.records * TIMES_AN_EPOCH)
     run = RunFolder(folder)
     run.claim({}, eight.class_names)
-    Trainer(run, model, description, shown, eight, plan).run()
+    Trainer(run, model, config, shown, eight, plan).run()
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     return [line['mAP'] for line in lines if line['kind'] == 'val']
 
 
 @pytest.mark.parametrize('formulation, options', CASES, ids=[*FORMULATIONS, *OPTIONS])
-def test_a_formulation_learns_eight_pictures_by_heart(eight, tmp_path, formulation, options):
-    scores = score_on_its_own_pictures(tmp_path / 'run', eight, formulation, options)
+def test_a_formulation_learns_eight_images_by_heart(eight, tmp_path, formulation, options):
+    scores = score_on_its_own_images(tmp_path / 'run', eight, formulation, options)
     print('mAP@.5 after each epoch:', ' '.join(f'{score:.3f}' for score in scores))
     assert scores[-1] > .7

@@ -9,7 +9,7 @@ from yolov3_tf.training.stages import Stage
 
 
 def test_rates_warm_up_linearly_and_the_pieces_count_from_there():
-    stage = Stage('all', stages.NOTHING, ((2, 1e-2), (1, 1e-3)), warmup_epochs=1)
+    stage = Stage('full', stages.NOTHING, ((2, 1e-2), (1, 1e-3)), warmup_epochs=1)
     assert stage.epochs == 4
     rates = [stages.rate_at(stage, step, 4) for step in range(16)]
     assert rates[:4] == pytest.approx([0, .0025, .005, .0075])
@@ -21,7 +21,7 @@ def test_two_stages_leave_out_a_part_without_epochs_and_warm_up_the_first():
     head, everything = stages.two_stages(((50, 1e-3),), ((30, 1e-4), (10, 1e-5)), warmup_epochs=3, patience=5)
     assert (head.epochs, head.patience, everything.epochs, everything.patience) == (53, 5, 40, 0)
     only, = stages.two_stages((), ((30, 1e-4),), warmup_epochs=3)
-    assert (only.name, only.epochs) == ('all', 33)
+    assert (only.name, only.epochs) == ('full', 33)
     assert stages.two_stages((), ()) == ()
 
 
@@ -70,11 +70,11 @@ def test_schedules_that_cannot_be_made_are_refused(schedule, rates, patience, me
     ([1, 2], [.1], 'as many'), ([-1], [.1], '0 or more'), ([1], [0.], 'positive'), ([1], [float('nan')], 'positive')])
 def test_pieces_that_make_no_sense_are_refused(epochs, rates, message):
     with pytest.raises(InputError, match=message):
-        stages.pieces(epochs, rates, 'stage2')
+        stages.pieces(epochs, rates, 'full')
 
 
 def test_pieces_of_no_epochs_vanish():
-    assert stages.pieces([0, 3], [1., .1], 'stage1') == ((3, .1),)
+    assert stages.pieces([0, 3], [1., .1], 'head') == ((3, .1),)
 
 
 @pytest.mark.parametrize('losses, settled', [
@@ -89,7 +89,7 @@ def test_a_stage_settles_after_patience_epochs_without_a_lower_loss(losses, sett
     ([], False), ([.3, .2], False), ([.3, .2, .3], True), ([.2, .3, .25], False), ([-1., -1., .1], False)])
 def test_a_stage_stops_after_epochs_without_a_better_score(scores, over):
     """Two epochs since the first of the best scores; -1 stands before the first validation."""
-    stage = Stage('all', '^$', ((9, 1.),), stop_after=2)
+    stage = Stage('full', '^$', ((9, 1.),), stop_after=2)
     assert stages.is_over(stage, 3, [1.] * len(scores), scores) is over
     assert not stages.is_over(stage._replace(stop_after=0), 3, [1.] * len(scores), scores)
 

@@ -28,7 +28,7 @@ def truth_of(classes, valid):
 
 
 def test_presence_loss_by_hand():
-    """Two pictures: one holds class 2 twice, the other nothing; its padding says class 0 and does not count."""
+    """Two images: one holds class 2 twice, the other nothing; its padding says class 0 and does not count."""
     logits = tf.constant([[0., math.log(3), math.log(3)], [0., 0., -math.log(3)]])
     truth = truth_of([[2, 2], [0, 0]], [[True, True], [False, False]])
     first = math.log(2) + math.log(4) + math.log(4 / 3)              # -log 1/2, -log(1 - 3/4), -log 3/4
@@ -56,7 +56,7 @@ def trainer(folder, data, plan=PLAN):
     settings = TrainingSettings(
         stages=plan, loss=LossSettings('giou'), optimizer=OptimizerSettings('adam'),
         batches=PipelineSettings(batch_size=4, sizes=(64,), augment=('flip',)), log_steps=1, checkpoint_steps=1)
-    return Trainer(run, tiny_network.build(len(names)), checkpoints.Description(names, 1., (64, 64), True), *data,
+    return Trainer(run, tiny_network.build(len(names)), checkpoints.ModelConfig(names, 1., (64, 64), True), *data,
                    settings)
 
 
@@ -74,7 +74,7 @@ def lines_of(run, kind):
 
 def test_the_stages_follow_each_other_and_each_is_judged_its_own_way(whole):
     val = lines_of(whole, 'val')
-    assert [line['stage'] for line in val] == ['classify', 'classify', 'head', 'all']
+    assert [line['stage'] for line in val] == ['asymptotic', 'asymptotic', 'head', 'full']
     assert all(0 <= line['class_mAP'] <= 1 and 'mAP' not in line for line in val[:2])
     assert all('mAP' in line and 'class_mAP' not in line for line in val[2:])
     assert whole.folder.best.exists() and whole.tasks['classification'].report.mean == val[1]['class_mAP']
@@ -124,6 +124,6 @@ def test_a_network_without_backbone_is_refused_before_anything_trains(shapes, tm
     images = tf.keras.Input([None, None, 3])
     model = tf.keras.Model(images, tf.keras.layers.Reshape([-1, 10])(tf.keras.layers.Conv2D(10, 1)(images)))
     with pytest.raises(InputError, match='backbone'):
-        Trainer(run, model, checkpoints.Description(tuple(shapes[0].class_names), 1., (64, 64), True), *shapes,
+        Trainer(run, model, checkpoints.ModelConfig(tuple(shapes[0].class_names), 1., (64, 64), True), *shapes,
                 TrainingSettings(PLAN, LossSettings('giou'), OptimizerSettings(),
                                  PipelineSettings(batch_size=4, sizes=(64,))))

@@ -16,7 +16,7 @@ from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses.criterion import LossSettings
 from yolov3_tf.models import checkpoints
-from yolov3_tf.models.checkpoints import Description
+from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.training import stages, tasks
 from yolov3_tf.training import trainer as training
 from yolov3_tf.training.optimizers import OptimizerSettings
@@ -44,8 +44,8 @@ def trainer(folder, data, chosen=None):
     tf.keras.utils.set_random_seed(3)
     run = RunFolder(folder)
     run.claim({}, data[0].class_names)
-    description = Description(tuple(data[0].class_names), 1., (96, 96), True)
-    return Trainer(run, tiny_network.build(len(data[0].class_names)), description, *data, chosen or settings())
+    config = ModelConfig(tuple(data[0].class_names), 1., (96, 96), True)
+    return Trainer(run, tiny_network.build(len(data[0].class_names)), config, *data, chosen or settings())
 
 
 def stop_after(run, steps, by_signal=None):
@@ -81,10 +81,10 @@ def test_a_run_logs_named_terms_and_keeps_its_best(uninterrupted):
     train, val = ([line for line in lines if line['kind'] == kind] for kind in ('train', 'val'))
     assert {'giou', 'classes', 'objectness', 'total', 'l2', 'lr'} <= set(train[0])
     assert {'giou', 'classes', 'objectness', 'total', 'mAP'} <= set(val[0])
-    # 13 pictures in batches of 4: three steps an epoch, logged after the second and the last.
+    # 13 images in batches of 4: three steps an epoch, logged after the second and the last.
     assert [line['step'] for line in train][:4] == [2, 3, 5, 6]
     assert [line['epoch'] for line in val] == [1, 2, 3, 4, 5]
-    assert [line['stage'] for line in val] == ['head'] * 3 + ['all'] * 2
+    assert [line['stage'] for line in val] == ['head'] * 3 + ['full'] * 2
     assert run.folder.best.exists() and list((run.folder.root / 'events').iterdir())
     assert run.at['finished']
 
@@ -142,7 +142,7 @@ def test_a_stage_is_validated_before_it_ends_early(shapes, tmp_path, monkeypatch
 
 
 def test_the_average_is_what_is_kept_as_the_best(shapes, tmp_path):
-    run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('all', '^$', ((1, 1e-2),)), ema_decay=.9))
+    run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('full', '^$', ((1, 1e-2),)), ema_decay=.9))
     run.run()
     best = tiny_network.build(len(shapes[0].class_names))
     checkpoints.load_weights(str(run.folder.best), best)
@@ -216,7 +216,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(shapes, tmp_path):
 
 @pytest.fixture
 def broken(shapes, tmp_path):
-    """The shapes with one training and one validation picture spoiled."""
+    """The shapes with one training and one validation image spoiled."""
     data = []
     for dataset in shapes:
         records = list(dataset.records)
@@ -227,32 +227,32 @@ def broken(shapes, tmp_path):
     return data
 
 
-def test_bad_pictures_are_skipped_counted_and_named(broken, tmp_path, capsys):
+def test_bad_images_are_skipped_counted_and_named(broken, tmp_path, capsys):
     run = trainer(tmp_path / 'run', broken, settings(ALL))
     run.run()
     assert sorted(pathlib.Path(path).name for path in run.at['skipped']) == ['spoiled-13.jpg', 'spoiled-3.jpg']
     assert capsys.readouterr().err.count('skipped: ') == 2
 
 
-@pytest.mark.parametrize('part, message', [(0, '13 training pictures'), (1, '3 pictures to measure on')])
+@pytest.mark.parametrize('part, message', [(0, '13 training images'), (1, '3 images to measure on')])
 def test_a_set_of_which_nothing_can_be_read_stops_the_run(shapes, tmp_path, part, message):
     data = list(shapes)
-    (tmp_path / 'text.jpg').write_text('no picture')
+    (tmp_path / 'text.jpg').write_text('no image')
     data[part] = data[part]._replace(
         records=[record._replace(image_path=str(tmp_path / 'text.jpg')) for record in data[part].records])
     with pytest.raises(InputError, match=f'none of the {message}.*text.jpg'):
         trainer(tmp_path / 'run', data, settings(ALL)).run()
 
 
-def test_another_number_of_pictures_is_no_resume(uninterrupted, shapes, tmp_path):
+def test_another_number_of_images_is_no_resume(uninterrupted, shapes, tmp_path):
     whole, _ = uninterrupted
     shutil.copytree(whole.folder.root, tmp_path / 'run')
     fewer = [shapes[0]._replace(records=shapes[0].records[:9]), shapes[1]]
-    with pytest.raises(InputError, match='13 pictures, now there are 9'):
+    with pytest.raises(InputError, match='13 images, now there are 9'):
         trainer(tmp_path / 'run', fewer).run()
 
 
-def test_strict_stops_at_a_bad_picture_and_names_it(broken, tmp_path):
+def test_strict_stops_at_a_bad_image_and_names_it(broken, tmp_path):
     with pytest.raises(InputError, match='spoiled-13.jpg.*strict'):
         trainer(tmp_path / 'run', broken, settings(ALL, strict=True)).run()
 
@@ -271,7 +271,7 @@ def test_compute_loss_is_the_same_for_a_size_known_and_unknown():
 
 
 def test_the_step_learns_under_adam(shapes, tmp_path):
-    run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('all', '^$', ((6, 1e-2),)), kind='adam'))
+    run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('full', '^$', ((6, 1e-2),)), kind='adam'))
     run.run()
     lines = run.folder.metrics.read_text().splitlines()
     totals = [json.loads(line)['total'] for line in lines if '"train"' in line]

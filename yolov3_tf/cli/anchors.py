@@ -19,7 +19,7 @@ from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, clusters, files
 from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data import network_sizes
 from yolov3_tf.data.readers import specs
-from yolov3_tf.data.readers.class_names import read_class_file
+from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.drawing import anchors as plot
 from yolov3_tf.errors import InputError
 
@@ -31,7 +31,7 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_list('strides', ['8', '16', '32'], 'of the levels that share them, smallest anchors to the first',
                       flag_values=values)
     flags.DEFINE_integer('size', 416, 'network input that they are for', lower_bound=32, flag_values=values)
-    flags.DEFINE_bool('letterbox', True, 'pictures keep their proportions, as in training', flag_values=values)
+    flags.DEFINE_bool('letterbox', True, 'images keep their proportions, as in training', flag_values=values)
     flags.DEFINE_integer('seed', 0, 'of the starts', lower_bound=0, upper_bound=2**32 - 1, flag_values=values)
     flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training', flag_values=values)
     flags.DEFINE_string('output', None, 'file to write; the plot beside it has the ending .png', flag_values=values)
@@ -86,10 +86,10 @@ def write(spec, sizes, anchors, before, after, options):
     comments = (f'{spec}: {len(sizes)} boxes at {options.size} x {options.size} ({place}), seed {options.seed}',
                 f'{describe(after)} (published anchors: {describe(before)})', files.darknet_line(anchors))
     atomic_file.write_text(options.output, files.text_of(anchors, comments))
-    picture = os.path.splitext(options.output)[0] + '.png'
-    plot.draw(picture, sizes, {f'published, average IoU {before.average_iou:.3f}': YOLOV3_ANCHORS.sizes,
+    image = os.path.splitext(options.output)[0] + '.png'
+    plot.draw(image, sizes, {f'published, average IoU {before.average_iou:.3f}': YOLOV3_ANCHORS.sizes,
                                f'k-means, average IoU {after.average_iou:.3f}': anchors.sizes},
               f'{len(sizes)} boxes at {options.size} x {options.size}')
     fits = [len(level) for level in anchors.sizes] == [3, 3, 3] and anchors.strides == YOLOV3_ANCHORS.strides
     use = f'train.py --anchors={options.output}' if fits else 'for a cfg network: YOLOv3 itself takes nine'
-    print(f'anchors {options.output} ({use})\nplot    {picture}')
+    print(f'anchors {options.output} ({use})\nplot    {image}')

@@ -1,9 +1,9 @@
-r"""Draws what the network sees: pictures of one training batch after another, augmented, with their boxes.
+r"""Draws what the network sees: images of one training batch after another, augmented, with their boxes.
 
   python -m yolov3_tf.data.contact_sheet voc:VOCdevkit:2012_train --augment=mosaic,colour,flip --output=sheet.png
 
-The pictures come out of the training pipeline itself, so the sheet of a run's --augment, --seed and --size shows
-that run's own first pictures. A box that weighs less than 1 (mix-up) carries its weight in percent.
+The images come out of the training pipeline itself, so the sheet of a run's --augment, --seed and --size shows
+that run's own first images. A box that weighs less than 1 (mix-up) carries its weight in percent.
 
 Exit code: 0; 2 when the input cannot be used.
 """
@@ -15,11 +15,11 @@ from absl import flags, logging
 from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data import pipeline
 from yolov3_tf.data.readers import specs
-from yolov3_tf.data.readers.class_names import read_class_file
+from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.drawing import boxes as draw
 from yolov3_tf.errors import InputError
 
-MOST_EMPTY = 20         # batches in a row of nothing but pictures that cannot be used
+MOST_EMPTY = 20         # batches in a row of nothing but images that cannot be used
 
 
 def define_flags(values=flags.FLAGS):
@@ -28,10 +28,10 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_list('augment', list(pipeline.DEFAULT_AUGMENTATIONS),
                       f'augmentations, applied in the order of {", ".join(pipeline.AUGMENTATIONS)}; empty for none',
                       flag_values=values)
-    flags.DEFINE_integer('count', 24, 'pictures', lower_bound=1, upper_bound=1000, flag_values=values)
-    flags.DEFINE_integer('columns', 6, 'pictures a row', lower_bound=1, flag_values=values)
+    flags.DEFINE_integer('count', 24, 'images', lower_bound=1, upper_bound=1000, flag_values=values)
+    flags.DEFINE_integer('columns', 6, 'images a row', lower_bound=1, flag_values=values)
     flags.DEFINE_integer('size', 416, 'network input, a multiple of 32', lower_bound=32, flag_values=values)
-    flags.DEFINE_bool('letterbox', True, 'keep the proportions of pictures (grey margins) instead of stretching them',
+    flags.DEFINE_bool('letterbox', True, 'keep the proportions of images (grey margins) instead of stretching them',
                       flag_values=values)
     flags.DEFINE_integer('seed', 0, 'of order and augmentation', lower_bound=0, upper_bound=2**32 - 1,
                          flag_values=values)
@@ -54,21 +54,21 @@ def run(arguments, options) -> int:
     spec, = arguments
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None)
     print(specs.describe(spec, dataset))
-    shown = pictures_of(dataset, settings, options.seed, options.count)
+    shown = images_of(dataset, settings, options.seed, options.count)
     sheet = draw.grid(shown, options.columns, options.size)
     if not cv2.imwrite(options.output, sheet[..., ::-1]):
         raise InputError(f'--output={options.output}: cannot be written')
-    print(f'sheet  {options.output}: {len(shown)} pictures, {sheet.shape[1]} x {sheet.shape[0]}')
+    print(f'sheet  {options.output}: {len(shown)} images, {sheet.shape[1]} x {sheet.shape[0]}')
     return 0
 
 
-def pictures_of(dataset, settings, seed, count):
-    """The first ``count`` training pictures with their boxes drawn on them, uint8 [h, w, 3] each."""
+def images_of(dataset, settings, seed, count):
+    """The first ``count`` training images with their boxes drawn on them, uint8 [h, w, 3] each."""
     drawn, empty = [], 0
     for images, truth, indices in pipeline.training_batches(dataset, settings, seed).as_numpy_iterator():
         empty = empty + 1 if not len(indices) else 0
         if empty == MOST_EMPTY:
-            raise InputError(f'no picture can be used: {pipeline.reason(dataset.records[0].image_path)}')
+            raise InputError(f'no image can be used: {pipeline.reason(dataset.records[0].image_path)}')
         for row, image in enumerate(images):
             parts = (part[row][truth.valid[row]] for part in (truth.boxes, truth.classes, truth.weights))
             drawn.append(_drawn(image, *parts, dataset.class_names))

@@ -17,7 +17,7 @@ from absl import flags
 
 from yolov3_tf import anchors
 from yolov3_tf.cli.program import exit_code
-from yolov3_tf.data.readers import class_names as labels
+from yolov3_tf.data.readers import class_files
 from yolov3_tf.errors import InputError
 from yolov3_tf.models import (
     checkpoints,
@@ -29,7 +29,7 @@ from yolov3_tf.models.darknet import weights as darknet_weights
 FLAGS = flags.FLAGS
 
 PLAIN = '.weights.h5'
-PUBLISHED_NAMES = {len(names): names for names in (labels.COCO_CLASSES, labels.VOC_CLASSES)}
+PUBLISHED_NAMES = {len(names): names for names in (class_files.COCO_CLASSES, class_files.VOC_CLASSES)}
 
 
 def define_flags(values=flags.FLAGS):
@@ -45,13 +45,13 @@ def define_flags(values=flags.FLAGS):
                         'names for 80 classes, VOC\'s for 20, else class_0, class_1, ...', flag_values=values)
     flags.DEFINE_list('image_size', None, 'Size, or height,width, kept in the checkpoint: what it is used at. Default: '
                       'the cfg\'s, or 416.', flag_values=values)
-    flags.DEFINE_boolean('letterbox', True, 'Kept in the checkpoint: pictures keep their shape, as in darknet. Networks '
+    flags.DEFINE_boolean('letterbox', True, 'Kept in the checkpoint: images keep their shape, as in darknet. Networks '
                          'trained by its fork that wrote YOLOv4 expect --noletterbox unless their cfg says letter_box=1.', flag_values=values)
     flags.DEFINE_boolean('to_darknet', False, 'From a checkpoint to a darknet file.', flag_values=values)
     flags.DEFINE_string('output_cfg', None, 'With --to_darknet, for a network from a cfg: where to write the cfg that '
                         'describes the file, its class count included.', flag_values=values)
     flags.DEFINE_string('darknet_version', '0.2.0', 'Version --to_darknet writes; under 0.2: short header.', flag_values=values)
-    flags.DEFINE_integer('seen', 0, 'Pictures seen in training, which --to_darknet writes.', 0, flag_values=values)
+    flags.DEFINE_integer('seen', 0, 'Images seen in training, which --to_darknet writes.', 0, flag_values=values)
     flags.mark_flags_as_required(['weights', 'output'], flag_values=values)
 
 
@@ -67,14 +67,14 @@ def _run():
 
 def _to_keras():
     network = _network()
-    description = _description(network)
+    config = _description(network)
     model = _build(network)
-    description = description._replace(class_names=_class_names(model.output_shape[-1] - 5))
+    config = config._replace(class_names=_class_names(model.output_shape[-1] - 5))
     header = (darknet_weights.read_backbone if FLAGS.backbone else darknet_weights.read)(FLAGS.weights, model)
     _report(FLAGS.weights, model, header)
     if not FLAGS.output.endswith(PLAIN):
-        print(f'classes: {", ".join(description.class_names)}')
-        checkpoints.save_model(FLAGS.output, model, description)
+        print(f'classes: {", ".join(config.class_names)}')
+        checkpoints.save_model(FLAGS.output, model, config)
         return
     partial = f'{FLAGS.output[:-len(PLAIN)]}.part{PLAIN}'
     model.save_weights(partial)
@@ -87,19 +87,19 @@ def _to_darknet():
     version = _numbers('darknet_version', FLAGS.darknet_version.split('.'), 3)
     header = weights_file.Header(*version, FLAGS.seen)
     header.pack()               # refuses what has no room, before anything is written
-    model, description = checkpoints.load_model(FLAGS.weights)
+    model, config = checkpoints.load_model(FLAGS.weights)
     if FLAGS.output_cfg:
-        _write_cfg(description)
+        _write_cfg(config)
     (darknet_weights.write_backbone if FLAGS.backbone else darknet_weights.write)(FLAGS.output, model, header)
     _report(FLAGS.output, model, header)
 
 
-def _write_cfg(description):
-    if not description.cfg:
+def _write_cfg(config):
+    if not config.cfg:
         raise InputError('--output_cfg: expected a network from a cfg, got YOLOv3 itself, which darknet\'s yolov3.cfg '
                          'describes: set its classes= and the filters= before each [yolo]')
     with open(FLAGS.output_cfg, 'x', encoding='utf-8') as file:        # never over a file that is there
-        file.write(cfg_file.with_classes(description.cfg, len(description.class_names)))
+        file.write(cfg_file.with_classes(config.cfg, len(config.class_names)))
     print(f'wrote {FLAGS.output_cfg}')
 
 
@@ -147,16 +147,16 @@ def _description(network):
     height, width = network.size if network else (416, 416)
     if FLAGS.image_size:
         height, width = _numbers('image_size', FLAGS.image_size * (2 if len(FLAGS.image_size) == 1 else 1), 2)
-    description = checkpoints.Description((), FLAGS.width_multiplier, (height, width), FLAGS.letterbox)
+    config = checkpoints.ModelConfig((), FLAGS.width_multiplier, (height, width), FLAGS.letterbox)
     if network:
-        description = description._replace(anchors=network.anchors, cfg=network.text,
+        config = config._replace(anchors=network.anchors, cfg=network.text,
                                            backbone_layers=network.backbone_layers)
-    anchors.check_size(description.anchors, height, width)
-    return description
+    anchors.check_size(config.anchors, height, width)
+    return config
 
 
 def _class_names(classes):
-    names = (labels.read_class_file(FLAGS.classes) if FLAGS.classes else
+    names = (class_files.read_class_file(FLAGS.classes) if FLAGS.classes else
              PUBLISHED_NAMES.get(classes, [f'class_{index}' for index in range(classes)]))
     if len(names) != classes:
         raise InputError(f'--classes={FLAGS.classes}: expected {classes} names, got {len(names)}')
@@ -175,7 +175,7 @@ def _report(path, model, header):
     kernels = [run for run in runs if run.what == 'kernel']
     norms = [run for run in runs if run.what == 'gamma']
     size, floats = os.path.getsize(path), darknet_weights.count(runs)
-    print(f'{path}: version {".".join(map(str, header[:3]))}, {header.seen:,} pictures seen\n'
+    print(f'{path}: version {".".join(map(str, header[:3]))}, {header.seen:,} images seen\n'
           f'  {len(kernels)} convolutions, {len(norms)} with BatchNorm; '
           + ('the backbone alone' if FLAGS.backbone else f'{model.output_shape[-1] - 5} classes') + '\n'
           f'  {size:,} bytes = a header of {header.size} + 4 x {floats:,} floats; '

@@ -1,4 +1,4 @@
-"""Measures a detector on labelled pictures: VOC07 11-point, VOC area, COCO .5:.95, GIoU; per class.
+"""Measures a detector on labelled images: VOC07 11-point, VOC area, COCO .5:.95, GIoU; per class.
 
     python evaluate.py --model=runs/NAME/checkpoints/best.h5 --data=voc:VOCdevkit:2007_test
     python evaluate.py --model=runs/NAME/saved_model --data=...
@@ -13,7 +13,7 @@ from absl import app, flags, logging
 
 from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data.readers import specs
-from yolov3_tf.data.readers.class_names import read_class_file
+from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report, results
 
@@ -25,21 +25,21 @@ def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
     flags.DEFINE_string('model', None, 'a checkpoint (.h5) or an exported model', flag_values=values)
     flags.DEFINE_string('results', None, 'instead of a model: a folder of VOC comp4 text files, or COCO results (.json)', flag_values=values)
-    flags.DEFINE_string('data', None, 'labelled pictures: voc:DIR:SPLIT[+SPLIT], list:FILE, coco:JSON:DIR, '
+    flags.DEFINE_string('data', None, 'labelled images: voc:DIR:SPLIT[+SPLIT], list:FILE, coco:JSON:DIR, '
                         'darknet:LIST[:NAMES], yolo:YAML:SPLIT, tfrecord:PATTERN, shapes[:N], or several joined by commas', flag_values=values)
     flags.DEFINE_string('classes', None, 'file of class names, one a line (default: the model\'s, or as found in the data)', flag_values=values)
     flags.DEFINE_string('output', None, 'folder for metrics.json, plots and result files (default: beside the model)', flag_values=values)
     flags.DEFINE_integer('image_size', None, 'input size for a checkpoint (default: its own)', lower_bound=32, flag_values=values)
-    flags.DEFINE_integer('batch_size', 8, 'pictures at once', lower_bound=1, flag_values=values)
+    flags.DEFINE_integer('batch_size', 8, 'images at once', lower_bound=1, flag_values=values)
     flags.DEFINE_float('score_threshold', .01, 'lowest score that counts, for a checkpoint', lower_bound=0., upper_bound=1., flag_values=values)
     flags.DEFINE_float('nms_threshold', .45, 'IoU from which the weaker of two boxes goes, for a checkpoint',
                        lower_bound=0., upper_bound=1., flag_values=values)
-    flags.DEFINE_integer('max_per_class', 150, 'most detections of a class in a picture, for a checkpoint', lower_bound=1, flag_values=values)
+    flags.DEFINE_integer('max_per_class', 150, 'most detections of a class in an image, for a checkpoint', lower_bound=1, flag_values=values)
     flags.DEFINE_string('nms', 'per_class', 'kind of suppression, for a checkpoint: per_class, agnostic, diou or soft', flag_values=values)
     flags.DEFINE_integer('top_k', None, 'best pairs of a slot and a class that enter suppression, for a checkpoint '
                          '(default: all per_class, else 1000)', lower_bound=1, flag_values=values)
     flags.DEFINE_string('image_set', 'test', 'name of the image set in the comp4 files', flag_values=values)
-    flags.DEFINE_bool('strict', False, 'stop at the first bad label or picture', flag_values=values)
+    flags.DEFINE_bool('strict', False, 'stop at the first bad label or image', flag_values=values)
 
 
 def main(argv):
@@ -53,7 +53,7 @@ def run() -> int:
     if bool(FLAGS.model) == bool(FLAGS.results):
         raise InputError('give either --model or --results')
     if not FLAGS.data:
-        raise InputError('--data says which labelled pictures to measure on, for example voc:VOCdevkit:2007_test')
+        raise InputError('--data says which labelled images to measure on, for example voc:VOCdevkit:2007_test')
     folder = output_folder()
     classes = read_class_file(FLAGS.classes) if FLAGS.classes else None
     dataset, detections, skipped = of_model(classes) if FLAGS.model else of_results(classes)
@@ -105,14 +105,14 @@ def of_model(classes):
     if FLAGS.nms == 'soft' and FLAGS['nms_threshold'].present:
         raise InputError('--nms_threshold beside --nms=soft: soft suppression has no threshold; give one of them')
     postprocess.check(FLAGS.nms, FLAGS.top_k)
-    model, description = checkpoints.load_model(FLAGS.model)
+    model, config = checkpoints.load_model(FLAGS.model)
     if FLAGS.image_size:
-        description = description._replace(image_size=(FLAGS.image_size, FLAGS.image_size))
-    check_classes(classes, description.class_names)
-    dataset = specs.load(FLAGS.data, list(description.class_names), FLAGS.strict, 'val')
+        config = config._replace(image_size=(FLAGS.image_size, FLAGS.image_size))
+    check_classes(classes, config.class_names)
+    dataset = specs.load(FLAGS.data, list(config.class_names), FLAGS.strict, 'val')
     suppression = validation.Suppression(FLAGS.score_threshold, FLAGS.nms_threshold, FLAGS.max_per_class,
                                          FLAGS.nms, FLAGS.top_k)
-    outcome = validation.Validator(model, description, dataset, FLAGS.batch_size, suppression=suppression,
+    outcome = validation.Validator(model, config, dataset, FLAGS.batch_size, suppression=suppression,
                                    strict=FLAGS.strict).run()
     return dataset, outcome.detections, outcome.skipped
 

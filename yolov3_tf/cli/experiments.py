@@ -26,7 +26,7 @@ PROTOCOLS = table_file.HERE / 'protocols'
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
-    flags.DEFINE_string('data', None, 'TRAIN,VAL: pictures to train on and to measure on, as train.py takes them '
+    flags.DEFINE_string('data', None, 'TRAIN,VAL: images to train on and to measure on, as train.py takes them '
                         '(voc:BCCD:train,voc:BCCD:val); shapes brings its own. Default: as --protocol says', flag_values=values)
     flags.DEFINE_integer('seeds', 3, 'runs of every cell, with seeds 0, 1, ...', flag_values=values)
     flags.DEFINE_string('protocol', None, 'file of train.py\'s flags common to every cell (size, epochs ...), or the name '
@@ -35,7 +35,7 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_string('out', None, 'folder of the runs and tables (default: runs/experiments/DATA)', flag_values=values)
     flags.DEFINE_bool('dry_run', False, 'print the runs, what they share and what they cost, and train nothing', flag_values=values)
     flags.DEFINE_bool('table_only', False, 'write the table from the runs that are finished, and train nothing', flag_values=values)
-    flags.DEFINE_integer('resamples', 2000, 'of the validation pictures, for the intervals', lower_bound=100, flag_values=values)
+    flags.DEFINE_integer('resamples', 2000, 'of the validation images, for the intervals', lower_bound=100, flag_values=values)
     flags.DEFINE_string('train_script', str(table_file.ROOT / 'train.py'), 'what trains', flag_values=values)
 
 

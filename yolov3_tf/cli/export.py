@@ -40,8 +40,8 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_bool('overwrite', False, 'replace this version, or file, if it exists', flag_values=values)
     flags.DEFINE_float('score_threshold', DEFAULTS.score_threshold, 'detections must score above this', 0, 1, flag_values=values)
     flags.DEFINE_float('iou_threshold', DEFAULTS.iou_threshold, 'of two that overlap more, the weaker goes', 0, 1, flag_values=values)
-    flags.DEFINE_integer('max_per_class', DEFAULTS.max_per_class, 'detections a class and picture', lower_bound=1, flag_values=values)
-    flags.DEFINE_integer('max_total', DEFAULTS.max_total, 'detections a picture: N of the outputs', lower_bound=1, flag_values=values)
+    flags.DEFINE_integer('max_per_class', DEFAULTS.max_per_class, 'detections a class and image', lower_bound=1, flag_values=values)
+    flags.DEFINE_integer('max_total', DEFAULTS.max_total, 'detections an image: N of the outputs', lower_bound=1, flag_values=values)
     flags.DEFINE_enum('nms', DEFAULTS.nms, sorted(NMS), 'kind of suppression', flag_values=values)
     flags.DEFINE_integer('top_k', DEFAULTS.top_k, 'best pairs of a slot and a class that enter suppression (default: all '
                          'per_class, else 1000)', lower_bound=1, flag_values=values)
@@ -50,9 +50,9 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_integer('class_offset', DEFAULTS.class_offset,
                          'number of the first class: 1 (Object Detection API) or 0 (Model Garden)', 0, 1, flag_values=values)
     flags.DEFINE_enum('tflite_type', 'float32', tflite.TYPES, 'numbers of a TensorFlow Lite file', flag_values=values)
-    flags.DEFINE_string('calibration_data', None, 'pictures for --tflite_type=int8, a data spec as in train.py; best some '
-                        'of the training pictures', flag_values=values)
-    flags.DEFINE_integer('calibration_pictures', 100, 'how many of them', lower_bound=1, flag_values=values)
+    flags.DEFINE_string('calibration_data', None, 'images for --tflite_type=int8, a data spec as in train.py; best some '
+                        'of the training images', flag_values=values)
+    flags.DEFINE_integer('calibration_images', 100, 'how many of them', lower_bound=1, flag_values=values)
 
 
 def main(argv):
@@ -66,15 +66,15 @@ def _run(rest):
     if FLAGS.checkpoint.endswith('.weights'):
         raise InputError(f'--checkpoint={FLAGS.checkpoint}: expected a checkpoint (.h5), got a darknet file: make one '
                          'with convert_darknet_weights.py --cfg=... --weights=...')
-    model, description = checkpoints.load_model(FLAGS.checkpoint)
+    model, config = checkpoints.load_model(FLAGS.checkpoint)
     settings = export.Settings(**{name: FLAGS[name].value for name in export.Settings._fields})
     on_gpu = tf.config.list_physical_devices('GPU')
     if settings.precision == 'bfloat16' and not (on_gpu or precision.cpu_has_bfloat16()):
         print('note: this CPU does not multiply bfloat16: half the memory, but no faster here than float32')
     output = FLAGS.output or _default_output()
     options = formats.Options(settings, FLAGS.overwrite, FLAGS.version, FLAGS.tflite_type,
-                              _calibration(description.class_names))
-    path = formats.write(FLAGS.format, output, model, description, options)
+                              _calibration(config.class_names))
+    path = formats.write(FLAGS.format, output, model, config, options)
     _tell(path, output)
 
 
@@ -86,7 +86,7 @@ def _check_flags():
                 raise InputError(f'--{flag} is for --format={name}, got --format={FLAGS.format}: leave it out')
     if (FLAGS.tflite_type == 'int8') != bool(FLAGS.calibration_data):
         raise InputError(f'--tflite_type={FLAGS.tflite_type} and --calibration_data={FLAGS.calibration_data}: int8, '
-                         'and only int8, needs pictures to calibrate with: give both, or neither')
+                         'and only int8, needs images to calibrate with: give both, or neither')
 
 
 def _default_output():
@@ -98,7 +98,7 @@ def _calibration(class_names):
     if not FLAGS.calibration_data:
         return None
     dataset = specs.load(FLAGS.calibration_data, list(class_names))
-    return tflite.calibration_pictures(dataset, FLAGS.calibration_pictures)
+    return tflite.calibration_images(dataset, FLAGS.calibration_images)
 
 
 def _tell(path, output):
@@ -108,7 +108,7 @@ def _tell(path, output):
     else:
         for file in formats.FORMATS[FLAGS.format].files(path):
             print(f'wrote {file}, {os.path.getsize(file):,} bytes')
-    print(f'Detect with it:\n  python detect.py --model={output} picture.jpg\n'
+    print(f'Detect with it:\n  python detect.py --model={output} image.jpg\n'
           f'Measure it:\n  python evaluate.py --model={output} --data=...')
 
 
@@ -127,5 +127,5 @@ def _print_serving(output):
     print(f"""Serve it:
   tensorflow_model_server --rest_api_port=8501 --model_name=yolov3 --model_base_path={os.path.abspath(output)}
 Ask it:
-  echo '{{"instances": [{{"b64": "'$(base64 -w0 picture.jpg)'"}}]}}' | \\
+  echo '{{"instances": [{{"b64": "'$(base64 -w0 image.jpg)'"}}]}}' | \\
     curl -s -d @- http://localhost:8501/v1/models/yolov3:predict""")

@@ -1,4 +1,4 @@
-r"""Draws one of the paper's figures from formulas, real pictures, checkpoints or finished runs.
+r"""Draws one of the paper's figures from formulas, real images, checkpoints or finished runs.
 
   python -m yolov3_tf.figures giou_over_iou --out=fig6.png
   python -m yolov3_tf.figures equal_l2 --out=fig4.png
@@ -7,7 +7,7 @@ r"""Draws one of the paper's figures from formulas, real pictures, checkpoints o
   python -m yolov3_tf.figures objectness --runs=runs/A,runs/B --out=objectness.png
   python -m yolov3_tf.figures counts --data=voc:BCCD:val --image_size=416 --out=counts.png
 
-Numbers behind a figure are printed; ``counts`` also writes a CSV, a line a picture, beside its PNG.
+Numbers behind a figure are printed; ``counts`` also writes a CSV, a line an image, beside its PNG.
 
 Exit code: 0; 2 when the input cannot be used.
 """
@@ -39,10 +39,10 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_integer('seed', 0, 'giou_over_iou: of the pairs; slots, counts: of random weights', lower_bound=0,
                          upper_bound=2**32 - 1, flag_values=values)
     flags.DEFINE_list('runs', [], 'objectness: folders of two or more runs of train.py', flag_values=values)
-    flags.DEFINE_string('data', None, 'slots, counts: labelled pictures: voc:DIR:SPLIT[+SPLIT], list:FILE, '
+    flags.DEFINE_string('data', None, 'slots, counts: labelled images: voc:DIR:SPLIT[+SPLIT], list:FILE, '
                         'coco:JSON:DIR, shapes[:N]', flag_values=values)
-    flags.DEFINE_integer('index', None, 'slots: number of the picture in --data, from 0', flag_values=values)
-    flags.DEFINE_string('image', None, 'slots: name or file name of the picture in --data', flag_values=values)
+    flags.DEFINE_integer('index', None, 'slots: number of the image in --data, from 0', flag_values=values)
+    flags.DEFINE_string('image', None, 'slots: name or file name of the image in --data', flag_values=values)
     flags.DEFINE_string('checkpoint', None, 'slots, counts: network to ask (.h5); without it one with random weights', flag_values=values)
     flags.DEFINE_integer('image_size', None, 'slots, counts: input size, a multiple of 32 (default: the checkpoint\'s own, '
                          '416 without one)', lower_bound=32, flag_values=values)
@@ -87,8 +87,8 @@ def draw_slots(out) -> str:
 def draw_counts(out) -> str:
     network, dataset, settings = asked()
     counts = slots.count(network, dataset, settings)
-    height, width = network.description.image_size
-    text = slots.draw_counts(out, counts, f'{len(counts.image_ids)} pictures of {short(FLAGS.data)}\n{network.name}, '
+    height, width = network.config.image_size
+    text = slots.draw_counts(out, counts, f'{len(counts.image_ids)} images of {short(FLAGS.data)}\n{network.name}, '
                              f'input {width} x {height}, ignored from IoU {FLAGS.threshold:g} on')
     return f'{text}\ntable {slots.write_csv(out.with_suffix(".csv"), counts)}'
 
@@ -104,7 +104,7 @@ def asked():
         ignore_thresh=FLAGS.threshold, ignore_scope=FLAGS.ignore_scope, assigner=FLAGS.assigner)
     criterion.check(settings)
     if not FLAGS.data:
-        raise InputError('--data says which labelled pictures to look at, for example voc:VOCdevkit:2007_test')
+        raise InputError('--data says which labelled images to look at, for example voc:VOCdevkit:2007_test')
     dataset = specs.load(FLAGS.data, split='val')
     return slots.load_network(FLAGS.checkpoint, FLAGS.image_size, FLAGS.seed), dataset, settings
 

@@ -1,9 +1,9 @@
-r"""Writes a labelled set as TFRecord shards that hold its pictures.
+r"""Writes a labelled set as TFRecord shards that hold its images.
 
   python -m yolov3_tf.data.shards voc:VOCdevkit:2012_train --output=gs://bucket/voc/train
 
 writes gs://bucket/voc/train-00000-of-00006.tfrecord and so on, and classes.names beside them, to be used as
---train_data='tfrecord:gs://bucket/voc/train-*.tfrecord'. Pictures that cannot be used are named and left out.
+--train_data='tfrecord:gs://bucket/voc/train-*.tfrecord'. Images that cannot be used are named and left out.
 
 Exit code: 0; 2 when the input cannot be used.
 """
@@ -15,7 +15,7 @@ from absl import flags, logging
 
 from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data.readers import shards, specs
-from yolov3_tf.data.readers.class_names import read_class_file
+from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.errors import InputError
 
 
@@ -23,7 +23,7 @@ def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
     flags.DEFINE_string('output', None, 'folder and start of the shards\' names, such as data/train',
                         flag_values=values)
-    flags.DEFINE_integer('shards', None, f'how many (default: one for every {shards.PICTURES_PER_SHARD} pictures)',
+    flags.DEFINE_integer('shards', None, f'how many (default: one for every {shards.IMAGES_PER_SHARD} images)',
                          lower_bound=1, upper_bound=99999, flag_values=values)
     flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training', flag_values=values)
     flags.DEFINE_enum('split', 'train', ['train', 'val'], 'shapes: the part to write', flag_values=values)
@@ -49,6 +49,6 @@ def run(arguments, options) -> int:
         print(f'label: {problem}', file=sys.stderr)
     for why in written.left_out:
         print(f'left out: {why}', file=sys.stderr)
-    print(f'{len(written.paths)} shards with {len(dataset.records) - len(written.left_out)} pictures\n'
+    print(f'{len(written.paths)} shards with {len(dataset.records) - len(written.left_out)} images\n'
           f'spec     tfrecord:{written.pattern}')
     return 0

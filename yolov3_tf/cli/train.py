@@ -1,4 +1,4 @@
-"""Trains YOLOv3 on pictures with boxes, measures it and exports it ready to serve.
+"""Trains YOLOv3 on images with boxes, measures it and exports it ready to serve.
 
     python train.py --loss=giou --focal --ignore_thresh=0.45
 
@@ -21,7 +21,7 @@ from yolov3_tf.choices import choose
 from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data import caches, pipeline
 from yolov3_tf.data.readers import specs
-from yolov3_tf.data.readers.class_names import read_class_file
+from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.drawing import plots
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import (
@@ -67,12 +67,12 @@ CONTRADICTIONS = (
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
     # Data
-    flags.DEFINE_string('train_data', None, 'pictures to train on: voc:DIR:SPLIT[+SPLIT], list:FILE, coco:JSON:DIR, '
+    flags.DEFINE_string('train_data', None, 'images to train on: voc:DIR:SPLIT[+SPLIT], list:FILE, coco:JSON:DIR, '
                         'darknet:LIST, yolo:YAML:SPLIT, tfrecord:PATTERN, shapes[:N], or several joined by commas '
                         '(docs/DATA.md); without it VOCdevkit/ where there is one, else shapes', flag_values=values)
-    flags.DEFINE_string('val_data', None, 'pictures to measure on, as train_data; shapes brings its own', flag_values=values)
+    flags.DEFINE_string('val_data', None, 'images to measure on, as train_data; shapes brings its own', flag_values=values)
     flags.DEFINE_string('classes', None, 'file of class names, one a line; else VOC\'s twenty if they fit, else as found', flag_values=values)
-    flags.DEFINE_bool('strict', False, 'stop at the first bad label or picture instead of skipping and naming it', flag_values=values)
+    flags.DEFINE_bool('strict', False, 'stop at the first bad label or image instead of skipping and naming it', flag_values=values)
     # Weights
     flags.DEFINE_string('backbone_weights', None, 'imagenet (default on real data), a darknet backbone file, a checkpoint '
                         'whose backbone is taken (.h5), or none', flag_values=values)
@@ -88,9 +88,9 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_list('train_sizes', [str(size) for size in range(320, 641, 32)],
                       'input sizes to train at, changed every 10 batches (without image_size)', flag_values=values)
     flags.DEFINE_integer('val_size', 416, 'input size to measure and export at (without image_size)', lower_bound=32, flag_values=values)
-    flags.DEFINE_bool('letterbox', True, 'keep the proportions of pictures (grey margins) instead of stretching them', flag_values=values)
+    flags.DEFINE_bool('letterbox', True, 'keep the proportions of images (grey margins) instead of stretching them', flag_values=values)
     flags.DEFINE_list('augment', list(pipeline.DEFAULT_AUGMENTATIONS),
-                      'augmentations of training pictures, applied in the order of '
+                      'augmentations of training images, applied in the order of '
                       f'{", ".join(pipeline.AUGMENTATIONS)}; empty for none', flag_values=values)
     flags.DEFINE_string('mixed_precision', 'auto', 'auto, float32, float16 or bfloat16', flag_values=values)
     # Loss; None means: as the formulation has it
@@ -113,24 +113,24 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_list('grid_sensitivity', None, 'how far beyond its cell a centre can be predicted, a factor a level from '
                       'the finest, such as 1.2,1.1,1.05', flag_values=values)
     # Schedule; None means: fits whether the backbone is pretrained or random
-    flags.DEFINE_bool('asymptotic', False, 'asymptotic fine tuning: first let the backbone learn which classes a picture '
+    flags.DEFINE_bool('asymptotic', False, 'asymptotic fine tuning: first let the backbone learn which classes an image '
                       'holds', flag_values=values)
     flags.DEFINE_integer('asymptotic_epochs', 10, 'epochs of that stage', lower_bound=1, flag_values=values)
     flags.DEFINE_float('asymptotic_lr', 1e-3, 'its learning rate', flag_values=values)
-    flags.DEFINE_integer('stage1_epochs', None, 'most epochs of the head on a resting backbone (default 50; 0 from random '
+    flags.DEFINE_integer('head_epochs', None, 'most epochs of the head on a resting backbone (default 50; 0 from random '
                          'weights)', lower_bound=0, flag_values=values)
-    flags.DEFINE_float('stage1_lr', 1e-3, 'learning rate of stage 1', flag_values=values)
-    flags.DEFINE_integer('patience', 5, 'epochs without lower validation loss that end stage 1, or a rate of '
+    flags.DEFINE_float('head_lr', 1e-3, 'learning rate of the head stage', flag_values=values)
+    flags.DEFINE_integer('patience', 5, 'epochs without lower validation loss that end the head stage, or a rate of '
                          'schedule=plateau; 0: never', lower_bound=0, flag_values=values)
-    flags.DEFINE_list('stage2_epochs', None,
+    flags.DEFINE_list('full_epochs', None,
                       'epochs of everything, a count a rate (default 30,10; 60,20 from random weights)', flag_values=values)
-    flags.DEFINE_list('stage2_lr', None, 'learning rates of stage 2 (default 1e-4,1e-5; 1e-3,1e-4 from random weights)', flag_values=values)
-    flags.DEFINE_enum('schedule', 'piecewise', sorted(stages.SCHEDULES), 'how the rate of stage 2 falls', flag_values=values)
+    flags.DEFINE_list('full_lr', None, 'learning rates of the full stage (default 1e-4,1e-5; 1e-3,1e-4 from random weights)', flag_values=values)
+    flags.DEFINE_enum('schedule', 'piecewise', sorted(stages.SCHEDULES), 'how the rate of the full stage falls', flag_values=values)
     flags.DEFINE_float('decay_power', 1., 'exponent of schedule=power', lower_bound=0., flag_values=values)
     flags.DEFINE_integer('warmup_epochs', 0, 'epochs of linear warm-up before everything else', lower_bound=0, flag_values=values)
     flags.DEFINE_enum('frozen_bn', 'adapt', sorted(stages.FROZEN_BN), 'what BatchNorm does in a resting backbone', flag_values=values)
-    flags.DEFINE_integer('stop_after', 0, 'epochs without better mAP that end stage 2; 0: never', lower_bound=0, flag_values=values)
-    flags.DEFINE_integer('batch_size', 4, 'pictures a step, over all devices and workers', lower_bound=1, flag_values=values)
+    flags.DEFINE_integer('stop_after', 0, 'epochs without better mAP that end the full stage; 0: never', lower_bound=0, flag_values=values)
+    flags.DEFINE_integer('batch_size', 4, 'images a step, over all devices and workers', lower_bound=1, flag_values=values)
     flags.DEFINE_integer('accumulate_steps', 1, 'pieces that each batch is worked through in, one after another: the batch '
                          'stays what it is and takes as much less memory', lower_bound=1, flag_values=values)
     flags.DEFINE_enum('optimizer', 'sgd', sorted(KINDS), 'update rule', flag_values=values)
@@ -144,7 +144,7 @@ def define_flags(values=flags.FLAGS):
                       'machine, or all workers of TF_CONFIG (docs/DISTRIBUTED.md)', flag_values=values)
     flags.DEFINE_integer('logical_devices', 1, 'split a machine without GPU into so many devices, to try strategies on it',
                          lower_bound=1, flag_values=values)
-    flags.DEFINE_bool('sync_batch_norm', False, 'BatchNorm normalises by the pictures of all devices, not by those of its '
+    flags.DEFINE_bool('sync_batch_norm', False, 'BatchNorm normalises by the images of all devices, not by those of its '
                       'own', flag_values=values)
     flags.DEFINE_bool('deterministic', False, 'the same bits from every run on a GPU too, more slowly', flag_values=values)
     # Run
@@ -155,7 +155,7 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_integer('log_steps', 20, 'steps a line of metrics', lower_bound=1, flag_values=values)
     flags.DEFINE_integer('epochs_between_eval', 1, 'epochs from one validation to the next; the last of a stage always has '
                          'one', lower_bound=1, flag_values=values)
-    flags.DEFINE_enum('cache', 'none', sorted(caches.CACHES), 'keep the files of pictures, once read, in memory or in the '
+    flags.DEFINE_enum('cache', 'none', sorted(caches.CACHES), 'keep the files of images, once read, in memory or in the '
                       'run\'s folder: for data on a slow disk or network', flag_values=values)
     flags.DEFINE_bool('profile', False, 'keep a trace of five steps for TensorBoard', flag_values=values)
     flags.DEFINE_integer('checkpoint_steps', 500, 'steps between checkpoints inside an epoch; 0: only at its end',
@@ -196,16 +196,16 @@ def run() -> int:
 def train(flag_values, precise, devices) -> int:
     train_set, val_set, on_shapes = load_data()
     tf.keras.utils.set_random_seed(FLAGS.seed)
-    description = describe_network(train_set.class_names)
+    config = describe_network(train_set.class_names)
     folder = RunFolder(os.path.join(FLAGS.runs_dir, FLAGS.name or default_name(on_shapes)))
     with devices.scope():
-        model, pretrained_backbone, origin = start_model(description, on_shapes)
+        model, pretrained_backbone, origin = start_model(config, on_shapes)
     if not folder.last.exists():
         print(f'weights: {origin}')
     settings = read_settings(pretrained_backbone, precise)
-    trainer = training.Trainer(folder, model, description, train_set, val_set, settings, devices)
+    trainer = training.Trainer(folder, model, config, train_set, val_set, settings, devices)
     devices.by_chief(lambda: folder.claim(flag_values, train_set.class_names, MAY_DIFFER, flag_texts('default')))
-    print(f'run {folder.root}: {len(train_set.records)} training and {len(val_set.records)} validation pictures, '
+    print(f'run {folder.root}: {len(train_set.records)} training and {len(val_set.records)} validation images, '
           f'{len(train_set.class_names)} classes, {model.count_params():,} parameters, {precise}, {devices.say()}')
     if not trainer.run():
         print('this run is finished; it is measured again')
@@ -287,22 +287,22 @@ def load_data():
     print(f'train: {specs.describe(train_spec, train_set)}\nval:   {specs.describe(val_spec, val_set)}')
     both = {record.image_path for record in train_set.records} & {record.image_path for record in val_set.records}
     if both:
-        print(f'note: {len(both)} of the {len(val_set.records)} validation pictures are trained on too, so the '
+        print(f'note: {len(both)} of the {len(val_set.records)} validation images are trained on too, so the '
               'measures will flatter', file=sys.stderr)
     if not any(len(record.boxes) for record in val_set.records):
-        raise InputError(f'{val_spec}: none of its {len(val_set.records)} pictures has a box to measure against')
+        raise InputError(f'{val_spec}: none of its {len(val_set.records)} images has a box to measure against')
     for problem in train_set.problems + val_set.problems:
         print(f'label: {problem}', file=sys.stderr)
     return train_set, val_set, on_shapes
 
 
-def describe_network(class_names) -> checkpoints.Description:
+def describe_network(class_names) -> checkpoints.ModelConfig:
     """The network to train, as its checkpoints will describe it."""
     size = FLAGS.image_size or FLAGS.val_size
     anchors = anchor_files.read_for_yolov3(FLAGS.anchors) if FLAGS.anchors else YOLOV3_ANCHORS
     common = dict(class_names=tuple(class_names), image_size=(size, size), letterbox=FLAGS.letterbox, head=FLAGS.head)
     if not FLAGS.cfg:
-        return checkpoints.Description(width_multiplier=FLAGS.width_multiplier,
+        return checkpoints.ModelConfig(width_multiplier=FLAGS.width_multiplier,
                                        anchors=anchors._replace(sensitivity=read_sensitivity()), **common)
     network = cfg.load(FLAGS.cfg, len(class_names))
     weights = FLAGS.backbone_weights or 'imagenet'
@@ -311,13 +311,13 @@ def describe_network(class_names) -> checkpoints.Description:
     elif weights not in ('none', 'imagenet'):           # or where the file does
         _, size = weights_file.inspect(weights)
         network = cfg.cut_for(network, size // weights_file.FLOAT.itemsize)
-    return checkpoints.Description(width_multiplier=1., anchors=network.anchors, cfg=network.text,
+    return checkpoints.ModelConfig(width_multiplier=1., anchors=network.anchors, cfg=network.text,
                                    backbone_layers=network.backbone_layers, **common)
 
 
-def start_model(description, on_shapes):
+def start_model(config, on_shapes):
     """The network with its starting weights, whether its backbone knows anything yet, and where they are from."""
-    model = checkpoints.build(description)
+    model = checkpoints.build(config)
     if FLAGS.init_weights:
         if FLAGS.init_weights.endswith('.h5'):
             fresh = checkpoints.load_weights(FLAGS.init_weights, model, cfg.outputs(model))
@@ -374,18 +374,18 @@ def read_stages(pretrained_backbone):
     epochs, rates = (('30', '10'), ('1e-4', '1e-5')) if known else (('60', '20'), ('1e-3', '1e-4'))
     if FLAGS.schedule in ('cosine', 'power'):       # fall by themselves: all epochs, from the first rate
         epochs, rates = (str(sum(map(int, epochs))),), rates[:1]
-    head_epochs = FLAGS.stage1_epochs if FLAGS.stage1_epochs is not None else 50 if known else 0
-    epochs, rates = numbers('stage2_epochs', int, epochs), numbers('stage2_lr', float, rates)
+    head_epochs = FLAGS.head_epochs if FLAGS.head_epochs is not None else 50 if known else 0
+    epochs, rates = numbers('full_epochs', int, epochs), numbers('full_lr', float, rates)
     plan = stages.two_stages(
-        stages.pieces([head_epochs], [FLAGS.stage1_lr], 'stage1'),
-        stages.pieces(epochs, rates, 'stage2') if epochs != [0] else (),
+        stages.pieces([head_epochs], [FLAGS.head_lr], 'head'),
+        stages.pieces(epochs, rates, 'full') if epochs != [0] else (),
         FLAGS.warmup_epochs, FLAGS.patience, FLAGS.frozen_bn, FLAGS.schedule, FLAGS.decay_power,
         FLAGS.stop_after)
     if FLAGS.asymptotic:
         (piece,) = stages.pieces([FLAGS.asymptotic_epochs], [FLAGS.asymptotic_lr], 'asymptotic')
         plan = (stages.asymptotic(*piece), *plan)
     if not plan:
-        raise InputError('no epoch to train: give --stage1_epochs or --stage2_epochs a positive number')
+        raise InputError('no epoch to train: give --head_epochs or --full_epochs a positive number')
     return plan
 
 
@@ -408,11 +408,11 @@ def default_name(on_shapes) -> str:
 def finish(folder: RunFolder, val_set):
     """Measures, plots and exports the best checkpoint; each part can be done again."""
     tf.keras.mixed_precision.set_global_policy('float32')
-    model, description = checkpoints.load_model(str(folder.best))
-    outcome = validation.Validator(model, description, val_set).run()
+    model, config = checkpoints.load_model(str(folder.best))
+    outcome = validation.Validator(model, config, val_set).run()
     results.write_coco(folder.evaluation / 'detections.json', outcome.detections)
     measured = report.evaluate(report.read_part(val_set, outcome.skipped), outcome.detections)
-    print(f'\nbest checkpoint, {len(outcome.detections)} validation pictures:\n{report.table(measured)}')
+    print(f'\nbest checkpoint, {len(outcome.detections)} validation images:\n{report.table(measured)}')
     if outcome.skipped:
         print(report.say_skipped(val_set, outcome.skipped))
     written = report.write(folder.evaluation, measured)
@@ -420,7 +420,7 @@ def finish(folder: RunFolder, val_set):
     plots.precision_recall(written, folder.evaluation / 'precision_recall.png')
     print(f'measures {written}\ncurves   {curves}')
     if FLAGS.export:
-        print(f'serve    {export.export(model, description, folder.saved_model, version=1, overwrite=True)}')
+        print(f'serve    {export.export(model, config, folder.saved_model, version=1, overwrite=True)}')
 
 
 def finish_classification(folder: RunFolder, trainer):
@@ -435,6 +435,6 @@ def finish_classification(folder: RunFolder, trainer):
 
 def say_skipped(skipped):
     if skipped:
-        print(f'{len(skipped)} pictures were skipped:')
+        print(f'{len(skipped)} images were skipped:')
         for why in skipped.values():
             print(f'  {why}')

@@ -4,7 +4,7 @@ r"""Turns a VOCdevkit (or any folder in VOC layout) into checked annotation list
 
 writes data/train.txt and data/test.txt (2007_trainval+2012_trainval and 2007_test, the paper's splits, where
 they are there; else what is) and data/classes.names, to be used as --train_data=list:data/train.txt.
-Every label problem is printed with file and line. The pictures and annotations are only read.
+Every label problem is printed with file and line. The images and annotations are only read.
 
 Exit code: 0; 1 with --strict when there was any problem (nothing is written then); 2 when the input cannot
 be used at all.
@@ -20,8 +20,7 @@ from absl import flags
 
 from yolov3_tf import atomic_file
 from yolov3_tf.cli.program import exit_code
-from yolov3_tf.data.readers import class_names as labels
-from yolov3_tf.data.readers import lists, voc
+from yolov3_tf.data.readers import class_files, lists, voc
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -51,12 +50,12 @@ def run() -> int:
         raise InputError(f'--voc={FLAGS.voc}: no such folder; expected that of a VOC set, such as VOCdevkit')
     check_out(FLAGS.voc, FLAGS.out)
     parts = wanted(FLAGS.voc, FLAGS.splits)
-    class_names = labels.read_class_file(FLAGS.classes) if FLAGS.classes else None
+    class_names = class_files.read_class_file(FLAGS.classes) if FLAGS.classes else None
     if class_names is None:  # all splits together say which classes there are
         class_names = voc.read(FLAGS.voc, '+'.join(parts.values())).class_names
     datasets = {name: voc.read(FLAGS.voc, splits, class_names) for name, splits in parts.items()}
     contents = {name: for_list(dataset, FLAGS.difficult) for name, dataset in datasets.items()}
-    # Splits may share pictures (train and trainval), and so their problems: each is told once.
+    # Splits may share images (train and trainval), and so their problems: each is told once.
     problems = list(dict.fromkeys(text for dataset in datasets.values() for text in dataset.problems))
     for problem in problems:
         print(problem)
@@ -70,7 +69,7 @@ def run() -> int:
         print(f'{path} ({parts[name]}): {summary(records, class_names, datasets[name])}')
     names_path = os.path.join(FLAGS.out, lists.CLASS_FILE)
     atomic_file.write_text(names_path, ''.join(f'{name}\n' for name in class_names))
-    print(f'{names_path}: {labels.describe_classes(class_names)}')
+    print(f'{names_path}: {class_files.describe_classes(class_names)}')
     print(f'{len(problems)} problems')
     return 0
 
@@ -110,7 +109,7 @@ def wanted(folder, requests) -> dict:
 def for_list(dataset, difficult):
     """The records as a list can hold them: with a size, and without difficult objects unless wanted.
 
-    A picture whose annotation has no size is opened for it; one that cannot be read is dropped, with a
+    An image whose annotation has no size is opened for it; one that cannot be read is dropped, with a
     message added to ``dataset.problems``.
     """
     records = []
@@ -118,8 +117,8 @@ def for_list(dataset, difficult):
         if not (record.width and record.height):
             image = cv2.imread(record.image_path, cv2.IMREAD_UNCHANGED)
             if image is None:
-                dataset.problems.append(f'{record.image_path}: not a readable picture, and its annotation '
-                                        'has no size; picture dropped')
+                dataset.problems.append(f'{record.image_path}: not a readable image, and its annotation '
+                                        'has no size; image dropped')
                 continue
             record = record._replace(height=image.shape[0], width=image.shape[1])
         kept = ~record.difficult | difficult
@@ -128,9 +127,9 @@ def for_list(dataset, difficult):
 
 
 def summary(records, class_names, dataset: Dataset) -> str:
-    """Counts: pictures, boxes by class, and how many were left out as difficult."""
+    """Counts: images, boxes by class, and how many were left out as difficult."""
     counts = collections.Counter(int(index) for record in records for index in record.classes)
     by_class = ', '.join(f'{class_names[index]} {counts[index]}' for index in sorted(counts))
     marked = sum(int(record.difficult.sum()) for record in dataset.records)
     left_out = f'; {marked} difficult {"kept" if FLAGS.difficult else "left out"}' if marked else ''
-    return f'{len(records)} pictures, {sum(counts.values())} boxes: {by_class}{left_out}'
+    return f'{len(records)} images, {sum(counts.values())} boxes: {by_class}{left_out}'

@@ -1,10 +1,10 @@
-"""Augmentations of one picture: sample -> sample, the randomness drawn apart from the geometry.
+"""Augmentations of one image: sample -> sample, the randomness drawn apart from the geometry.
 
 ``draw_*(seed)`` makes the numbers, and the function of the same name applies them: the same numbers give the
-same sample. A sample is a plan. Its boxes stay in pixels of the stored picture, its view says which rectangle
+same sample. A sample is a plan. Its boxes stay in pixels of the stored image, its view says which rectangle
 will fill the network input, and no pixel is touched before the pipeline renders the plan, once.
 The order stands in ``AUGMENTATIONS``, the reference's: colour, expand, crop, resize, flip; grey and blur are ours.
-Augmentations of several pictures come before all of these (``mix``).
+Augmentations of several images come before all of these (``mix``).
 """
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _RGB = np.linalg.inv(_YIQ)
 
 
 class Sample(NamedTuple):
-    """A picture's labels and the plan of what will be seen of it.
+    """An image's labels and the plan of what will be seen of it.
 
     Attributes:
-      height, width: int32 scalars, pixels of the stored picture.
-      boxes: float32 [n, 4] pixels of the stored picture.
+      height, width: int32 scalars, pixels of the stored image.
+      boxes: float32 [n, 4] pixels of the stored image.
       classes: int32 [n].
       weights: float32 [n].
-      view: int32 [4] x1, y1, x2, y2 pixels of the stored picture that fill the network input; it may reach
-        beyond the picture, where there is grey.
+      view: int32 [4] x1, y1, x2, y2 pixels of the stored image that fill the network input; it may reach
+        beyond the image, where there is grey.
       mirrored: bool scalar, the view is seen left-right reversed.
       matrix: float32 [3, 3] and
       offset: float32 scalar: colour = matrix @ RGB + offset, in 0..255. Grey stays grey under the matrix.
@@ -60,8 +60,8 @@ class Sample(NamedTuple):
     blur: Any
 
 
-def whole_picture(height, width, boxes, classes, weights=None):
-    """Sample that shows all of the picture as it is; boxes cut at its edges, those without area left out.
+def whole_image(height, width, boxes, classes, weights=None):
+    """Sample that shows all of the image as it is; boxes cut at its edges, those without area left out.
 
     ``weights`` float32 [n] are 1 where they are not given.
     """
@@ -150,9 +150,9 @@ def _crop_trials(view, draw):
 
 
 def _is_usable(sample, crops):
-    """Whether a crop holds the centre of a box; without boxes, whether it shows any of the picture. [51]."""
-    picture = tf.cast(tf.stack([0, 0, sample.width, sample.height]), tf.float32)
-    if_empty = box_ops.intersection(crops, picture) > 0
+    """Whether a crop holds the centre of a box; without boxes, whether it shows any of the image. [51]."""
+    image = tf.cast(tf.stack([0, 0, sample.width, sample.height]), tf.float32)
+    if_empty = box_ops.intersection(crops, image) > 0
     some = tf.reduce_any(_centres_inside(sample.boxes, crops[:, None]), axis=1)
     return tf.where(tf.shape(sample.boxes)[0] > 0, some, if_empty)
 
@@ -323,5 +323,5 @@ def paint(canvas, sample):
 
 
 def grey_to_paint(sample, grey):
-    """The level that ``paint`` turns into ``grey``, so that what lies around the picture keeps its grey."""
+    """The level that ``paint`` turns into ``grey``, so that what lies around the image keeps its grey."""
     return (grey - sample.offset) / tf.reduce_sum(sample.matrix[0])

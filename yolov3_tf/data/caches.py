@@ -1,8 +1,8 @@
-"""Where encoded pictures are kept once they have been read, so that slow storage is asked for each once.
+"""Where encoded images are kept once they have been read, so that slow storage is asked for each once.
 
 What is kept is the file's bytes, before decoding and augmentation: a run has the same batches with and
 without, only sooner where the disk or the network is what it waits for. In memory that takes a fifth to a
-tenth of the decoded pictures.
+tenth of the decoded images.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Memory:
         self.table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.string, '')
 
     def contents(self, index, read):
-        """String scalar with what ``read()`` gives for this picture; in graph."""
+        """String scalar with what ``read()`` gives for this image; in graph."""
         key = tf.cast(index, tf.int64)
         kept = self.table.lookup(key)
 
@@ -49,11 +49,11 @@ class Disk:
         try:
             os.makedirs(self.folder, exist_ok=True)
         except OSError as error:
-            raise InputError(f'{self.folder}: no folder to keep pictures in can be made ({error.strerror}): choose '
+            raise InputError(f'{self.folder}: no folder to keep images in can be made ({error.strerror}): choose '
                              'another kind of cache') from None
 
     def contents(self, index, read):
-        """String scalar with what ``read()`` gives for this picture; in graph."""
+        """String scalar with what ``read()`` gives for this image; in graph."""
         path = tf.strings.join([self.folder, '/', tf.strings.as_string(index)])
         kept = self._kept(path)
         head = tf.minimum(_DIGITS, tf.strings.length(kept))

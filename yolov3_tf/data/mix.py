@@ -1,12 +1,12 @@
-"""Augmentations that need several pictures: mosaic, cutmix, mix-up, in that order, before all others.
+"""Augmentations that need several images: mosaic, cutmix, mix-up, in that order, before all others.
 
 As in ``augment``, ``draw_*(seed)`` makes the numbers and the function of the same name applies them. These cannot be
-plans over one stored picture, so each makes a new picture, a ``Canvas``; what follows treats it as the stored one.
-Each happens to half of the pictures (``CHANCE``); the other half costs nothing more.
+plans over one stored image, so each makes a new image, a ``Canvas``; what follows treats it as the stored one.
+Each happens to half of the images (``CHANCE``); the other half costs nothing more.
 
 The others are drawn from the whole set, by stateless numbers of the sample that takes them in, so a batch still
 follows from (seed, epoch, step) alone, however it is divided. (The reference draws its partner from the batch, a
-random part of the set: the same pairs, but never a picture with itself in a batch of one.) A picture that
+random part of the set: the same pairs, but never an image with itself in a batch of one.) An image that
 cannot be used is no partner: the sample stays as it is, or a tile of the mosaic grey.
 """
 from __future__ import annotations
@@ -18,25 +18,25 @@ import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
 from yolov3_tf import geometry
-from yolov3_tf.data import images as pictures
+from yolov3_tf.data import image_files
 
 CHANCE = .5
 MIXUP_BETA = 1.5            # both parameters of the Beta distribution (reference)
-LEAST_SHARE = 1e-3          # of either picture in a mix-up: no box gets the weight 0, which marks padding
+LEAST_SHARE = 1e-3          # of either image in a mix-up: no box gets the weight 0, which marks padding
 MOSAIC_CUT = (.3, .7)       # where the four tiles meet, a share of the width and of the height
 LEAST_VISIBLE = .3          # of a box's area: with less in a part, or left by a pasted one, it is no object any more
 
 
 class Canvas(NamedTuple):
-    """A picture in pixels, uint8 [h, w, 3] RGB, with its labels as in ``augment.Sample``."""
+    """An image in pixels, uint8 [h, w, 3] RGB, with its labels as in ``augment.Sample``."""
     pixels: Any
     boxes: Any
     classes: Any
     weights: Any
 
 
-# (number in 0..1 that chooses the picture, (height, width) -> rectangle int32 [4] of it) -> Canvas of that part,
-# without a pixel where the picture cannot be used.
+# (number in 0..1 that chooses the image, (height, width) -> rectangle int32 [4] of it) -> Canvas of that part,
+# without a pixel where the image cannot be used.
 Others = Callable[[Any, Callable[[Any, Any], Any]], Canvas]
 
 
@@ -54,9 +54,9 @@ def draw_mosaic(seed):
 
 
 def mosaic(canvas, others: Others, draw, size):
-    """Four pictures around a point, each filling its tile; the whole has the network's size.
+    """Four images around a point, each filling its tile; the whole has the network's size.
 
-    A tile shows the largest part of its picture that has the tile's proportions. After YOLOv4 (Bochkovskiy et al.
+    A tile shows the largest part of its image that has the tile's proportions. After YOLOv4 (Bochkovskiy et al.
     2020), without its free scale and shift, which ``expand`` and ``crop`` bring.
     """
     height, width = size
@@ -67,8 +67,8 @@ def mosaic(canvas, others: Others, draw, size):
                                                     (x, y, width, height)]):
         wide, high = right - left, bottom - top
 
-        def window(picture_height, picture_width, wide=wide, high=high, place=draw.places[k]):
-            return _largest_part(picture_height, picture_width, high, wide, place)
+        def window(image_height, image_width, wide=wide, high=high, place=draw.places[k]):
+            return _largest_part(image_height, image_width, high, wide, place)
         shape = tf.shape(canvas.pixels)
         part = others(draw.others[k - 1], window) if k else cut_out(canvas, window(shape[0], shape[1]))
         tiles.append(_shift(_stretch(part, high, wide), left, top))
@@ -78,7 +78,7 @@ def mosaic(canvas, others: Others, draw, size):
 
 
 class Cutmix(NamedTuple):
-    """area: share of the picture that is replaced; source, target: [2] in 0..1, where the part comes from and goes."""
+    """area: share of the image that is replaced; source, target: [2] in 0..1, where the part comes from and goes."""
     chosen: Any
     area: Any
     other: Any
@@ -92,10 +92,10 @@ def draw_cutmix(seed):
 
 
 def cutmix(canvas, others: Others, draw, size):
-    """Replaces a rectangle by one of the same pixels from elsewhere in another picture.
+    """Replaces a rectangle by one of the same pixels from elsewhere in another image.
 
-    The area is uniform in 0..1 of the picture, its proportions the picture's (Yun et al. 2019, alpha 1), as far as
-    the other picture is large enough. Boxes that it hides in part shrink to what can be seen (``uncovered``).
+    The area is uniform in 0..1 of the image, its proportions the image's (Yun et al. 2019, alpha 1), as far as
+    the other image is large enough. Boxes that it hides in part shrink to what can be seen (``uncovered``).
     """
     del size
     whole = tf.reverse(tf.shape(canvas.pixels)[:2], [0])                              # width, height
@@ -139,7 +139,7 @@ def uncovered(boxes, rectangle):
 
 
 class Mixup(NamedTuple):
-    """share: of the picture itself in the mixture, the other has the rest."""
+    """share: of the image itself in the mixture, the other has the rest."""
     chosen: Any
     share: Any
     other: Any
@@ -152,9 +152,9 @@ def draw_mixup(seed):
 
 
 def mixup(canvas, others: Others, draw, size):
-    """The weighted mean of two pictures, top left corners together, black where one does not reach (reference).
+    """The weighted mean of two images, top left corners together, black where one does not reach (reference).
 
-    Boxes of both are kept, weighted with their picture's share, and keep the weight into the loss
+    Boxes of both are kept, weighted with their image's share, and keep the weight into the loss
     (Zhang et al. 2018; Beta(1.5, 1.5) after Zhang et al. 2019, "Bag of Freebies").
     """
     del size
@@ -183,21 +183,21 @@ MIXES = {
 }
 
 
-def mix(picture, sample, names, seed, others: Others, size):
+def mix(image, sample, names, seed, others: Others, size):
     """Applies the named mixes in the table's order.
 
     Args:
-      picture: ``pictures.Picture``.
+      image: ``images.Image``.
       sample: its labels, nothing planned yet.
       names: of augmentations; those that are no mixes are let be.
       seed: int64 [2].
-      others: gives parts of other pictures.
+      others: gives parts of other images.
       size: height, width of the network input.
 
     Returns:
-      (Picture, boxes, classes, weights); the picture holds decoded pixels where it was mixed.
+      (Image, boxes, classes, weights); the image holds decoded pixels where it was mixed.
     """
-    state = picture, sample.boxes, sample.classes, sample.weights
+    state = image, sample.boxes, sample.classes, sample.weights
     for name, one in MIXES.items():
         if name in names:
             draw = one.draw(tf.random.experimental.stateless_fold_in(seed, one.stream))
@@ -212,9 +212,9 @@ def cut_out(canvas, window):
     return _cut_labels(canvas._replace(pixels=canvas.pixels[y1:y2, x1:x2]), window)
 
 
-def part_of(picture, sample, window):
-    """``cut_out`` of a picture that is not decoded yet, decoded no further than needed."""
-    pixels = pictures.decode_part(picture, window)
+def part_of(image, sample, window):
+    """``cut_out`` of an image that is not decoded yet, decoded no further than needed."""
+    pixels = image_files.decode_part(image, window)
     return _cut_labels(Canvas(pixels, sample.boxes, sample.classes, sample.weights), window)
 
 
@@ -226,26 +226,26 @@ def _cut_labels(canvas, window):
 
 
 def empty():
-    """A canvas without pixels and boxes: what ``Others`` give for a picture that cannot be used."""
+    """A canvas without pixels and boxes: what ``Others`` give for an image that cannot be used."""
     return Canvas(tf.zeros([0, 0, 3], tf.uint8), tf.zeros([0, 4]), tf.zeros([0], tf.int32), tf.zeros([0]))
 
 
 def _applied(one, state, others, draw, size):
-    picture, boxes, classes, weights = state
-    pixels = pictures.decode_part(picture, tf.stack([0, 0, picture.width, picture.height]))
+    image, boxes, classes, weights = state
+    pixels = image_files.decode_part(image, tf.stack([0, 0, image.width, image.height]))
     canvas = one.apply(Canvas(pixels, boxes, classes, weights), others, draw, size)
     shape = tf.shape(canvas.pixels)
-    whole = pictures.Picture(tf.constant(b''), shape[0], shape[1], tf.constant(False),
+    whole = image_files.Image(tf.constant(b''), shape[0], shape[1], tf.constant(False),
                              tf.ensure_shape(canvas.pixels, [None, None, 3]))
     return whole, canvas.boxes, canvas.classes, canvas.weights
 
 
 def _largest_part(height, width, tile_height, tile_width, place):
-    """Rectangle of a picture with the proportions of a tile, at place [2] in 0..1 of the room that is left."""
-    picture = tf.cast(tf.stack([width, height]), tf.float32)
+    """Rectangle of an image with the proportions of a tile, at place [2] in 0..1 of the room that is left."""
+    image = tf.cast(tf.stack([width, height]), tf.float32)
     tile = tf.cast(tf.stack([tile_width, tile_height]), tf.float32)
-    sides = tf.clip_by_value(tf.round(tile / tf.reduce_max(tile / picture)), 1., picture)
-    near = tf.floor(place * (picture - sides))
+    sides = tf.clip_by_value(tf.round(tile / tf.reduce_max(tile / image)), 1., image)
+    near = tf.floor(place * (image - sides))
     return tf.cast(tf.concat([near, near + sides], 0), tf.int32)
 
 

@@ -11,12 +11,12 @@ def of_boxes(dataset, height, width, letterbox):
     """Widths and heights of all boxes but crowds, in pixels of a network input without augmentation.
 
     Args:
-      dataset: ``Dataset``; where a Record does not say its picture's size, the file's header does.
+      dataset: ``Dataset``; where a Record does not say its image's size, the file's header does.
       height, width: of the network input.
-      letterbox: pictures keep their proportions.
+      letterbox: images keep their proportions.
 
     Returns:
-      float64 [n, 2]; boxes of pictures whose size is not to be had are left out.
+      float64 [n, 2]; boxes of images whose size is not to be had are left out.
 
     Raises:
       InputError: no box is left.
@@ -34,5 +34,5 @@ def of_boxes(dataset, height, width, letterbox):
             sizes.append((boxes[:, 2:] - boxes[:, :2]) * scale)
     sizes = np.concatenate(sizes)
     if not len(sizes):
-        raise InputError('there is no box to measure anchors against: none of the pictures has one')
+        raise InputError('there is no box to measure anchors against: none of the images has one')
     return sizes

@@ -4,21 +4,21 @@
         is seen -> flip -> resize into place, grey around it (-> blur) -> colour -> pad the boxes -> prefetch
 
 All of it is in graph. One numpy_function around OpenCV was measured some 15 % faster on one or two threads
-(TensorFlow decode, OpenCV resize on uint8: 688 / 1228 pictures/s against 604 / 1028 for 500 x 375 -> 416),
+(TensorFlow decode, OpenCV resize on uint8: 688 / 1228 images/s against 604 / 1028 for 500 x 375 -> 416),
 but it holds the interpreter lock between its calls, cannot move to a tf.data service worker, and draws its
 randomness outside the stateless seeds. Against the reference's design with all augmentations
-(benchmarks/input_pipeline.py, real VOC pictures, two cores shared with other work, TensorFlow 2.15 and 2.21)
-this file makes 3.9 to 7.1 times the pictures/s on one thread and 4.8 to 6.5 times on two, for 3.7 to 4.3 times
-less processor time a picture (4.2 to 4.7 ms against 17.2 to 18.7).
+(benchmarks/input_pipeline.py, real VOC images, two cores shared with other work, TensorFlow 2.15 and 2.21)
+this file makes 3.9 to 7.1 times the images/s on one thread and 4.8 to 6.5 times on two, for 3.7 to 4.3 times
+less processor time an image (4.2 to 4.7 ms against 17.2 to 18.7).
 
-What pays: the plan moves rectangles and boxes only, so a picture is decoded no further than it is seen and
+What pays: the plan moves rectangles and boxes only, so an image is decoded no further than it is seen and
 resized once; colour is one matrix product; images stay uint8 until the device. The resizing kernel is drawn
 as in the reference; nearest, bicubic and area were measured at 1.2 to 1.6 times bilinear's 1.0 ms, Lanczos at 5.
 Evaluation always takes bilinear.
 
-A batch is a small dataset of its own inside a parallel map, so that a bad picture is an element less of its
+A batch is a small dataset of its own inside a parallel map, so that a bad image is an element less of its
 batch and nothing to the others. That costs 2 ms of processor time a batch (6 % at batch 8) more than a flat
-parallel map of pictures, which cannot tell where a batch ends once one is missing. The same inside a parallel
+parallel map of images, which cannot tell where a batch ends once one is missing. The same inside a parallel
 interleave costs 1.2 ms but holds twice as many batches in memory.
 """
 from __future__ import annotations
@@ -32,8 +32,7 @@ import tensorflow as tf
 
 from yolov3_tf import geometry
 from yolov3_tf.choices import choose
-from yolov3_tf.data import augment, mix
-from yolov3_tf.data import images as pictures
+from yolov3_tf.data import augment, image_files, mix
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import GroundTruth
 
@@ -48,13 +47,13 @@ class PipelineSettings(NamedTuple):
     """How training batches are made.
 
     Attributes:
-      batch_size: pictures a batch.
+      batch_size: images a batch.
       sizes: network input sizes in pixels, each an int (square) or (height, width), multiples of 32. With
         several, one is drawn for every ``batches_per_size`` batches.
       batches_per_size: see above.
       letterbox: keep the aspect ratio between grey bars (else stretch); evaluation must be given the same.
       augment: names among ``AUGMENTATIONS``; they are applied in that tuple's order.
-      strict: a picture that cannot be used stops the iteration (else it is left out of its batch).
+      strict: an image that cannot be used stops the iteration (else it is left out of its batch).
       threads: batches made side by side; None: one a processor.
     """
     batch_size: int
@@ -70,7 +69,7 @@ class EvaluationBatch(NamedTuple):
     """Attributes:
       images: uint8 [B, H, W, 3] RGB.
       placement: ``geometry.Placement`` with fields float32 [B].
-      sizes: int32 [B, 2] height, width of the pictures in pixels.
+      sizes: int32 [B, 2] height, width of the images in pixels.
       indices: int32 [B], positions in the records.
       truth: ``GroundTruth`` in pixels of the network input.
     """
@@ -84,7 +83,7 @@ class EvaluationBatch(NamedTuple):
 class _Labels(NamedTuple):
     """All records as tensors: record i has the boxes from ``starts[i]`` to ``starts[i + 1]``."""
     paths: Any          # string [n]
-    places: Any         # int64 [n, 2] offset and length in a shard, None where every picture is a file
+    places: Any         # int64 [n, 2] offset and length in a shard, None where every image is a file
     starts: Any         # int64 [n + 1]
     boxes: Any          # float32 [M, 4]
     classes: Any        # int32 [M]
@@ -95,7 +94,7 @@ def training_batches(dataset, settings, seed, first_epoch=0, first_step=0, share
     """Endless batches over shuffled epochs, the same for the same (seed, epoch, step) wherever it starts.
 
     An epoch is a permutation of all records, cut into full batches; a set smaller than one batch repeats
-    pictures inside it. A picture that cannot be used is left out, so that a batch may be smaller than
+    images inside it. An image that cannot be used is left out, so that a batch may be smaller than
     ``batch_size``, even empty: element k is always step k. Compare ``indices`` with ``batch_indices`` and
     ask ``reason`` about those that are missing.
 
@@ -105,8 +104,8 @@ def training_batches(dataset, settings, seed, first_epoch=0, first_step=0, share
       seed: int.
       first_epoch, first_step: where to begin.
       share: (k, n): only the k-th of n equal parts of every batch, k from 0; n divides the batch size. The
-        n parts together are the whole batches, picture for picture.
-      cache: of ``caches``, where pictures are kept once read, or None.
+        n parts together are the whole batches, image for image.
+      cache: of ``caches``, where images are kept once read, or None.
 
     Returns:
       tf.data.Dataset of (images uint8 [B, H, W, 3] RGB, GroundTruth in network pixels, indices int32 [B]).
@@ -145,7 +144,7 @@ def check(settings):
 def evaluation_batches(dataset, height, width, letterbox, batch_size, strict=False, threads=None):
     """Every record once, in order, unaugmented; the last batch may be smaller.
 
-    Pictures that cannot be used are left out (``strict``: stop the iteration); ``indices`` tells which came.
+    Images that cannot be used are left out (``strict``: stop the iteration); ``indices`` tells which came.
 
     Returns:
       tf.data.Dataset of EvaluationBatch.
@@ -194,25 +193,25 @@ def reproduce(dataset, settings, seed, epoch, position):
 
 
 def reason(path):
-    """Why the picture was left out, as one message; a picture that can be read is blamed on us."""
-    return pictures.explain(path) or (f'{path}: can be read now, so it changed meanwhile or an augmentation '
+    """Why the image was left out, as one message; an image that can be read is blamed on us."""
+    return image_files.explain(path) or (f'{path}: can be read now, so it changed meanwhile or an augmentation '
                                       'failed on it; pipeline.reproduce raises the error itself')
 
 
 def _plan(labels, index, size, settings, key):
-    """All that may fail on a bad picture: (pixels of the part seen, their place, the sample, index)."""
-    picture = pictures.open_picture(_contents(labels, index))
-    sample = _sample(labels, index, picture)
+    """All that may fail on a bad image: (pixels of the part seen, their place, the sample, index)."""
+    image = image_files.open_image(_contents(labels, index))
+    sample = _sample(labels, index, image)
     if set(mix.MIXES) & set(settings.augment):
-        picture, *boxes = mix.mix(picture, sample, settings.augment, key, _others(labels, index), size)
-        sample = augment.whole_picture(picture.height, picture.width, *boxes)
+        image, *boxes = mix.mix(image, sample, settings.augment, key, _others(labels, index), size)
+        sample = augment.whole_image(image.height, image.width, *boxes)
     sample = augment.augment(sample, settings.augment, key)
     shown = geometry.look(sample.height, sample.width, sample.view, *size, settings.letterbox)
     boxes = geometry.to_network(sample.boxes, shown.placement)
     boxes = tf.where(sample.mirrored, geometry.mirror(boxes, size[1]), boxes)
     place = tf.where(sample.mirrored, geometry.mirror(shown.place, size[1]), shown.place)
     sample = augment.keep(sample._replace(boxes=boxes), augment.has_area(boxes))
-    return pictures.decode_part(picture, shown.rectangle), place, sample, index
+    return image_files.decode_part(image, shown.rectangle), place, sample, index
 
 
 def _render(pixels, place, sample, index, size, settings):
@@ -230,9 +229,9 @@ def _render(pixels, place, sample, index, size, settings):
 
 
 def _read_whole(labels, index):
-    picture = pictures.open_picture(_contents(labels, index))
-    sample = _sample(labels, index, picture)
-    return pictures.decode_part(picture, sample.view), sample, index
+    image = image_files.open_image(_contents(labels, index))
+    sample = _sample(labels, index, image)
+    return image_files.decode_part(image, sample.view), sample, index
 
 
 def _place_whole(pixels, sample, index, height, width, letterbox):
@@ -242,7 +241,7 @@ def _place_whole(pixels, sample, index, height, width, letterbox):
 
 
 def _contents(labels, index):
-    """Encoded bytes of a record's picture."""
+    """Encoded bytes of a record's image."""
     if labels.cache is None:
         return _read(labels, index)
     return labels.cache.contents(index, lambda: _read(labels, index))
@@ -253,17 +252,17 @@ def _read(labels, index):
     if labels.places is None:
         return tf.io.read_file(path)
     offset, length = tf.unstack(labels.places[index])
-    return tf.cond(offset < 0, lambda: tf.io.read_file(path), lambda: pictures.read_record(path, offset, length))
+    return tf.cond(offset < 0, lambda: tf.io.read_file(path), lambda: image_files.read_record(path, offset, length))
 
 
-def _sample(labels, index, picture):
+def _sample(labels, index, image):
     near, far = labels.starts[index], labels.starts[index + 1]
     boxes, classes = labels.boxes[near:far], labels.classes[near:far]
-    return augment.whole_picture(picture.height, picture.width, boxes, classes)
+    return augment.whole_image(image.height, image.width, boxes, classes)
 
 
 def _others(labels, index):
-    """``mix.Others``: parts of any picture of the set but this one, where there is another."""
+    """``mix.Others``: parts of any image of the set but this one, where there is another."""
     count = tf.shape(labels.starts)[0] - 1
 
     def others(number, window):
@@ -271,8 +270,8 @@ def _others(labels, index):
         other = (index + 1 + tf.minimum(step, tf.maximum(count - 2, 0))) % count
 
         def read(other):
-            picture = pictures.open_picture(_contents(labels, other))
-            return mix.part_of(picture, _sample(labels, other, picture), window(picture.height, picture.width))
+            image = image_files.open_image(_contents(labels, other))
+            return mix.part_of(image, _sample(labels, other, image), window(image.height, image.width))
         # A dataset of one, because only a dataset can leave out what fails.
         one = tf.data.Dataset.from_tensors(other).map(read).ignore_errors()
         return one.concatenate(tf.data.Dataset.from_tensors(mix.empty())).take(1).get_single_element()
@@ -280,7 +279,7 @@ def _others(labels, index):
 
 
 def _truth(sample):
-    """One picture's row of the GroundTruth."""
+    """One image's row of the GroundTruth."""
     return GroundTruth(sample.boxes, sample.classes, tf.ones_like(sample.classes, tf.bool), sample.weights)
 
 
@@ -289,7 +288,7 @@ def _usable(samples, strict):
 
 
 def _one_batch(samples, batch_size):
-    """The samples of a dataset as one padded batch, with no pictures in it where there are none."""
+    """The samples of a dataset as one padded batch, with no images in it where there are none."""
     batch = samples.padded_batch(batch_size)
     empty = tf.nest.map_structure(lambda spec: tf.zeros([size or 0 for size in spec.shape], spec.dtype),
                                   batch.element_spec)
@@ -319,10 +318,10 @@ def _sizes(settings):
 
 def _flatten(records):
     if not records:
-        raise InputError('no pictures to make batches from: the data spec gave no records')
+        raise InputError('no images to make batches from: the data spec gave no records')
     targets = ~np.concatenate([record.crowd for record in records])
     counts = [np.count_nonzero(~record.crowd) for record in records]
-    files, offsets, lengths = zip(*(pictures.place_of(record.image_path) for record in records))
+    files, offsets, lengths = zip(*(image_files.place_of(record.image_path) for record in records))
     in_shards = np.array([offsets, lengths], np.int64).T if max(offsets) >= 0 else None
     return _Labels(tf.constant(files), None if in_shards is None else tf.constant(in_shards),
                    tf.constant(np.cumsum([0, *counts], dtype=np.int64)),
@@ -354,10 +353,10 @@ def blame(dataset, indices, error):
     """The InputError to raise for a tf error under ``strict``: names the first of these records that is at fault.
 
     Raises:
-      The error itself, where every one of the pictures can be used.
+      The error itself, where every one of the images can be used.
     """
     for index in indices:
-        why = pictures.explain(dataset.records[index].image_path)
+        why = image_files.explain(dataset.records[index].image_path)
         if why:
             return InputError(f'{why} (--strict)')
     raise error

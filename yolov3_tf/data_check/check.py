@@ -1,6 +1,6 @@
-"""Everything that is wrong or odd with a labelled set, found by opening every picture once.
+"""Everything that is wrong or odd with a labelled set, found by opening every image once.
 
-The readers name each fault of a label by file and line; here are added what only the pictures tell, and what only
+The readers name each fault of a label by file and line; here are added what only the images tell, and what only
 shows between labels. Problems are what training leaves out, mends or learns twice; notes are odd, but go well.
 """
 from __future__ import annotations
@@ -16,13 +16,12 @@ import numpy as np
 
 from yolov3_tf import atomic_file
 from yolov3_tf.anchors import clusters
-from yolov3_tf.data import images as pictures
-from yolov3_tf.data import network_sizes
+from yolov3_tf.data import image_files, network_sizes
 from yolov3_tf.data.readers import faults, headers, lists
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
-SMALLEST_PICTURE, LARGEST_PICTURE = 32, 8192    # pixels a side
+SMALLEST_IMAGE, LARGEST_IMAGE = 32, 8192    # pixels a side
 SMALLEST_BOX = 4.                               # pixels a side of the network input: half a cell of the finest level
 
 
@@ -34,16 +33,16 @@ class Kind(NamedTuple):
 
 KINDS = {
     'label': Kind('labels at fault (left out or mended by the reader)', True),
-    'unreadable': Kind('pictures that cannot be used', True),
-    'size': Kind('labelled size differs from the picture\'s', True),
-    'copy': Kind('pictures with the same content', True),
+    'unreadable': Kind('images that cannot be used', True),
+    'size': Kind('labelled size differs from the image\'s', True),
+    'copy': Kind('images with the same content', True),
     'double': Kind('objects labelled twice', True),
-    'grey': Kind('grey pictures', False),
-    'cmyk': Kind('CMYK pictures', False),
+    'grey': Kind('grey images', False),
+    'cmyk': Kind('CMYK images', False),
     'deep': Kind('more than 8 bits a channel, cut to 8', False),
-    'extent': Kind('very small or large pictures', False),
+    'extent': Kind('very small or large images', False),
     'speck': Kind('boxes that are next to nothing in the network input', False),
-    'empty': Kind('pictures without objects', False),
+    'empty': Kind('images without objects', False),
     'class': Kind('classes without objects', False),
 }
 
@@ -61,18 +60,18 @@ class Finding(NamedTuple):
     index: int = -1
 
 
-class Report(NamedTuple):
+class CheckReport(NamedTuple):
     """Attributes:
       findings: in the order of ``KINDS``, then of the set.
-      headers: a picture each; None where there is none.
-      boxes, in_pictures: objects of each class, and pictures that hold it, int [C].
+      headers: an image each; None where there is none.
+      boxes, in_images: objects of each class, and images that hold it, int [C].
       sizes: float [n, 2] of the boxes in the network input.
       quality: how the anchors fit them.
     """
     findings: List[Finding]
     headers: List[Optional[headers.Header]]
     boxes: np.ndarray
-    in_pictures: np.ndarray
+    in_images: np.ndarray
     sizes: np.ndarray
     quality: clusters.Quality
 
@@ -81,8 +80,8 @@ class Report(NamedTuple):
         return [one for one in self.findings if KINDS[one.kind].problem]
 
 
-def check(dataset: Dataset, anchors, height, width, letterbox) -> Report:
-    """Looks at every record and its picture.
+def check(dataset: Dataset, anchors, height, width, letterbox) -> CheckReport:
+    """Looks at every record and its image.
 
     Args:
       dataset: as read without ``strict``.
@@ -90,11 +89,11 @@ def check(dataset: Dataset, anchors, height, width, letterbox) -> Report:
       height, width, letterbox: of the network input.
 
     Raises:
-      InputError: no picture has a box.
+      InputError: no image has a box.
     """
     by_line = _index_of_lines(dataset)
     found = [Finding('label', text, _record_of(text, by_line)) for text in dataset.problems]
-    boxes, in_pictures = np.zeros([2, len(dataset.class_names)], np.int64)
+    boxes, in_images = np.zeros([2, len(dataset.class_names)], np.int64)
     seen: Dict[bytes, int] = {}
     all_headers: List[Optional[headers.Header]] = []
     for index, record in enumerate(dataset.records):
@@ -108,29 +107,29 @@ def check(dataset: Dataset, anchors, height, width, letterbox) -> Report:
             found.append(Finding('empty', f'{record.image_path}: no objects', index))
         held, counts = np.unique(record.classes, return_counts=True)
         boxes[held] += counts
-        in_pictures[held] += 1
+        in_images[held] += 1
     found += [Finding('class', f'{name}: no objects') for name, count in zip(dataset.class_names, boxes) if not count]
     order = list(KINDS)
     sizes = network_sizes.of_boxes(dataset, height, width, letterbox)
-    return Report(sorted(found, key=lambda one: order.index(one.kind)), all_headers, boxes, in_pictures, sizes,
+    return CheckReport(sorted(found, key=lambda one: order.index(one.kind)), all_headers, boxes, in_images, sizes,
                   clusters.quality(sizes, anchors))
 
 
-def summary(dataset, report: Report) -> str:
+def summary(dataset, report: CheckReport) -> str:
     """A few lines of text: how many of what, class balance, how the anchors fit."""
     counts = collections.Counter(one.kind for one in report.findings)
-    lines = [f'{len(dataset.records)} pictures, {int(report.boxes.sum())} objects, {len(report.problems)} problems']
+    lines = [f'{len(dataset.records)} images, {int(report.boxes.sum())} objects, {len(report.problems)} problems']
     lines += [f'  {counts[name]:6d}  {kind.title}{"" if kind.problem else " (note)"}' for name, kind in KINDS.items()
               if counts[name]]
-    lines.append('classes: objects, pictures')
-    lines += [f'  {count:6d} {pictures_with:6d}  {name}' for name, count, pictures_with in
-              zip(dataset.class_names, report.boxes, report.in_pictures) if count]
+    lines.append('classes: objects, images')
+    lines += [f'  {count:6d} {images_with:6d}  {name}' for name, count, images_with in
+              zip(dataset.class_names, report.boxes, report.in_images) if count]
     lines.append(f'anchors: average IoU {report.quality.average_iou:.4f}, best possible recall at IoU '
                  f'{clusters.COVERED:g} {100 * report.quality.recall:.2f} %')
     return '\n'.join(lines)
 
 
-def text(report: Report) -> str:
+def text(report: CheckReport) -> str:
     """Every finding, a line each, below the title of its kind."""
     lines = []
     for name, kind in KINDS.items():
@@ -140,44 +139,44 @@ def text(report: Report) -> str:
     return '\n'.join(lines)
 
 
-def write_fixed(path, dataset: Dataset, report: Report) -> int:
+def write_fixed(path, dataset: Dataset, report: CheckReport) -> int:
     """Writes what is left of the set when all problems are mended, as a list with its class names beside it.
 
-    Pictures that cannot be used and later copies are left out, repeated objects written once, sizes taken from
-    the pictures and boxes cut to them. Crowds are left out and the mark ``difficult`` is lost: a list has no room
+    Images that cannot be used and later copies are left out, repeated objects written once, sizes taken from
+    the images and boxes cut to them. Crowds are left out and the mark ``difficult`` is lost: a list has no room
     for them. No file that is there is touched.
 
     Returns:
-      Number of pictures written.
+      Number of images written.
 
     Raises:
-      InputError: one of the files is there already, or the pictures stand in shards, which a list cannot name.
+      InputError: one of the files is there already, or the images stand in shards, which a list cannot name.
     """
     names = os.path.join(os.path.dirname(path), lists.CLASS_FILE)
     for file in path, names:
         if os.path.lexists(file):
             raise InputError(f'{file} is there already and is not touched: choose another --fix, in a folder of its '
                              'own')
-    if any(pictures.place_of(record.image_path).offset >= 0 for record in dataset.records):
-        raise InputError('--fix: a list names files, and these pictures stand in TFRecord shards: write it from the '
+    if any(image_files.place_of(record.image_path).offset >= 0 for record in dataset.records):
+        raise InputError('--fix: a list names files, and these images stand in TFRecord shards: write it from the '
                          'data that the shards were made of')
     out = {one.index for one in report.findings if one.kind in ('unreadable', 'copy')}
     records = [_mended(record, header) for index, (record, header) in enumerate(zip(dataset.records, report.headers))
                if index not in out]
     if not records:
-        raise InputError('--fix: no picture can be used')
+        raise InputError('--fix: no image can be used')
     atomic_file.write_text(names, ''.join(f'{name}\n' for name in dataset.class_names))
     lists.write(path, records)
     return len(records)
 
 
 def _look(index, record, seen, dataset):
-    """Header of a record's picture, and what is found in its file."""
+    """Header of a record's image, and what is found in its file."""
     path = record.image_path
-    why = pictures.explain(path)
+    why = image_files.explain(path)
     if why:
         return None, [Finding('unreadable', why, index)]
-    contents = pictures.read_contents(path)
+    contents = image_files.read_contents(path)
     header = headers.read(io.BytesIO(contents))
     found = []
     first = seen.setdefault(hashlib.sha256(contents).digest(), index)
@@ -194,14 +193,14 @@ def _look(index, record, seen, dataset):
 
 
 def _odd(header):
-    """(kind, text) of what is unusual about a picture that can be used."""
+    """(kind, text) of what is unusual about an image that can be used."""
     if header.channels < 3:
         yield 'grey', f'grey {header.kind}'
     if header.kind == 'JPEG' and header.channels == 4:
         yield 'cmyk', 'CMYK JPEG; its colours may come out inverted'
     if header.bits > 8:
         yield 'deep', f'{header.bits} bits a channel'
-    if min(header.width, header.height) < SMALLEST_PICTURE or max(header.width, header.height) > LARGEST_PICTURE:
+    if min(header.width, header.height) < SMALLEST_IMAGE or max(header.width, header.height) > LARGEST_IMAGE:
         yield 'extent', f'{header.width} x {header.height} pixels'
 
 

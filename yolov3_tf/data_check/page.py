@@ -1,4 +1,4 @@
-"""The report of a check as one HTML file: no script, nothing loaded, pictures inside, every name escaped."""
+"""The report of a check as one HTML file: no script, nothing loaded, images inside, every name escaped."""
 from __future__ import annotations
 
 import base64
@@ -7,8 +7,8 @@ import io
 
 import cv2
 
-from yolov3_tf.data import images as pictures
-from yolov3_tf.data_check.check import KINDS, Report
+from yolov3_tf.data import image_files
+from yolov3_tf.data_check.check import KINDS, CheckReport
 from yolov3_tf.drawing import anchors as plot
 from yolov3_tf.drawing import boxes as draw
 from yolov3_tf.errors import InputError
@@ -25,20 +25,20 @@ figcaption { font-size: 12px; white-space: pre-line } img { max-width: 100% } de
 """
 
 
-def render(spec, dataset, report: Report, anchors, most_pictures) -> str:
+def render(spec, dataset, report: CheckReport, anchors, most_images) -> str:
     """The page's text.
 
     Args:
       anchors: {label: float [k, 2]} drawn over the boxes.
-      most_pictures: pictures shown of those with problems; a few more show ordinary ones.
+      most_images: images shown of those with problems; a few more show ordinary ones.
     """
-    parts = [f'<h1>{_escape(spec)}</h1><p>{len(dataset.records)} pictures, {int(report.boxes.sum())} objects, '
+    parts = [f'<h1>{_escape(spec)}</h1><p>{len(dataset.records)} images, {int(report.boxes.sum())} objects, '
              f'<span{" class=problem" if report.problems else ""}>{len(report.problems)} problems</span>, '
              f'{len(report.findings) - len(report.problems)} notes</p>',
              _findings(report), '<h2>Classes</h2>', _classes(dataset, report),
              '<h2>Box sizes and anchors</h2>', _anchors(report, anchors)]
-    at_fault, ordinary = _chosen(dataset, report, most_pictures)
-    for title, chosen in (('Pictures with problems', at_fault), ('Other pictures', ordinary)):
+    at_fault, ordinary = _chosen(dataset, report, most_images)
+    for title, chosen in (('Images with problems', at_fault), ('Other images', ordinary)):
         if chosen:
             figures = ''.join(_figure(index, texts, dataset, report) for index, texts in chosen.items())
             parts.append(f'<h2>{title}: {len(chosen)} shown</h2><div class="sheet">{figures}</div>')
@@ -64,8 +64,8 @@ def _classes(dataset, report):
     most = max(int(report.boxes.max()), 1)
     rows = [f'<tr><td>{_escape(name)}</td><td class="n">{count}</td><td class="n">{shown}</td>'
             f'<td style="width: 30em"><div class="bar" style="width: {100 * count / most:.1f}%"></div></td></tr>'
-            for name, count, shown in zip(dataset.class_names, report.boxes.tolist(), report.in_pictures.tolist())]
-    return f'<table><tr><th>class</th><th>objects</th><th>pictures</th><th></th></tr>{"".join(rows)}</table>'
+            for name, count, shown in zip(dataset.class_names, report.boxes.tolist(), report.in_images.tolist())]
+    return f'<table><tr><th>class</th><th>objects</th><th>images</th><th></th></tr>{"".join(rows)}</table>'
 
 
 def _anchors(report, anchors):
@@ -76,7 +76,7 @@ def _anchors(report, anchors):
 
 
 def _chosen(dataset, report, most):
-    """{index: texts} of pictures with problems, and of a few without any."""
+    """{index: texts} of images with problems, and of a few without any."""
     at_fault, problems = {}, report.problems
     for one in problems:
         if one.index >= 0 and (one.index in at_fault or len(at_fault) < most):
@@ -92,7 +92,7 @@ def _figure(index, texts, dataset, report):
     size = f' ({header.width} x {header.height})' if header else ''
     caption = '\n'.join([f'{record.image_path}{size}, {len(record.boxes)} objects', *texts])
     try:
-        image = pictures.read_picture(record.image_path)
+        image = image_files.read_image(record.image_path)
     except InputError:
         return f'<figure><figcaption>{_escape(caption)}</figcaption></figure>'
     image = draw.draw_detections(image, record.boxes, record.classes, None, dataset.class_names)

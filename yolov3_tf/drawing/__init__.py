@@ -1,1 +1,1 @@
-"""Pictures out of numbers: boxes on images, plots of result files, anchors among boxes."""
+"""Images out of numbers: boxes on images, plots of result files, anchors among boxes."""

@@ -1,6 +1,6 @@
-"""Boxes and labels on pictures, and contact sheets. Pictures are uint8 RGB [h, w, 3]; none is ever changed.
+"""Boxes and labels on images, and contact sheets. Images are uint8 RGB [h, w, 3]; none is ever changed.
 
-Line widths and letters grow with the picture, so a drawing reads the same at 300 and at 3000 pixels.
+Line widths and letters grow with the image, so a drawing reads the same at 300 and at 3000 pixels.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Corners = Tuple[int, int, int, int]    # x1, y1, x2, y2
 
 
 class Pen(NamedTuple):
-    """Sizes in pixels that fit one picture: box lines, height of capitals, their strokes, room about text."""
+    """Sizes in pixels that fit one image: box lines, height of capitals, their strokes, room about text."""
     line: int
     capital: int
     stroke: int
@@ -38,16 +38,16 @@ def class_colour(label: int) -> Colour:
 
 
 def draw_detections(image: np.ndarray, boxes, classes, scores, class_names: Sequence[str]) -> np.ndarray:
-    """A copy of the picture with solid boxes, each labelled with its class and score in percent.
+    """A copy of the image with solid boxes, each labelled with its class and score in percent.
 
     Args:
       image: uint8 [h, w, 3] RGB.
-      boxes: float [n, 4] pixels of the picture, cut at its edges; one that lies outside is left out.
+      boxes: float [n, 4] pixels of the image, cut at its edges; one that lies outside is left out.
       classes: int [n]; scores: float [n] in 0..1, or None for labels without a score.
       class_names: names the classes point to.
 
     Raises:
-      ValueError: another kind of picture, or lengths that differ.
+      ValueError: another kind of image, or lengths that differ.
     """
     texts = [class_names[label] for label in classes]
     if scores is not None:
@@ -68,7 +68,7 @@ def draw_detections(image: np.ndarray, boxes, classes, scores, class_names: Sequ
 
 def draw_truth(image: np.ndarray, boxes, classes=None,
                class_names: Optional[Sequence[str]] = None) -> np.ndarray:
-    """A copy of the picture with the labelled boxes as white dashes on black, told apart from detections.
+    """A copy of the image with the labelled boxes as white dashes on black, told apart from detections.
 
     With ``classes`` int [n] and ``class_names`` each box carries its name at the lower edge, so that
     detections drawn over it keep the upper one.
@@ -86,15 +86,15 @@ def draw_truth(image: np.ndarray, boxes, classes=None,
 
 
 def grid(images: Sequence[np.ndarray], columns: int, cell: int = 480) -> np.ndarray:
-    """Contact sheet: pictures in rows of ``columns``, each fitted into ``cell`` x ``cell`` pixels.
+    """Contact sheet: images in rows of ``columns``, each fitted into ``cell`` x ``cell`` pixels.
 
-    Proportions are kept and small pictures are enlarged; a row is as high as its highest picture.
+    Proportions are kept and small images are enlarged; a row is as high as its highest image.
 
     Raises:
-      ValueError: no picture, fewer than one column, or another kind of picture.
+      ValueError: no image, fewer than one column, or another kind of image.
     """
     if not images or columns < 1:
-        raise ValueError(f'expected pictures and at least 1 column, got {len(images)} and {columns}')
+        raise ValueError(f'expected images and at least 1 column, got {len(images)} and {columns}')
     columns, gap = min(columns, len(images)), max(2, cell // 80)
     fitted = [_fit(_checked(image), cell) for image in images]
     rows = [fitted[start:start + columns] for start in range(0, len(fitted), columns)]
@@ -111,13 +111,13 @@ def grid(images: Sequence[np.ndarray], columns: int, cell: int = 480) -> np.ndar
 
 
 def pen_for(image: np.ndarray) -> Pen:
-    """Capitals of a fortieth of the picture's mean side, never under 9 pixels: smaller ones are not read."""
+    """Capitals of a fortieth of the image's mean side, never under 9 pixels: smaller ones are not read."""
     capital = max(9, round(sum(image.shape[:2]) / 2 / 40))
     return Pen(line=round(capital / 5), capital=capital, stroke=max(1, capital // 10), pad=capital // 3)
 
 
 def _prepare(image, boxes, classes):
-    """Copy of the picture, and each box as its outermost pixels x1, y1, x2, y2 inside it (None outside)."""
+    """Copy of the image, and each box as its outermost pixels x1, y1, x2, y2 inside it (None outside)."""
     canvas = np.ascontiguousarray(_checked(image)).copy()
     boxes = np.asarray(_same_length(boxes, classes), np.float64).reshape(-1, 4)
     height, width = image.shape[:2]
@@ -190,7 +190,7 @@ def _fit(image, cell):
 
 def _checked(image):
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(f'expected a uint8 RGB picture [h, w, 3], got {image.dtype} {list(image.shape)}')
+        raise ValueError(f'expected a uint8 RGB image [h, w, 3], got {image.dtype} {list(image.shape)}')
     return image
 
 

@@ -1,4 +1,4 @@
-"""How well a network tells which classes occur in a picture: VOC's classification AP."""
+"""How well a network tells which classes occur in an image: VOC's classification AP."""
 from __future__ import annotations
 
 import json
@@ -11,14 +11,14 @@ from yolov3_tf.evaluation import voc
 from yolov3_tf.structures import Record
 
 
-class Report(NamedTuple):
+class ClassificationReport(NamedTuple):
     """Attributes:
       class_names: C names.
-      pictures: int [C] that hold an object which counts.
-      average_precision: float [C] all-point area; nan for a class that no picture holds.
+      images: int [C] that hold an object which counts.
+      average_precision: float [C] all-point area; nan for a class that no image holds.
     """
     class_names: List[str]
-    pictures: np.ndarray
+    images: np.ndarray
     average_precision: np.ndarray
 
     @property
@@ -26,11 +26,11 @@ class Report(NamedTuple):
         return voc.mean(self.average_precision)
 
 
-def evaluate(records: Sequence[Record], scores, class_names: Sequence[str]) -> Report:
-    """Ranks the pictures of each class by score.
+def evaluate(records: Sequence[Record], scores, class_names: Sequence[str]) -> ClassificationReport:
+    """Ranks the images of each class by score.
 
     Args:
-      records: n pictures. One whose only objects of a class are difficult or a crowd counts neither way
+      records: n images. One whose only objects of a class are difficult or a crowd counts neither way
         for it, as in the VOC classification task.
       scores: float [n, C].
     """
@@ -39,25 +39,25 @@ def evaluate(records: Sequence[Record], scores, class_names: Sequence[str]) -> R
     scores = np.asarray(scores, np.float64).reshape(len(records), count)
     for label in range(count):
         order = np.argsort(-scores[:, label], kind='stable')
-        # A picture is its own only object: an overlap beyond any threshold, or none.
+        # An image is its own only object: an overlap beyond any threshold, or none.
         hits = np.where(present[order, label] | unsure[order, label], 1., -np.inf)
         pairings.append(voc.Pairing(scores[order, label], np.zeros(len(order), np.int64), hits, order,
                                     unsure[order, label], np.array([present[:, label].sum()])))
-    return Report(list(class_names), present.sum(0),
+    return ClassificationReport(list(class_names), present.sum(0),
                   np.array([voc.area_ap(voc.curve(pairing, 0)) for pairing in pairings]))
 
 
-def table(report: Report) -> str:
+def table(report: ClassificationReport) -> str:
     """Text table, one row a class and one for the mean."""
     width = max(map(len, ['class', *report.class_names]))
-    rows = [f'{"class":<{width}}  pictures  AP of its presence']
-    for name, pictures, score in zip(report.class_names, report.pictures, report.average_precision):
-        rows.append(f'{name:<{width}}  {pictures:8d}  {_percent(score):>18}')
+    rows = [f'{"class":<{width}}  images  AP of its presence']
+    for name, images, score in zip(report.class_names, report.images, report.average_precision):
+        rows.append(f'{name:<{width}}  {images:8d}  {_percent(score):>18}')
     return '\n'.join([*rows, f'{"mean":<{width}}  {"":8}  {_percent(report.mean):>18}'])
 
 
-def write(folder, report: Report) -> pathlib.Path:
-    """Writes presence.json, AP in 0..1 with null for a class that no picture holds; returns its path."""
+def write(folder, report: ClassificationReport) -> pathlib.Path:
+    """Writes presence.json, AP in 0..1 with null for a class that no image holds; returns its path."""
     path = pathlib.Path(folder) / 'presence.json'
     path.parent.mkdir(parents=True, exist_ok=True)
     known: Dict[str, float] = {name: float(score) for name, score in
@@ -68,7 +68,7 @@ def write(folder, report: Report) -> pathlib.Path:
 
 
 def _presence(records, count):
-    """Which classes occur in each picture, and which occur only as what counts neither way: bool [n, C] each."""
+    """Which classes occur in each image, and which occur only as what counts neither way: bool [n, C] each."""
     present, aside = np.zeros((2, len(records), count), bool)
     for row, record in enumerate(records):
         neither = record.difficult | record.crowd

@@ -17,7 +17,7 @@ from typing import Dict, List, NamedTuple, Sequence
 
 import numpy as np
 
-from yolov3_tf.structures import PictureDetections, Record
+from yolov3_tf.structures import ImageDetections, Record
 
 NAMES = ('AP', 'AP50', 'AP75', 'APsmall', 'APmedium', 'APlarge',
          'AR1', 'AR10', 'AR100', 'ARsmall', 'ARmedium', 'ARlarge')
@@ -36,20 +36,20 @@ class Decisions(NamedTuple):
     """COCOeval's word on the n detections of one class at each of its T thresholds, best score first.
 
     Attributes:
-      pictures: int [n] place of the picture of each.
+      images: int [n] place of the image of each.
       hit: bool [T, n]; ignored: bool [T, n], those that count neither way.
-      positives: int [P] objects of the class in each picture, those that count neither way left out.
+      positives: int [P] objects of the class in each image, those that count neither way left out.
     """
-    pictures: np.ndarray
+    images: np.ndarray
     hit: np.ndarray
     ignored: np.ndarray
     positives: np.ndarray
 
 
-def evaluate(records: Sequence[Record], detections: Sequence[PictureDetections], num_classes: int) -> Scores:
+def evaluate(records: Sequence[Record], detections: Sequence[ImageDetections], num_classes: int) -> Scores:
     """Measures detections (one item a record, in the same order) of ``num_classes`` classes.
 
-    COCO looks at the 100 best detections of a picture and class, and accepts equality at the threshold.
+    COCO looks at the 100 best detections of an image and class, and accepts equality at the threshold.
     """
     with contextlib.redirect_stdout(io.StringIO()):
         judge = _judge(records, detections, num_classes)
@@ -59,24 +59,24 @@ def evaluate(records: Sequence[Record], detections: Sequence[PictureDetections],
     return Scores(dict(zip(NAMES, _known(judge.stats).tolist())), _per_class(judge.eval['precision']))
 
 
-def decide(records: Sequence[Record], detections: Sequence[PictureDetections], num_classes: int) -> List[Decisions]:
+def decide(records: Sequence[Record], detections: Sequence[ImageDetections], num_classes: int) -> List[Decisions]:
     """What COCOeval's AP is made of, one item a class; arguments as ``evaluate``."""
     with contextlib.redirect_stdout(io.StringIO()):
         judge = _judge(records, detections, num_classes)
         judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ['all']
         judge.evaluate()
-    place_of = {number: place for place, number in enumerate(picture_numbers([one.image_id for one in records]))}
+    place_of = {number: place for place, number in enumerate(image_numbers([one.image_id for one in records]))}
     per_class: List[List] = [[] for _ in range(num_classes)]
     for one in judge.evalImgs:
-        if one is not None:                 # a picture without objects and detections of the class
+        if one is not None:                 # an image without objects and detections of the class
             per_class[one['category_id'] - 1].append(one)
-    return [_joined(pictures, place_of, len(judge.params.iouThrs)) for pictures in per_class]
+    return [_joined(images, place_of, len(judge.params.iouThrs)) for images in per_class]
 
 
-def picture_numbers(image_ids: Sequence[str]) -> List[int]:
+def image_numbers(image_ids: Sequence[str]) -> List[int]:
     """COCO's own numbers where the ids are distinct numbers, else 1, 2, ... in the order given.
 
-    COCOeval goes through pictures by number, which decides between equal scores: COCO's order is kept.
+    COCOeval goes through images by number, which decides between equal scores: COCO's order is kept.
     """
     if all(name.isdecimal() for name in image_ids):
         numbers = [int(name) for name in image_ids]
@@ -87,22 +87,22 @@ def picture_numbers(image_ids: Sequence[str]) -> List[int]:
 
 def _judge(records, detections, num_classes):
     from pycocotools.cocoeval import COCOeval
-    numbers = picture_numbers([record.image_id for record in records])
+    numbers = image_numbers([record.image_id for record in records])
     return COCOeval(_index(numbers, num_classes, _objects(records, numbers)),
                     _index(numbers, num_classes, _results(detections, numbers)), 'bbox')
 
 
-def _joined(pictures, place_of, thresholds) -> Decisions:
-    """COCOeval's pictures one after another, in its order of equal scores."""
-    scores = np.concatenate([np.zeros(0), *(one['dtScores'] for one in pictures)])
+def _joined(images, place_of, thresholds) -> Decisions:
+    """COCOeval's images one after another, in its order of equal scores."""
+    scores = np.concatenate([np.zeros(0), *(one['dtScores'] for one in images)])
     order = np.argsort(-scores, kind='mergesort')
     none = np.zeros((thresholds, 0))
-    matched, ignored = (np.concatenate([none, *(one[name] for one in pictures)], axis=1)[:, order] > 0
+    matched, ignored = (np.concatenate([none, *(one[name] for one in images)], axis=1)[:, order] > 0
                         for name in ('dtMatches', 'dtIgnore'))
-    places = [place_of[one['image_id']] for one in pictures]
+    places = [place_of[one['image_id']] for one in images]
     positives = np.zeros(len(place_of), np.int64)
-    positives[places] = [int(np.sum(np.asarray(one['gtIgnore']) == 0)) for one in pictures]
-    return Decisions(np.repeat(np.array(places, np.int64), [len(one['dtScores']) for one in pictures])[order],
+    positives[places] = [int(np.sum(np.asarray(one['gtIgnore']) == 0)) for one in images]
+    return Decisions(np.repeat(np.array(places, np.int64), [len(one['dtScores']) for one in images])[order],
                      matched & ~ignored, ignored, positives)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import coco, voc
-from yolov3_tf.structures import Dataset, PictureDetections, Record
+from yolov3_tf.structures import Dataset, ImageDetections, Record
 
 THRESHOLD = .5                          # of VOC's AP
 THRESHOLDS = np.linspace(.5, .95, 10)   # of an AP without a threshold in its name
@@ -23,12 +23,12 @@ LEVELS = np.linspace(0, 1, 101)         # of recall, for the mean curve
 POINTS = 500                            # at most, of a curve in a file
 
 
-class Report(NamedTuple):
+class DetectionReport(NamedTuple):
     """Measures of one set.
 
     Attributes:
       class_names: C names.
-      pictures: number of pictures.
+      images: number of images.
       objects: int [C] that count; ignored: int [C] difficult or crowd, which count neither way.
       detections: int [C].
       voc_area, voc_07: float [C] AP at IoU .5, all-point area and VOC07 11-point.
@@ -40,7 +40,7 @@ class Report(NamedTuple):
       curves: C precision-recall curves at IoU .5.
     """
     class_names: List[str]
-    pictures: int
+    images: int
     objects: np.ndarray
     ignored: np.ndarray
     detections: np.ndarray
@@ -52,15 +52,15 @@ class Report(NamedTuple):
     curves: List[voc.Curve]
 
 
-def evaluate(dataset: Dataset, detections: Sequence[PictureDetections]) -> Report:
+def evaluate(dataset: Dataset, detections: Sequence[ImageDetections]) -> DetectionReport:
     """Every measure of ``detections`` against the labels of ``dataset``.
 
     Args:
       dataset: records with labels; difficult and crowd objects count neither way.
-      detections: at most one item a picture, in any order; a picture without one has no detections.
+      detections: at most one item an image, in any order; an image without one has no detections.
 
     Raises:
-      InputError: a picture that is not in the set or comes twice, a class outside the set's, or a
+      InputError: an image that is not in the set or comes twice, a class outside the set's, or a
         number that is not finite.
     """
     detections = align(dataset, detections)
@@ -70,8 +70,8 @@ def evaluate(dataset: Dataset, detections: Sequence[PictureDetections]) -> Repor
     curves, giou_curves = voc.curves(by_iou, THRESHOLD), voc.curves(by_giou, THRESHOLD)
     judged = coco.evaluate(dataset.records, detections, count)
     labels = np.concatenate([np.zeros(0, int)] + [np.asarray(truth.classes, int) for truth in truths])
-    report = Report(
-        class_names=list(dataset.class_names), pictures=len(truths), objects=by_iou.positives,
+    report = DetectionReport(
+        class_names=list(dataset.class_names), images=len(truths), objects=by_iou.positives,
         ignored=np.bincount(labels, minlength=count) - by_iou.positives,
         detections=np.bincount(by_iou.classes, minlength=count),
         voc_area=_each(voc.area_ap, curves), voc_07=_each(voc.eleven_point_ap, curves),
@@ -82,18 +82,18 @@ def evaluate(dataset: Dataset, detections: Sequence[PictureDetections]) -> Repor
         **{f'coco_{name}': value for name, value in judged.summary.items()}))
 
 
-def mean_ap(dataset: Dataset, detections: Sequence[PictureDetections]) -> float:
+def mean_ap(dataset: Dataset, detections: Sequence[ImageDetections]) -> float:
     """``summary['mAP']`` alone, in a fraction of the time: the score that picks the best checkpoint."""
     truths = [_truth(record) for record in dataset.records]
     pairing = voc.pair(truths, align(dataset, detections), len(dataset.class_names))
     return voc.mean(_each(voc.area_ap, voc.curves(pairing, THRESHOLD)))
 
 
-def align(dataset: Dataset, detections: Sequence[PictureDetections]) -> List[PictureDetections]:
-    """One item a record in the records' order, empty where a picture has none; everything checked.
+def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> List[ImageDetections]:
+    """One item a record in the records' order, empty where an image has none; everything checked.
 
-    Detections that name the same pictures in the same order are taken as they stand, so a set may
-    hold two pictures of one name; otherwise names must tell the pictures apart.
+    Detections that name the same images in the same order are taken as they stand, so a set may
+    hold two images of one name; otherwise names must tell the images apart.
     """
     for found in detections:
         _check(found, dataset.class_names)
@@ -106,27 +106,27 @@ def align(dataset: Dataset, detections: Sequence[PictureDetections]) -> List[Pic
     return [by_name.get(name) or empty(name) for name in names]
 
 
-def empty(image_id: str) -> PictureDetections:
-    """A picture in which nothing was found."""
-    return PictureDetections(image_id, boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32),
+def empty(image_id: str) -> ImageDetections:
+    """An image in which nothing was found."""
+    return ImageDetections(image_id, boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32),
                              classes=np.zeros(0, np.int32))
 
 
 def read_part(dataset: Dataset, skipped: Dict[str, str]) -> Dataset:
-    """The set without its ``skipped`` pictures: nobody saw them, so their objects were not missed."""
+    """The set without its ``skipped`` images: nobody saw them, so their objects were not missed."""
     return dataset._replace(records=[record for record in dataset.records if record.image_path not in skipped])
 
 
 def say_skipped(dataset: Dataset, skipped: Dict[str, str]) -> str:
-    """A line that belongs under every table of such a set; empty where every picture was read."""
+    """A line that belongs under every table of such a set; empty where every image was read."""
     if not skipped:
         return ''
     objects = sum(len(record.boxes) for record in dataset.records if record.image_path in skipped)
-    return (f'{len(skipped)} of {len(dataset.records)} pictures could not be read: they and their {objects} objects '
+    return (f'{len(skipped)} of {len(dataset.records)} images could not be read: they and their {objects} objects '
             'are not part of these numbers.')
 
 
-def table(report: Report) -> str:
+def table(report: DetectionReport) -> str:
     """Text table, one row a class and one for the mean, with COCO's twelve numbers under it."""
     head = ('class', 'objects', 'ignored', 'detections', 'VOC area', 'VOC07', 'GIoU', 'COCO AP')
     counts = zip(report.objects, report.ignored, report.detections)
@@ -137,7 +137,7 @@ def table(report: Report) -> str:
              *(_percent(report.summary[key]) for key in ('mAP', 'mAP_07', 'mAP_giou', 'coco_AP')))
     missing = [name for name, objects in zip(report.class_names, report.objects) if not objects]
     lines = _columns([head, *rows, total]) + ['']
-    lines += [f'AP in % over {report.pictures} pictures; VOC area, VOC07 and GIoU at an overlap above .5, '
+    lines += [f'AP in % over {report.images} images; VOC area, VOC07 and GIoU at an overlap above .5, '
               'COCO at .5:.95.']
     if missing:
         lines += textwrap.wrap(f'Without objects, so in no mean: {", ".join(missing)}.', 100)
@@ -146,7 +146,7 @@ def table(report: Report) -> str:
     return '\n'.join(lines)
 
 
-def to_json(report: Report) -> str:
+def to_json(report: DetectionReport) -> str:
     """The report as JSON text: summary, per_class rows, curves (thinned to 500 points) and their mean."""
     per_class = [{'class': name, 'objects': int(report.objects[k]), 'ignored': int(report.ignored[k]),
                   'detections': int(report.detections[k]), 'voc_area': report.voc_area[k],
@@ -154,12 +154,12 @@ def to_json(report: Report) -> str:
                  for k, name in enumerate(report.class_names)]
     curves = [{'class': name, **_points(of)} for name, of in zip(report.class_names, report.curves)]
     mean_curve = dict(recall=LEVELS.tolist(), precision=_mean_curve(report.curves))
-    content = dict(pictures=report.pictures, summary=report.summary, per_class=per_class, curves=curves,
+    content = dict(images=report.images, summary=report.summary, per_class=per_class, curves=curves,
                    mean_curve=mean_curve)
     return '{' + ',\n'.join(f'"{key}": {_json(value)}' for key, value in content.items()) + '}\n'
 
 
-def write(folder, report: Report) -> pathlib.Path:
+def write(folder, report: DetectionReport) -> pathlib.Path:
     """Writes ``metrics.json`` into the folder, which is made where it is missing; returns its path."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -186,10 +186,10 @@ def _check(found, class_names):
 def _check_names(names, given):
     for what, repeated in (('the data', _repeated(names)), ('the detections', _repeated(given))):
         if repeated:
-            raise InputError(f'picture {repeated} comes twice in {what}: expected every picture once')
+            raise InputError(f'image {repeated} comes twice in {what}: expected every image once')
     unknown = sorted(set(given) - set(names))
     if unknown:
-        raise InputError(f'{len(unknown)} pictures of the detections are not in the data: got {unknown[0]}, '
+        raise InputError(f'{len(unknown)} images of the detections are not in the data: got {unknown[0]}, '
                          f'expected names such as {names[0] if names else "none"}; '
                          'give the split they were made on')
 

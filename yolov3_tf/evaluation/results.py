@@ -17,7 +17,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.structures import Dataset, PictureDetections
+from yolov3_tf.structures import Dataset, ImageDetections
 
 COMP4_FILE = re.compile(r'comp[34]_det_.+_.+\.txt')
 COLUMNS = 'id score xmin ymin xmax ymax'
@@ -25,7 +25,7 @@ COLUMNS = 'id score xmin ymin xmax ymax'
 Row = Tuple[str, int, float, List[float]]    # image id, class, score, x1 y1 x2 y2
 
 
-def comp4_files(detections: Sequence[PictureDetections], class_names: Sequence[str],
+def comp4_files(detections: Sequence[ImageDetections], class_names: Sequence[str],
                 image_set: str = 'test') -> Iterator[Tuple[str, str]]:
     """Name and text of each class's comp4 file; without detections it is empty, as the kit wants.
 
@@ -43,7 +43,7 @@ def comp4_files(detections: Sequence[PictureDetections], class_names: Sequence[s
         yield f'comp4_det_{image_set}_{name}.txt', ''.join(text)
 
 
-def write_voc(folder, detections: Sequence[PictureDetections], class_names: Sequence[str],
+def write_voc(folder, detections: Sequence[ImageDetections], class_names: Sequence[str],
               image_set: str = 'test') -> List[pathlib.Path]:
     """Writes one comp4 file a class into the folder, made where it is missing; returns their paths."""
     folder = pathlib.Path(folder)
@@ -55,7 +55,7 @@ def write_voc(folder, detections: Sequence[PictureDetections], class_names: Sequ
     return paths
 
 
-def write_submission(path, detections: Sequence[PictureDetections], class_names: Sequence[str],
+def write_submission(path, detections: Sequence[ImageDetections], class_names: Sequence[str],
                      year: str = 'VOC2012', image_set: str = 'test') -> pathlib.Path:
     """Writes the tar that the VOC server takes, ``results/YEAR/Main/comp4_det_SET_CLASS.txt``.
 
@@ -72,14 +72,14 @@ def write_submission(path, detections: Sequence[PictureDetections], class_names:
     return path
 
 
-def read_voc(folder, dataset: Dataset) -> List[PictureDetections]:
-    """Reads comp3 or comp4 files of any detector, one item a picture that has detections.
+def read_voc(folder, dataset: Dataset) -> List[ImageDetections]:
+    """Reads comp3 or comp4 files of any detector, one item an image that has detections.
 
     A class without a file has no detections. Scores may have any range; only their order counts.
 
     Raises:
       InputError: no such file in the folder, one of a class the data does not have, two of one class,
-        or a line that is not six columns of a known picture and finite numbers (with file and line).
+        or a line that is not six columns of a known image and finite numbers (with file and line).
     """
     files = _class_files(pathlib.Path(folder), dataset.class_names)
     known = {record.image_id for record in dataset.records}
@@ -88,10 +88,10 @@ def read_voc(folder, dataset: Dataset) -> List[PictureDetections]:
         for number, line in enumerate(_text(path).splitlines(), start=1):
             if line.strip():
                 rows.append(_comp4_row(line, label, known, f'{path}:{number}'))
-    return _by_picture(rows)
+    return _by_image(rows)
 
 
-def write_coco(path, detections: Sequence[PictureDetections],
+def write_coco(path, detections: Sequence[ImageDetections],
                category_ids: Optional[Sequence[Optional[int]]] = None) -> pathlib.Path:
     """Writes COCO results, a detection a line.
 
@@ -116,8 +116,8 @@ def write_coco(path, detections: Sequence[PictureDetections],
 
 
 def read_coco(path, dataset: Dataset,
-              category_ids: Optional[Sequence[int]] = None) -> List[PictureDetections]:
-    """Reads COCO results of any detector, one item a picture that has detections.
+              category_ids: Optional[Sequence[int]] = None) -> List[ImageDetections]:
+    """Reads COCO results of any detector, one item an image that has detections.
 
     Args:
       path: results JSON.
@@ -125,7 +125,7 @@ def read_coco(path, dataset: Dataset,
       category_ids: COCO's number of each class (``read_category_ids``); without it 1, 2, ...
 
     Raises:
-      InputError: not a list of detections, or one of an unknown picture or category, without a box of
+      InputError: not a list of detections, or one of an unknown image or category, without a box of
         four finite numbers and a finite score (with the number of the entry, counted from 0).
     """
     path = pathlib.Path(path)
@@ -136,7 +136,7 @@ def read_coco(path, dataset: Dataset,
     ids = category_ids if category_ids is not None else range(1, len(dataset.class_names) + 1)
     labels = {number: label for label, number in enumerate(ids)}
     known = {record.image_id for record in dataset.records}
-    return _by_picture([_coco_row(entry, labels, known, f'{path}: entry {place}')
+    return _by_image([_coco_row(entry, labels, known, f'{path}: entry {place}')
                         for place, entry in enumerate(entries)])
 
 
@@ -185,14 +185,14 @@ def _class_files(folder, class_names) -> Dict[int, pathlib.Path]:
 
 
 def _comp4_row(line, label, known, where) -> Row:
-    name, *columns = line.rsplit(None, 5)    # from the right: a picture's name may hold a space
+    name, *columns = line.rsplit(None, 5)    # from the right: an image's name may hold a space
     numbers = _finite(columns)
     if numbers is None or len(numbers) != 5:
         raise InputError(f'{where}: expected six columns, {COLUMNS}, the last five finite numbers, '
                          f'got {line.strip()!r}')
     if name.strip() not in known:
-        raise InputError(f'{where}: unknown picture {name.strip()!r}: expected {COLUMNS} with the id of a '
-                         'picture of the data; give the split the file was made on')
+        raise InputError(f'{where}: unknown image {name.strip()!r}: expected {COLUMNS} with the id of a '
+                         'image of the data; give the split the file was made on')
     score, x1, y1, x2, y2 = numbers
     return name.strip(), label, score, _upright([x1 - 1, y1 - 1, x2, y2], f'{where}: {line.strip()}')
 
@@ -201,7 +201,7 @@ def _coco_row(entry, labels, known, where) -> Row:
     if not isinstance(entry, dict) or not {'image_id', 'category_id', 'bbox', 'score'} <= set(entry):
         raise InputError(f'{where}: expected image_id, category_id, bbox and score, got {_short(entry)}')
     if str(entry['image_id']) not in known:
-        raise InputError(f'{where}: unknown image_id {entry["image_id"]!r}: expected a picture of the data; '
+        raise InputError(f'{where}: unknown image_id {entry["image_id"]!r}: expected an image of the data; '
                          'give the split the file was made on')
     if isinstance(entry['category_id'], (list, dict)) or entry['category_id'] not in labels:
         raise InputError(f'{where}: unknown category_id {entry["category_id"]!r}: expected one of '
@@ -232,12 +232,12 @@ def _finite(values) -> Optional[List[float]]:
     return numbers if all(map(math.isfinite, numbers)) else None
 
 
-def _by_picture(rows: List[Row]) -> List[PictureDetections]:
-    """Rows grouped by picture, pictures and rows in the order they first came."""
+def _by_image(rows: List[Row]) -> List[ImageDetections]:
+    """Rows grouped by image, images and rows in the order they first came."""
     groups: Dict[str, List[Row]] = {}
     for row in rows:
         groups.setdefault(row[0], []).append(row)
-    return [PictureDetections(name, boxes=np.array([row[3] for row in group], np.float32),
+    return [ImageDetections(name, boxes=np.array([row[3] for row in group], np.float32),
                               scores=np.array([row[2] for row in group], np.float32),
                               classes=np.array([row[1] for row in group], np.int32))
             for name, group in groups.items()]

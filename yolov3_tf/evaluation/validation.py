@@ -6,19 +6,18 @@ from typing import Any, Dict, List, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf import anchors as priors_room
+from yolov3_tf import anchors as anchors_module
 from yolov3_tf import codec, postprocess
-from yolov3_tf.data import images as pictures
-from yolov3_tf.data import pipeline
+from yolov3_tf.data import image_files, pipeline
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses import criterion
-from yolov3_tf.models.checkpoints import Description
-from yolov3_tf.structures import Dataset, PictureDetections
+from yolov3_tf.models.checkpoints import ModelConfig
+from yolov3_tf.structures import Dataset, ImageDetections
 
 
 class Suppression(NamedTuple):
     """Attributes: see ``postprocess.detect``; the defaults are the reference's evaluation, which bounds
-    the detections of a class but not of a picture."""
+    the detections of a class but not of an image."""
     score_threshold: float = .01
     iou_threshold: float = .45
     max_per_class: int = 150
@@ -31,44 +30,44 @@ REFERENCE = Suppression()
 
 class Outcome(NamedTuple):
     """Attributes:
-      detections: one item a picture that could be read, pixels of the picture.
-      losses: named means over the pictures; empty without loss settings.
-      skipped: file -> why, of every picture that could not be read.
+      detections: one item an image that could be read, pixels of the image.
+      losses: named means over the images; empty without loss settings.
+      skipped: file -> why, of every image that could not be read.
     """
-    detections: List[PictureDetections]
+    detections: List[ImageDetections]
     losses: Dict[str, float]
     skipped: Dict[str, str]
 
 
 class Validator:
-    """Runs a model over one set at the size, and with the resize, that its description says.
+    """Runs a model over one set at the size, and with the resize, that its config says.
 
     Args:
       model: ``models.yolov3`` or any model with its outputs.
-      loss: criterion to average over the pictures, or None.
-      strict: a picture that cannot be read stops instead of being skipped.
+      loss: criterion to average over the images, or None.
+      strict: an image that cannot be read stops instead of being skipped.
     """
 
-    def __init__(self, model: tf.keras.Model, description: Description, dataset: Dataset, batch_size: int = 8,
+    def __init__(self, model: tf.keras.Model, config: ModelConfig, dataset: Dataset, batch_size: int = 8,
                  loss: Optional[criterion.LossSettings] = None, suppression: Suppression = REFERENCE,
                  strict: bool = False):
         self.model, self.dataset, self.loss, self.suppression = model, dataset, loss, suppression
-        self.priors = priors_room.lay_out(description.anchors, *description.image_size)
+        self.priors = anchors_module.lay_out(config.anchors, *config.image_size)
         self.batches = pipeline.evaluation_batches(
-            dataset, *description.image_size, letterbox=description.letterbox, batch_size=batch_size, strict=strict)
+            dataset, *config.image_size, letterbox=config.letterbox, batch_size=batch_size, strict=strict)
         self._step = tf.function(self._measure, reduce_retracing=True, autograph=False)
 
     def run(self) -> Outcome:
         """One pass over the set; weights and BatchNorm's averages stay as they are.
 
         Raises:
-          InputError: none of the pictures can be read, or, under ``strict``, one of them cannot.
+          InputError: none of the images can be read, or, under ``strict``, one of them cannot.
         """
         detections, sums, seen = [], {}, []
         for batch in batches_of(self.batches, self.dataset):
             found, losses = self._step(batch.images, batch.truth, batch.placement, batch.sizes)
             indices = batch.indices.numpy().tolist()
-            detections += self._by_picture(found, indices)
+            detections += self._by_image(found, indices)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.) + float(value) * len(indices)
             seen += indices
@@ -89,9 +88,9 @@ class Validator:
             losses = criterion.detection_loss(codec.split(outputs), truth, self.priors, self.loss)
         return found, losses
 
-    def _by_picture(self, found, indices):
+    def _by_image(self, found, indices):
         boxes, scores, classes, count = (np.asarray(part) for part in found)
-        return [PictureDetections(self.dataset.records[index].image_id, boxes[row, :count[row]],
+        return [ImageDetections(self.dataset.records[index].image_id, boxes[row, :count[row]],
                                   scores[row, :count[row]], classes[row, :count[row]])
                 for row, index in enumerate(indices)]
 
@@ -100,24 +99,24 @@ def detect_each(detector, dataset: Dataset, strict: bool = False):
     """Runs anything with ``detector.Detector``'s ``detect`` over the files of a set, one after another.
 
     Returns:
-      Detections of the pictures that could be read, and file -> why of the others.
+      Detections of the images that could be read, and file -> why of the others.
     """
     detections, skipped = [], {}
     for record in dataset.records:
-        why = pictures.explain(record.image_path)
+        why = image_files.explain(record.image_path)
         if why and strict:
             raise InputError(why)
         if why:
             skipped[record.image_path] = why
             continue
-        detections += detector.detect([pictures.read_contents(record.image_path)], [record.image_id])
+        detections += detector.detect([image_files.read_contents(record.image_path)], [record.image_id])
     if not detections:
         raise nothing_read(dataset)
     return detections, skipped
 
 
 def batches_of(batches, dataset: Dataset):
-    """Iterates over evaluation batches; under ``strict`` a picture that cannot be used raises InputError by name."""
+    """Iterates over evaluation batches; under ``strict`` an image that cannot be used raises InputError by name."""
     try:
         yield from batches
     except tf.errors.OpError as error:          # only under strict
@@ -125,8 +124,8 @@ def batches_of(batches, dataset: Dataset):
 
 
 def nothing_read(dataset: Dataset) -> InputError:
-    """The error of a set without a picture that can be read."""
-    return InputError(f'none of the {len(dataset.records)} pictures to measure on can be used: '
+    """The error of a set without an image that can be read."""
+    return InputError(f'none of the {len(dataset.records)} images to measure on can be used: '
                       f'{pipeline.reason(dataset.records[0].image_path)}')
 
 

@@ -1,7 +1,7 @@
 """Average precision as PASCAL VOC defines it, for every class of a set. NumPy only, imports nothing of ours.
 
 The rules are those of the VOC development kit (VOCevaldet.m): detections of a class are taken best
-score first over the whole set; each is compared with the object of its class and picture that it
+score first over the whole set; each is compared with the object of its class and image that it
 overlaps most; the first to overlap an object by MORE than the threshold is a hit, a later one a
 false positive; one whose object is marked difficult counts neither way, however many there are.
 "More than" is the wording of the VOC paper (Everingham et al., IJCV 2010) and of the Python port most
@@ -19,7 +19,7 @@ import numpy as np
 
 
 class Truth(NamedTuple):
-    """Objects of one picture.
+    """Objects of one image.
 
     boxes float [m, 4] pixels; classes int [m] in 0..C-1; difficult bool [m], objects that count neither way.
     """
@@ -34,7 +34,7 @@ class Pairing(NamedTuple):
     Attributes:
       scores: float64 [n].
       classes: int64 [n].
-      overlaps: float64 [n] with the object of its class and picture it overlaps most, -inf without any.
+      overlaps: float64 [n] with the object of its class and image it overlaps most, -inf without any.
       objects: int64 [n] number of that object in the set; has no meaning where the overlap is -inf.
       difficult: bool [n], that object counts neither way.
       positives: int64 [C] objects of each class, those that count neither way left out.
@@ -80,22 +80,22 @@ def pair(truths: Sequence[Truth], detections: Sequence[Any], num_classes: int,
     """Finds for every detection the object it overlaps most; thresholds come later, in ``curve``.
 
     Which object a detection is compared with depends on no other detection, so the work is one
-    table of overlaps a picture and nothing is sequential.
+    table of overlaps an image and nothing is sequential.
 
     Args:
-      truths: one a picture.
-      detections: one a picture in the same order, with attributes boxes float [n, 4] pixels,
+      truths: one an image.
+      detections: one an image in the same order, with attributes boxes float [n, 4] pixels,
         scores float [n], classes int [n].
       num_classes: C.
       criterion: 'iou', or 'giou' for the GIoU authors' AP, whose overlap is GIoU at the same thresholds.
 
     Raises:
-      ValueError: unknown criterion, another number of pictures, or a class outside 0..C-1.
+      ValueError: unknown criterion, another number of images, or a class outside 0..C-1.
     """
     if criterion not in CRITERIA:
         raise ValueError(f'unknown criterion {criterion!r}: expected one of {", ".join(sorted(CRITERIA))}')
     if len(truths) != len(detections):
-        raise ValueError(f'expected detections of {len(truths)} pictures, got those of {len(detections)}')
+        raise ValueError(f'expected detections of {len(truths)} images, got those of {len(detections)}')
     columns, seen = [(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, bool))], 0
     for truth, found in zip(truths, detections):
         columns.append(_nearest(truth, found, CRITERIA[criterion], seen))

@@ -1,6 +1,6 @@
-"""How far a difference between detectors could move on other pictures: a paired bootstrap over pictures.
+"""How far a difference between detectors could move on other images: a paired bootstrap over images.
 
-Which object a detection hits depends on its own picture alone, so a set in which pictures are drawn with
+Which object a detection hits depends on its own image alone, so a set in which images are drawn with
 replacement is the same set with a weight on each: hits are found once (by ``evaluation.voc`` and by COCOeval),
 and one matrix product weights all resamples. Weights of 1 give the measures of ``evaluation.report``.
 
@@ -14,7 +14,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from yolov3_tf.evaluation import coco, voc
-from yolov3_tf.structures import PictureDetections, Record
+from yolov3_tf.structures import ImageDetections, Record
 
 MEASURES = ('mAP', 'mAP_07', 'mAP_giou', 'coco_AP')         # names of evaluation.report's summary
 ELEVEN, HUNDRED = np.linspace(0, 1, 11), np.linspace(0, 1, 101)         # levels of recall: VOC07's, COCO's
@@ -24,25 +24,25 @@ CELLS = 1 << 22                                 # most numbers of one table of c
 class Hits(NamedTuple):
     """Detections of one class, best score first, those left out that count neither way.
 
-    pictures: int [n] picture of each; hit: bool [n]; positives: int [P] objects of the class in each picture.
+    images: int [n] image of each; hit: bool [n]; positives: int [P] objects of the class in each image.
     """
-    pictures: np.ndarray
+    images: np.ndarray
     hit: np.ndarray
     positives: np.ndarray
 
 
-def resamples(pictures: int, count: int, seed: int = 0) -> np.ndarray:
-    """Weights [1 + count, pictures] float32: ones, then how often each picture is drawn in each resample."""
-    drawn = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=count)
-    return np.concatenate([np.ones((1, pictures)), drawn]).astype(np.float32)
+def resamples(images: int, count: int, seed: int = 0) -> np.ndarray:
+    """Weights [1 + count, images] float32: ones, then how often each image is drawn in each resample."""
+    drawn = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=count)
+    return np.concatenate([np.ones((1, images)), drawn]).astype(np.float32)
 
 
-def measure(records: Sequence[Record], detections: Sequence[PictureDetections], num_classes: int,
+def measure(records: Sequence[Record], detections: Sequence[ImageDetections], num_classes: int,
             weights: np.ndarray) -> Dict[str, np.ndarray]:
     """Each of ``MEASURES`` under each row of weights, float64 [rows], 0..1; nan where no object is drawn.
 
     Args:
-      records, detections: one item a picture, in the same order.
+      records, detections: one item an image, in the same order.
       weights: float32 [rows, P], whole numbers.
     """
     truths = [voc.Truth(one.boxes, one.classes, np.asarray(one.difficult, bool) | np.asarray(one.crowd, bool))
@@ -59,14 +59,14 @@ def hits(truths, detections, num_classes, criterion='iou', threshold=.5) -> List
     """One item a class. What is a hit, and what counts, is ``voc.curve``'s word."""
     pairing = voc.pair(truths, detections, num_classes, criterion)
     scores = np.concatenate([np.zeros(0)] + [np.asarray(found.scores, np.float64) for found in detections])
-    pictures = np.repeat(np.arange(len(detections)), [len(found.scores) for found in detections])
-    pictures = pictures[np.argsort(-scores, kind='stable')]         # the pairing's order
+    images = np.repeat(np.arange(len(detections)), [len(found.scores) for found in detections])
+    images = images[np.argsort(-scores, kind='stable')]         # the pairing's order
     found = []
     for label, of in enumerate(voc.curves(pairing, threshold)):
         counted = (pairing.classes == label) & ~((pairing.overlaps > threshold) & pairing.difficult)
         positives = np.array([np.sum((np.asarray(truth.classes) == label) & ~np.asarray(truth.difficult, bool))
                               for truth in truths], np.int64)
-        found.append(Hits(pictures[counted], np.diff(of.recall, prepend=0.) > 0, positives))
+        found.append(Hits(images[counted], np.diff(of.recall, prepend=0.) > 0, positives))
     return found
 
 
@@ -80,7 +80,7 @@ def average_precisions(of: Hits, weights: np.ndarray, levels: Optional[np.ndarra
     """
     positives = weights.astype(np.float64) @ of.positives
     places = np.flatnonzero(of.hit)
-    gained = weights[:, of.pictures[places]].astype(np.float64)             # [rows, hits]
+    gained = weights[:, of.images[places]].astype(np.float64)             # [rows, hits]
     reached, seen = np.cumsum(gained, axis=1), _seen(of, places, weights)
     precision = np.divide(reached, seen, out=np.zeros_like(reached), where=seen > 0)
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
@@ -94,7 +94,7 @@ def average_precisions(of: Hits, weights: np.ndarray, levels: Optional[np.ndarra
 
 def _over_thresholds(of: coco.Decisions, weights) -> np.ndarray:
     """COCO's AP of one class: mean over its thresholds of the precision at 101 levels."""
-    aps = [average_precisions(Hits(of.pictures[~ignored], hit[~ignored], of.positives), weights, HUNDRED)
+    aps = [average_precisions(Hits(of.images[~ignored], hit[~ignored], of.positives), weights, HUNDRED)
            for hit, ignored in zip(of.hit, of.ignored)]
     return np.mean(aps, axis=0)
 
@@ -102,13 +102,13 @@ def _over_thresholds(of: coco.Decisions, weights) -> np.ndarray:
 def _seen(of: Hits, places, weights) -> np.ndarray:
     """Weight of all detections up to each hit and with it, [rows, hits]; sums stay exact below 2^24."""
     segment = np.searchsorted(places, np.arange(len(of.hit)))               # which hit each stands before, or is
-    pictures, width = weights.shape[1], max(CELLS // weights.shape[1], 1)
+    images, width = weights.shape[1], max(CELLS // weights.shape[1], 1)
     found = np.zeros((len(weights), len(places)))
     for first in range(0, len(places), width):
         last = min(first + width, len(places))
         inside = (segment >= first) & (segment < last)
-        cells = of.pictures[inside] * (last - first) + segment[inside] - first
-        table = np.bincount(cells, minlength=pictures * (last - first)).reshape(pictures, last - first)
+        cells = of.images[inside] * (last - first) + segment[inside] - first
+        table = np.bincount(cells, minlength=images * (last - first)).reshape(images, last - first)
         found[:, first:last] = weights @ table.astype(np.float32)
     return np.cumsum(found, axis=1)
 

@@ -23,12 +23,12 @@ class Costs:
     def steps(self, run: plan.Run) -> Optional[int]:
         """Optimiser steps at the most; None where the flags or the data do not say."""
         epochs = plan.epochs(run.part, self.defaults)
-        pictures = _pictures(plan.value(run.part, 'train_data', self.defaults),
+        images = _images(plan.value(run.part, 'train_data', self.defaults),
                              plan.value(run.part, 'classes', self.defaults))
         batch = plan.value(run.part, 'batch_size', self.defaults)
-        if None in (epochs, pictures, batch):
+        if None in (epochs, images, batch):
             return None
-        return epochs * max(pictures // int(batch), 1)
+        return epochs * max(images // int(batch), 1)
 
     def expected(self, run: plan.Run) -> Optional[float]:
         """Seconds of a whole run, at the pace of finished runs of its size; None where there are none."""
@@ -56,7 +56,7 @@ class Costs:
             if name in self.finished or not attempts.over():
                 continue
             values = run_state.flag_values(self.out / name)
-            kind = 'asymptotic' if values.get('asymptotic') == 'True' and values.get('stage2_epochs') == '0' else 'cell'
+            kind = 'asymptotic' if values.get('asymptotic') == 'True' and values.get('full_epochs') == '0' else 'cell'
             state = run_state.look(self.out / name, kind)
             if state.finished:
                 self.finished[name] = (_size(kind, values.get), state.steps, attempts.seconds())
@@ -67,8 +67,8 @@ def _size(kind, value_of) -> Tuple:
 
 
 @functools.lru_cache(maxsize=None)
-def _pictures(spec, classes) -> Optional[int]:
-    """How many pictures a training spec has; None where it cannot be read, which training will say."""
+def _images(spec, classes) -> Optional[int]:
+    """How many images a training spec has; None where it cannot be read, which training will say."""
     try:
         return len(specs.load(spec).records) if spec else None
     except (InputError, OSError):

@@ -25,7 +25,7 @@ class Experiment:
       seeds: how many runs a cell gets.
       out: folder of the runs and tables, or None for one named after the data.
       script: what trains (train.py).
-      resamples: of the validation pictures, for the intervals.
+      resamples: of the validation images, for the intervals.
 
     Raises:
       InputError: seeds, data or flags that cannot be used.
@@ -145,8 +145,8 @@ class Experiment:
 
     def _about(self) -> List[str]:
         data = self.measurer.dataset
-        pictures = f': {len(data.records)} pictures, {len(data.class_names)} classes' if data else ''
-        lines = [f'Measured on `{self.data[1]}`{pictures}. AP in %: mean over seeds ± standard deviation (n - 1), '
+        images = f': {len(data.records)} images, {len(data.class_names)} classes' if data else ''
+        lines = [f'Measured on `{self.data[1]}`{images}. AP in %: mean over seeds ± standard deviation (n - 1), '
                  f'{len(self.seeds)} seeds a cell; intervals from {self.measurer.count} resamples. "-": not measured.']
         left = sum(not self.state(run).finished for run in self.runs)
         return lines + ([f'**Not complete: {left} of {len(self.runs)} runs are missing.**'] if left else [])
@@ -155,7 +155,7 @@ class Experiment:
         """Says what makes a comparison less than fair."""
         if any(plan.epochs(run.part, self.costs.defaults) is None for run in self.runs):
             print('the flags leave the epochs to the script, which may choose others for a pretrained backbone: give '
-                  '--stage1_epochs, --stage2_epochs and --stage2_lr in the protocol for equal budgets', file=sys.stderr)
+                  '--head_epochs, --full_epochs and --full_lr in the protocol for equal budgets', file=sys.stderr)
 
     def _total(self) -> List[str]:
         left = [run for run in self.runs if not self.state(run).finished]

@@ -7,7 +7,7 @@ tables is trained once. Two stages become runs of their own, from which others s
   it, so cells that differ in loss, head or detection schedule have the same one. The cell then starts
   from its ``--backbone_weights``. A cell that starts from ``--init_weights`` keeps the stage to itself, for a
   backbone alone would lose the rest of them.
-* stage 1, where several cells of the table are the same up to its end: a run without stage 2, of which the
+* the head stage, where several cells of the table are the same up to its end: a run without the full stage, of which the
   cells take the ``--init_weights``. A cell trained alone in another table is then another run.
 
 Each seed has its own. A run that starts from another has that run's key in its own.
@@ -24,15 +24,15 @@ from yolov3_tf.experiments.train_flags import SET_BY_RUNNER, FlagSet
 
 # What a stage does not look at; a flag of neither list shapes every stage.
 OF_ASYMPTOTIC = ('asymptotic', 'asymptotic_epochs', 'asymptotic_lr')
-OF_STAGE1 = ('stage1_epochs', 'stage1_lr')
-OF_STAGE2 = ('stage2_epochs', 'stage2_lr', 'schedule', 'decay_power')
-OF_DETECTION = (*OF_STAGE1, *OF_STAGE2, 'patience', 'frozen_bn', 'warmup_epochs', 'head', 'formulation', 'loss',
+OF_HEAD = ('head_epochs', 'head_lr')
+OF_FULL = ('full_epochs', 'full_lr', 'schedule', 'decay_power')
+OF_DETECTION = (*OF_HEAD, *OF_FULL, 'patience', 'frozen_bn', 'warmup_epochs', 'head', 'formulation', 'loss',
                 'focal', 'ignore_thresh', 'ignore_scope', 'matched', 'label_smoothing', 'assigner', 'assign_thresh',
                 'objectness', 'objectness_target', 'classification', 'positive_weight', 'box_weight',
                 'background_weight', 'grid_sensitivity')
 WEIGHTS = ('backbone_weights', 'init_weights')
-NO_STAGE2 = {'stage2_epochs': '--stage2_epochs=0', 'stage2_lr': '--stage2_lr=1'}     # a rate of no epochs
-NO_STAGE1 = {'stage1_epochs': '--stage1_epochs=0'}
+NO_FULL = {'full_epochs': '--full_epochs=0', 'full_lr': '--full_lr=1'}     # a rate of no epochs
+NO_STAGE1 = {'head_epochs': '--head_epochs=0'}
 # Of the runner itself, or without a trace in what is measured.
 NEVER_SHAPE = (*SET_BY_RUNNER, 'export')
 DIGITS = 8      # of a key, 32 bits
@@ -42,7 +42,7 @@ class Part(NamedTuple):
     """One training, whatever its seed.
 
     Attributes:
-      kind: 'asymptotic', 'stage1' or 'cell'.
+      kind: 'asymptotic', 'head' or 'cell'.
       given: name -> argument of every flag off its default, without those the runner gives.
       needs: the part it starts from, or None; takes: the flag that its checkpoint goes to.
       shaping: names in ``given`` that shape the result.
@@ -90,9 +90,9 @@ def parts(cells: Mapping[str, FlagSet], neutral: Sequence[str] = ()) -> Dict[str
       neutral: names of flags that do not shape a result.
     """
     found = {name: _split_asymptotic(flag_set, {*NEVER_SHAPE, *neutral}) for name, flag_set in cells.items()}
-    firsts = {name: _stage1(part, cells[name].values) for name, part in found.items()}
+    firsts = {name: _head(part, cells[name].values) for name, part in found.items()}
     sharing = collections.Counter(first.key for first in firsts.values() if first)
-    return {name: _after_stage1(part, firsts[name]) if firsts[name] and sharing[firsts[name].key] > 1 else part
+    return {name: _after_head(part, firsts[name]) if firsts[name] and sharing[firsts[name].key] > 1 else part
             for name, part in found.items()}
 
 
@@ -119,7 +119,7 @@ def runs(cells: Mapping[str, Part], seeds: Sequence[int], there: Sequence[str] =
 def epochs(part: Part, defaults: Mapping[str, str]) -> Optional[int]:
     """Epochs of a part at the most (patience may end it earlier); None where the flags leave it to the script."""
     counts = [] if part.kind == 'asymptotic' else [
-        _sum(value(part, 'stage1_epochs', defaults)), _sum(value(part, 'stage2_epochs', defaults)),
+        _sum(value(part, 'head_epochs', defaults)), _sum(value(part, 'full_epochs', defaults)),
         _sum(value(part, 'warmup_epochs', defaults) or '0')]
     if 'asymptotic' in part.given:
         counts.append(_sum(value(part, 'asymptotic_epochs', defaults)))
@@ -147,21 +147,21 @@ def _split_asymptotic(flag_set: FlagSet, silent) -> Part:
         return _part('cell', _without(given, OF_ASYMPTOTIC), silent)
     if 'init_weights' in given:
         return _part('cell', given, silent)
-    first = _part('asymptotic', {**_without(given, OF_DETECTION), **NO_STAGE1, **NO_STAGE2}, silent)
+    first = _part('asymptotic', {**_without(given, OF_DETECTION), **NO_STAGE1, **NO_FULL}, silent)
     return _part('cell', _without(given, (*OF_ASYMPTOTIC, *WEIGHTS)), silent, first, 'backbone_weights')
 
 
-def _stage1(part: Part, values) -> Optional[Part]:
-    """The run of a cell's stage 1 alone; None where the flags do not say that there are both stages."""
-    if 'asymptotic' in part.given or not _sum(values.get('stage1_epochs')) or not _sum(values.get('stage2_epochs')):
+def _head(part: Part, values) -> Optional[Part]:
+    """The run of a cell's the head stage alone; None where the flags do not say that there are both stages."""
+    if 'asymptotic' in part.given or not _sum(values.get('head_epochs')) or not _sum(values.get('full_epochs')):
         return None
     silent = set(part.given) - set(part.shaping)
-    return _part('stage1', {**_without(part.given, OF_STAGE2), **NO_STAGE2}, silent, part.needs, part.takes)
+    return _part('head', {**_without(part.given, OF_FULL), **NO_FULL}, silent, part.needs, part.takes)
 
 
-def _after_stage1(part: Part, first: Part) -> Part:
+def _after_head(part: Part, first: Part) -> Part:
     """The warm-up belongs to the stage that comes first, so it is not repeated."""
-    given = {**_without(part.given, (*OF_STAGE1, *WEIGHTS, 'warmup_epochs')), **NO_STAGE1}
+    given = {**_without(part.given, (*OF_HEAD, *WEIGHTS, 'warmup_epochs')), **NO_STAGE1}
     return _part('cell', given, set(part.given) - set(part.shaping), first, 'init_weights')
 
 

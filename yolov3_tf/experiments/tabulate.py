@@ -1,4 +1,4 @@
-"""The table: the paper beside ours, with the spread over seeds and an interval over pictures.
+"""The table: the paper beside ours, with the spread over seeds and an interval over images.
 
 Only what was measured is written; '-' stands for what was not. Equal runs give equal files, so wall time
 has a file of its own.
@@ -17,7 +17,7 @@ import numpy as np
 
 from yolov3_tf import atomic_file
 from yolov3_tf.data.readers import specs
-from yolov3_tf.data.readers.class_names import read_class_file
+from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report, results
 from yolov3_tf.experiments import bootstrap
@@ -195,7 +195,7 @@ def _differences(table, by_name, seeds) -> List[str]:
         others.append([name, *(_signed(row.mean) + (f' {_interval(row)}' if row.low is not None else '')
                                for row in rest)])
     return [f'In points of {MEASURES[THE_SCORE]}, mean over seeds. The interval is a paired bootstrap over the '
-            'validation pictures (both cells on the same resamples, seeds as they are): it says what other pictures '
+            'validation images (both cells on the same resamples, seeds as they are): it says what other images '
             'could change, the seeds\' own differences beside it what other seeds could.', _table(scores),
             'By the other measures:', _table(others)]
 

@@ -2,7 +2,7 @@
 
     settings      thresholds and the rest that is fixed when exporting
     network       the folded network and what its answers are called
-    incoming      encoded pictures of a request -> network inputs; a broken one is named
+    incoming      encoded images of a request -> network inputs; a broken one is named
     saved_model   for TensorFlow Serving and everything else that reads SavedModels; warmup: its first requests
     tflite, onnx, darknet    single files
     facts         what travels with each file

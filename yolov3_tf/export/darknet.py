@@ -31,7 +31,7 @@ def files(path) -> List[str]:
     return [f'{stem}{suffix}' for suffix in ('.weights', '.cfg', *SUFFIXES.values())]
 
 
-def write(path, model: tf.keras.Model, description, settings: Settings):
+def write(path, model: tf.keras.Model, config, settings: Settings):
     """Writes the four files beside each other.
 
     Raises:
@@ -39,14 +39,14 @@ def write(path, model: tf.keras.Model, description, settings: Settings):
     """
     check(settings)
     stem = os.path.splitext(path)[0]
-    darknet_weights.write(f'{stem}.weights', _with_darknets_epsilon(model, description))
-    texts = metadata.texts(description, settings)
-    for suffix, text in {'.cfg': _cfg(description), **{SUFFIXES[name]: texts[name] for name in SUFFIXES}}.items():
+    darknet_weights.write(f'{stem}.weights', _with_darknets_epsilon(model, config))
+    texts = metadata.texts(config, settings)
+    for suffix, text in {'.cfg': _cfg(config), **{SUFFIXES[name]: texts[name] for name in SUFFIXES}}.items():
         with open(f'{stem}{suffix}', 'w', encoding='utf-8') as file:
             file.write(text)
 
 
-def load(path) -> Tuple[tf.keras.Model, checkpoints.Description, Settings]:
+def load(path) -> Tuple[tf.keras.Model, checkpoints.ModelConfig, Settings]:
     """The model of four files again.
 
     Raises:
@@ -65,21 +65,21 @@ def load(path) -> Tuple[tf.keras.Model, checkpoints.Description, Settings]:
     network = cfg.load(f'{stem}.cfg', len(known.class_names))
     model = cfg.build(network)
     darknet_weights.read(path, model)
-    description = checkpoints.Description(known.class_names, 1., known.image_size, known.letterbox, network.anchors,
+    config = checkpoints.ModelConfig(known.class_names, 1., known.image_size, known.letterbox, network.anchors,
                                           cfg=network.text, backbone_layers=network.backbone_layers)
-    return model, description, known.settings
+    return model, config, known.settings
 
 
-def _cfg(description):
-    classes = len(description.class_names)
-    if description.cfg:
-        return cfg_file.with_classes(description.cfg, classes)
-    return yolov3_cfg.text(classes, *description.image_size, description.anchors, description.width_multiplier)
+def _cfg(config):
+    classes = len(config.class_names)
+    if config.cfg:
+        return cfg_file.with_classes(config.cfg, classes)
+    return yolov3_cfg.text(classes, *config.image_size, config.anchors, config.width_multiplier)
 
 
-def _with_darknets_epsilon(model, description):
+def _with_darknets_epsilon(model, config):
     """A copy whose variances make up for darknet adding another epsilon to them than the hand-written network."""
-    copy = checkpoints.build(description)
+    copy = checkpoints.build(config)
     for (conv, norm), (copied_conv, copied_norm) in zip(convolutions(model), convolutions(copy)):
         copied_conv.set_weights(conv.get_weights())
         if norm is not None:

@@ -33,7 +33,7 @@ class Format(NamedTuple):
     """Attributes:
       suffix: of the file; '' is a folder of versions.
       files: path -> all files that are written.
-      write: (path, model, description, Options) -> path to what was written.
+      write: (path, model, config, Options) -> path to what was written.
       own: flags of export_saved_model.py that this format alone has.
     """
     suffix: str
@@ -42,7 +42,7 @@ class Format(NamedTuple):
     own: Sequence[str]
 
 
-def write(name: str, path, model: tf.keras.Model, description: Any, options: Options) -> str:
+def write(name: str, path, model: tf.keras.Model, config: Any, options: Options) -> str:
     """Writes ``model`` in the format ``name`` of ``FORMATS`` and returns the path of what was written.
 
     Raises:
@@ -56,25 +56,25 @@ def write(name: str, path, model: tf.keras.Model, description: Any, options: Opt
         raise InputError(f'{there[0]} exists: choose another name, or say that it may be overwritten')
     if chosen.suffix:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    return chosen.write(path, model, description, options)
+    return chosen.write(path, model, config, options)
 
 
-def _saved_model(path, model, description, options):
-    return saved_model.export(model, description, path, options.version, options.settings, options.overwrite)
+def _saved_model(path, model, config, options):
+    return saved_model.export(model, config, path, options.version, options.settings, options.overwrite)
 
 
-def _tflite(path, model, description, options):
-    tflite.write(path, model, description, options.settings, options.tflite_type, options.calibration)
+def _tflite(path, model, config, options):
+    tflite.write(path, model, config, options.settings, options.tflite_type, options.calibration)
     return path
 
 
-def _onnx(path, model, description, options):
-    onnx.write(path, model, description, options.settings)
+def _onnx(path, model, config, options):
+    onnx.write(path, model, config, options.settings)
     return path
 
 
-def _darknet(path, model, description, options):
-    darknet.write(path, model, description, options.settings)
+def _darknet(path, model, config, options):
+    darknet.write(path, model, config, options.settings)
     return path
 
 
@@ -82,7 +82,7 @@ FORMATS = {
     # It looks for its version itself.
     'saved_model': Format('', lambda path: [], _saved_model, ('version', 'precision')),
     'tflite': Format('.tflite', lambda path: [path], _tflite,
-                     ('tflite_type', 'calibration_data', 'calibration_pictures')),
+                     ('tflite_type', 'calibration_data', 'calibration_images')),
     'onnx': Format('.onnx', lambda path: [path], _onnx, ()),
     'darknet': Format('.weights', darknet.files, _darknet, ()),
 }

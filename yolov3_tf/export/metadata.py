@@ -14,27 +14,27 @@ from yolov3_tf.export.settings import Settings
 FORMAT = 1
 FACTS, LABELS = 'model.json', 'labels.txt'
 OUTPUTS = {
-    'detection_boxes': 'float32 [batch, max_total, 4]; ymin, xmin, ymax, xmax as parts of the picture',
+    'detection_boxes': 'float32 [batch, max_total, 4]; ymin, xmin, ymax, xmax as parts of the image',
     'detection_scores': 'float32 [batch, max_total]; best first',
     'detection_classes': f'float32 [batch, max_total]; class_offset is the first line of {LABELS}',
     'num_detections': 'float32 [batch]; rows at and beyond it are zeros'}
 
 
 class Facts(NamedTuple):
-    """Attributes: as in ``checkpoints.Description``; ``settings`` as exported."""
+    """Attributes: as in ``checkpoints.ModelConfig``; ``settings`` as exported."""
     class_names: Tuple[str, ...]
     image_size: Tuple[int, int]
     letterbox: bool
     settings: Settings
 
 
-def texts(description, settings: Settings, **more) -> Dict[str, str]:
+def texts(config, settings: Settings, **more) -> Dict[str, str]:
     """File name -> text; ``more``: facts of one format alone, as JSON values."""
-    facts = {'format': FORMAT, 'labels': LABELS, 'input_size': list(description.image_size),
-             'letterbox': bool(description.letterbox), 'anchors': description.anchors._asdict(),
+    facts = {'format': FORMAT, 'labels': LABELS, 'input_size': list(config.image_size),
+             'letterbox': bool(config.letterbox), 'anchors': config.anchors._asdict(),
              **settings._asdict(), **more, 'outputs': OUTPUTS}
     return {FACTS: json.dumps(facts, indent=2) + '\n',
-            LABELS: ''.join(f'{name}\n' for name in description.class_names)}
+            LABELS: ''.join(f'{name}\n' for name in config.class_names)}
 
 
 def read(found: Mapping[str, str], where) -> Facts:

@@ -1,4 +1,4 @@
-"""ONNX: a batch of pictures of the network's size in, boxes out; everything but the resize is inside.
+"""ONNX: a batch of images of the network's size in, boxes out; everything but the resize is inside.
 
     images              uint8 [B, H, W, 3]    RGB, letterboxed or stretched by the client (``facts``); any B
 
@@ -18,15 +18,14 @@ import tensorflow as tf
 
 from yolov3_tf import atomic_file
 from yolov3_tf.errors import InputError
-from yolov3_tf.export import metadata
-from yolov3_tf.export import network as network_room
+from yolov3_tf.export import folded_network, metadata
 from yolov3_tf.export.settings import Settings, check
 
 OPSET = 17
 INSTALL = "pip install 'yolov3_tf[onnx]', or {} alone"
 
 
-def write(path, model: tf.keras.Model, description, settings: Settings):
+def write(path, model: tf.keras.Model, config, settings: Settings):
     """Writes the file, whole or not at all.
 
     Raises:
@@ -34,11 +33,11 @@ def write(path, model: tf.keras.Model, description, settings: Settings):
     """
     tf2onnx, onnx = _writers(path)
     _check(settings)
-    function = _function(network_room.folded(model, description), description, settings)
+    function = _function(folded_network.folded(model, config), config, settings)
     logging.getLogger('tf2onnx').setLevel(logging.ERROR)                # it tells its progress as warnings
     written, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
     _modernise(written)
-    onnx.helper.set_model_props(written, metadata.texts(description, settings))
+    onnx.helper.set_model_props(written, metadata.texts(config, settings))
     onnx.checker.check_model(written)
     with atomic_file.writing(path) as file:
         file.write(written.SerializeToString())
@@ -97,12 +96,12 @@ def _check(settings):
                          'SavedModel')
 
 
-def _function(network, description, settings):
-    height, width = description.image_size
+def _function(network, config, settings):
+    height, width = config.image_size
 
     @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.uint8, name='images')], autograph=False)
     def detect(images):
-        found = network_room.detect(network(network_room.to_input(images)), description, settings)
-        return network_room.named(found, height, width, settings.class_offset)
+        found = folded_network.detect(network(folded_network.to_input(images)), config, settings)
+        return folded_network.named(found, height, width, settings.class_offset)
 
     return detect

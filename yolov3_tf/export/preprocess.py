@@ -1,4 +1,4 @@
-"""The pictures of a request -> network inputs, in graph. A picture that cannot be used is named in the error."""
+"""The images of a request -> network inputs, in graph. An image that cannot be used is named in the error."""
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -8,32 +8,32 @@ import tensorflow as tf
 from yolov3_tf import geometry
 
 ENCODED = 'image/encoded'           # feature of a tf.Example, by TensorFlow's own convention
-AT_ONCE = 4                         # pictures of one request in decoding; other requests want cores too
+AT_ONCE = 4                         # images of one request in decoding; other requests want cores too
 
 
 class Placed(NamedTuple):
     """Attributes:
       images: uint8 [B, H, W, 3] network inputs.
       placement: ``geometry.Placement`` with fields [B].
-      sizes: int32 [B, 2] height, width of the pictures.
+      sizes: int32 [B, 2] height, width of the images.
     """
     images: Any
     placement: geometry.Placement
     sizes: Any
 
 
-def place_arrays(pictures, height, width, letterbox) -> Placed:
+def place_arrays(images, height, width, letterbox) -> Placed:
     """uint8 [B, h, w, 3] RGB -> network inputs."""
     spec = Placed(tf.TensorSpec([height, width, 3], tf.uint8),
                   geometry.Placement(*[tf.TensorSpec([], tf.float32)] * 4), tf.TensorSpec([2], tf.int32))
-    return tf.map_fn(lambda image: _place(image, height, width, letterbox), pictures, fn_output_signature=spec)
+    return tf.map_fn(lambda image: _place(image, height, width, letterbox), images, fn_output_signature=spec)
 
 
 def place_encoded(contents, height, width, letterbox) -> Placed:
-    """String [B] with JPEG, PNG, BMP or GIF (its first frame) pictures of any sizes -> network inputs.
+    """String [B] with JPEG, PNG, BMP or GIF (its first frame) images of any sizes -> network inputs.
 
     Raises:
-      tf.errors.InvalidArgumentError: 'images[1] of 3: neither JPEG, PNG, BMP nor GIF', for each such picture.
+      tf.errors.InvalidArgumentError: 'images[1] of 3: neither JPEG, PNG, BMP nor GIF', for each such image.
     """
     def why(broken):
         return tf.strings.join([_name('images', broken, contents), _fault(tf.gather(contents, broken))])
@@ -42,7 +42,7 @@ def place_encoded(contents, height, width, letterbox) -> Placed:
 
 
 def place_examples(examples, height, width, letterbox) -> Placed:
-    """String [B] of serialised tf.Examples, their pictures in the feature ``image/encoded``; see ``place_encoded``."""
+    """String [B] of serialised tf.Examples, their images in the feature ``image/encoded``; see ``place_encoded``."""
     def to_content(example):
         feature = tf.io.FixedLenFeature([], tf.string)
         return tf.io.parse_single_example(example, {ENCODED: feature})[ENCODED]
@@ -55,7 +55,7 @@ def place_examples(examples, height, width, letterbox) -> Placed:
 
 
 def decode(content):
-    """An encoded picture -> uint8 [h, w, 3]; alpha is dropped, grey spread over three channels, 16 bits cut to 8."""
+    """An encoded image -> uint8 [h, w, 3]; alpha is dropped, grey spread over three channels, 16 bits cut to 8."""
     def bmp():          # the only decoder that takes no wish for three channels where the file has others
         pixels = tf.io.decode_bmp(content)
         grey = tf.equal(tf.shape(pixels)[-1], 1)
@@ -69,7 +69,7 @@ def decode(content):
 def _place_all(batch, to_content, why, height, width, letterbox):
     """Decodes and places what can be; fails with ``why`` of the others' indices if there are any.
 
-    By tf.data, because in a graph nothing else outlives an operation that fails: pictures that do not decode
+    By tf.data, because in a graph nothing else outlives an operation that fails: images that do not decode
     are dropped, and which are missing is asked afterwards.
     """
     count = tf.size(batch, out_type=tf.int64)
@@ -106,7 +106,7 @@ def _name(what, broken, batch):
 
 
 def _fault(content):
-    """What is wrong with pictures that did not decode, string [n]."""
+    """What is wrong with images that did not decode, string [n]."""
     fault = tf.fill(tf.shape(content), 'neither JPEG, PNG, BMP nor GIF')
     for kind, mark in (('JPEG', b'\xff\xd8\xff'), ('PNG', b'\x89PN'), ('BMP', b'BM'), ('GIF', b'GIF')):
         alike = tf.equal(tf.strings.substr(content, 0, len(mark)), mark)

@@ -1,4 +1,4 @@
-"""A trained network as a servable SavedModel: encoded pictures in, boxes of the original pictures out.
+"""A trained network as a servable SavedModel: encoded images in, boxes of the original images out.
 
 Letterbox or stretch, network with BatchNorm folded in, decoding and non-maximum suppression
 are all inside, so a client needs neither this package nor Keras. Names, units and layout follow the
@@ -8,13 +8,13 @@ Object Detection API of TensorFlow (Huang et al., CVPR 2017), which serving clie
     serving_image_tensor   images    uint8 [B, h, w, 3]    RGB
     serving_tf_example     examples  string [B]            serialised tf.Example with image/encoded
 
-    detection_boxes        float32 [B, N, 4]  ymin, xmin, ymax, xmax as fractions of the ORIGINAL picture
+    detection_boxes        float32 [B, N, 4]  ymin, xmin, ymax, xmax as fractions of the ORIGINAL image
     detection_scores       float32 [B, N]     best first
     detection_classes      float32 [B, N]     number of the class, counted from ``class_offset``
     num_detections         float32 [B]        rows at and beyond it are zeros
 
-N is ``max_total`` of the thresholds, which are chosen when exporting. A picture that cannot be decoded fails
-its request, with an error that names it by its place in the batch (``incoming``). Encoded pictures are taken as
+N is ``max_total`` of the thresholds, which are chosen when exporting. An image that cannot be decoded fails
+its request, with an error that names it by its place in the batch (``incoming``). Encoded images are taken as
 stored, whatever their EXIF orientation: clients turn them upright first, as ``detecting`` does.
 
 Beside the model, in ``assets.extra``, which servers pass over but for the first:
@@ -32,8 +32,7 @@ import tensorflow as tf
 
 from yolov3_tf import postprocess
 from yolov3_tf.errors import InputError
-from yolov3_tf.export import metadata, preprocess, warmup
-from yolov3_tf.export import network as network_room
+from yolov3_tf.export import folded_network, metadata, preprocess, warmup
 from yolov3_tf.export.settings import DEFAULTS, Settings, check
 
 EXTRA = 'assets.extra'
@@ -43,7 +42,7 @@ SIGNATURES = {
     'serving_tf_example': f'examples: string [batch]; serialised tf.Example with {preprocess.ENCODED}'}
 MOST_AT_ONCE = 8
 BATCHING = f"""\
-# Requests that arrive together are answered by one run of the network, at most this many pictures:
+# Requests that arrive together are answered by one run of the network, at most this many images:
 max_batch_size {{ value: {MOST_AT_ONCE} }}
 # ... and the first of them waits at most this long for the others, in microseconds.
 batch_timeout_micros {{ value: 5000 }}
@@ -60,14 +59,14 @@ class Server(tf.Module):
     Holds plain variables only; the Keras model that the functions were traced from is not part of it.
     """
 
-    def __init__(self, model: tf.keras.Model, description, settings: Settings = DEFAULTS):
-        """Folds ``model`` (which is left as it is) into a network for ``description.image_size``."""
+    def __init__(self, model: tf.keras.Model, config, settings: Settings = DEFAULTS):
+        """Folds ``model`` (which is left as it is) into a network for ``config.image_size``."""
         super().__init__(name='yolov3')
         check(settings)
-        network = network_room.folded(model, description, settings.precision)
-        self.network_variables = network_room.variables(network)
-        answer = _answer(network, description, settings)
-        resize = (*description.image_size, description.letterbox)
+        network = folded_network.folded(model, config, settings.precision)
+        self.network_variables = folded_network.variables(network)
+        answer = _answer(network, config, settings)
+        resize = (*config.image_size, config.letterbox)
 
         # Nothing in them branches on a tensor in Python; autograph would take half of the time to export.
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='images')], autograph=False)
@@ -86,13 +85,13 @@ class Server(tf.Module):
         self.encoded, self.image_tensor, self.tf_example = encoded, image_tensor, tf_example
 
 
-def export(model: tf.keras.Model, description, folder, version: int = 1, settings: Settings = DEFAULTS,
+def export(model: tf.keras.Model, config, folder, version: int = 1, settings: Settings = DEFAULTS,
            overwrite: bool = False) -> str:
     """Writes ``folder/version`` complete, or not at all, and returns its path.
 
     Args:
       model: from ``models.yolov3.build``, in whatever precision it was trained.
-      description: ``checkpoints.Description``: class names, input size, letterbox, anchors, width.
+      config: ``checkpoints.ModelConfig``: class names, input size, letterbox, anchors, width.
 
     Raises:
       InputError: the version exists and ``overwrite`` is not set, or a setting is out of range.
@@ -102,39 +101,39 @@ def export(model: tf.keras.Model, description, folder, version: int = 1, setting
         raise InputError(f'version {version}: expected a whole number from 1 on (servers take the largest)')
     if os.path.exists(target) and not overwrite:
         raise InputError(f'{target} exists: choose another version, or say that it may be overwritten')
-    server = Server(model, description, settings)
+    server = Server(model, config, settings)
     os.makedirs(folder, exist_ok=True)
     # Servers watch the folder for names that are numbers, so an unfinished model must not have one.
     with tempfile.TemporaryDirectory(prefix='.writing-', dir=folder) as scratch:
         written = os.path.join(scratch, 'model')
         functions = (server.encoded, server.image_tensor, server.tf_example)
         tf.saved_model.save(server, written, signatures=dict(zip(SIGNATURES, functions)))
-        _write_extra(os.path.join(written, EXTRA), description, settings)
+        _write_extra(os.path.join(written, EXTRA), config, settings)
         if os.path.exists(target):
             os.replace(target, os.path.join(scratch, 'replaced'))
         os.replace(written, target)
     return target
 
 
-def _answer(network, description, settings):
+def _answer(network, config, settings):
     """-> function of ``incoming.Placed`` that returns the named outputs."""
-    height, width = description.image_size
+    height, width = config.image_size
     # A function of its own, so that the network is traced and stored once for all signatures.
     network = tf.function(network, [tf.TensorSpec([None, height, width, 3], tf.float32)], autograph=False)
 
     def answer(placed):
-        found = network_room.detect(network(network_room.to_input(placed.images)), description, settings)
+        found = folded_network.detect(network(folded_network.to_input(placed.images)), config, settings)
         found = postprocess.undo_resize(found, placed.placement, placed.sizes)
-        return network_room.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], settings.class_offset)
+        return folded_network.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], settings.class_offset)
 
     return answer
 
 
-def _write_extra(folder, description, settings):
+def _write_extra(folder, config, settings):
     """What a server or a client may want beside the model."""
     os.makedirs(folder)
-    texts = metadata.texts(description, settings, signatures=SIGNATURES)
+    texts = metadata.texts(config, settings, signatures=SIGNATURES)
     for name, text in {**texts, 'batching_parameters.txt': BATCHING}.items():
         with open(os.path.join(folder, name), 'w', encoding='utf-8') as file:
             file.write(text)
-    warmup.write(os.path.join(folder, warmup.NAME), *description.image_size, (1, MOST_AT_ONCE))
+    warmup.write(os.path.join(folder, warmup.NAME), *config.image_size, (1, MOST_AT_ONCE))

@@ -1,4 +1,4 @@
-"""TensorFlow Lite: one picture of the network's size in, boxes out; everything but the resize is inside.
+"""TensorFlow Lite: one image of the network's size in, boxes out; everything but the resize is inside.
 
     images              uint8 [1, H, W, 3]    RGB, letterboxed or stretched by the client (``facts``)
 
@@ -24,10 +24,9 @@ import tensorflow as tf
 
 from yolov3_tf import anchors, atomic_file, codec, geometry
 from yolov3_tf.choices import choose
-from yolov3_tf.data import images as pictures
+from yolov3_tf.data import image_files
 from yolov3_tf.errors import InputError
-from yolov3_tf.export import metadata
-from yolov3_tf.export import network as network_room
+from yolov3_tf.export import folded_network, metadata
 from yolov3_tf.export.settings import Settings, check
 from yolov3_tf.models.head import BOX, OBJECTNESS
 from yolov3_tf.structures import Detections
@@ -46,24 +45,24 @@ class Part(NamedTuple):
     end: int
 
 
-def write(path, model: tf.keras.Model, description, settings: Settings, kind='float32',
+def write(path, model: tf.keras.Model, config, settings: Settings, kind='float32',
           calibration: Optional[Iterable[np.ndarray]] = None):
     """Writes a file of the number type ``kind``, of ``TYPES``.
 
     Args:
-      calibration: for int8: pictures such as the network will see, uint8 [h, w, 3] RGB of any sizes.
+      calibration: for int8: images such as the network will see, uint8 [h, w, 3] RGB of any sizes.
 
     Raises:
-      InputError: a setting that this format does not have, or int8 without pictures.
+      InputError: a setting that this format does not have, or int8 without images.
     """
     _check(settings, kind, calibration)
-    network = network_room.folded(model, description)
-    function = _function(network, description, settings)
+    network = folded_network.folded(model, config)
+    function = _function(network, config, settings)
     if kind == 'int8':
-        size = (*description.image_size, description.letterbox)
-        inputs = [geometry.place_image(tf.constant(picture), *size)[0][None] for picture in calibration or ()]
+        size = (*config.image_size, config.letterbox)
+        inputs = [geometry.place_image(tf.constant(image), *size)[0][None] for image in calibration or ()]
         if not inputs:
-            raise InputError('int8: expected pictures to calibrate with, got none')
+            raise InputError('int8: expected images to calibrate with, got none')
         content = _whole_numbers(function, network, inputs)
     else:
         converter = _converter(function, network)
@@ -71,7 +70,7 @@ def write(path, model: tf.keras.Model, description, settings: Settings, kind='fl
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
-    _write(path, content, metadata.texts(description, settings, number_type=kind))
+    _write(path, content, metadata.texts(config, settings, number_type=kind))
 
 
 def read_facts(path) -> metadata.Facts:
@@ -89,7 +88,7 @@ def read_facts(path) -> metadata.Facts:
 
 
 def open_model(path) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
-    """-> function of uint8 [B, H, W, 3] -> the named outputs; pictures run one after another."""
+    """-> function of uint8 [B, H, W, 3] -> the named outputs; images run one after another."""
     try:
         run = _interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner()
     except ValueError as error:
@@ -102,8 +101,8 @@ def open_model(path) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
     return call
 
 
-def calibration_pictures(dataset, count: int) -> List[np.ndarray]:
-    """Up to ``count`` pictures, evenly from all of a ``Dataset``, passing over those that cannot be read.
+def calibration_images(dataset, count: int) -> List[np.ndarray]:
+    """Up to ``count`` images, evenly from all of a ``Dataset``, passing over those that cannot be read.
 
     Raises:
       InputError: none can be read.
@@ -111,11 +110,11 @@ def calibration_pictures(dataset, count: int) -> List[np.ndarray]:
     records = dataset.records[::max(1, len(dataset.records) // count)]
     found = []
     for record in records[:count]:
-        if pictures.explain(record.image_path) is None:
-            found.append(pictures.read_picture(record.image_path))
+        if image_files.explain(record.image_path) is None:
+            found.append(image_files.read_image(record.image_path))
     if not found:
-        raise InputError(f'none of the {len(records)} calibration pictures can be used: '
-                         f'{pictures.explain(records[0].image_path)}')
+        raise InputError(f'none of the {len(records)} calibration images can be used: '
+                         f'{image_files.explain(records[0].image_path)}')
     return found
 
 
@@ -129,23 +128,23 @@ def _check(settings, kind, calibration):
         raise InputError(f'precision {settings.precision}: expected float32; for a smaller TensorFlow Lite file '
                          'choose its number type float16 or int8')
     if kind == 'int8' and calibration is None:
-        raise InputError('int8: expected pictures to calibrate with (--calibration_data), got none')
+        raise InputError('int8: expected images to calibrate with (--calibration_data), got none')
 
 
-def _function(network, description, settings):
-    height, width = description.image_size
+def _function(network, config, settings):
+    height, width = config.image_size
     parts = _output_parts(network)
     features = tf.keras.Model(network.inputs, [part.features for level in parts for part in level])
 
     @tf.function(input_signature=[tf.TensorSpec([1, height, width, 3], tf.uint8, name='images')], autograph=False)
     def detect(images):
-        inputs = iter(tf.nest.flatten(features(network_room.to_input(images))))
+        inputs = iter(tf.nest.flatten(features(folded_network.to_input(images))))
         columns = [[column for part in level for column in _convolve(next(inputs), part)] for level in parts]
         with tf.name_scope(SCOPE):
             # Level by level: whatever is put together before a sigmoid or an exp would get one scale in int8.
-            decoded = [_decode(*level, priors) for level, priors in zip(columns, _priors(description))]
+            decoded = [_decode(*level, priors) for level, priors in zip(columns, _priors(config))]
             found = _suppress(*(tf.concat(of_levels, 1) for of_levels in zip(*decoded)), settings)
-            return network_room.named(found, height, width, settings.class_offset)
+            return folded_network.named(found, height, width, settings.class_offset)
 
     return detect
 
@@ -177,12 +176,12 @@ def _convolve(x, part):
         yield tf.reshape(y, [1, -1, far - near])
 
 
-def _priors(description):
+def _priors(config):
     """The priors of each level, finest first."""
-    sizes, strides, sensitivity = description.anchors
+    sizes, strides, sensitivity = config.anchors
     for level, (pairs, stride) in enumerate(zip(sizes, strides)):
         alone = anchors.Anchors((pairs,), (stride,), sensitivity[level:level + 1])
-        yield anchors.lay_out(alone, *description.image_size)
+        yield anchors.lay_out(alone, *config.image_size)
 
 
 def _decode(t, objectness, classes, priors):
@@ -218,7 +217,7 @@ def _best(boxes, scores, per_class, max_total) -> Detections:
 def _converter(function, network):
     # Variables that the converter does not find this way stay variables, without a value (Keras 3).
     module = tf.Module()
-    module.network_variables = network_room.variables(network)
+    module.network_variables = folded_network.variables(network)
     return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
 
 

@@ -22,7 +22,7 @@ MODEL = 'yolov3'            # servers ask whatever model the file lies beside
 
 
 def write(path, height, width, batches: Sequence[int]):
-    """Writes requests of each signature for each number of pictures; pictures are grey, of the input's size."""
+    """Writes requests of each signature for each number of images; images are grey, of the input's size."""
     with tf.io.TFRecordWriter(path) as writer:
         for signature, inputs in _requests(height, width, batches):
             writer.write(prediction_log(signature, inputs))

@@ -1,4 +1,4 @@
-"""Positive, ignored and negative slots of a network on real pictures: drawn on one, counted over a set.
+"""Positive, ignored and negative slots of a network on real images: drawn on one, counted over a set.
 
 What a slot is follows from the rooms that train: ``assign`` says which are positive, ``losses.total``
 which of the others count as background; what is left is ignored.
@@ -23,7 +23,7 @@ from yolov3_tf.structures import Dataset, Priors
 
 NEGATIVE, IGNORED, POSITIVE = range(3)
 KINDS = ('negative', 'ignored', 'positive')
-# The paper's words about one picture at 416: "fewer than 5 positives, more than 10,000 negatives".
+# The paper's words about one image at 416: "fewer than 5 positives, more than 10,000 negatives".
 FEW_POSITIVES, MANY_NEGATIVES = 5, 10_000
 
 
@@ -32,16 +32,16 @@ class Network(NamedTuple):
 
     Attributes:
       model: ``models.yolov3`` or any with its outputs.
-      description: its input size, letterbox and anchors count here.
+      config: its input size, letterbox and anchors count here.
       name: what to call it in a title.
     """
     model: tf.keras.Model
-    description: checkpoints.Description
+    config: checkpoints.ModelConfig
     name: str
 
 
 class Sorted(NamedTuple):
-    """Slots of a batch of pictures.
+    """Slots of a batch of images.
 
     Attributes:
       kinds: int [B, S], ``NEGATIVE``, ``IGNORED`` or ``POSITIVE``.
@@ -61,16 +61,16 @@ def load_network(checkpoint: Optional[str], size: Optional[int], seed: int) -> N
       InputError: no such checkpoint, or a size that is no multiple of 32.
     """
     if checkpoint:
-        description, name = checkpoints.describe(checkpoint), '/'.join(pathlib.Path(checkpoint).parts[-3:])
+        config, name = checkpoints.describe(checkpoint), '/'.join(pathlib.Path(checkpoint).parts[-3:])
     else:
-        description, name = checkpoints.Description(('any',), .25, (416, 416), True), f'random weights, seed {seed}'
+        config, name = checkpoints.ModelConfig(('any',), .25, (416, 416), True), f'random weights, seed {seed}'
     if size:
-        description = description._replace(image_size=(size, size))
-    anchors.check_size(description.anchors, *description.image_size)
+        config = config._replace(image_size=(size, size))
+    anchors.check_size(config.anchors, *config.image_size)
     if checkpoint:
-        return Network(checkpoints.load_model(checkpoint)[0], description, name)
+        return Network(checkpoints.load_model(checkpoint)[0], config, name)
     tf.keras.utils.set_random_seed(seed)
-    return Network(checkpoints.build(description), description, name)
+    return Network(checkpoints.build(config), config, name)
 
 
 def sort_slots(network: Network, images, truth, settings: criterion.LossSettings) -> Sorted:
@@ -83,7 +83,7 @@ def sort_slots(network: Network, images, truth, settings: criterion.LossSettings
     """
     priors = lay_out(network)
     outputs = network.model(tf.cast(images, tf.float32) / 255., training=False)
-    decoded = codec.decode(codec.split(outputs).t, priors)
+    decoded = codec.decode(codec.split(outputs).offsets, priors)
     assignment = ASSIGNERS[settings.assigner](truth, priors, decoded, settings.assign_thresh)
     background = criterion.background_slots(decoded, truth, priors, assignment, settings)
     kinds = np.where(background.numpy() > 0, NEGATIVE, IGNORED)
@@ -93,50 +93,50 @@ def sort_slots(network: Network, images, truth, settings: criterion.LossSettings
 
 
 def lay_out(network: Network) -> Priors:
-    return anchors.lay_out(network.description.anchors, *network.description.image_size)
+    return anchors.lay_out(network.config.anchors, *network.config.image_size)
 
 
 def batches(network: Network, dataset: Dataset, batch_size: int):
-    """The pictures of a set as this network sees them (``pipeline.EvaluationBatch``)."""
-    return pipeline.evaluation_batches(dataset, *network.description.image_size, network.description.letterbox,
+    """The images of a set as this network sees them (``pipeline.EvaluationBatch``)."""
+    return pipeline.evaluation_batches(dataset, *network.config.image_size, network.config.letterbox,
                                        batch_size)
 
 
 def choose_record(dataset: Dataset, index: Optional[int], image: Optional[str]) -> int:
-    """Position of the picture that is meant: by number, by name or file name; the first without either.
+    """Position of the image that is meant: by number, by name or file name; the first without either.
 
     Raises:
-      InputError: both are given, or there is no such picture.
+      InputError: both are given, or there is no such image.
     """
     if index is not None and image:
-        raise InputError(f'--index={index} beside --image={image}: both choose the picture; give one of them')
+        raise InputError(f'--index={index} beside --image={image}: both choose the image; give one of them')
     if image:
         wanted = pathlib.Path(image).name
         for place, record in enumerate(dataset.records):
             if wanted in (record.image_id, pathlib.Path(record.image_path).name):
                 return place
-        raise InputError(f'--image={image}: expected one of the {len(dataset.records)} pictures of --data, such as '
+        raise InputError(f'--image={image}: expected one of the {len(dataset.records)} images of --data, such as '
                          f'{dataset.records[0].image_id}')
     if not 0 <= (index or 0) < len(dataset.records):
-        raise InputError(f'--index={index}: expected 0 to {len(dataset.records) - 1}, the pictures of --data')
+        raise InputError(f'--index={index}: expected 0 to {len(dataset.records) - 1}, the images of --data')
     return index or 0
 
 
 def draw(figure_file, network: Network, dataset: Dataset, place: int, settings: criterion.LossSettings) -> str:
-    """Draws one picture's slots: what the interesting ones predict, then each level's cells and anchors.
+    """Draws one image's slots: what the interesting ones predict, then each level's cells and anchors.
 
     Returns:
       Text with the counts a level.
 
     Raises:
-      InputError: the picture cannot be used.
+      InputError: the image cannot be used.
     """
     record = dataset.records[place]
     batch = next(iter(batches(network, dataset._replace(records=[record]), 1)), None)
     if batch is None:
         raise InputError(pipeline.reason(record.image_path))
     found = sort_slots(network, batch.images, batch.truth, settings)
-    kinds, priors, strides = found.kinds[0], lay_out(network), network.description.anchors.strides
+    kinds, priors, strides = found.kinds[0], lay_out(network), network.config.anchors.strides
     levels, truth = priors.levels.numpy(), batch.truth.boxes.numpy()[0]
     image = 255 - (255 - batch.images.numpy()[0].astype(np.float32)) * .55      # paler, so that marks stand out
     lines = []
@@ -166,12 +166,12 @@ def draw(figure_file, network: Network, dataset: Dataset, place: int, settings: 
 
 
 class Counts(NamedTuple):
-    """Slots of every picture that could be read.
+    """Slots of every image that could be read.
 
     Attributes:
-      image_ids: names of the pictures.
-      objects: int [n], objects a picture.
-      slots: int [n, 3], slots a picture of each of ``KINDS``.
+      image_ids: names of the images.
+      objects: int [n], objects an image.
+      slots: int [n, 3], slots an image of each of ``KINDS``.
     """
     image_ids: List[str]
     objects: np.ndarray
@@ -179,10 +179,10 @@ class Counts(NamedTuple):
 
 
 def count(network: Network, dataset: Dataset, settings: criterion.LossSettings, batch_size: int = 8) -> Counts:
-    """Counts the slots of a whole set, picture by picture.
+    """Counts the slots of a whole set, image by image.
 
     Raises:
-      InputError: none of the pictures can be read.
+      InputError: none of the images can be read.
     """
     image_ids, objects, slots = [], [], []
     for batch in batches(network, dataset, batch_size):
@@ -191,16 +191,16 @@ def count(network: Network, dataset: Dataset, settings: criterion.LossSettings, 
         objects += batch.truth.valid.numpy().sum(axis=1).tolist()
         slots += [np.bincount(row, minlength=3) for row in kinds]
     if not image_ids:
-        raise InputError(f'none of the {len(dataset.records)} pictures can be used: '
+        raise InputError(f'none of the {len(dataset.records)} images can be used: '
                          f'{pipeline.reason(dataset.records[0].image_path)}')
     return Counts(image_ids, np.array(objects), np.array(slots))
 
 
 def table(counts: Counts) -> str:
-    """The counts as text: mean, least, median and most a picture, and the paper's claim."""
+    """The counts as text: mean, least, median and most an image, and the paper's claim."""
     columns = {'objects': counts.objects, **_by_kind(counts)}
-    lines = [f'{len(counts.image_ids)} pictures, {counts.slots[0].sum():,} slots each',
-             f'{"a picture":10}{"mean":>10}{"least":>9}{"median":>9}{"most":>9}']
+    lines = [f'{len(counts.image_ids)} images, {counts.slots[0].sum():,} slots each',
+             f'{"an image":10}{"mean":>10}{"least":>9}{"median":>9}{"most":>9}']
     for name, values in columns.items():
         lines.append(f'{name:10}{values.mean():10,.2f}{values.min():9,}{np.median(values):9,.1f}{values.max():9,}')
     few, many, both = _claim(counts)
@@ -210,7 +210,7 @@ def table(counts: Counts) -> str:
 
 
 def write_csv(path, counts: Counts) -> pathlib.Path:
-    """One line a picture: image, objects, positive, ignored, negative."""
+    """One line an image: image, objects, positive, ignored, negative."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, 'w', encoding='utf-8', newline='') as file:
@@ -221,7 +221,7 @@ def write_csv(path, counts: Counts) -> pathlib.Path:
 
 
 def draw_counts(figure_file, counts: Counts, title: str) -> str:
-    """Draws how many pictures have how many positive, ignored and negative slots.
+    """Draws how many images have how many positive, ignored and negative slots.
 
     Returns:
       ``table``.
@@ -235,7 +235,7 @@ def draw_counts(figure_file, counts: Counts, title: str) -> str:
         figure.suptitle(title, fontsize=8)
         for axis, (name, values) in zip(figure.subplots(1, 3, sharey=True), _by_kind(counts).items()):
             axis.hist(values, _bins(values), color=COLOUR[KINDS.index(name)])
-            axis.set(xlabel=f'{name} slots a picture')
+            axis.set(xlabel=f'{name} slots an image')
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axis.xaxis.set_major_formatter('{x:,.0f}')
             if name in limits:
@@ -243,7 +243,7 @@ def draw_counts(figure_file, counts: Counts, title: str) -> str:
                 share = (values < at if name == 'positive' else values > at).mean()
                 axis.axvline(at, color='k', linewidth=1, linestyle='--')
                 axis.set_title(f'{says}: {100 * share:.0f} %')
-        figure.axes[0].set_ylabel('pictures')
+        figure.axes[0].set_ylabel('images')
         plots.save(figure, figure_file)
     return table(counts)
 

@@ -1,4 +1,4 @@
-"""A trained network as one call, whatever file it is in: pictures in, boxes out."""
+"""A trained network as one call, whatever file it is in: images in, boxes out."""
 from __future__ import annotations
 
 import os
@@ -11,15 +11,14 @@ import tensorflow as tf
 from yolov3_tf import boxes as box_ops
 from yolov3_tf import postprocess
 from yolov3_tf.errors import InputError
-from yolov3_tf.export import DEFAULTS, Server, Settings, darknet, metadata, onnx, preprocess, tflite
-from yolov3_tf.export import network as network_room
+from yolov3_tf.export import DEFAULTS, Server, Settings, darknet, folded_network, metadata, onnx, preprocess, tflite
 from yolov3_tf.export.saved_model import EXTRA
 from yolov3_tf.models import checkpoints
-from yolov3_tf.structures import Detections, PictureDetections
+from yolov3_tf.structures import Detections, ImageDetections
 
 
 class Detector:
-    """Pictures of any sizes in, detections in their pixels out.
+    """Images of any sizes in, detections in their pixels out.
 
     Attributes:
       class_names: what the class indices of the detections stand for.
@@ -30,28 +29,28 @@ class Detector:
         """``server`` is an ``export.Server``, a loaded SavedModel of one, or a ``Resizing``."""
         self._server, self.class_names, self.settings = server, tuple(class_names), settings
 
-    def detect(self, pictures: Sequence[Union[np.ndarray, bytes]],
-               image_ids: Optional[Sequence[str]] = None) -> List[PictureDetections]:
-        """One call of the network for all ``pictures``.
+    def detect(self, images: Sequence[Union[np.ndarray, bytes]],
+               image_ids: Optional[Sequence[str]] = None) -> List[ImageDetections]:
+        """One call of the network for all ``images``.
 
         Args:
-          pictures: each uint8 [h, w, 3] RGB, or the bytes of a JPEG, PNG, BMP or GIF file.
+          images: each uint8 [h, w, 3] RGB, or the bytes of a JPEG, PNG, BMP or GIF file.
           image_ids: names for the results; default '0', '1', ...
 
         Returns:
-          One ``PictureDetections`` a picture, best score first, classes counted from 0.
+          One ``ImageDetections`` an image, best score first, classes counted from 0.
 
         Raises:
-          tf.errors.InvalidArgumentError: bytes that are no such picture.
+          tf.errors.InvalidArgumentError: bytes that are no such image.
         """
-        if not len(pictures):
+        if not len(images):
             return []
-        sizes = np.array([_size(picture) for picture in pictures], np.float32)
-        if all(isinstance(picture, np.ndarray) for picture in pictures) and (sizes == sizes[0]).all():
-            found = self._server.image_tensor(tf.constant(np.stack(pictures)))
+        sizes = np.array([_size(image) for image in images], np.float32)
+        if all(isinstance(image, np.ndarray) for image in images) and (sizes == sizes[0]).all():
+            found = self._server.image_tensor(tf.constant(np.stack(images)))
         else:
-            found = self._server.encoded(tf.constant([_as_bytes(picture) for picture in pictures]))
-        ids = [str(index) for index in range(len(pictures))] if image_ids is None else image_ids
+            found = self._server.encoded(tf.constant([_as_bytes(image) for image in images]))
+        ids = [str(index) for index in range(len(images))] if image_ids is None else image_ids
         return self._in_pixels(ids, sizes, {name: value.numpy() for name, value in found.items()})
 
     def _in_pixels(self, ids, sizes, found):
@@ -59,14 +58,14 @@ class Detector:
         classes = found['detection_classes'].astype(np.int32) - self.settings.class_offset
         scale = np.tile(sizes, 2)[:, None, :]                                   # [B, 1, 4] h, w, h, w
         boxes = (found['detection_boxes'] * scale)[..., [1, 0, 3, 2]]
-        return [PictureDetections(name, boxes[i, :n], found['detection_scores'][i, :n], classes[i, :n])
+        return [ImageDetections(name, boxes[i, :n], found['detection_scores'][i, :n], classes[i, :n])
                 for i, (name, n) in enumerate(zip(ids, counts))]
 
 
 class Resizing:
     """The resize and the way back around a model that takes images of its own size only (TensorFlow Lite, ONNX).
 
-    ``run``: uint8 [B, H, W, 3] -> the outputs of ``export.network.named``, boxes as fractions of H and W.
+    ``run``: uint8 [B, H, W, 3] -> the outputs of ``export.folded_network.named``, boxes as fractions of H and W.
     """
 
     def __init__(self, run: Callable, known: metadata.Facts):
@@ -76,16 +75,16 @@ class Resizing:
             lambda contents: preprocess.place_encoded(contents, *resize), [tf.TensorSpec([None], tf.string)],
             autograph=False)
         self._place_arrays = tf.function(
-            lambda pictures: preprocess.place_arrays(pictures, *resize),
+            lambda images: preprocess.place_arrays(images, *resize),
             [tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
 
     def encoded(self, contents):
         """String [B] -> as the signature ``serving_default``."""
         return self._answer(self._place_encoded(contents))
 
-    def image_tensor(self, pictures):
+    def image_tensor(self, images):
         """uint8 [B, h, w, 3] -> as the signature ``serving_image_tensor``."""
-        return self._answer(self._place_arrays(pictures))
+        return self._answer(self._place_arrays(images))
 
     def _answer(self, placed):
         found, offset = self._run(placed.images.numpy()), self._facts.settings.class_offset
@@ -94,7 +93,7 @@ class Resizing:
                            tf.cast(found['detection_classes'], tf.int32) - offset,
                            tf.cast(found['num_detections'], tf.int32))
         found = postprocess.undo_resize(found, placed.placement, placed.sizes)
-        return network_room.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], offset)
+        return folded_network.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], offset)
 
 
 def load(path, settings: Settings = DEFAULTS) -> Detector:
@@ -114,13 +113,13 @@ def load(path, settings: Settings = DEFAULTS) -> Detector:
 
 
 def _load_checkpoint(path, settings):
-    model, description = checkpoints.load_model(path)
-    return Detector(Server(model, description, settings), description.class_names, settings)
+    model, config = checkpoints.load_model(path)
+    return Detector(Server(model, config, settings), config.class_names, settings)
 
 
 def _load_darknet(path, settings):
-    model, description, settings = darknet.load(path)
-    return Detector(Server(model, description, settings), description.class_names, settings)
+    model, config, settings = darknet.load(path)
+    return Detector(Server(model, config, settings), config.class_names, settings)
 
 
 def _load_tflite(path, settings):
@@ -159,15 +158,15 @@ def _version(folder):
     return os.path.join(folder, max(versions, key=int))
 
 
-def _size(picture):
-    """height, width of an array or of an encoded picture."""
-    if isinstance(picture, np.ndarray):
-        return picture.shape[:2]
-    if picture[:3] == b'\xff\xd8\xff':
-        return tf.image.extract_jpeg_shape(picture).numpy()[:2]                    # reads the header only
-    return tf.io.decode_image(picture, 3, expand_animations=False).shape[:2]
+def _size(image):
+    """height, width of an array or of an encoded image."""
+    if isinstance(image, np.ndarray):
+        return image.shape[:2]
+    if image[:3] == b'\xff\xd8\xff':
+        return tf.image.extract_jpeg_shape(image).numpy()[:2]                    # reads the header only
+    return tf.io.decode_image(image, 3, expand_animations=False).shape[:2]
 
 
-def _as_bytes(picture):
+def _as_bytes(image):
     """BMP carries an array's pixels as they are, for the price of a copy; so sizes may differ in a batch."""
-    return picture if isinstance(picture, bytes) else cv2.imencode('.bmp', picture[..., ::-1])[1].tobytes()
+    return image if isinstance(image, bytes) else cv2.imencode('.bmp', image[..., ::-1])[1].tobytes()

@@ -1,4 +1,4 @@
-"""Pictures, videos and cameras through a detector: read upright, detected in batches, drawn, and told."""
+"""Images, videos and cameras through a detector: read upright, detected in batches, drawn, and told."""
 from __future__ import annotations
 
 import contextlib
@@ -16,9 +16,9 @@ from yolov3_tf import atomic_file
 from yolov3_tf.drawing.boxes import draw_detections
 from yolov3_tf.errors import InputError
 from yolov3_tf.inference.detector import Detector
-from yolov3_tf.structures import PictureDetections
+from yolov3_tf.structures import ImageDetections
 
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')
+IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 CAMERA = 'camera:'         # before its number
 COLUMNS = ('class', 'score', 'x1', 'y1', 'x2', 'y2')
@@ -27,17 +27,17 @@ COLUMNS = ('class', 'score', 'x1', 'y1', 'x2', 'y2')
 class Inputs(NamedTuple):
     """Files by kind (cameras among the videos), one message for each that cannot be used, and notes on what
     folders hold beside."""
-    pictures: List[str]
+    images: List[str]
     videos: List[str]
     problems: List[str]
     notes: List[str]
 
 
-class Report(NamedTuple):
+class RunReport(NamedTuple):
     """What came of a run.
 
     Attributes:
-      entries: one dict of JSON values a picture or frame.
+      entries: one dict of JSON values an image or frame.
       problems: one message for each file that could not be used.
       seconds: time inside the detector, without reading, drawing and writing.
     """
@@ -47,7 +47,7 @@ class Report(NamedTuple):
 
 
 def find_inputs(paths: Sequence[str]) -> Inputs:
-    """Sorts files by their suffix; a folder stands for the pictures directly in it, by name.
+    """Sorts files by their suffix; a folder stands for the images directly in it, by name.
 
     ``camera:0`` is the first camera.
 
@@ -63,12 +63,12 @@ def find_inputs(paths: Sequence[str]) -> Inputs:
             _look_into(path, found)
         elif not os.path.exists(path):
             raise InputError(f'{path}: no such file or folder')
-        elif path.lower().endswith(PICTURES):
-            found.pictures.append(path)
+        elif path.lower().endswith(IMAGES):
+            found.images.append(path)
         elif path.lower().endswith(VIDEOS):
             found.videos.append(path)
         else:
-            found.problems.append(f'{path}: unknown kind of file: expected {" ".join(PICTURES + VIDEOS)}')
+            found.problems.append(f'{path}: unknown kind of file: expected {" ".join(IMAGES + VIDEOS)}')
     return found
 
 
@@ -84,21 +84,21 @@ def _camera_number(path):
 
 def _look_into(folder, found):
     files = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-    pictures = [name for name in files if name.lower().endswith(PICTURES)]
-    found.pictures.extend(os.path.join(folder, name) for name in pictures)
-    if not pictures:
-        found.problems.append(f'{folder}: no pictures in this folder: expected {" ".join(PICTURES)}')
-    elif len(files) > len(pictures):
-        kinds = sorted({os.path.splitext(name)[1] or name for name in files if name not in pictures})
-        found.notes.append(f'{folder}: {len(files) - len(pictures)} files of other kinds passed over: '
+    images = [name for name in files if name.lower().endswith(IMAGES)]
+    found.images.extend(os.path.join(folder, name) for name in images)
+    if not images:
+        found.problems.append(f'{folder}: no images in this folder: expected {" ".join(IMAGES)}')
+    elif len(files) > len(images):
+        kinds = sorted({os.path.splitext(name)[1] or name for name in files if name not in images})
+        found.notes.append(f'{folder}: {len(files) - len(images)} files of other kinds passed over: '
                            f'{" ".join(kinds[:10])}')
 
 
 def read_upright(path: str) -> np.ndarray:
-    """A picture of any kind OpenCV reads, turned upright as its EXIF says -> uint8 [h, w, 3] RGB.
+    """An image of any kind OpenCV reads, turned upright as its EXIF says -> uint8 [h, w, 3] RGB.
 
     Raises:
-      InputError: the file is missing, empty, or holds no picture that can be decoded.
+      InputError: the file is missing, empty, or holds no image that can be decoded.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -111,13 +111,13 @@ def read_upright(path: str) -> np.ndarray:
     except cv2.error:                                   # a header that claims more pixels than OpenCV takes
         image = None
     if image is None:
-        raise InputError(f'{path}: not a picture, or a damaged one ({data.size:,} bytes)')
+        raise InputError(f'{path}: not an image, or a damaged one ({data.size:,} bytes)')
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def detect_pictures(detector: Detector, paths: Sequence[str], output: str, threshold: float,
-                    batch_size: int) -> Report:
-    """Detects in pictures and writes each, drawn, as a JPEG named after it into the folder ``output``."""
+def detect_images(detector: Detector, paths: Sequence[str], output: str, threshold: float,
+                    batch_size: int) -> RunReport:
+    """Detects in images and writes each, drawn, as a JPEG named after it into the folder ``output``."""
     entries, problems, seconds = [], [], 0.
     names = dict(zip(paths, _distinct_names(paths)))
     for batch in _batches(_readable(paths, problems), batch_size):
@@ -126,14 +126,14 @@ def detect_pictures(detector: Detector, paths: Sequence[str], output: str, thres
         seconds += time.perf_counter() - start
         for (path, image), detections in zip(batch, found):
             values, drawn = _told(detector, image, detections, threshold)
-            _write_picture(os.path.join(output, names[path]), drawn)
+            _write_image(os.path.join(output, names[path]), drawn)
             entries.append({'file': path, 'drawn': names[path], 'width': image.shape[1],
                             'height': image.shape[0], 'detections': values})
-    return Report(entries, problems, seconds)
+    return RunReport(entries, problems, seconds)
 
 
 def detect_video(detector: Detector, path: str, output: str, threshold: float, batch_size: int,
-                 max_frames: Optional[int] = None) -> Report:
+                 max_frames: Optional[int] = None) -> RunReport:
     """Detects in every frame of a video or camera and writes the drawn video into the folder ``output``.
 
     Entries carry ``frame`` (from 0) and ``time`` in seconds. A video that ends before its announced
@@ -157,10 +157,10 @@ def detect_video(detector: Detector, path: str, output: str, threshold: float, b
                                 'detections': values})
     if len(entries) < min(frames.announced, max_frames or frames.announced):
         problems.append(f'{path}: {len(entries)} of {frames.announced} frames read: cut off or damaged')
-    return Report(entries, problems, seconds)
+    return RunReport(entries, problems, seconds)
 
 
-def as_values(detections: PictureDetections, class_names: Sequence[str]) -> List[Dict[str, Any]]:
+def as_values(detections: ImageDetections, class_names: Sequence[str]) -> List[Dict[str, Any]]:
     """Detections as JSON values: class, score, and box x1, y1, x2, y2 in pixels, far edge exclusive."""
     return [{'class': class_names[label], 'score': round(float(score), 4),
              'box': [round(float(edge), 2) for edge in box]}
@@ -168,7 +168,7 @@ def as_values(detections: PictureDetections, class_names: Sequence[str]) -> List
 
 
 def write_csv(path: str, entries: Sequence[Dict[str, Any]]):
-    """One row a detection: the picture's file, or frame and time, then ``COLUMNS``."""
+    """One row a detection: the image's file, or frame and time, then ``COLUMNS``."""
     named = [name for name in ('file', 'frame', 'time') if entries and name in entries[0]]
     text = io.StringIO()
     writer = csv.writer(text)
@@ -180,7 +180,7 @@ def write_csv(path: str, entries: Sequence[Dict[str, Any]]):
 
 
 def _told(detector, image, detections, threshold):
-    """-> detections above the threshold as JSON values, and the picture with them drawn."""
+    """-> detections above the threshold as JSON values, and the image with them drawn."""
     keep = detections.scores > threshold
     kept = detections._replace(boxes=detections.boxes[keep], scores=detections.scores[keep],
                                classes=detections.classes[keep])
@@ -189,7 +189,7 @@ def _told(detector, image, detections, threshold):
 
 
 def _readable(paths, problems) -> Iterator[Tuple[str, np.ndarray]]:
-    """Path and picture of those that can be read; a message for each that cannot goes to ``problems``."""
+    """Path and image of those that can be read; a message for each that cannot goes to ``problems``."""
     for path in paths:
         try:
             yield path, read_upright(path)
@@ -216,7 +216,7 @@ def _distinct_names(paths) -> List[str]:
     return list(names)
 
 
-def _write_picture(path, image):
+def _write_image(path, image):
     """imencode and a plain write, because imwrite reports no reason when it fails."""
     with open(path, 'wb') as file:
         file.write(cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
@@ -263,7 +263,7 @@ class _Film:
             writer = cv2.VideoWriter(self._stem + suffix, code, self._rate, (width, height))
             if writer.isOpened():
                 return writer
-        raise InputError(f'{self._stem}.mp4: this OpenCV cannot write videos: detect in pictures instead')
+        raise InputError(f'{self._stem}.mp4: this OpenCV cannot write videos: detect in images instead')
 
     def close(self):
         if self._writer is not None:

@@ -9,40 +9,40 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
-from yolov3_tf.codec import LARGEST_T, fraction_of
+from yolov3_tf.codec import LARGEST_OFFSET, fraction_of
 
 
 class Matched(NamedTuple):
-    """Predictions of the assigned slots beside their objects; M candidates a picture.
+    """Predictions of the assigned slots beside their objects; M candidates an image.
 
     Attributes:
-      t: float32 [B, M, 4] raw tx, ty, tw, th.
+      offsets: float32 [B, M, 4] raw tx, ty, tw, th.
       boxes: float32 [B, M, 4] the same decoded, pixels.
-      truth_t: float32 [B, M, 4] fraction of the cell x, y; log size ratios (``codec.encode``).
+      truth_offsets: float32 [B, M, 4] fraction of the cell x, y; log size ratios (``codec.encode``).
       truth_boxes: float32 [B, M, 4] pixels.
       anchors: float32 [B, M, 2] prior width, height in pixels.
       strides: float32 [B, M].
       smallness: float32 [B, M] 2 - w h / (W H) of the object: small boxes count up to twice.
       sensitivity: float32 [B, M] grid sensitivity of the slot's level.
-      picture: float32 [2] width, height of the network input in pixels.
+      image: float32 [2] width, height of the network input in pixels.
       rivals: [B, N, 4] boxes and bool [B, M, N] mask of the objects that ``matched='best'`` may choose
         from, or None to compare with the assigned object.
     """
-    t: Any
+    offsets: Any
     boxes: Any
-    truth_t: Any
+    truth_offsets: Any
     truth_boxes: Any
     anchors: Any
     strides: Any
     smallness: Any
     sensitivity: Any
-    picture: Any
+    image: Any
     rivals: Any = None
 
 
 def mse(matched: Matched):
     """The reference's squared error in t-space, (2 - wh) sum of squares, centre and size apart."""
-    size = tf.square(matched.truth_t[..., 2:] - matched.t[..., 2:])
+    size = tf.square(matched.truth_offsets[..., 2:] - matched.offsets[..., 2:])
     return {'xy': matched.smallness * _centre_squares(matched), 'wh': matched.smallness * tf.reduce_sum(size, -1)}
 
 
@@ -52,43 +52,43 @@ def sqrt_wh(matched: Matched):
     x, y as fractions of the cell, w, h as fractions of the input (as there), which keeps every term
     below about 1. Source: Redmon et al., "You Only Look Once", CVPR 2016, equation 3.
     """
-    wanted = tf.sqrt(_size_in_picture(matched))
+    wanted = tf.sqrt(_size_in_image(matched))
     # By half the exponent, for the square root of a decoded size has no finite gradient near 0.
-    size = tf.sqrt(matched.anchors / matched.picture) * tf.exp(_bounded(matched.t[..., 2:]) / 2)
+    size = tf.sqrt(matched.anchors / matched.image) * tf.exp(_bounded(matched.offsets[..., 2:]) / 2)
     return {'xy': _centre_squares(matched), 'wh': tf.reduce_sum(tf.square(wanted - size), -1)}
 
 
 def plain_wh(matched: Matched):
     """YOLOv2: (2 - wh) times the squared error of x, y, w, h; units as in ``sqrt_wh``."""
-    size = matched.anchors / matched.picture * tf.exp(_bounded(matched.t[..., 2:]))
-    squares = tf.reduce_sum(tf.square(_size_in_picture(matched) - size), -1)
+    size = matched.anchors / matched.image * tf.exp(_bounded(matched.offsets[..., 2:]))
+    squares = tf.reduce_sum(tf.square(_size_in_image(matched) - size), -1)
     return {'xy': matched.smallness * _centre_squares(matched), 'wh': matched.smallness * squares}
 
 
 def _centre_squares(matched: Matched):
-    fraction = fraction_of(matched.t[..., :2], matched.sensitivity)
-    return tf.reduce_sum(tf.square(matched.truth_t[..., :2] - fraction), -1)
+    fraction = fraction_of(matched.offsets[..., :2], matched.sensitivity)
+    return tf.reduce_sum(tf.square(matched.truth_offsets[..., :2] - fraction), -1)
 
 
-def _size_in_picture(matched: Matched):
+def _size_in_image(matched: Matched):
     """Width and height of the objects as fractions of the network input, [B, M, 2]."""
-    return tf.maximum(matched.truth_boxes[..., 2:] - matched.truth_boxes[..., :2], 0.) / matched.picture
+    return tf.maximum(matched.truth_boxes[..., 2:] - matched.truth_boxes[..., :2], 0.) / matched.image
 
 
 def _bounded(t_wh):
     """As ``codec.decode`` bounds them: beyond, the size is as good as infinite and no longer pulls."""
-    return tf.clip_by_value(t_wh, -LARGEST_T, LARGEST_T)
+    return tf.clip_by_value(t_wh, -LARGEST_OFFSET, LARGEST_OFFSET)
 
 
 def smooth_l1(matched: Matched):
     """Smooth L1 (beta 1) over SSD's four offsets from the prior on its cell's centre (the paper's eq. 3).
 
-    The two centres differ by (fraction of t - fraction of the object) strides, so the cell's own place
+    The two centres differ by (fraction of the offsets - fraction of the object) strides, so the cell's own place
     cancels; the size offsets log(w / w_anchor) are tw, th themselves.
     """
-    fraction = fraction_of(matched.t[..., :2], matched.sensitivity) - matched.truth_t[..., :2]
+    fraction = fraction_of(matched.offsets[..., :2], matched.sensitivity) - matched.truth_offsets[..., :2]
     centre = fraction * matched.strides[..., None] / matched.anchors
-    away = tf.abs(tf.concat([centre, matched.t[..., 2:] - matched.truth_t[..., 2:]], axis=-1))
+    away = tf.abs(tf.concat([centre, matched.offsets[..., 2:] - matched.truth_offsets[..., 2:]], axis=-1))
     return {'smooth_l1': tf.reduce_sum(tf.where(away < 1, away * away / 2, away - .5), axis=-1)}
 
 

@@ -1,4 +1,4 @@
-"""The class term: every class by itself, for a picture's object may wear several labels."""
+"""The class term: every class by itself, for an image's object may wear several labels."""
 from __future__ import annotations
 
 import tensorflow as tf

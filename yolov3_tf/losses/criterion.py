@@ -2,7 +2,7 @@
 
     loss = 1/B sum [ positive q (v box + class) + F (positive q p + background b) objectness ]
 
-over all slots of all pictures of a batch of B; q is an object's mix-up weight, F the focal factor, v the
+over all slots of all images of a batch of B; q is an object's mix-up weight, F the focal factor, v the
 weight of the box terms, p that of the objectness of positive slots, b that of background ones. By default
 v, p and b are 1 and the semantics are those of the YOLOv3 TF1 implementation by wizyoung, with the IoU
 and GIoU terms of the paper; ``losses.formulations`` names other sets.
@@ -26,7 +26,7 @@ from yolov3_tf.losses.objectness import OBJECTNESS_LOSSES, POSITIVE_WEIGHTS, TAR
 from yolov3_tf.structures import GroundTruth, Priors, RawPredictions
 
 IGNORE_SCOPES = {'scale': 'objects that own a slot of the same scale (the reference)',
-                 'image': 'all objects of the picture (darknet)'}
+                 'image': 'all objects of the image (darknet)'}
 MATCHES = {'assigned': 'the object the slot answers for (the paper\'s text)',
            'best': 'the best object of the scale (the paper\'s published code)'}
 
@@ -115,14 +115,14 @@ def detection_loss(raw: RawPredictions, truth: GroundTruth, priors: Priors, sett
     """Named scalars of one batch: the parts, each summed and divided by B, and their sum ``total``.
 
     Args:
-      raw: predictions of B pictures over the S slots of ``priors``, float32 (``codec.split``).
-      truth: N boxes a picture, pixels of the network input; N may be 0.
+      raw: predictions of B images over the S slots of ``priors``, float32 (``codec.split``).
+      truth: N boxes an image, pixels of the network input; N may be 0.
 
     Returns:
       {'xy', 'wh'} or {the overlap's name}, 'objectness', 'classes', 'total': float32 scalars, weights
       included, finite for every finite input. Weight decay is not part of it (``training``).
     """
-    decoded = codec.decode(raw.t, priors)                                             # [B, S, 4]
+    decoded = codec.decode(raw.offsets, priors)                                             # [B, S, 4]
     assignment = ASSIGNERS[settings.assigner](truth, priors, decoded, settings.assign_thresh)
     matched = _match(raw, decoded, truth, priors, assignment)
     if settings.matched == 'best':
@@ -142,7 +142,7 @@ def detection_loss(raw: RawPredictions, truth: GroundTruth, priors: Priors, sett
     background = background_slots(decoded, truth, priors, assignment, settings)
     parts['objectness'] = _objectness(raw.objectness, background, matched, weight, assignment, priors, settings)
 
-    batch = tf.cast(tf.shape(raw.t)[0], tf.float32)
+    batch = tf.cast(tf.shape(raw.offsets)[0], tf.float32)
     parts = {name: value / batch for name, value in parts.items()}
     return {**parts, 'total': tf.add_n(list(parts.values()))}
 
@@ -193,18 +193,18 @@ def _match(raw, decoded, truth, priors, assignment: Assignment) -> Matched:
     truth_boxes = _gather(truth.boxes, assignment.truth_index)                        # [B, M, 4]
     size = truth_boxes[..., 2:] - truth_boxes[..., :2]
     rows_columns = priors.grids[0] * priors.table.strides[0]                          # input height, width
-    picture_area = tf.cast(tf.reduce_prod(rows_columns), tf.float32)
+    image_area = tf.cast(tf.reduce_prod(rows_columns), tf.float32)
     return Matched(
-        t=_gather(raw.t, assignment.slots), boxes=_gather(decoded, assignment.slots),
-        truth_t=codec.encode(truth_boxes, priors, assignment.slots), truth_boxes=truth_boxes,
+        offsets=_gather(raw.offsets, assignment.slots), boxes=_gather(decoded, assignment.slots),
+        truth_offsets=codec.encode(truth_boxes, priors, assignment.slots), truth_boxes=truth_boxes,
         anchors=tf.gather(priors.anchors, assignment.slots), strides=tf.gather(priors.strides, assignment.slots),
         sensitivity=tf.gather(priors.sensitivity, assignment.slots),
-        smallness=2 - tf.minimum(size[..., 0] * size[..., 1] / picture_area, 1.),
-        picture=tf.cast(tf.reverse(rows_columns, [0]), tf.float32))
+        smallness=2 - tf.minimum(size[..., 0] * size[..., 1] / image_area, 1.),
+        image=tf.cast(tf.reverse(rows_columns, [0]), tf.float32))
 
 
 def _gather(values, index):
-    """Rows of values [B, K, ...] at index int32 [B, M]; picture by picture."""
+    """Rows of values [B, K, ...] at index int32 [B, M]; image by image."""
     return tf.gather(values, index, batch_dims=1)
 
 

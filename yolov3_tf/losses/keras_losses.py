@@ -2,10 +2,10 @@
 
     model.compile(loss={'boxes': GIoULoss(), 'object': FocalBinaryCrossentropy(from_logits=True)})
 
-Boxes are [..., 4] x1, y1, x2, y2 in any unit (fractions of a picture down to 1e-4 wide, or pixels); as every
+Boxes are [..., 4] x1, y1, x2, y2 in any unit (fractions of an image down to 1e-4 wide, or pixels); as every
 measure treats both axes alike, y1, x1, y2, x2 gives the same. Arithmetic is float32 whatever comes in, for
 areas in pixels overflow float16. Functions return one loss for all axes but the last; classes then weight
-by ``sample_weight`` (for boxes [B, N, 4]: [B, N], or [B, 1] for one a picture) and reduce as all of Keras's
+by ``sample_weight`` (for boxes [B, N, 4]: [B, N], or [B, 1] for one an image) and reduce as all of Keras's
 do. All are registered with Keras, so a saved model that was compiled with one is loaded again where this
 module was imported.
 """

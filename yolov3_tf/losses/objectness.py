@@ -26,7 +26,7 @@ def background(boxes, truth_boxes, considered, threshold: float):
     Returns:
       float32 [B, S]: 1 background, 0 ignored. Nothing considered: 1.
     """
-    # The long axis innermost: a picture has few objects and thousands of slots.
+    # The long axis innermost: an image has few objects and thousands of slots.
     overlap = box_ops.iou(boxes[:, None], truth_boxes[:, :, None])                    # [B, N, S]
     reached = tf.reduce_any(considered & (overlap >= threshold), axis=1)
     return tf.stop_gradient(1 - tf.cast(reached, tf.float32))

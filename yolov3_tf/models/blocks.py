@@ -22,7 +22,7 @@ class BatchNorm(tf.keras.layers.Layer):
     does the latter (Keras semantics), unless ``adapt`` is set: then gamma and beta rest but statistics
     and averages go on as if training (how the TF1 reference "fixes" a backbone).
 
-    Where several replicas share a batch, each normalises by its own pictures and moves its own averages (of
+    Where several replicas share a batch, each normalises by its own images and moves its own averages (of
     which the step then takes the mean), or, with ``synchronized`` set, by all of them, in plain operations, for
     the kernel knows one replica only.
 
@@ -67,7 +67,7 @@ class BatchNorm(tf.keras.layers.Layer):
         return y, mean, variance
 
     def _over_replicas(self, x):
-        """The same by the statistics of all replicas' pictures."""
+        """The same by the statistics of all replicas' images."""
         shift = _value(self.moving_mean)            # the sums are about it, so that they cancel little
         pixels = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
         mean, variance = tf.nn.moments(tf.cast(x, tf.float32), [0, 1, 2])

@@ -20,21 +20,21 @@ from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, check_size
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 from yolov3_tf.models import yolov3
-from yolov3_tf.models.darknet import cfg as cfg_room
+from yolov3_tf.models.darknet import cfg as darknet_cfg
 from yolov3_tf.models.head import HEADS
 
 FORMAT = 1
 ROOM = 4096                # bytes a checkpoint takes at most for the name and place of an array
 
 
-class Description(NamedTuple):
+class ModelConfig(NamedTuple):
     """What a user of a model must know beside its weights.
 
     Attributes:
       class_names: C names, in the order of the outputs.
       width_multiplier: see ``models.yolov3.build``.
       image_size: height, width in pixels that it is used at.
-      letterbox: pictures keep their proportions (grey margins) or are stretched.
+      letterbox: images keep their proportions (grey margins) or are stretched.
       anchors: the priors its outputs are relative to.
       head: see ``models.yolov3.build``; files from before there was a choice are coupled.
       cfg: text of the darknet cfg that describes the network; '' is YOLOv3 itself.
@@ -56,7 +56,7 @@ class Progress(NamedTuple):
     counters: Dict[str, Any]
 
 
-def save_model(path: str, model: tf.keras.Model, description: Description, progress: Optional[Progress] = None):
+def save_model(path: str, model: tf.keras.Model, config: ModelConfig, progress: Optional[Progress] = None):
     """Writes a checkpoint so that a kill at any moment leaves the old file or the new one, whole."""
     weights, optimizer = _variables(model), progress.optimizer if progress is not None else {}
     size = sum(int(np.prod(value.shape)) * tf.as_dtype(value.dtype).size for value in weights.values())
@@ -64,10 +64,10 @@ def save_model(path: str, model: tf.keras.Model, description: Description, progr
     temporary = f'{path}.part'
     try:
         _make_room(temporary, size + ROOM * (1 + len(weights) + len(optimizer)))
-        # The newest layout, for older ones hold no attribute beyond 64 KiB (counters name every skipped picture).
+        # The newest layout, for older ones hold no attribute beyond 64 KiB (counters name every skipped image).
         with h5py.File(temporary, 'w', libver='latest') as file:
             file.attrs['format'] = FORMAT
-            file.attrs['description'] = json.dumps(description._asdict())
+            file.attrs['description'] = json.dumps(config._asdict())
             if progress is not None:
                 file.attrs['counters'] = json.dumps(progress.counters)
             for name, value in weights.items():         # one after another: no second copy of them all in memory
@@ -91,24 +91,24 @@ def _make_room(path, size):
             os.posix_fallocate(file.fileno(), 0, size)
 
 
-def load_model(path: str) -> Tuple[tf.keras.Model, Description]:
+def load_model(path: str) -> Tuple[tf.keras.Model, ModelConfig]:
     """Rebuilds the network of a checkpoint with its weights."""
-    description = describe(path)
-    model = build(description)
+    config = describe(path)
+    model = build(config)
     load_weights(path, model)
-    return model, description
+    return model, config
 
 
-def build(description: Description, folded: bool = False) -> tf.keras.Model:
-    """The network that a description tells of, with random weights; ``folded`` as in ``models.yolov3.build``."""
-    classes = len(description.class_names)
-    if description.cfg:
-        network = cfg_room.parse(description.cfg, 'cfg', classes, description.backbone_layers)
-        return cfg_room.build(network, folded=folded, head=description.head)
-    return yolov3.build(classes, description.width_multiplier, folded, description.head)
+def build(config: ModelConfig, folded: bool = False) -> tf.keras.Model:
+    """The network that a config tells of, with random weights; ``folded`` as in ``models.yolov3.build``."""
+    classes = len(config.class_names)
+    if config.cfg:
+        network = darknet_cfg.parse(config.cfg, 'cfg', classes, config.backbone_layers)
+        return darknet_cfg.build(network, folded=folded, head=config.head)
+    return yolov3.build(classes, config.width_multiplier, folded, config.head)
 
 
-def describe(path: str) -> Description:
+def describe(path: str) -> ModelConfig:
     """Reads what a checkpoint says of its model, without the weights."""
     with _open(path) as file:
         text = file.attrs['description']
@@ -118,18 +118,18 @@ def describe(path: str) -> Description:
         anchors = Anchors(tuple(tuple(tuple(pair) for pair in level) for level in sizes), tuple(strides),
                           *map(tuple, sensitivity))
         height, width = fields['image_size']
-        description = Description(tuple(fields['class_names']), float(fields['width_multiplier']),
+        config = ModelConfig(tuple(fields['class_names']), float(fields['width_multiplier']),
                                   (int(height), int(width)), bool(fields['letterbox']), anchors,
                                   str(fields.get('head', 'coupled')), str(fields.get('cfg', '')),
                                   int(fields.get('backbone_layers', 0)))
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{path}: its description of the model is damaged ({error!r}): '
+        raise InputError(f'{path}: its config of the model is damaged ({error!r}): '
                          'take another checkpoint') from error
-    choose(HEADS, description.head, f'head in {path}')
-    if description.cfg:
-        cfg_room.parse(description.cfg, f'{path}, its cfg', len(description.class_names), description.backbone_layers)
-    check_size(anchors, *description.image_size)
-    return description
+    choose(HEADS, config.head, f'head in {path}')
+    if config.cfg:
+        darknet_cfg.parse(config.cfg, f'{path}, its cfg', len(config.class_names), config.backbone_layers)
+    check_size(anchors, *config.image_size)
+    return config
 
 
 def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> List[str]:
@@ -190,7 +190,10 @@ def load_progress(path: str) -> Progress:
         if 'optimizer' in file:
             file['optimizer'].visititems(
                 lambda name, item: optimizer.update({name: item[...]}) if isinstance(item, h5py.Dataset) else None)
-        return Progress(optimizer, json.loads(file.attrs['counters']))
+        counters = json.loads(file.attrs['counters'])
+        if 'pictures' in counters:              # as they were called before version 0.2
+            counters['images'] = counters.pop('pictures')
+        return Progress(optimizer, counters)
 
 
 def _variables(model) -> Dict[str, Any]:

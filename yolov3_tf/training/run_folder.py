@@ -3,11 +3,11 @@
     run.flags        the flags, one a line; `train.py --flagfile=` replays them
     labels.txt       class names, one a line
     metrics.jsonl    one JSON object a line; the same bytes whether or not the run was interrupted
-    events/          TensorBoard: the same numbers, speed, and validation pictures with drawn boxes
+    events/          TensorBoard: the same numbers, speed, and validation images with drawn boxes
     checkpoints/     last.h5 (to go on from), best.h5 (highest validation mAP)
     evaluation/      measures and curves of the best checkpoint
     saved_model/1/   the best checkpoint, ready to serve
-    cache/           pictures kept by --cache=disk; emptied at every start, may be deleted after it
+    cache/           images kept by --cache=disk; emptied at every start, may be deleted after it
 """
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ class RunFolder:
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 
-    def pictures(self, step: int, name: str, image):
-        """Adds one uint8 [H, W, 3] picture to TensorBoard."""
+    def images(self, step: int, name: str, image):
+        """Adds one uint8 [H, W, 3] image to TensorBoard."""
         with self._writer().as_default(step=step):
             tf.summary.image(name, image[None])
         self._writer().flush()

@@ -49,8 +49,8 @@ class Stage(NamedTuple):
 
 
 def asymptotic(epochs: int, rate: float) -> Stage:
-    """The paper's step between ImageNet and detection: the backbone learns which classes a picture holds."""
-    return Stage('classify', NOTHING, ((epochs, rate),), task='classification')
+    """The paper's step between ImageNet and detection: the backbone learns which classes an image holds."""
+    return Stage('asymptotic', NOTHING, ((epochs, rate),), task='classification')
 
 
 def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='adapt', schedule='piecewise',
@@ -67,12 +67,12 @@ def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='ad
     choose(SCHEDULES, schedule, 'schedule')
     if schedule in ('cosine', 'power') and len(all_rates) > 1:
         raise InputError(f'schedule={schedule} falls from one rate by itself: expected one epoch count and one rate '
-                         f'of stage 2, got {len(all_rates)}')
+                         f'of the full stage, got {len(all_rates)}')
     if schedule == 'plateau' and not patience:
         raise InputError('schedule=plateau waits for patience epochs without a lower validation loss: expected '
                          '--patience of 1 or more, got 0')
     parts = (Stage('head', BACKBONE, tuple(head_rates), patience=patience, frozen_bn=frozen_bn),
-             Stage('all', NOTHING, tuple(all_rates), patience=patience if schedule == 'plateau' else 0,
+             Stage('full', NOTHING, tuple(all_rates), patience=patience if schedule == 'plateau' else 0,
                    schedule=schedule, power=power, stop_after=stop_after))
     stages = tuple(stage for stage in parts if stage.epochs)
     return (stages[0]._replace(warmup_epochs=warmup_epochs), *stages[1:]) if stages else ()

@@ -1,7 +1,7 @@
 """One training step: a batch in, moved weights and named scalars out, however many share its work.
 
 A batch is worked through by R replicas side by side and in P pieces one after another (darknet's
-subdivisions). Each of the R P shares is weighed by its pictures over the batch's, so that losses and
+subdivisions). Each of the R P shares is weighed by its images over the batch's, so that losses and
 gradients are sums that no longer depend on R and P. What does: BatchNorm, which normalises by a share,
 or with ``synchronized`` layers by a piece.
 """
@@ -14,7 +14,7 @@ import tensorflow as tf
 from yolov3_tf import replicas
 from yolov3_tf.training.optimizers import Optimizer
 
-STAND_IN = 64       # pixels a side of the black picture of a replica that has none: any network takes it
+STAND_IN = 64       # pixels a side of the black image of a replica that has none: any network takes it
 
 
 class Shares(NamedTuple):
@@ -22,11 +22,11 @@ class Shares(NamedTuple):
 
     Attributes:
       strategy: whose replicas share each piece; None for one replica.
-      pictures: of a whole batch, a multiple of replicas and pieces.
+      images: of a whole batch, a multiple of replicas and pieces.
       pieces: worked through one after another.
     """
     strategy: Optional[tf.distribute.Strategy] = None
-    pictures: int = 1
+    images: int = 1
     pieces: int = 1
 
     @property
@@ -42,7 +42,7 @@ def make(compute_loss, optimizer: Optimizer, signature, shares: Shares = ALONE, 
     """A training step: (images, truth, learning rate, asked) -> named scalars.
 
     ``l2`` is the weight decay's share, which reaches the weights through the optimiser; ``applied`` is 1
-    where every gradient was finite and the weights moved; ``pictures`` is how many of the batch came, and
+    where every gradient was finite and the weights moved; ``images`` is how many of the batch came, and
     ``asked`` the sum of that argument, over all workers.
 
     Args:
@@ -50,7 +50,7 @@ def make(compute_loss, optimizer: Optimizer, signature, shares: Shares = ALONE, 
       optimizer: made in the scope of the strategy.
       signature: tensor specs of images and truth.
       average: ``averaging.Average`` that follows the weights, or None.
-      statistics: variables that each replica moves by its own pictures; their mean is what they become.
+      statistics: variables that each replica moves by its own images; their mean is what they become.
     """
     step = _Step(compute_loss, optimizer, shares, average, statistics)
     if shares.count == 1:
@@ -65,14 +65,14 @@ class _Step:
         self.compute_loss, self.optimizer, self.shares, self.average = compute_loss, optimizer, shares, average
         self.statistics = [getattr(variable, '_value', variable) for variable in statistics]
         self.strategy = shares.strategy or tf.distribute.get_strategy()
-        self.rows = shares.pictures // shares.count         # of a share
+        self.rows = shares.images // shares.count         # of a share
 
     def alone(self, signature):
         @tf.function(input_signature=[*signature, _NUMBER, _NUMBER], autograph=False)
         def step(images, truth, rate, asked):
             parts, gradients = self._learn(images, truth)
-            pictures = tf.cast(tf.shape(images)[0], tf.float32)
-            return {**self._update(parts, gradients, rate, pictures > 0), 'pictures': pictures, 'asked': asked}
+            count = tf.cast(tf.shape(images)[0], tf.float32)
+            return {**self._update(parts, gradients, rate, count > 0), 'images': count, 'asked': asked}
         return step
 
     def side_by_side(self, signature):
@@ -135,7 +135,7 @@ class _Step:
     def _learn_share(self, images, truth):
         """``_learn`` on this replica's rows of a piece, and which part of a whole batch they are.
 
-        Pictures that cannot be read may leave a replica without any: then it sees a black one, of which nothing
+        Images that cannot be read may leave a replica without any: then it sees a black one, of which nothing
         is learnt and nothing moves its statistics. Only synchronized BatchNorm takes note of it.
         """
         first = self._place_here() * self.rows
@@ -145,7 +145,7 @@ class _Step:
             images = _at_least_one(images, count, STAND_IN)
             truth = tf.nest.map_structure(lambda x: _at_least_one(x, count), truth)
         before = _values(self.statistics)
-        part = tf.cast(count, tf.float32) / self.shares.pictures
+        part = tf.cast(count, tf.float32) / self.shares.images
         parts, gradients = self._learn(images, truth, part)
 
         def take_back():
@@ -166,13 +166,13 @@ class _Step:
         for variable, value in zip(self.statistics, sums[count:]):
             replicas.write(variable, value / replicas.count())
         part, asked, *values = tf.unstack(scalars)
-        whole = tf.math.divide_no_nan(1., part)             # 1 unless pictures are missing
+        whole = tf.math.divide_no_nan(1., part)             # 1 unless images are missing
         joined = {name: value * whole for name, value in zip(names, values)}
         outcome = self._update(joined, [gradient * whole for gradient in gradients], rate, part > 0)
-        return {**outcome, 'pictures': part * self.shares.pictures, 'asked': asked}
+        return {**outcome, 'images': part * self.shares.images, 'asked': asked}
 
     def _update(self, parts, gradients, rate, some):
-        """Moves the weights if ``some`` picture came."""
+        """Moves the weights if ``some`` image came."""
         l2 = self.optimizer.decay_term()
         applied = self.optimizer.apply(gradients, rate, some)
         if self.average is not None:
@@ -202,7 +202,7 @@ def _values(variables):
 
 
 def _at_least_one(x, count, size=0):
-    """``x`` where it has rows, else one row of zeros; a share that held no picture does not know their size."""
+    """``x`` where it has rows, else one row of zeros; a share that held no image does not know their size."""
     none = tf.cast(tf.equal(count, 0), tf.int32)
     shape = tf.shape(x)
     sides = [[0, none * tf.where(shape[axis] > 0, 0, size)] for axis in (1, 2)] if size else []

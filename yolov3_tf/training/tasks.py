@@ -1,7 +1,7 @@
 """What a stage teaches a network and how that is judged: one pair of functions a task, one table.
 
     detection        boxes: the criterion of ``losses.total``, judged by mAP
-    classification   which classes a picture holds: the paper's asymptotic step between ImageNet and detection
+    classification   which classes an image holds: the paper's asymptotic step between ImageNet and detection
 """
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ import tensorflow as tf
 
 from yolov3_tf import anchors as priors_of
 from yolov3_tf import codec
-from yolov3_tf.data import images as pictures
-from yolov3_tf.data import pipeline
+from yolov3_tf.data import image_files, pipeline
 from yolov3_tf.drawing import boxes as draw
 from yolov3_tf.evaluation import classification, report
 from yolov3_tf.evaluation.validation import Validator, batches_of, nothing_read, to_input
 from yolov3_tf.losses import criterion
-from yolov3_tf.models.checkpoints import Description
+from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.classifier import OUTPUT, classifier
 from yolov3_tf.structures import Dataset
 
-DRAWN = 9           # validation pictures on TensorBoard's page
+DRAWN = 9           # validation images on TensorBoard's page
 DRAWN_SCORE = .3    # detections below are not drawn
 
 
@@ -30,10 +29,10 @@ class Verdict(NamedTuple):
     """Outcome of one validation.
 
     Attributes:
-      losses: named means over the pictures; ``total`` is what plateaus are told by.
+      losses: named means over the images; ``total`` is what plateaus are told by.
       score: in 0..1, higher is better; goes into the metrics as the task's ``measure``.
-      skipped: file -> why, of pictures that could not be read.
-      page: uint8 [h, w, 3] RGB, some pictures with what was found in them, or None.
+      skipped: file -> why, of images that could not be read.
+      page: uint8 [h, w, 3] RGB, some images with what was found in them, or None.
     """
     losses: Dict[str, float]
     score: float
@@ -45,10 +44,10 @@ class Detection:
     """Boxes. Judged by mAP at IoU .5 over the validation set, which also picks the best checkpoint."""
     measure, shown, picks_best = 'mAP', 'mAP@.5', True
 
-    def __init__(self, model: tf.keras.Model, description: Description, val_set: Dataset,
+    def __init__(self, model: tf.keras.Model, config: ModelConfig, val_set: Dataset,
                  loss: criterion.LossSettings, batch_size: int, strict: bool):
-        self.model, self.anchors, self.loss, self.val_set = model, description.anchors, loss, val_set
-        self.validator = Validator(model, description, val_set, batch_size, loss, strict=strict)
+        self.model, self.anchors, self.loss, self.val_set = model, config.anchors, loss, val_set
+        self.validator = Validator(model, config, val_set, batch_size, loss, strict=strict)
 
     def compute_loss(self, images, truth, training: bool):
         return compute_loss(self.model, images, truth, self.anchors, self.loss, training)
@@ -69,24 +68,24 @@ class Detection:
         for found in detections[:DRAWN]:
             sure = found.scores >= DRAWN_SCORE
             drawn.append(draw.draw_detections(
-                pictures.read_picture(records[found.image_id].image_path), found.boxes[sure], found.classes[sure],
+                image_files.read_image(records[found.image_id].image_path), found.boxes[sure], found.classes[sure],
                 found.scores[sure], self.val_set.class_names))
         return draw.grid(drawn, columns=3)
 
 
 class Classification:
-    """Which classes occur in a picture: binary cross-entropy, judged by the mean AP of ranking the pictures."""
+    """Which classes occur in an image: binary cross-entropy, judged by the mean AP of ranking the images."""
     measure, shown, picks_best = 'class_mAP', 'mean AP of class presence', False
 
-    def __init__(self, model: tf.keras.Model, description: Description, val_set: Dataset,
+    def __init__(self, model: tf.keras.Model, config: ModelConfig, val_set: Dataset,
                  loss: criterion.LossSettings, batch_size: int, strict: bool):
         del loss
         self.val_set, self.strict = val_set, strict
-        self.model = classifier(model, len(description.class_names))
+        self.model = classifier(model, len(config.class_names))
         self.batches = pipeline.evaluation_batches(
-            val_set, *description.image_size, letterbox=description.letterbox, batch_size=batch_size, strict=strict)
+            val_set, *config.image_size, letterbox=config.letterbox, batch_size=batch_size, strict=strict)
         self._step = tf.function(self._measure, reduce_retracing=True, autograph=False)
-        self.report: Optional[classification.Report] = None
+        self.report: Optional[classification.ClassificationReport] = None
 
     def compute_loss(self, images, truth, training: bool):
         loss = presence_loss(self.model(to_input(images), training=training), truth)
@@ -131,7 +130,7 @@ def compute_loss(model, images, truth, anchors, settings: criterion.LossSettings
 
 
 def presence_loss(logits, truth):
-    """Binary cross-entropy with which classes occur, summed over the classes, mean over the pictures.
+    """Binary cross-entropy with which classes occur, summed over the classes, mean over the images.
 
     Args:
       logits: float32 [B, C].

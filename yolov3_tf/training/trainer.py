@@ -18,8 +18,7 @@ from typing import NamedTuple, Tuple
 
 import tensorflow as tf
 
-from yolov3_tf.data import caches, pipeline
-from yolov3_tf.data import images as pictures
+from yolov3_tf.data import caches, image_files, pipeline
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses import criterion
 from yolov3_tf.models import checkpoints
@@ -41,13 +40,13 @@ class TrainingSettings(NamedTuple):
     """Attributes:
       stages: run one after another.
       loss, optimizer, batches: settings of the criterion, the optimiser and the input pipeline.
-      seed: of the order of pictures and of every augmentation.
+      seed: of the order of images and of every augmentation.
       log_steps: steps a line of metrics.
       checkpoint_steps: steps between checkpoints inside an epoch, 0 for none; one is always written at an
         epoch's end.
-      validation_batch: pictures at once when validating.
+      validation_batch: images at once when validating.
       loss_scaling: for float16.
-      sync_batch_norm: BatchNorm normalises by the pictures of all replicas.
+      sync_batch_norm: BatchNorm normalises by the images of all replicas.
       accumulate_steps: pieces that a batch is worked through in, one after another, in as much less memory.
       ema_decay: of the average of the weights that is validated and kept as the best; 0: the weights themselves.
       epochs_between_eval: every so many epochs of a stage, and after its last, the network is validated.
@@ -83,9 +82,9 @@ def check(settings: TrainingSettings, replicas: int = 1):
     """Raises InputError for settings that contradict each other, or cannot be shared by so many replicas."""
     criterion.check(settings.loss)
     pipeline.check(settings.batches)
-    pieces, pictures = settings.accumulate_steps, settings.batches.batch_size
-    if pictures % (replicas * pieces):
-        raise InputError(f'--batch_size={pictures} is that of all replicas and pieces together: expected a multiple of '
+    pieces, images = settings.accumulate_steps, settings.batches.batch_size
+    if images % (replicas * pieces):
+        raise InputError(f'--batch_size={images} is that of all replicas and pieces together: expected a multiple of '
                          f'{replicas} replicas x --accumulate_steps={pieces}')
     if pieces > 1 and settings.loss.positive_weight == 'balanced':
         raise InputError('--accumulate_steps beside --positive_weight=balanced: that weight is counted over the whole '
@@ -104,20 +103,20 @@ class Trainer:
     Args:
       folder: made for this run (``RunFolder.claim``).
       model: starts from its present weights, or from the folder's last checkpoint where there is one.
-      description: goes into every checkpoint.
+      config: goes into every checkpoint.
       distribution: who shares the work; the model must be made in its scope.
     """
 
-    def __init__(self, folder: RunFolder, model: tf.keras.Model, description: checkpoints.Description,
+    def __init__(self, folder: RunFolder, model: tf.keras.Model, config: checkpoints.ModelConfig,
                  train_set: Dataset, val_set: Dataset, settings: TrainingSettings,
                  distribution: Distribution = ALONE):
         check(settings, distribution.replicas)
         self.distribution = distribution
-        self.folder, self.model, self.description, self.settings = folder, model, description, settings
+        self.folder, self.model, self.config, self.settings = folder, model, config, settings
         self.train_set, self.val_set = train_set, val_set
         self.steps = pipeline.steps_per_epoch(len(train_set.records), settings.batches.batch_size)
         with distribution.scope():
-            self.tasks = {name: TASKS[name](model, description, val_set, settings.loss, settings.validation_batch,
+            self.tasks = {name: TASKS[name](model, config, val_set, settings.loss, settings.validation_batch,
                                             settings.batches.strict)
                           for name in dict.fromkeys(stage.task for stage in settings.stages)}
         norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
@@ -131,7 +130,7 @@ class Trainer:
         # Every counter is a JSON value: together with the weights they are the whole state of the run.
         self.at = dict(stage=0, epoch=0, step=0, data_epoch=0, global_step=0, sums={}, summed=0, val_losses=[],
                        scores=[], best=-1., skipped={}, metrics_bytes=0, finished=False, updates=0,
-                       pictures=len(train_set.records))
+                       images=len(train_set.records))
 
     def run(self) -> bool:
         """Trains to the end of the last stage; False where nothing was left to do.
@@ -147,7 +146,7 @@ class Trainer:
             return False
         if self.at['global_step'] and self.distribution.chief:
             print(f'going on from {self.folder.last}: step {self.at["global_step"]}', flush=True)
-        # One endless stream for all stages: an epoch's pictures do not depend on the stage.
+        # One endless stream for all stages: an epoch's images do not depend on the stage.
         batches = pipeline.training_batches(self.train_set, self.settings.batches, self.settings.seed,
                                             self.at['data_epoch'], self.at['step'],
                                             (self.distribution.worker, self.distribution.workers),
@@ -165,7 +164,7 @@ class Trainer:
         return True
 
     def _cache_folder(self):
-        """Of this process alone: workers that share the run's folder hold different pictures."""
+        """Of this process alone: workers that share the run's folder hold different images."""
         several = self.distribution.workers > 1
         return self.folder.root / 'cache' / (f'worker-{self.distribution.worker}' if several else '')
 
@@ -209,7 +208,7 @@ class Trainer:
                 raise Interrupted(self.folder.last)
         if not self.at['updates']:
             first = next(iter(self.at['skipped'].values()), '')
-            raise InputError(f'none of the {len(self.train_set.records)} training pictures can be used: {first}')
+            raise InputError(f'none of the {len(self.train_set.records)} training images can be used: {first}')
         began = time.monotonic()
         self.at.update(step=0, epoch=self.at['epoch'] + 1, data_epoch=self.at['data_epoch'] + 1)
         self._judge(stage, bar)
@@ -221,7 +220,7 @@ class Trainer:
     def _next(self, stream):
         try:
             return next(stream)
-        except tf.errors.OpError as error:          # only under strict: the pipeline leaves bad pictures out
+        except tf.errors.OpError as error:          # only under strict: the pipeline leaves bad images out
             raise pipeline.blame(self.train_set, self._expected(), error) from error
 
     def _expected(self):
@@ -233,13 +232,13 @@ class Trainer:
         images, truth, indices = batch
         rate = stages.rate_at(stage, self.at['epoch'] * self.steps + self.at['step'], self.steps,
                               self.at['val_losses'])
-        parts = {'pictures': 0, 'asked': self.asked}
-        if len(indices) or self.distribution.workers > 1:   # nothing but bad pictures: a step without update
+        parts = {'images': 0, 'asked': self.asked}
+        if len(indices) or self.distribution.workers > 1:   # nothing but bad images: a step without update
             self._profile()
             parts = {name: float(value)
                      for name, value in self.step(images, truth, tf.constant(rate, tf.float32),
                                                   tf.constant(self.asked, tf.float32)).items()}
-        count = round(parts.pop('pictures'))
+        count = round(parts.pop('images'))
         self.stop = self.stop or bool(parts.pop('asked'))
         self._name_skipped(indices, count, bar)
         if count:
@@ -278,10 +277,10 @@ class Trainer:
             path = self.train_set.records[index].image_path
             if place in own and index in indices.numpy() or path in self.at['skipped']:
                 continue
-            why = pictures.explain(path)
+            why = image_files.explain(path)
             if why is None and place not in own:
                 continue                    # another worker could read it
-            if why is None:                 # nothing wrong with the picture: make the true error appear
+            if why is None:                 # nothing wrong with the image: make the true error appear
                 position = self.at['step'] * self.settings.batches.batch_size + place
                 pipeline.reproduce(self.train_set, self.settings.batches, self.settings.seed,
                                    self.at['data_epoch'], position)
@@ -323,7 +322,7 @@ class Trainer:
             verdict = self.task.validate()
             if self.task.picks_best and (verdict.score > self.at['best'] or not self.folder.best.exists()):
                 self.at['best'] = verdict.score
-                checkpoints.save_model(str(self.folder.best), self.model, self.description)
+                checkpoints.save_model(str(self.folder.best), self.model, self.config)
         loss = verdict.losses.get('total', float('inf'))
         for path, why in verdict.skipped.items():
             if self.at['skipped'].setdefault(path, why) is why:
@@ -332,7 +331,7 @@ class Trainer:
         bar.message(f'stage {stage.name}, epoch {self.at["epoch"]}/{stage.epochs}: validation loss '
                     f'{loss:.4g}, {self.task.shown} {100 * verdict.score:.1f} %')
         if verdict.page is not None:
-            self.folder.pictures(self.at['global_step'], 'validation', verdict.page)
+            self.folder.images(self.at['global_step'], 'validation', verdict.page)
         return [loss, verdict.score]
 
     def _save(self):
@@ -344,7 +343,7 @@ class Trainer:
         if self.average:
             state.update(self.average.state())
         self.folder.secure_metrics()        # a checkpoint counts on them, also after a power cut
-        checkpoints.save_model(str(self.folder.last), self.model, self.description,
+        checkpoints.save_model(str(self.folder.last), self.model, self.config,
                                checkpoints.Progress(state, self.at))
 
     def _resume(self):
@@ -357,10 +356,10 @@ class Trainer:
                 return None
             checkpoints.load_weights(str(self.folder.last), self.model)
             progress = checkpoints.load_progress(str(self.folder.last))
-            if progress.counters['pictures'] != self.at['pictures']:
+            if progress.counters['images'] != self.at['images']:
                 raise InputError(
-                    f'{self.folder.root} was trained on {progress.counters["pictures"]} pictures, now there are '
-                    f'{self.at["pictures"]}: restore the data to go on, or choose another --name')
+                    f'{self.folder.root} was trained on {progress.counters["images"]} images, now there are '
+                    f'{self.at["images"]}: restore the data to go on, or choose another --name')
             self.folder.rewind_metrics(progress.counters['metrics_bytes'])
             arrays.update(progress.optimizer)
             return progress.counters
@@ -384,7 +383,7 @@ class Trainer:
         shapes = [tuple(variable.shape) for variable in self.model.weights]
         versions = [tf.__version__, tf.keras.mixed_precision.global_policy().name,
                     len(self.distribution.strategy.extended.worker_devices)]
-        return repr([self.settings, self.description, shapes, versions, len(self.train_set.records),
+        return repr([self.settings, self.config, shapes, versions, len(self.train_set.records),
                      labels.hexdigest()])
 
     def _profile(self):

@@ -1,4 +1,4 @@
-"""The built-in set: real VOC layout, deterministic, held-out pictures, bounded overlaps, tight boxes."""
+"""The built-in set: real VOC layout, deterministic, held-out images, bounded overlaps, tight boxes."""
 import hashlib
 import os
 import pathlib
@@ -35,7 +35,7 @@ def test_read_by_the_voc_reader_without_a_problem(folder):
     assert any(record.width != record.height for record in train.records)
 
 
-def test_the_same_bytes_every_time_and_the_same_first_pictures(folder, tmp_path):
+def test_the_same_bytes_every_time_and_the_same_first_images(folder, tmp_path):
     assert digest(builtin.prepare(24, str(tmp_path))) == digest(folder)
     fewer = digest(builtin.prepare(4, str(tmp_path)))
     shared = {name for name in fewer if 'ImageSets' not in name}
@@ -43,9 +43,9 @@ def test_the_same_bytes_every_time_and_the_same_first_pictures(folder, tmp_path)
     assert len(shared) == 10 and all(more[name] == fewer[name] for name in shared)
 
 
-def test_held_out_pictures_are_no_training_pictures(folder):
-    pictures = {name: value for name, value in digest(folder).items() if name.endswith('.jpg')}
-    assert len(set(pictures.values())) == len(pictures) == 30
+def test_held_out_images_are_no_training_images(folder):
+    images = {name: value for name, value in digest(folder).items() if name.endswith('.jpg')}
+    assert len(set(images.values())) == len(images) == 30
 
 
 def test_a_complete_set_is_used_again(folder):
@@ -74,7 +74,7 @@ def test_what_another_container_with_this_process_number_draws_is_left_alone(tmp
 
 
 def test_boxes_are_tight_around_the_drawn_pixels(monkeypatch):
-    """Painted without clutter, an object's box is exactly where the picture differs from its ground."""
+    """Painted without clutter, an object's box is exactly where the image differs from its ground."""
     monkeypatch.setattr(shapes, '_ground', lambda rng, h, w: np.full((h, w, 3), 128, np.float32))
     monkeypatch.setattr(shapes, '_paint', lambda rng, image, mask: image.__setitem__(mask >= 128, 255))
     monkeypatch.setattr(shapes, 'MOST_OBJECTS', 1)

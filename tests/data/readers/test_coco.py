@@ -5,8 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from yolov3_tf.data.readers import class_names as labels
-from yolov3_tf.data.readers import coco
+from yolov3_tf.data.readers import class_files, coco
 from yolov3_tf.errors import InputError
 
 
@@ -40,12 +39,12 @@ def test_ids_become_contiguous_and_boxes_ours(tmp_path):
     assert first.areas.tolist() == [99.5, 80] and not first.difficult.any()
 
 
-@pytest.mark.parametrize('split, pictures, boxes, crowds', [('train', 32, 288, 4), ('val', 6, 136, 1)])
-def test_real_instances(shared_data, split, pictures, boxes, crowds):
+@pytest.mark.parametrize('split, images, boxes, crowds', [('train', 32, 288, 4), ('val', 6, 136, 1)])
+def test_real_instances(shared_data, split, images, boxes, crowds):
     folder = f'{shared_data}/coco_tiny'
     dataset = coco.read(f'{folder}/annotations/instances_{split}2017.json', f'{folder}/images/{split}2017')
-    assert dataset.class_names == list(labels.COCO_CLASSES) and dataset.problems == []
-    assert len(dataset.records) == pictures
+    assert dataset.class_names == list(class_files.COCO_CLASSES) and dataset.problems == []
+    assert len(dataset.records) == images
     assert sum(len(record.boxes) for record in dataset.records) == boxes
     assert sum(int(record.crowd.sum()) for record in dataset.records) == crowds
 
@@ -64,7 +63,7 @@ def test_given_names_decide_the_indices(tmp_path):
     ({'bbox': [10, 20, float('nan'), 5]}, 'expected bbox'),
     ({'bbox': [10, 20, 0, 5]}, r'box \(10, 20, 10, 25\) has no area; object dropped'),
     ({'bbox': [10, 20, -5, 5]}, 'swapped; put in order'),
-    ({'bbox': [90, 20, 50, 5]}, 'reaches outside the 100x50 picture; clipped'),
+    ({'bbox': [90, 20, 50, 5]}, 'reaches outside the 100x50 image; clipped'),
     ({'category_id': 5}, 'no category has the id 5; annotation dropped'),
     ({'category_id': [5]}, 'no category has the id'),
     ({'image_id': 8}, 'no image has the id 8; annotation dropped'),
@@ -82,11 +81,11 @@ def test_a_bad_annotation_is_told_by_its_id(tmp_path, change, said):
 
 
 @pytest.mark.parametrize('change, said', [
-    ({'file_name': 'none.jpg'}, 'image 7: no picture .*none.jpg; picture dropped'),
+    ({'file_name': 'none.jpg'}, 'image 7: no image .*none.jpg; image dropped'),
     ({'file_name': '../a.jpg'}, 'leads outside the folder'), ({'file_name': '/etc/passwd'}, 'leads outside'),
     ({'file_name': None}, 'expected id and file_name'), ({'width': 0}, 'expected width and height'),
     ({'id': 3}, 'image 3: the id stands there twice')])
-def test_a_bad_picture_is_dropped_with_its_annotations(tmp_path, change, said):
+def test_a_bad_image_is_dropped_with_its_annotations(tmp_path, change, said):
     content = instances()
     content['images'][0].update(change)
     content['annotations'] = []
@@ -94,7 +93,7 @@ def test_a_bad_picture_is_dropped_with_its_annotations(tmp_path, change, said):
     assert len(dataset.records) == 1 and len(dataset.problems) == 1 and re.search(said, dataset.problems[0])
 
 
-def test_annotations_of_a_missing_picture_are_not_told_again(tmp_path):
+def test_annotations_of_a_missing_image_are_not_told_again(tmp_path):
     content = instances()
     content['images'][0]['file_name'] = 'none.jpg'
     assert len(coco.read(*write(tmp_path, content)).problems) == 1
@@ -107,7 +106,7 @@ def test_annotations_of_a_missing_picture_are_not_told_again(tmp_path):
     ('[' * 100_000, 'not readable as JSON'),
     ('[]', "expected a COCO instances file with the list 'images'"),
     ({'images': [], 'annotations': []}, "with the list 'categories'"),
-    (instances(images=[]), 'no usable picture; the first problem: it lists no images'),
+    (instances(images=[]), 'no usable image; the first problem: it lists no images'),
     (instances(categories=[{'id': 1, 'name': 'a'}, {'id': 2, 'name': 'a'}]), "category 'a' .* twice"),
     (instances(categories=[{'name': 'a'}]), 'expected categories with id and name'),
 ])

@@ -9,7 +9,7 @@ from yolov3_tf.data.readers import darknet
 from yolov3_tf.errors import InputError
 
 
-def test_shares_become_pixels_of_a_picture_that_is_not_square(tmp_path):
+def test_shares_become_pixels_of_a_image_that_is_not_square(tmp_path):
     path = write_set(tmp_path, {'a.jpg': '', 'a.txt': '1 .5 .5 .2 .4\n\n0 0.25 0.5 0.5 1\r\n', 'train.txt': 'a.jpg\n'})
     dataset = darknet.read(path)
     record, = dataset.records
@@ -56,11 +56,11 @@ def test_paths_from_the_lists_folder_else_from_here(tmp_path, monkeypatch):
     ('0 .5 .5 .1 .1 .9', 'outline of three points or more, got 6 numbers'),
     ('0 .1 .1 .2 .2 nan .1', 'not finite pixels; object dropped'), ('0 .1 .1 .2 .1 .3 .1', 'has no area'),
     ('cat .5 .5 .1 .1', "could not convert string to float: 'cat'"),
-    ('0 50 50 20 20', 'expected shares of the picture from 0 to 1, got 50 50 20 20; are they pixels'),
+    ('0 50 50 20 20', 'expected shares of the image from 0 to 1, got 50 50 20 20; are they pixels'),
     ('-1 .5 .5 .1 .1', 'expected a class number from 0'), ('.5 .5 .5 .1 .1', 'expected a class number'),
     ('nan .5 .5 .1 .1', 'expected a class number'), ('0 nan .5 .1 .1', 'not finite pixels; object dropped'),
     ('0 .5 .5 0 .1', 'has no area; object dropped'), ('0 .5 .5 -.1 .1', 'swapped; put in order'),
-    ('0 .95 .5 .2 .1', 'reaches outside the 100x50 picture; clipped'), ('0 1.5 .5 .1 .1', 'lies outside')])
+    ('0 .95 .5 .2 .1', 'reaches outside the 100x50 image; clipped'), ('0 1.5 .5 .1 .1', 'lies outside')])
 def test_a_bad_line_is_told_with_its_place(tmp_path, line, said):
     path = write_set(tmp_path, {'a.jpg': '', 'a.txt': f'1 .5 .5 .1 .1\n{line}\n', 'train.txt': 'a.jpg\n'})
     dataset = darknet.read(path)
@@ -79,14 +79,14 @@ def test_an_outline_gives_its_box(tmp_path):
     assert record.classes.tolist() == [1]
 
 
-def test_pictures_without_labels_and_labels_that_are_no_text(tmp_path):
+def test_images_without_labels_and_labels_that_are_no_text(tmp_path):
     path = write_set(tmp_path, {'a.jpg': '', 'a.txt': '', 'b.jpg': '', 'c.jpg': '', 'c.txt': '', 'd.txt': '',
                                 'train.txt': 'a.jpg\nb.jpg\nc.jpg\nnone.jpg\na.jpg\nd.txt\n'})
     (tmp_path / 'c.txt').write_bytes(b'\xff\xfe0 .5')
     dataset = darknet.read(path)
     assert [len(record.boxes) for record in dataset.records] == [0, 0, 0]
     for found, said in zip(dataset.problems, [
-            'train.txt:4: no picture .*none.jpg', 'train.txt:5: a.jpg is listed already',
+            'train.txt:4: no image .*none.jpg', 'train.txt:5: a.jpg is listed already',
             r'b.jpg: no label file .*b.txt; taken as without objects', 'c.txt:1: expected UTF-8 text.*left out',
             'd.txt: expected a JPEG']):
         assert re.search(said, found)
@@ -108,14 +108,14 @@ def test_class_names_beside_given_or_none(tmp_path):
 
 def test_sets_that_are_of_no_use(tmp_path):
     path = write_set(tmp_path, {'a.jpg': '', 'train.txt': 'a.jpg\n'})
-    with pytest.raises(InputError, match='none of the 1 pictures has a label file; tried .*a.txt for the first'):
+    with pytest.raises(InputError, match='none of the 1 images has a label file; tried .*a.txt for the first'):
         darknet.read(path)
     (tmp_path / 'train.txt').write_text('')
     with pytest.raises(InputError, match='no usable line.*it is empty'):
         darknet.read(path)
     (tmp_path / 'train.txt').write_text('gone.jpg')
-    with pytest.raises(InputError, match='no usable line.*train.txt:1: no picture'):
+    with pytest.raises(InputError, match='no usable line.*train.txt:1: no image'):
         darknet.read(path)
     (tmp_path / 'train.txt').write_text('obj.names')
-    with pytest.raises(InputError, match='no usable picture; the first problem: .*obj.names: expected a JPEG'):
+    with pytest.raises(InputError, match='no usable image; the first problem: .*obj.names: expected a JPEG'):
         darknet.read(path)

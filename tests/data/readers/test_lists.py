@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolov3_tf.data.readers import class_names as labels
-from yolov3_tf.data.readers import faults, lists, voc
+from yolov3_tf.data.readers import class_files, faults, lists, voc
 from yolov3_tf.errors import InputError
 
 
-def write_list(folder, *lines, pictures=('a.jpg', 'b.jpg')):
-    for name in pictures:
+def write_list(folder, *lines, images=('a.jpg', 'b.jpg')):
+    for name in images:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     path = folder / 'list.txt'
@@ -34,8 +33,8 @@ def test_a_line_with_and_one_without_boxes(tmp_path):
 
 
 def test_paths_with_blanks_and_shared_stems(tmp_path):
-    pictures = 'my pictures/a b.jpg', 'x/1.png', 'y/1.png'
-    path = write_list(tmp_path, *(f'5 {name} 9 9 0 1 1 2 2' for name in pictures), pictures=pictures)
+    images = 'my images/a b.jpg', 'x/1.png', 'y/1.png'
+    path = write_list(tmp_path, *(f'5 {name} 9 9 0 1 1 2 2' for name in images), images=images)
     assert [record.image_id for record in lists.read(path).records] == ['a b', 'x/1', 'y/1']
 
 
@@ -46,7 +45,7 @@ def test_paths_with_blanks_and_shared_stems(tmp_path):
     ('1 b.jpg 60 70 dog 1 2 3 4', "could not convert string to float: 'dog'"),
     ('1 b.jpg 60.5 70', 'expected width and height as whole pixels, got 60.5 70'),
     ('1 b.jpg -1 70', 'expected width and height'),
-    ('1 none.jpg 60 70', 'no picture .*none.jpg'),
+    ('1 none.jpg 60 70', 'no image .*none.jpg'),
     ('1 a.jpg 60 70', 'a.jpg is listed already; used once'),
 ])
 def test_a_bad_line_is_dropped_and_told(tmp_path, line, said):
@@ -79,7 +78,7 @@ def test_a_class_index_without_a_name_stops(tmp_path, index, said):
 
 def test_names_given_else_beside_the_list_else_voc_else_indices(tmp_path):
     path = write_list(tmp_path, '0 a.jpg 100 50 2 1 1 5 5')
-    assert lists.read(path).class_names == list(labels.VOC_CLASSES)
+    assert lists.read(path).class_names == list(class_files.VOC_CLASSES)
     (tmp_path / 'classes.names').write_text('p\nq\nr\n')
     assert lists.read(path).class_names == ['p', 'q', 'r']
     assert lists.read(path, ['k', 'l', 'm', 'n']).class_names == ['k', 'l', 'm', 'n']
@@ -91,7 +90,7 @@ def test_names_given_else_beside_the_list_else_voc_else_indices(tmp_path):
 def test_empty_missing_and_useless_lists(tmp_path):
     with pytest.raises(InputError, match='the list is empty'):
         lists.read(write_list(tmp_path, '', '\r'))
-    with pytest.raises(InputError, match='no usable line; the first problem: .*list.txt:1: no picture'):
+    with pytest.raises(InputError, match='no usable line; the first problem: .*list.txt:1: no image'):
         lists.read(write_list(tmp_path, '0 none.jpg 5 5'))
     with pytest.raises(InputError, match='none.txt: cannot be read'):
         lists.read(str(tmp_path / 'none.txt'))

@@ -1,4 +1,4 @@
-"""TFRecord shards: Records there and back, pictures through the pipeline, other people's files, damage."""
+"""TFRecord shards: Records there and back, images through the pipeline, other people's files, damage."""
 import os
 
 import cv2
@@ -9,8 +9,7 @@ from fixtures.program_flags import options
 from fixtures.tf_examples import THEIRS, serialized
 
 from yolov3_tf.cli import shards as program
-from yolov3_tf.data import images as pictures
-from yolov3_tf.data import pipeline
+from yolov3_tf.data import image_files, pipeline
 from yolov3_tf.data.readers import coco, shards, voc
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import validation
@@ -20,7 +19,7 @@ FIELDS = 'boxes', 'classes', 'difficult', 'crowd', 'areas'
 
 
 def draw_set(folder, count=5):
-    """Pictures of 60 x 40 with number k in every pixel, k % 3 boxes each."""
+    """Images of 60 x 40 with number k in every pixel, k % 3 boxes each."""
     rng, records = np.random.default_rng(0), []
     for k in range(count):
         path = folder / f'p{k}.png'
@@ -65,12 +64,12 @@ def test_the_pipeline_makes_the_same_batches(tmp_path):
     assert [int(image[32, 32, 0]) for batch in whole for image in batch.images] == [0, 10, 20, 30, 40]
     image, _, index = pipeline.reproduce(packed, settings, 0, 0, 1)
     assert int(index) == expected[0][2][1] and np.abs(image.numpy().astype(int) - expected[0][0][1]).max() <= 1
-    assert (pictures.read_picture(packed.records[3].image_path) == 30).all()
+    assert (image_files.read_image(packed.records[3].image_path) == 30).all()
 
 
-def test_a_damaged_picture_is_left_out_of_its_batch_and_named(tmp_path):
+def test_a_damaged_image_is_left_out_of_its_batch_and_named(tmp_path):
     dataset = shards.read(shards.write(draw_set(tmp_path), f'{tmp_path}/x', 1).pattern)
-    place = pictures.place_of(dataset.records[2].image_path)
+    place = image_files.place_of(dataset.records[2].image_path)
     content = bytearray((tmp_path / 'x-00000-of-00001.tfrecord').read_bytes())
     content[place.offset + 60] ^= 1
     (tmp_path / 'x-00000-of-00001.tfrecord').write_bytes(content)
@@ -117,11 +116,11 @@ def test_labels_without_text_need_names(tmp_path):
 
 
 @pytest.mark.parametrize('change, said', [
-    ({'image/encoded': [b'']}, 'no picture under image/encoded'), ({'image/width': [-1]}, 'expected image/width'),
+    ({'image/encoded': [b'']}, 'no image under image/encoded'), ({'image/width': [-1]}, 'expected image/width'),
     ({'image/width': [1.5]}, 'expected image/width'), ({'image/object/bbox/ymin': [.1]}, 'expected 2 numbers under'),
     ({'image/object/class/text': [b'dog']}, 'expected 2 class names or labels, got 1 and'),
     ({'image/object/class/text': [b'dog', b'\xff']}, 'expected UTF-8 text'),
-    ({'image/object/difficult': [1]}, 'expected 2 marks'), ({'image/width': [0]}, 'shares of the picture, but its'),
+    ({'image/object/difficult': [1]}, 'expected 2 marks'), ({'image/width': [0]}, 'shares of the image, but its'),
     ({shards.PIXELS: [1., 2., 3.]}, 'expected four numbers an object'), (b'\x00\xff', 'not a tf.train.Example')])
 def test_a_bad_record_is_dropped_and_told(tmp_path, change, said):
     bad = change if isinstance(change, bytes) else {**THEIRS, **change}
@@ -162,7 +161,7 @@ def test_shards_that_are_not_there_are_named(tmp_path):
         (tmp_path / f'x-0000{number}-of-00005.tfrecord').unlink()
     problem, = shards.read(written.pattern).problems
     assert problem == (f'{tmp_path}/x-*-of-00005: 2 of 5 shards are not there (number 1, 3): copy them here; their '
-                       'pictures are left out')
+                       'images are left out')
     with pytest.raises(InputError, match='2 of 5 shards'):
         shards.read(written.pattern, strict=True)
     assert not shards.read(written.paths[0]).problems           # named alone, so meant alone
@@ -170,7 +169,7 @@ def test_shards_that_are_not_there_are_named(tmp_path):
 
 def test_writing_overwrites_nothing_and_leaves_out_what_cannot_be_used(tmp_path):
     dataset = draw_set(tmp_path)
-    (tmp_path / 'p1.png').write_bytes(b'no picture')
+    (tmp_path / 'p1.png').write_bytes(b'no image')
     written = shards.write(dataset, f'{tmp_path}/new/x', 2)
     assert len(written.left_out) == 1 and 'p1.png: expected a JPEG' in written.left_out[0]
     assert len(shards.read(written.pattern).records) == 4
@@ -213,13 +212,13 @@ def test_the_program(tmp_path, capsys):
     chosen = options(program, f'--output={tmp_path}/out/x')
     assert program.run([f'list:{tmp_path}/a.txt'], chosen) == 0
     captured = capsys.readouterr()
-    assert f'1 shards with 2 pictures\nspec     tfrecord:{tmp_path}/out/x-*.tfrecord' in captured.out
+    assert f'1 shards with 2 images\nspec     tfrecord:{tmp_path}/out/x-*.tfrecord' in captured.out
     assert 'gone.png' in captured.err
     with pytest.raises(InputError, match='expected one data spec'):
         program.run([], chosen)
 
 
-def test_a_detector_is_given_the_pictures_own_bytes(tmp_path):
+def test_a_detector_is_given_the_images_own_bytes(tmp_path):
     class Detector:
         def detect(self, contents, image_ids):
             return [(image_ids[0], bytes(contents[0]))]

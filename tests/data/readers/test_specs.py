@@ -42,7 +42,7 @@ def test_shapes_gives_the_part_asked_for(tmp_path):
     train = specs.load('shapes:8', cache=str(tmp_path))
     held_out = specs.load('shapes:8', train.class_names, split='val', cache=str(tmp_path))
     assert (len(train.records), len(held_out.records)) == (8, 2)
-    assert specs.describe('shapes:8', train).startswith('shapes:8: 8 pictures, ')
+    assert specs.describe('shapes:8', train).startswith('shapes:8: 8 images, ')
 
 
 def test_without_flags_the_devkit_else_shapes(shared_data, tmp_path, monkeypatch):
@@ -60,17 +60,17 @@ def test_without_flags_the_devkit_else_shapes(shared_data, tmp_path, monkeypatch
 def test_describe_tells_classes_found_marks_and_problems(shared_data):
     spec = f'voc:{shared_data}/bccd/BCCD:trainval'
     assert specs.describe('bccd', specs.load(spec)) == (
-        'bccd: 292 pictures, 3941 boxes; 3 classes: Platelets, RBC, WBC; 2 label problems')
+        'bccd: 292 images, 3941 boxes; 3 classes: Platelets, RBC, WBC; 2 label problems')
     six = specs.load(f'voc:{shared_data}/voc_six/VOCdevkit:trainval')
-    assert specs.describe('six', six) == "six: 450 pictures, 1021 boxes, 121 difficult; VOC's 20 classes"
+    assert specs.describe('six', six) == "six: 450 images, 1021 boxes, 121 difficult; VOC's 20 classes"
 
 
 def write_list(folder, name, lines, classes=None):
-    """A list of one-box pictures; ``lines`` are (picture, class number)."""
+    """A list of one-box images; ``lines`` are (image, class number)."""
     (folder / name).mkdir(parents=True)
-    for picture, _ in lines:
-        (folder / name / picture).touch()
-    (folder / name / 'all.txt').write_text(''.join(f'0 {picture} 9 9 {label} 1 1 5 5\n' for picture, label in lines))
+    for image, _ in lines:
+        (folder / name / image).touch()
+    (folder / name / 'all.txt').write_text(''.join(f'0 {image} 9 9 {label} 1 1 5 5\n' for image, label in lines))
     if classes:
         (folder / name / 'classes.names').write_text('\n'.join(classes))
     return f'list:{folder}/{name}/all.txt'
@@ -95,7 +95,7 @@ def test_joined_sets_share_their_classes_by_name(tmp_path):
         specs.load(two, ['cat', 'dog'])
 
 
-def test_a_picture_in_two_joined_sets_is_used_once(tmp_path):
+def test_a_image_in_two_joined_sets_is_used_once(tmp_path):
     one = write_list(tmp_path, 'one', [('a.jpg', 0), ('b.jpg', 1)], ['cat', 'dog'])
     twice = specs.load(f'{one},{one}')
     assert len(twice.records) == 2 and len(twice.problems) == 2

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolov3_tf.data.readers import class_names as labels
-from yolov3_tf.data.readers import voc, voc_xml
+from yolov3_tf.data.readers import class_files, voc, voc_xml
 from yolov3_tf.errors import InputError
 
 OBJECT = ('<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin>'
@@ -25,12 +24,12 @@ def annotation(*parts):
     return '\n'.join(['<annotation>', SIZE, *parts, '</annotation>'])
 
 
-def write_voc(folder, xmls, split='train', picture='{}.jpg'):
-    """A VOC folder with one (empty) picture for each annotation."""
+def write_voc(folder, xmls, split='train', image='{}.jpg'):
+    """A VOC folder with one (empty) image for each annotation."""
     for name in ('Annotations', 'JPEGImages', 'ImageSets/Main'):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for stem, xml in xmls.items():
-        (folder / 'JPEGImages' / picture.format(stem)).touch()
+        (folder / 'JPEGImages' / image.format(stem)).touch()
         if xml is not None:
             content = xml if isinstance(xml, bytes) else xml.encode()
             (folder / 'Annotations' / f'{stem}.xml').write_bytes(content)
@@ -50,7 +49,7 @@ def read_one(tmp_path, xml, **options):
 def test_official_annotations_parts_and_tag_orders(shared_data):
     dataset = voc.read(str(shared_data / 'voc_six/VOCdevkit'), 'train+val')
     assert (len(dataset.records), dataset.problems) == (450, [])
-    assert dataset.class_names == list(labels.VOC_CLASSES)
+    assert dataset.class_names == list(class_files.VOC_CLASSES)
     records = {record.image_id: record for record in dataset.records}
     # Annotations/2008_008744.xml: a person with <part>s of their own boxes, before and after other tags.
     record = records['2008_008744']
@@ -102,19 +101,19 @@ def test_float_coordinates_and_stray_whitespace(tmp_path):
     xml = annotation(thing('45.70000076293945', ' 2.5\n', '80.25', '40', '\n dog\t '))
     record, problems = read_one(tmp_path, xml)
     np.testing.assert_allclose(record.boxes, [[44.7, 1.5, 80.25, 40]], atol=1e-5)
-    assert record.classes.tolist() == [labels.VOC_CLASSES.index('dog')] and not problems
+    assert record.classes.tolist() == [class_files.VOC_CLASSES.index('dog')] and not problems
 
 
 @pytest.mark.parametrize('xml, boxes, said', [
     (thing(40, 30, 10, 5), [[9, 4, 40, 30]],
      ":3: object 'dog': corners of box (40, 30, 10, 5) are swapped; put in order"),
     (thing(-20, 5, 10, 500), [[0, 4, 10, 50]],
-     ":3: object 'dog': box (-21, 4, 10, 500) reaches outside the 100x50 picture; clipped"),
+     ":3: object 'dog': box (-21, 4, 10, 500) reaches outside the 100x50 image; clipped"),
     (thing(300, 5, 10, 9), [[9, 4, 100, 9]],
      ":3: object 'dog': corners of box (300, 5, 10, 9) are swapped, box (9, 4, 300, 9) reaches outside the "
-     '100x50 picture; put in order and clipped'),
+     '100x50 image; put in order and clipped'),
     (thing(200, 5, 210, 9), [],
-     ":3: object 'dog': box (199, 4, 210, 9) lies outside the 100x50 picture; object dropped"),
+     ":3: object 'dog': box (199, 4, 210, 9) lies outside the 100x50 image; object dropped"),
     (thing(7, 5, 7, 9), [], ":3: object 'dog': box (7, 5, 7, 9) has no area; object dropped"),
     (thing('nan', 5, 7, 9), [], 'are not finite pixels; object dropped'),
     (thing('1e400', 5, 7, 9), [], 'are not finite pixels; object dropped'),
@@ -149,7 +148,7 @@ def test_an_unknown_size_is_zero_and_clips_nothing(tmp_path, size):
     assert record.boxes.tolist() == [[0, 0, 900, 800]] and not problems
 
 
-def test_a_picture_without_objects_is_a_record(tmp_path):
+def test_a_image_without_objects_is_a_record(tmp_path):
     record, problems = read_one(tmp_path, annotation())
     assert record.boxes.shape == (0, 4) and record.areas.shape == (0,) and not problems
 
@@ -160,7 +159,7 @@ BOMB = ('<!DOCTYPE a [<!ENTITY b "dogdogdog"><!ENTITY c "&b;&b;&b;&b;">]>\n<anno
 
 @pytest.mark.parametrize('xml, said', [
     (annotation(thing(1, 1, 5, 5))[:-30],
-     r'a.xml:3: not well-formed XML \(.*\); is the file truncated\?; picture dropped'),
+     r'a.xml:3: not well-formed XML \(.*\); is the file truncated\?; image dropped'),
     ('', r'a.xml:1: not well-formed XML \(no element found\)'),
     (BOMB, 'a.xml:1: declares a document type'),
     ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>', 'a.xml:1: declares a document type'),
@@ -170,9 +169,9 @@ BOMB = ('<!DOCTYPE a [<!ENTITY b "dogdogdog"><!ENTITY c "&b;&b;&b;&b;">]>\n<anno
     (b'<?xml version="1.0" encoding="klingon"?><annotation/>', 'a.xml:1: '),
     (b'<?xml version="1.0" encoding="gbk"?><annotation/>', 'a.xml:1: '),
     (b'\x89PNG\r\n\x1a\n\0\0', 'a.xml:1: not well-formed'),
-    (None, r'train.txt:2: no annotation .*a.xml; picture dropped'),
+    (None, r'train.txt:2: no annotation .*a.xml; image dropped'),
 ])
-def test_an_unusable_annotation_drops_the_picture(tmp_path, xml, said):
+def test_an_unusable_annotation_drops_the_image(tmp_path, xml, said):
     record, problems = read_one(tmp_path, xml)
     assert record is None and len(problems) == 1 and re.search(said, problems[0])
     with pytest.raises(InputError, match='--strict'):
@@ -194,29 +193,29 @@ def test_no_bytes_do_more_than_raise_input_error(tmp_path_factory, data):
         assert str(error).startswith(str(path))
 
 
-# Pictures and splits.
+# Images and splits.
 
-@pytest.mark.parametrize('picture', ['{}.jpeg', '{}.png', '{}.JPG'])
-def test_other_picture_endings(tmp_path, picture):
-    folder = write_voc(tmp_path, {'a': annotation()}, picture=picture)
-    assert voc.read(str(folder), 'train').records[0].image_path.endswith(picture.format('/a'))
+@pytest.mark.parametrize('image', ['{}.jpeg', '{}.png', '{}.JPG'])
+def test_other_image_endings(tmp_path, image):
+    folder = write_voc(tmp_path, {'a': annotation()}, image=image)
+    assert voc.read(str(folder), 'train').records[0].image_path.endswith(image.format('/a'))
 
 
 def test_jpg_goes_first(tmp_path):
-    folder = write_voc(tmp_path, {'a': annotation()}, picture='{}.png')
+    folder = write_voc(tmp_path, {'a': annotation()}, image='{}.png')
     (folder / 'JPEGImages/a.jpg').touch()
     assert voc.read(str(folder), 'train').records[0].image_path.endswith('/a.jpg')
 
 
 @pytest.mark.parametrize('line, said', [
-    ('none', 'train.txt:2: no picture .*JPEGImages/none with the ending .jpg'),
+    ('none', 'train.txt:2: no image .*JPEGImages/none with the ending .jpg'),
     ('a.jpg', 'lists hold names without ending'),
-    ('../../secret', "train.txt:2: expected the bare name of a picture, got '../../secret'"),
+    ('../../secret', "train.txt:2: expected the bare name of an image, got '../../secret'"),
     ('/etc/passwd', 'expected the bare name'),
     ('..', 'expected the bare name'),
     ('a', r'train.txt:2: a is listed already in .*train.txt:1; used once'),
 ])
-def test_a_bad_line_of_a_split_drops_that_picture(tmp_path, line, said):
+def test_a_bad_line_of_a_split_drops_that_image(tmp_path, line, said):
     folder = write_voc(tmp_path, {'a': annotation()})
     (folder / 'ImageSets/Main/train.txt').write_text(f'a\n{line}\n')
     dataset = voc.read(str(folder), 'train')
@@ -270,7 +269,7 @@ def test_empty_or_useless_splits_and_folders(devkit, tmp_path):
     with pytest.raises(InputError, match='val.txt: the split is empty'):
         voc.read(str(devkit), 'val')
     empty.write_text('missing\n')
-    with pytest.raises(InputError, match='no usable picture in val; the first: .*val.txt:1: no picture'):
+    with pytest.raises(InputError, match='no usable image in val; the first: .*val.txt:1: no image'):
         voc.read(str(devkit), 'val')
     with pytest.raises(InputError, match='no such folder'):
         voc.read(str(tmp_path / 'none'), 'train')

@@ -37,14 +37,14 @@ roboflow:
   workspace: some
   project: &anchor
 """
-PICTURES = {'images/train/sub/a.jpg': '', 'labels/train/sub/a.txt': '2 .5 .5 .1 .1', 'images/train/b.png': '',
+IMAGES = {'images/train/sub/a.jpg': '', 'labels/train/sub/a.txt': '2 .5 .5 .1 .1', 'images/train/b.png': '',
             'images/val/a.jpg': '', 'labels/val/a.txt': '0 .5 .5 .1 .1', 'images/c.jpg': '', 'labels/c.txt': ''}
 NAMES = ['person', 'traffic: light', "driver's seat"]
 
 
 @pytest.mark.parametrize('text, root', [(COCO128, 'data/'), (ROBOFLOW, '')])
 def test_published_forms(tmp_path, text, root):
-    write_set(tmp_path, {root + name: value for name, value in PICTURES.items()}, names=None)
+    write_set(tmp_path, {root + name: value for name, value in IMAGES.items()}, names=None)
     (tmp_path / 'more.txt').write_text('images/c.jpg\nimages/val/a.jpg\n')
     path = tmp_path / 'd.yaml'
     path.write_text(text)
@@ -82,7 +82,7 @@ def test_ways_to_write_names(tmp_path, text, names):
     ('names: a', ':1: expected names as a list'), ('names: {1: a}', 'numbered from 0 to 0 without a gap'),
     ('nc: 2\nnames: [a]', ':1: nc is 2, but there are 1 names'), ('train: x', 'expected the key names'),
     ('names: [a]', "no split 'train'; there are: none"), ('names: [a]\ntrain: no', ':2: no folder or list'),
-    ('names: [a]\ntrain: d.yaml', ':2: expected a folder or a .txt list'), ('names: [a]\ntrain: .', ':2: no pictures'),
+    ('names: [a]\ntrain: d.yaml', ':2: expected a folder or a .txt list'), ('names: [a]\ntrain: .', ':2: no images'),
     ('names: [a]\ntrain: {0: x}', ':2: expected the split as the path'),
     ('names: [a]\npath: [x]\ntrain: x', 'expected path')])
 def test_what_goes_beyond_is_refused_by_line(tmp_path, text, said):
@@ -103,7 +103,7 @@ def test_names_that_are_not_text_are_told_and_left_out(tmp_path):
     dataset = yolo.read(f'{tmp_path}/d.yaml', 'train')
     assert [record.image_id for record in dataset.records] == ['a']
     problem, = dataset.problems
-    assert problem.encode().startswith(f"{tmp_path}/d.yaml:2: picture 'caf\\udce9.jpg': its name is not".encode())
+    assert problem.encode().startswith(f"{tmp_path}/d.yaml:2: image 'caf\\udce9.jpg': its name is not".encode())
     with pytest.raises(InputError, match='rename it; .*--strict'):
         yolo.read(f'{tmp_path}/d.yaml', 'train', strict=True)
 

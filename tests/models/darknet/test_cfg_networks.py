@@ -80,28 +80,28 @@ def network():
 def saved(tmp_path_factory, network):
     path = str(tmp_path_factory.mktemp('cfg') / 'last.h5')
     model = cfg.build(network)
-    description = checkpoints.Description(('a', 'b'), 1., network.size, False, network.anchors, cfg=network.text,
+    config = checkpoints.ModelConfig(('a', 'b'), 1., network.size, False, network.anchors, cfg=network.text,
                                           backbone_layers=network.backbone_layers)
-    checkpoints.save_model(path, model, description)
-    return path, model, description
+    checkpoints.save_model(path, model, config)
+    return path, model, config
 
 
 def test_a_checkpoint_brings_its_cfg(saved):
-    path, model, description = saved
+    path, model, config = saved
     again, found = checkpoints.load_model(path)
-    assert found == description
+    assert found == config
     assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
     image = np.random.default_rng(0).random((1, 32, 64, 3), np.float32)
     np.testing.assert_array_equal(model(image), again(image))
 
 
 def test_a_checkpoint_with_a_damaged_cfg_is_refused_by_line(saved, tmp_path):
-    path, _, description = saved
+    path, _, config = saved
     bad = str(tmp_path / 'bad.h5')
     with open(path, 'rb') as source, open(bad, 'wb') as target:
         target.write(source.read())
     with h5py.File(bad, 'a') as file:
-        fields = {**description._asdict(), 'cfg': description.cfg.replace('[avgpool]', '[gru]')}
+        fields = {**config._asdict(), 'cfg': config.cfg.replace('[avgpool]', '[gru]')}
         file.attrs['description'] = json.dumps(fields)
     with pytest.raises(InputError, match=r'bad.h5, its cfg:23: \[gru\] is not supported'):
         checkpoints.load_model(bad)
@@ -125,15 +125,15 @@ def test_freezing_rests_the_layers_before_the_cut(network):
 
 def test_served_as_in_process(saved, tmp_path):
     """Exported with BatchNorm folded, and read back as a SavedModel: the detections of the Keras model."""
-    path, model, description = saved
+    path, model, config = saved
     settings = export.Settings(score_threshold=.1, max_per_class=50, max_total=60)
-    picture = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
-    outputs = model(np.float32(picture[None]) / 255)
-    found = postprocess.detect(outputs, anchors.lay_out(description.anchors, 32, 64), .1, .45, 50, 60)
+    image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
+    outputs = model(np.float32(image[None]) / 255)
+    found = postprocess.detect(outputs, anchors.lay_out(config.anchors, 32, 64), .1, .45, 50, 60)
     expected = boxes.clip(found.boxes, 32, 64).numpy()[0, :int(found.count[0])]
     assert len(expected) > 20
-    served = detector.load(export.export(model, description, tmp_path / 'model', settings=settings))
-    for one in (served.detect([picture])[0], detector.load(path, settings).detect([picture])[0]):
+    served = detector.load(export.export(model, config, tmp_path / 'model', settings=settings))
+    for one in (served.detect([image])[0], detector.load(path, settings).detect([image])[0]):
         np.testing.assert_allclose(one.scores, found.scores.numpy()[0, :len(expected)], atol=1e-4)
         apart = np.abs(one.boxes[:, None] - expected[None]).max(-1)
         assert (apart.min(1) < .1).all() and (apart.min(0) < .1).all()

@@ -1,6 +1,6 @@
 """Our networks against OpenCV's, on weights both read from one file: written here from a cfg, or a published one.
 
-For the hand-written network the cfg is the independent description: the test lays the file out from it, OpenCV
+For the hand-written network the cfg is the independent config: the test lays the file out from it, OpenCV
 builds the network from it, and only the bytes of the file reach our side. A network that we build from the
 cfg too is held to OpenCV's reading of it.
 """
@@ -13,7 +13,7 @@ import pytest
 
 from yolov3_tf import anchors, boxes, codec
 from yolov3_tf.models import yolov3
-from yolov3_tf.models.darknet import cfg as cfg_room
+from yolov3_tf.models.darknet import cfg as darknet_cfg
 from yolov3_tf.models.darknet import weights as darknet_weights
 
 cv2 = pytest.importorskip('cv2')
@@ -135,7 +135,7 @@ def shapes_of(model):
 
 
 def random_file(path, shapes, rng):
-    """Writes weights under which signals neither fade nor explode, so that the outputs follow the picture."""
+    """Writes weights under which signals neither fade nor explode, so that the outputs follow the image."""
     with open(path, 'wb') as file:
         file.write(struct.pack('<iiiQ', 0, 2, 0, 32_013_312))
         for outputs, inputs, size, _, normalised in shapes:
@@ -167,7 +167,7 @@ def forward_opencv(cfg, weights, image):
     return np.concatenate([level.reshape(-1, level.shape[-1] // anchors) for level in levels])
 
 
-def picture(shared_data, height, width, name='dog'):
+def input_of(shared_data, height, width, name='dog'):
     image = cv2.imread(str(shared_data / 'darknet' / f'{name}.jpg'))[..., ::-1]
     return np.float32(cv2.resize(image, (width, height))) / 255
 
@@ -182,9 +182,9 @@ def check_parity(folder, cfg_text, classes, width_multiplier, shared_data, sizes
     darknet_weights.write(back, model, header)
     assert weights.read_bytes() == back.read_bytes()
     for height, width in sizes:
-        image = picture(shared_data, height, width)
+        image = input_of(shared_data, height, width)
         theirs = forward_opencv(cfg, back, image)
-        # The outputs depend on the picture, so that agreement means something.
+        # The outputs depend on the image, so that agreement means something.
         assert theirs.std(axis=0).mean() > .1
         compare(f'{height}x{width}', model(image[None], training=False).numpy()[0], theirs, 1e-3)
     # What differs above is the epsilon of BatchNorm: 1e-5 in the reference, 1e-6 in OpenCV. With theirs:
@@ -228,12 +228,12 @@ def check_cfg_parity(folder, text, shared_data, sizes):
     cfg, weights, back = folder / 'net.cfg', folder / 'net.weights', folder / 'back.weights'
     cfg.write_text(text)
     random_file(weights, convolution_shapes(read_cfg(text)), np.random.default_rng(7))
-    model = cfg_room.build(cfg_room.load(cfg))
+    model = darknet_cfg.build(darknet_cfg.load(cfg))
     assert shapes_of(model) == convolution_shapes(read_cfg(text))
     darknet_weights.write(back, model, darknet_weights.read(weights, model))
     assert weights.read_bytes() == back.read_bytes()
     for height, width in sizes:
-        image = picture(shared_data, height, width)
+        image = input_of(shared_data, height, width)
         theirs = forward_opencv(cfg, back, image)
         assert theirs.std(axis=0).mean() > .1
         compare(f'{height}x{width}', model(image[None], training=False).numpy()[0], theirs, 2e-5)
@@ -261,12 +261,12 @@ def test_published_cfg_networks_agree_with_opencv(tmp_path, shared_data, name, s
 def nano(shared_data):
     """The real network with its published weights, and their folder."""
     folder = shared_data / 'darknet' / 'nano_voc'
-    model = cfg_room.build(cfg_room.load(folder / f'{NANO}.cfg'))
+    model = darknet_cfg.build(darknet_cfg.load(folder / f'{NANO}.cfg'))
     return model, folder, darknet_weights.read(folder / f'{NANO}.weights', model)
 
 
 def test_nano_gives_the_recorded_outputs(nano):
-    """OpenCV's, recorded elsewhere from the same picture; within 1e-4 where the largest is 21."""
+    """OpenCV's, recorded elsewhere from the same image; within 1e-4 where the largest is 21."""
     model, folder, _ = nano
     meta = json.loads((folder / 'reference' / 'meta.json').read_text())[NANO.lower()]
     recorded = np.load(folder / 'reference' / f'{NANO.lower()}.npz')
@@ -278,14 +278,14 @@ def test_nano_gives_the_recorded_outputs(nano):
 
 
 def test_nano_decodes_as_recorded(nano):
-    """OpenCV's boxes as parts of the picture, with scale_x_y 1.05 and 1.1, and its scores; under .2 it says 0."""
+    """OpenCV's boxes as parts of the image, with scale_x_y 1.05 and 1.1, and its scores; under .2 it says 0."""
     model, folder, _ = nano
     recorded = np.load(folder / 'reference' / f'{NANO.lower()}.npz')
     theirs = np.concatenate([recorded['decoded_yolo_79'], recorded['decoded_yolo_69']])
     image = np.load(folder / 'reference' / 'input_dog_320_nchw_rgb01.npy').transpose(0, 2, 3, 1)
     raw = codec.split(model(image))
-    network = cfg_room.load(folder / f'{NANO}.cfg')
-    decoded = boxes.to_cxcywh(codec.decode(raw.t, anchors.lay_out(network.anchors, 320, 320)))[0] / 320
+    network = darknet_cfg.load(folder / f'{NANO}.cfg')
+    decoded = boxes.to_cxcywh(codec.decode(raw.offsets, anchors.lay_out(network.anchors, 320, 320)))[0] / 320
     np.testing.assert_allclose(decoded, theirs[:, :4], atol=1e-5)
     objectness = 1 / (1 + np.exp(-raw.objectness.numpy()[0].astype(np.float64)))
     scores = objectness[:, None] / (1 + np.exp(-raw.classes.numpy()[0].astype(np.float64)))
@@ -295,9 +295,9 @@ def test_nano_decodes_as_recorded(nano):
 
 
 @pytest.mark.parametrize('name', ['eagle', 'giraffe', 'horses', 'kite', 'person'])
-def test_nano_agrees_with_opencv_on_other_pictures(nano, shared_data, name):
+def test_nano_agrees_with_opencv_on_other_images(nano, shared_data, name):
     model, folder, _ = nano
-    image = picture(shared_data, 320, 320, name)
+    image = input_of(shared_data, 320, 320, name)
     theirs = forward_opencv(folder / f'{NANO}.cfg', folder / f'{NANO}.weights', image)
     difference = np.abs(model(image[None]).numpy()[0] - theirs).max()
     print(f'{name}: largest difference {difference:.1e}')
@@ -309,7 +309,7 @@ def test_nano_is_written_back_byte_for_byte(nano, tmp_path):
     published, backbone = (folder / f'{NANO}.weights').read_bytes(), (folder / 'MobileNetV2-Nano.57').read_bytes()
     darknet_weights.write(tmp_path / 'whole', model, header)
     assert (tmp_path / 'whole').read_bytes() == published
-    six = cfg_room.build(darknet_weights.fit_backbone(folder / 'MobileNetV2-Nano.57', cfg_room.load(
+    six = darknet_cfg.build(darknet_weights.fit_backbone(folder / 'MobileNetV2-Nano.57', darknet_cfg.load(
         folder / f'{NANO}.cfg', 6)))
     darknet_weights.write_backbone(tmp_path / 'part', six, darknet_weights.read_backbone(
         folder / 'MobileNetV2-Nano.57', six))

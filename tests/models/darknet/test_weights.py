@@ -128,7 +128,7 @@ BAD = {
     'one byte long': (lambda size: LONG + floats(size).tobytes() + b'\0', '1 byte too many'),
     'long header, old version': (lambda size: SHORT + bytes(4) + floats(size).tobytes(), '4 bytes too many'),
     'web page': (lambda size: b'<!DOCTYPE html>\n<html>404</html>', "text that begins '<!DOCTYPE html>'"),
-    'picture': (lambda size: b'\x89PNG\r\n\x1a\n' + bytes(4 * size), 'version such as 0.2.0'),
+    'image': (lambda size: b'\x89PNG\r\n\x1a\n' + bytes(4 * size), 'version such as 0.2.0'),
     'impossible version': (lambda size: struct.pack('<iiiQ', 1001, 0, 0, 0) + floats(size).tobytes(),
                            'got 1001.0.0'),
     'NaN in the first kernel': (lambda size: with_value(size, 4 * 8 + 27 + 4, np.nan),

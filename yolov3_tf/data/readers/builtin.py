@@ -1,6 +1,6 @@
 """The built-in data set: drawn once, written in real VOC layout, read like any other VOC folder.
 
-Picture i of a part depends on (VERSION, part, i) alone: ``shapes:100`` holds the first pictures of
+Image i of a part depends on (VERSION, part, i) alone: ``shapes:100`` holds the first images of
 ``shapes:600``, and the held-out part is drawn from numbers the training part never uses.
 """
 from __future__ import annotations
@@ -25,7 +25,7 @@ def prepare(count=DEFAULT_COUNT, cache=CACHE) -> str:
     """Draws the set where it does not exist yet.
 
     Args:
-      count: training pictures; a quarter as many are held out.
+      count: training images; a quarter as many are held out.
       cache: folder in which the set has its own, ``shapes-COUNT-vVERSION``.
 
     Returns:
@@ -39,25 +39,25 @@ def prepare(count=DEFAULT_COUNT, cache=CACHE) -> str:
     for name in ('Annotations', 'JPEGImages', os.path.join('ImageSets', 'Main')):
         os.makedirs(os.path.join(part, name))
     for number, (split, size) in enumerate((('train', count), ('val', held_out_count(count)))):
-        stems = [_write_picture(part, split, number, index) for index in range(size)]
+        stems = [_write_image(part, split, number, index) for index in range(size)]
         listed = ''.join(f'{stem}\n' for stem in stems)
         _write(part, os.path.join('ImageSets', 'Main', f'{split}.txt'), listed.encode())
     try:
         os.replace(part, folder)
     except OSError:
-        if not os.path.isdir(folder):  # otherwise another process was first, with the same pictures
+        if not os.path.isdir(folder):  # otherwise another process was first, with the same images
             raise
         shutil.rmtree(part)
     return folder
 
 
 def held_out_count(count) -> int:
-    """Pictures held out beside ``count`` training pictures."""
+    """Images held out beside ``count`` training images."""
     return max(1, count // 4)
 
 
-def _write_picture(folder, split, number, index):
-    """Draws and writes one picture with its annotation; returns its stem."""
+def _write_image(folder, split, number, index):
+    """Draws and writes one image with its annotation; returns its stem."""
     drawing = shapes.draw(np.random.default_rng([VERSION, number, index]))
     height, width = drawing.image.shape[:2]
     stem = f'{split}_{index:05d}'

@@ -4,14 +4,13 @@ from __future__ import annotations
 import json
 import os
 
-from yolov3_tf.data.readers import class_names as labels
-from yolov3_tf.data.readers import faults
+from yolov3_tf.data.readers import class_files, faults
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 
 def read(path, image_folder, classes=None, strict=False) -> Dataset:
-    """Reads the pictures of an instances file in its order, those without annotations too.
+    """Reads the images of an instances file in its order, those without annotations too.
 
     Boxes x, y, width, height become our x1, y1, x2, y2; ``iscrowd`` becomes ``crowd`` and the area of the
     segmentation is kept. ``image_id`` is the number as text.
@@ -25,7 +24,7 @@ def read(path, image_folder, classes=None, strict=False) -> Dataset:
 
     Raises:
       InputError: the file is not JSON (with line and column) or no instances file, a category is not
-        among ``classes``, or no picture is usable.
+        among ``classes``, or no image is usable.
     """
     content = _load(path)
     problems = faults.Problems(strict)
@@ -34,7 +33,7 @@ def read(path, image_folder, classes=None, strict=False) -> Dataset:
     images = _images(path, content['images'], image_folder, problems)
     if not images:
         first = (problems.messages + ['it lists no images'])[0]
-        raise InputError(f'{path}: no usable picture; the first problem: {first}')
+        raise InputError(f'{path}: no usable image; the first problem: {first}')
     listed = {_id(image) for image in content['images']}
     objects = {image_id: [] for image_id in images}
     for annotation in content['annotations']:
@@ -82,19 +81,19 @@ def _category_names(path, categories):
 
 
 def _images(path, entries, folder, problems):
-    """{image id: entry} of the pictures that are there."""
+    """{image id: entry} of the images that are there."""
     images = {}
     for image in entries:
         fault = _image_fault(image, images, folder)
         if fault:
-            problems.add(f'{path}: image {_id(image)}: {fault}', 'picture dropped')
+            problems.add(f'{path}: image {_id(image)}: {fault}', 'image dropped')
         else:
             images[_id(image)] = image
     return images
 
 
 def _image_fault(image, images, folder):
-    """Why a picture cannot be used, '' where it can."""
+    """Why an image cannot be used, '' where it can."""
     if _id(image) is None or not isinstance(image.get('file_name'), str):
         return f'expected id and file_name, got {str(image)[:80]}'
     if _id(image) in images:
@@ -105,7 +104,7 @@ def _image_fault(image, images, folder):
     name = image['file_name']
     if os.path.isabs(name) or '..' in name.replace('\\', '/').split('/') or '\0' in name:
         return f'file name {name[:80]!r} leads outside the folder'
-    return '' if os.path.isfile(os.path.join(folder, name)) else f'no picture {os.path.join(folder, name)}'
+    return '' if os.path.isfile(os.path.join(folder, name)) else f'no image {os.path.join(folder, name)}'
 
 
 def _object(place, annotation, image, names, class_names, problems):
@@ -116,7 +115,7 @@ def _object(place, annotation, image, names, class_names, problems):
                      'annotation dropped')
         return None
     if name not in class_names:
-        raise InputError(f'{place}: {labels.unknown_class(name, class_names)}')
+        raise InputError(f'{place}: {class_files.unknown_class(name, class_names)}')
     values = annotation.get('bbox')
     if not isinstance(values, list) or len(values) != 4 or not all(_is_number(value) for value in values):
         problems.add(f'{place}: expected bbox [x, y, width, height], got {str(values)[:80]}',

@@ -1,11 +1,11 @@
-"""Darknet's labels: a list of pictures, and for each a text file with lines ``class cx cy w h``.
+"""Darknet's labels: a list of images, and for each a text file with lines ``class cx cy w h``.
 
-Centre and size are shares of the picture's width and height, classes count from 0. The label file of
+Centre and size are shares of the image's width and height, classes count from 0. The label file of
 ``x/images/y/a.jpg`` (or ``JPEGImages``) is ``x/labels/y/a.txt`` where it is there, else ``x/images/y/a.txt``,
-beside the picture. A picture without a label file counts as one without objects, and is told as a problem;
+beside the image. An image without a label file counts as one without objects, and is told as a problem;
 an empty label file says that on purpose.
 
-Labels do not state the pictures' sizes, so their headers are read (``headers``), not their pixels.
+Labels do not state the images' sizes, so their headers are read (``headers``), not their pixels.
 """
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ import re
 
 import numpy as np
 
-from yolov3_tf.data.readers import class_names as labels
-from yolov3_tf.data.readers import faults, headers, lists
+from yolov3_tf.data.readers import class_files, faults, headers, lists
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
-PICTURE_ENDINGS = '.jpg', '.jpeg', '.png', '.bmp', '.gif'
+IMAGE_ENDINGS = '.jpg', '.jpeg', '.png', '.bmp', '.gif'
 NAME_FILES = 'classes.names', 'obj.names', 'classes.txt'        # beside a list, the first that is there
 _LINE = 'class cx cy w h'
 _IMAGES = re.compile(r'((?:.*/)?)(?:images|JPEGImages)(/.*)', re.DOTALL)
@@ -27,7 +26,7 @@ LARGEST_FILE = 4 << 20      # bytes; some hundred thousand objects
 
 
 def read(path, names=None, classes=None, strict=False) -> Dataset:
-    """Reads a list of pictures, one path a line, relative to the list's folder or else to the current one.
+    """Reads a list of images, one path a line, relative to the list's folder or else to the current one.
 
     Args:
       path: the list.
@@ -37,71 +36,71 @@ def read(path, names=None, classes=None, strict=False) -> Dataset:
       strict: stop at the first fault instead of repairing or dropping.
 
     Raises:
-      InputError: the list is missing or without a usable line, no picture has a label file, or a class
+      InputError: the list is missing or without a usable line, no image has a label file, or a class
         number has no name.
     """
     problems = faults.Problems(strict)
-    pictures = listed(path, problems)
-    if not pictures:
+    images = listed(path, problems)
+    if not images:
         first = (problems.messages + ['it is empty'])[0]
-        raise InputError(f'{path}: no usable line, expected the path of a picture on each; {first}')
-    return read_pictures(pictures, own_names(path, names), classes, problems, path)
+        raise InputError(f'{path}: no usable line, expected the path of an image on each; {first}')
+    return read_images(images, own_names(path, names), classes, problems, path)
 
 
 def own_names(path, names=None):
     """Class names of a list: of the file ``names``, or beside it; None where there are none."""
     if names is not None:
-        return labels.read_class_file(names)
+        return class_files.read_class_file(names)
     beside = [os.path.join(os.path.dirname(path), name) for name in NAME_FILES]
-    return next((labels.read_class_file(file) for file in beside if os.path.isfile(file)), None)
+    return next((class_files.read_class_file(file) for file in beside if os.path.isfile(file)), None)
 
 
 def listed(path, problems):
-    """{path as written: path of the picture} of a list's lines; each picture once."""
+    """{path as written: path of the image} of a list's lines; each image once."""
     found = {}
-    for number, line in labels.read_lines(path):
-        picture = _find(os.path.dirname(path), line)
+    for number, line in class_files.read_lines(path):
+        image = _find(os.path.dirname(path), line)
         if line in found:
             problems.add(f'{path}:{number}: {line[:200]} is listed already', 'used once')
-        elif picture is None:
-            problems.add(f'{path}:{number}: no picture {os.path.join(os.path.dirname(path), line[:200])}',
+        elif image is None:
+            problems.add(f'{path}:{number}: no image {os.path.join(os.path.dirname(path), line[:200])}',
                          'line dropped')
         else:
-            found[line] = picture
+            found[line] = image
     return found
 
 
-def read_pictures(pictures, own, classes, problems, place) -> Dataset:
-    """Reads the labels of pictures that are there.
+def read_images(images, own, classes, problems, place) -> Dataset:
+    """Reads the labels of images that are there.
 
     Args:
-      pictures: {name: path}.
+      images: {name: path}.
       own: class names that the labels' numbers point to, or None.
       classes: names asked for, or None.
       problems: the collector.
-      place: file that names the pictures, for messages.
+      place: file that names the images, for messages.
     """
-    numbers = labels.renumber(own, classes, place) if classes else None
+    numbers = class_files.renumber(own, classes, place) if classes else None
     known = own if numbers or not classes else classes
     reader = _LabelFiles(numbers, known, problems)
     records = {}
-    for name, picture in pictures.items():
-        header = headers.of_file(picture)
+    for name, image in images.items():
+        header = headers.of_file(image)
         if header is None:
-            problems.add(f'{picture}: expected a JPEG, PNG, BMP or GIF picture', 'picture dropped')
+            problems.add(f'{image}: expected a JPEG, PNG, BMP or GIF image', 'image dropped')
             continue
-        records[name] = reader.record(picture, header.width, header.height)
+        records[name] = reader.record(image, header.width, header.height)
     if not records:
-        raise InputError(f'{place}: no usable picture; the first problem: {problems.messages[0]}')
+        raise InputError(f'{place}: no usable image; the first problem: {problems.messages[0]}')
     if not reader.found:
-        tried = ' and '.join(label_files(next(iter(pictures.values()))))
-        raise InputError(f'{place}: none of the {len(records)} pictures has a label file; tried {tried} for the first')
+        tried = ' and '.join(label_files(next(iter(images.values()))))
+        raise InputError(f'{place}: none of the {len(records)} images has a label file; tried {tried} for the first')
     return Dataset(lists.with_ids(records), _class_names(own, classes, reader.highest), problems.messages)
 
 
-def label_files(picture):
-    """Where the labels of a picture may stand, in the order they are tried."""
-    stem = os.path.splitext(picture)[0]
+def label_files(image):
+    """Where the labels of an image may stand, in the order they are tried."""
+    stem = os.path.splitext(image)[0]
     match = _IMAGES.fullmatch(stem.replace(os.sep, '/'))
     apart = [f'{match.group(1)}labels{match.group(2)}.txt'] if match else []
     return [*apart, f'{stem}.txt']
@@ -121,20 +120,20 @@ class _LabelFiles:
         self.numbers, self.known, self.problems = numbers, known, problems
         self.found, self.highest = 0, -1
 
-    def record(self, picture, width, height):
-        """The Record of a picture of this size in pixels; a missing label file means no objects, and is noted."""
-        candidates = label_files(picture)
+    def record(self, image, width, height):
+        """The Record of an image of this size in pixels; a missing label file means no objects, and is noted."""
+        candidates = label_files(image)
         path = next((file for file in candidates if os.path.isfile(file)), None)
         if path is None:
-            self.problems.add(f'{picture}: no label file {" or ".join(candidates)}', 'taken as without objects')
-            return faults.record(picture, '', width, height, [])
+            self.problems.add(f'{image}: no label file {" or ".join(candidates)}', 'taken as without objects')
+            return faults.record(image, '', width, height, [])
         self.found += 1
         try:
             objects = self._objects(path, width, height)
         except _FileFault as fault:
             self.problems.add(str(fault), 'label file left out')
             objects = []
-        return faults.record(picture, '', width, height, objects, path)
+        return faults.record(image, '', width, height, objects, path)
 
     def _objects(self, path, width, height):
         objects = []
@@ -172,7 +171,7 @@ def _lines(path):
     try:
         if os.path.getsize(path) > LARGEST_FILE:
             raise _FileFault(f'{path}: {os.path.getsize(path)} bytes; expected at most {LARGEST_FILE}')
-        return list(labels.read_lines(path))
+        return list(class_files.read_lines(path))
     except (InputError, OSError) as error:
         raise _FileFault(str(error)) from None
 
@@ -187,10 +186,10 @@ def _numbers(line):
     outline = len(values) > 6 and len(values) % 2
     if len(values) != 5 and not outline:
         raise _LineFault(f'expected "{_LINE}" or an outline of three points or more, got {len(values)} numbers')
-    if not (0 <= values[0] < labels.MOST_CLASSES and values[0] == int(values[0])):
-        raise _LineFault(f'expected a class number from 0 to {labels.MOST_CLASSES - 1}, got {texts[0][:40]}')
+    if not (0 <= values[0] < class_files.MOST_CLASSES and values[0] == int(values[0])):
+        raise _LineFault(f'expected a class number from 0 to {class_files.MOST_CLASSES - 1}, got {texts[0][:40]}')
     if any(value > 2 for value in values[1:]):
-        raise _LineFault(f'expected shares of the picture from 0 to 1, got {" ".join(texts[1:])[:80]}; are they '
+        raise _LineFault(f'expected shares of the image from 0 to 1, got {" ".join(texts[1:])[:80]}; are they '
                          'pixels?')
     if outline:
         points = np.reshape(values[1:], [-1, 2])

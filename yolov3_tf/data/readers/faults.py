@@ -1,6 +1,6 @@
 """What can be wrong with a label, and what is done about it: one policy for every reader.
 
-A fault of one label or one picture never stops a run: it is repaired or dropped, and one message
+A fault of one label or one image never stops a run: it is repaired or dropped, and one message
 with file and line (JSON: the annotation's id) goes to ``Dataset.problems``. ``strict`` turns the first
 into an ``InputError``. What makes the whole set useless (a missing split, an unknown class) always stops.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Record
 
-# Beyond this a float32 pixel is no longer exact, and no picture is that large.
+# Beyond this a float32 pixel is no longer exact, and no image is that large.
 LARGEST_COORDINATE = 2. ** 24
 # COCO rounds to hundredths of a pixel, so boxes that touch the border may pass it by that much.
 ROUNDING = .05
@@ -49,7 +49,7 @@ def order(corners):
 
 
 def clip(box, width, height):
-    """Cuts an ordered box at the picture's edges; a size of 0 (unknown) leaves that far edge alone.
+    """Cuts an ordered box at the image's edges; a size of 0 (unknown) leaves that far edge alone.
 
     Returns:
       The box or None, and a remark, as ``order`` does.
@@ -59,7 +59,7 @@ def clip(box, width, height):
     if x1 >= 0 and y1 >= 0 and x2 <= right and y2 <= bottom:
         return box, ''
     inside = max(x1, 0.), max(y1, 0.), min(x2, right), min(y2, bottom)
-    size = f'{width}x{height} picture' if width and height else 'picture'
+    size = f'{width}x{height} image' if width and height else 'image'
     if inside[0] >= inside[2] or inside[1] >= inside[3]:
         return None, f'box {_text(box)} lies outside the {size}'
     if max(abs(a - b) for a, b in zip(inside, box)) <= ROUNDING:
@@ -73,12 +73,12 @@ def mend(place, corners, width, height, problems, convert=None):
     Args:
       place: where the object stands, for the message.
       corners: x1, y1, x2, y2 as the labels have them.
-      width, height: of the picture, 0 where unknown.
+      width, height: of the image, 0 where unknown.
       problems: the collector.
       convert: applied to the ordered corners, for labels in another pixel convention.
 
     Returns:
-      The box, inside the picture and with area, or None where it was dropped.
+      The box, inside the image and with area, or None where it was dropped.
     """
     box, swapped = order(corners)
     outside = ''

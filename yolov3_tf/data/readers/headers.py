@@ -1,4 +1,4 @@
-"""What a picture file says of itself in its first bytes, read without decoding and without the whole file.
+"""What an image file says of itself in its first bytes, read without decoding and without the whole file.
 
 Layouts: JPEG ITU-T T.81 B.2.2, PNG (ISO 15948) 11.2.2, GIF89a 18, Windows bitmaps.
 """
@@ -29,7 +29,7 @@ class Header(NamedTuple):
 
 
 def of_file(path) -> Optional[Header]:
-    """Header of a picture file; None where there is none, or none that is understood."""
+    """Header of an image file; None where there is none, or none that is understood."""
     try:
         with open(path, 'rb') as file:
             return read(file)
@@ -38,7 +38,7 @@ def of_file(path) -> Optional[Header]:
 
 
 def read(file) -> Optional[Header]:
-    """Header of an opened picture, as ``of_file``; reads and seeks no further than needed."""
+    """Header of an opened image, as ``of_file``; reads and seeks no further than needed."""
     start = file.read(2)
     reader = {b'\xff\xd8': _jpeg, b'\x89P': _png, b'GI': _gif, b'BM': _bmp}.get(start)
     try:

@@ -1,4 +1,4 @@
-"""The reference's annotation lists: one picture a line, ``index path width height [class x1 y1 x2 y2]...``
+"""The reference's annotation lists: one image a line, ``index path width height [class x1 y1 x2 y2]...``
 
 Fields are parted by blanks; ``class`` is an index from 0. Coordinates are taken as they are, in our
 format: pixels from 0, far edge exclusive. (Lists made by the reference's own script hold VOC's raw numbers,
@@ -16,8 +16,7 @@ import re
 import numpy as np
 
 from yolov3_tf import atomic_file
-from yolov3_tf.data.readers import class_names as labels
-from yolov3_tf.data.readers import faults
+from yolov3_tf.data.readers import class_files, faults
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -29,7 +28,7 @@ _PATH = re.compile(r'(\S+)\s+(.+\.(?:jpe?g|png|bmp|gif)|\S+)(?:\s+(.*))?$', re.I
 def read(path, classes=None, strict=False) -> Dataset:
     """Reads a list file.
 
-    ``image_id`` is the picture's stem, or its path as written where two pictures share a stem.
+    ``image_id`` is the image's stem, or its path as written where two images share a stem.
 
     Args:
       path: the list.
@@ -43,11 +42,11 @@ def read(path, classes=None, strict=False) -> Dataset:
     """
     problems = faults.Problems(strict)
     own = own_names(path)
-    numbers = labels.renumber(own, classes, os.path.join(os.path.dirname(path), CLASS_FILE)) if classes else None
+    numbers = class_files.renumber(own, classes, os.path.join(os.path.dirname(path), CLASS_FILE)) if classes else None
     classes = own if classes is None else classes
     known = classes if numbers is None else own
     records, highest, empty = {}, -1, True
-    for number, line in labels.read_lines(path):
+    for number, line in class_files.read_lines(path):
         empty = False
         place = f'{path}:{number}'
         try:
@@ -58,12 +57,12 @@ def read(path, classes=None, strict=False) -> Dataset:
             continue
         if name in records:
             problems.add(f'{place}: {name} is listed already', 'used once')
-        elif not os.path.isfile(_picture(path, name)):
-            problems.add(f'{place}: no picture {_picture(path, name)}', 'line dropped')
+        elif not os.path.isfile(_image(path, name)):
+            problems.add(f'{place}: no image {_image(path, name)}', 'line dropped')
         else:
             objects = [(box, numbers[index] if numbers else index, False, False, None, number)
                        for box, index in _objects(place, boxes, width, height, problems)]
-            records[name] = faults.record(_picture(path, name), name, width, height, objects, path)
+            records[name] = faults.record(_image(path, name), name, width, height, objects, path)
     if not records:
         raise InputError(f'{path}: the list is empty; expected lines "{_LINE}"' if empty else
                          f'{path}: no usable line; the first problem: {problems.messages[0]}')
@@ -73,7 +72,7 @@ def read(path, classes=None, strict=False) -> Dataset:
 def own_names(path):
     """Names of the classes that stand beside a list, or None."""
     beside = os.path.join(os.path.dirname(path), CLASS_FILE)
-    return labels.read_class_file(beside) if os.path.isfile(beside) else None
+    return class_files.read_class_file(beside) if os.path.isfile(beside) else None
 
 
 def with_ids(records):
@@ -92,7 +91,7 @@ def write(path, records):
       records: Records with known width and height. ``difficult`` and ``crowd`` are lost.
 
     Raises:
-      InputError: a picture's path would not read back as it is: a line break in it, a blank first or last, bytes
+      InputError: an image's path would not read back as it is: a line break in it, a blank first or last, bytes
         that are no UTF-8.
     """
     folder = os.path.dirname(os.path.abspath(path))
@@ -103,7 +102,7 @@ def write(path, records):
             fields += [index, *(np.format_float_positional(value, trim='-') for value in box)]
         line = ' '.join(map(str, fields))
         if not _reads_back(line, *fields[1:4]):
-            raise InputError(f'{path}: a list cannot hold the path {fields[1]!r}: rename the picture')
+            raise InputError(f'{path}: a list cannot hold the path {fields[1]!r}: rename the image')
         lines.append(f'{line}\n')
     atomic_file.write_text(path, ''.join(lines))
 
@@ -139,8 +138,8 @@ def _fields(place, line):
 
 
 def _known_class(place, value, classes):
-    if not (0 <= value < labels.MOST_CLASSES and value == int(value)):
-        raise InputError(f'{place}: expected a class index from 0, got {value:g} (at most {labels.MOST_CLASSES - 1})')
+    if not (0 <= value < class_files.MOST_CLASSES and value == int(value)):
+        raise InputError(f'{place}: expected a class index from 0, got {value:g} (at most {class_files.MOST_CLASSES - 1})')
     if classes is not None and value >= len(classes):
         raise InputError(f'{place}: class index {value:g}, but there are {len(classes)} class names '
                          f'({", ".join(classes)}); give the right list with --classes=FILE')
@@ -156,11 +155,11 @@ def _objects(place, rows, width, height, problems):
     return objects
 
 
-def _picture(path, name):
+def _image(path, name):
     return os.path.join(os.path.dirname(path), name)
 
 
 def _class_names(classes, highest):
     if classes is not None:
         return list(classes)
-    return list(labels.VOC_CLASSES) if highest < 20 else [str(index) for index in range(highest + 1)]
+    return list(class_files.VOC_CLASSES) if highest < 20 else [str(index) for index in range(highest + 1)]

@@ -1,4 +1,4 @@
-"""Draws one labelled picture of the built-in set: shapes on a cluttered ground.
+"""Draws one labelled image of the built-in set: shapes on a cluttered ground.
 
 What a class is must be told from its outline alone: colour, size, tilt, squeeze and place are independent
 of it. Everything comes from the one NumPy generator passed in.
@@ -14,7 +14,7 @@ import numpy as np
 CLASS_NAMES = ('circle', 'cross', 'square', 'star', 'triangle')
 LEAST_VISIBLE = .3  # of an object's pixels; what would hide more of another object is not placed
 LEAST_DIFFERENCE = 150  # of an object's colour from the ground under it, summed over the channels
-SMALLEST, LARGEST = 24., .7  # pixels; share of the picture's short side
+SMALLEST, LARGEST = 24., .7  # pixels; share of the image's short side
 MOST_OBJECTS = 5
 MOST_TURN = .4  # radians from upright: the set must be learnable in minutes
 
@@ -27,13 +27,13 @@ class DrawnObject(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """A picture, uint8 BGR [h, w, 3], and its objects from back to front."""
+    """An image, uint8 BGR [h, w, 3], and its objects from back to front."""
     image: np.ndarray
     objects: List[DrawnObject]
 
 
 def draw(rng: np.random.Generator) -> Drawing:
-    """Draws one picture of 200 to 320 pixels a side with one to five objects."""
+    """Draws one image of 200 to 320 pixels a side with one to five objects."""
     height, width = (int(side) for side in rng.integers(200, 321, 2))
     image = _ground(rng, height, width)
     masks, names = [], []

@@ -1,12 +1,12 @@
-"""TFRecord shards: pictures with their labels in a few large files, for object stores and clusters.
+"""TFRecord shards: images with their labels in a few large files, for object stores and clusters.
 
 A record is a tf.train.Example with the keys of the Object Detection API (``image/encoded``,
 ``image/object/bbox/xmin`` ..., ``image/object/class/text``), so that other programs read ours and theirs are read
-here. Theirs are shares of the picture; ours hold the boxes' exact pixels besides (``PIXELS``), so that Records
+here. Theirs are shares of the image; ours hold the boxes' exact pixels besides (``PIXELS``), so that Records
 read back as they were written. Class names stand in ``classes.names`` beside the shards.
 
-Labels are read once at the start; the pictures stay where they are, and the pipeline takes each by its place in
-its shard (``pictures.Place``). All files are opened through ``tf.io.gfile``: gs:// and the like work where
+Labels are read once at the start; the images stay where they are, and the pipeline takes each by its place in
+its shard (``images.Place``). All files are opened through ``tf.io.gfile``: gs:// and the like work where
 TensorFlow has the file system. Compressed shards have no such places and are refused.
 """
 from __future__ import annotations
@@ -20,22 +20,21 @@ from typing import List, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf.data import images as pictures
-from yolov3_tf.data.readers import class_names as labels
-from yolov3_tf.data.readers import faults, headers, lists
+from yolov3_tf.data import image_files
+from yolov3_tf.data.readers import class_files, faults, headers, lists
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 PIXELS = 'image/object/bbox/pixels'
 _SIDES = 'xmin', 'ymin', 'xmax', 'ymax'
 _BOX = 'image/object/bbox/'
-PICTURES_PER_SHARD = 1000
+IMAGES_PER_SHARD = 1000
 _NUMBERED = re.compile(r'(.*)-(\d{5,})-of-(\d{5,})\D*', re.DOTALL)
 _FRAMING = 16           # bytes around a record's contents: length, its check sum, the contents' check sum
 
 
 class Written(NamedTuple):
-    """Shards that were written, the pattern that names them all, and why pictures were left out."""
+    """Shards that were written, the pattern that names them all, and why images were left out."""
     paths: List[str]
     pattern: str
     left_out: List[str]
@@ -83,18 +82,18 @@ def read(pattern, classes=None, strict=False) -> Dataset:
 def write(dataset, prefix, count=None) -> Written:
     """Writes a set as shards ``PREFIX-00000-of-00004.tfrecord`` and ``classes.names`` beside them.
 
-    A record takes the picture's bytes as they are; Records without a labelled size get the picture's own. Records
+    A record takes the image's bytes as they are; Records without a labelled size get the image's own. Records
     stay in order, so the shards read back as the same set. A shard appears under its name when it is complete.
 
     Args:
-      dataset: ``Dataset``; pictures that cannot be used are left out.
+      dataset: ``Dataset``; images that cannot be used are left out.
       prefix: folder and start of the names; the folder is made where it is missing.
-      count: shards, at most one a picture; None makes one for every ``PICTURES_PER_SHARD`` pictures.
+      count: shards, at most one an image; None makes one for every ``IMAGES_PER_SHARD`` images.
 
     Raises:
-      InputError: there are shards of this prefix already, other class names beside them, or no usable picture.
+      InputError: there are shards of this prefix already, other class names beside them, or no usable image.
     """
-    count = min(count or -(-len(dataset.records) // PICTURES_PER_SHARD), max(len(dataset.records), 1))   # none empty
+    count = min(count or -(-len(dataset.records) // IMAGES_PER_SHARD), max(len(dataset.records), 1))   # none empty
     pattern, folder = f'{prefix}-*.tfrecord', os.path.dirname(prefix)
     if not os.path.basename(prefix):
         raise InputError(f'{prefix}: expected a folder and the start of the shards\' names, such as data/train')
@@ -113,13 +112,13 @@ def write(dataset, prefix, count=None) -> Written:
     except tf.errors.OpError as error:
         raise InputError(f'{prefix}: cannot be written ({str(error.message).splitlines()[0][:200]})') from None
     if len(left_out) == len(dataset.records):
-        raise InputError(f'none of the {len(left_out)} pictures can be used: {left_out[0]}')
+        raise InputError(f'none of the {len(left_out)} images can be used: {left_out[0]}')
     return Written(paths, pattern, left_out)
 
 
 class _Labelled(NamedTuple):
     """A record before class names have become indices; ``objects`` as ``faults.record`` takes them, with names."""
-    place: pictures.Place
+    place: image_files.Place
     name: str
     image_id: str
     width: int
@@ -139,18 +138,18 @@ def _name_missing(paths, problems):
         if missing:
             listed = ', '.join(map(str, missing[:10])) + (', ...' if len(missing) > 10 else '')
             problems.add(f'{prefix}-*-of-{total}: {len(missing)} of {int(total)} shards are not there (number '
-                         f'{listed}): copy them here', 'their pictures are left out')
+                         f'{listed}): copy them here', 'their images are left out')
 
 
 def _examples(path, problems):
-    """Yields (``pictures.Place``, 'FILE: record N', Example) of a shard, up to the first damaged record."""
+    """Yields (``images.Place``, 'FILE: record N', Example) of a shard, up to the first damaged record."""
     offset, number = 0, 0
     if not tf.io.gfile.stat(path).length:
         problems.add(f'{path}: the file is empty: copy the shard again', 'shard dropped')
         return
     try:
         for contents in tf.data.TFRecordDataset(path).as_numpy_iterator():
-            place = pictures.Place(path, offset, len(contents))
+            place = image_files.Place(path, offset, len(contents))
             offset += len(contents) + _FRAMING
             try:
                 yield place, (path, number), tf.train.Example.FromString(contents)
@@ -160,7 +159,7 @@ def _examples(path, problems):
                 problems.add(f'{path}: record {number}: not a tf.train.Example', 'record dropped')
             number += 1
     except tf.errors.OpError as error:
-        reason = pictures.first_line(error)[:120]
+        reason = image_files.first_line(error)[:120]
         problems.add(f'{path}: record {number} at byte {offset}: damaged, or no uncompressed TFRecord ({reason}): copy '
                      'or write the shard again', f'it and all behind it dropped, {number} records kept')
 
@@ -171,8 +170,8 @@ def _labelled(place, example, shard, problems):
     where, feature = f'{path}: record {number}', _Features(example)
     try:
         width, height = (feature.count(f'image/{side}') for side in ('width', 'height'))
-        if not feature.has_bytes(pictures.ENCODED):
-            raise _RecordFault(f'no picture under {pictures.ENCODED}')
+        if not feature.has_bytes(image_files.ENCODED):
+            raise _RecordFault(f'no image under {image_files.ENCODED}')
         corners = feature.corners(width, height)
         names = feature.names(len(corners))
         marks = [feature.marks(f'image/object/{name}', len(corners)) for name in ('difficult', 'is_crowd')]
@@ -239,7 +238,7 @@ class _Features:
         length = len(self.feature[_BOX + 'xmin'].float_list.value) if self.has(_BOX + 'xmin') else 0
         columns = [self.floats(_BOX + side, length) for side in _SIDES] if length else []
         if length and not (width and height):
-            raise _RecordFault('boxes are shares of the picture, but its size is 0')
+            raise _RecordFault('boxes are shares of the image, but its size is 0')
         return [(x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in zip(*columns)]
 
     def names(self, length):
@@ -263,7 +262,7 @@ class _Features:
 def _class_names(folder, read_ones, classes):
     """Names of the set; turns the classes of the objects that are numbers into names."""
     if classes is None and tf.io.gfile.exists(os.path.join(folder, lists.CLASS_FILE)):
-        classes = labels.read_class_file(os.path.join(folder, lists.CLASS_FILE), tf.io.gfile.GFile)
+        classes = class_files.read_class_file(os.path.join(folder, lists.CLASS_FILE), tf.io.gfile.GFile)
     found = {}
     for one in read_ones:
         for position, (box, name, *rest) in enumerate(one.objects):
@@ -277,13 +276,13 @@ def _class_names(folder, read_ones, classes):
                 raise InputError(f'{one.place.file}: record {rest[-1]}: an object has no class name')
             else:
                 found.setdefault(name, f'{one.place.file}: record {rest[-1]}')
-    return labels.resolve_classes(found, classes)
+    return class_files.resolve_classes(found, classes)
 
 
 def _write_names(path, class_names):
     text = ''.join(f'{name}\n' for name in class_names)
     if tf.io.gfile.exists(path):
-        if labels.read_class_file(path, tf.io.gfile.GFile) != list(class_names):
+        if class_files.read_class_file(path, tf.io.gfile.GFile) != list(class_names):
             raise InputError(f'{path} is there with other class names: choose another folder')
         return
     with tf.io.gfile.GFile(path, 'w') as file:
@@ -291,11 +290,11 @@ def _write_names(path, class_names):
 
 
 def _write_shard(path, records, class_names):
-    """Writes one shard whole; returns why pictures were left out."""
+    """Writes one shard whole; returns why images were left out."""
     left_out = []
     with tf.io.TFRecordWriter(f'{path}.part') as writer:
         for record in records:
-            why = pictures.explain(record.image_path)
+            why = image_files.explain(record.image_path)
             if why:
                 left_out.append(why)
             else:
@@ -305,13 +304,13 @@ def _write_shard(path, records, class_names):
 
 
 def _example(record, class_names):
-    contents = pictures.read_contents(record.image_path)
+    contents = image_files.read_contents(record.image_path)
     header = headers.read(io.BytesIO(contents)) or _decoded(contents)
     width, height = record.width or header.width, record.height or header.height
-    name = os.path.basename(pictures.place_of(record.image_path).file)
+    name = os.path.basename(image_files.place_of(record.image_path).file)
     shares = record.boxes / np.array([width, height] * 2, np.float32)
     features = {
-        pictures.ENCODED: [contents], 'image/format': [header.kind.lower().encode()],
+        image_files.ENCODED: [contents], 'image/format': [header.kind.lower().encode()],
         'image/filename': [name.encode()], 'image/source_id': [record.image_id.encode()],
         'image/width': [width], 'image/height': [height], PIXELS: record.boxes.ravel(),
         **{_BOX + side: column for side, column in zip(_SIDES, shares.T)},
@@ -324,7 +323,7 @@ def _example(record, class_names):
 
 
 def _decoded(contents):
-    """The header of a picture that says nothing of itself we understand, from its pixels."""
+    """The header of an image that says nothing of itself we understand, from its pixels."""
     height, width, channels = tf.io.decode_image(contents, channels=3, expand_animations=False).shape
     return headers.Header('JPEG' if contents[:2] == b'\xff\xd8' else '', width, height, channels, 8)
 

@@ -1,4 +1,4 @@
-"""Data specs: one string says where labelled pictures come from."""
+"""Data specs: one string says where labelled images come from."""
 from __future__ import annotations
 
 import collections
@@ -9,8 +9,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from yolov3_tf.choices import choose
-from yolov3_tf.data.readers import builtin, coco, darknet, faults, lists, voc, yolo
-from yolov3_tf.data.readers import class_names as labels
+from yolov3_tf.data.readers import builtin, class_files, coco, darknet, faults, lists, voc, yolo
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -22,12 +21,12 @@ class _Kind(NamedTuple):
 
 
 def load(spec, classes=None, strict=False, split='train', cache=builtin.CACHE) -> Dataset:
-    """Reads the labels of a data spec; pictures themselves are not decoded.
+    """Reads the labels of a data spec; images themselves are not decoded.
 
     Of joined specs, the class names are those of the first, then those of the others that are new, in order;
     classes of one name are one class. With ``classes`` given, each part's names must be among them. Labels that
     are mere numbers (``list`` and ``darknet`` without a class file) can only be joined when ``classes`` says what
-    they mean. A file listed by several parts is used once, and of different pictures with one ``image_id`` all get
+    they mean. A file listed by several parts is used once, and of different images with one ``image_id`` all get
     the number of their part in front: ``1:a``, ``2:a``.
 
     Args:
@@ -71,7 +70,7 @@ def default_specs(folder='.') -> tuple[str, str, str]:
     devkit = os.path.join(folder, 'VOCdevkit') if folder != '.' else 'VOCdevkit'
     if not os.path.isdir(devkit):
         return 'shapes', 'shapes', (f'no data flags and no {devkit}/ here: training on the built-in shapes '
-                                    f'({builtin.DEFAULT_COUNT} pictures, drawn once into {builtin.CACHE}/)')
+                                    f'({builtin.DEFAULT_COUNT} images, drawn once into {builtin.CACHE}/)')
     train, held_out = voc.training_splits(devkit)
     return (f'voc:{devkit}:{train}', f'voc:{devkit}:{held_out}',
             f'no data flags: training on {devkit} {train}, measuring on {held_out}')
@@ -84,8 +83,8 @@ def describe(spec, dataset) -> str:
               for name in ('difficult', 'crowd')}
     marks = ''.join(f', {count} {name}' for name, count in counts.items() if count)
     faulty = f'; {len(dataset.problems)} label problems' if dataset.problems else ''
-    return (f'{spec}: {len(dataset.records)} pictures, {boxes} boxes{marks}; '
-            f'{labels.describe_classes(dataset.class_names)}{faulty}')
+    return (f'{spec}: {len(dataset.records)} images, {boxes} boxes{marks}; '
+            f'{class_files.describe_classes(dataset.class_names)}{faulty}')
 
 
 def _joined(parts, classes, strict, split, cache):

@@ -8,13 +8,12 @@ import os
 import re
 from typing import NamedTuple
 
-from yolov3_tf.data.readers import class_names as labels
-from yolov3_tf.data.readers import faults, voc_xml
+from yolov3_tf.data.readers import class_files, faults, voc_xml
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 PAPER_SPLITS = {'train': '2007_trainval+2012_trainval', 'test': '2007_test'}
-PICTURE_ENDINGS = '.jpg', '.jpeg', '.png', '.bmp', '.gif'  # in order of preference; any case
+IMAGE_ENDINGS = '.jpg', '.jpeg', '.png', '.bmp', '.gif'  # in order of preference; any case
 
 
 class _Part(NamedTuple):
@@ -24,7 +23,7 @@ class _Part(NamedTuple):
 
 
 class _Labelled(NamedTuple):
-    """One picture before class names have become indices."""
+    """One image before class names have become indices."""
     image_path: str
     image_id: str
     xml: str
@@ -32,9 +31,9 @@ class _Labelled(NamedTuple):
 
 
 def read(folder, splits, classes=None, strict=False) -> Dataset:
-    """Reads the pictures of one or more splits, in the order of their lists.
+    """Reads the images of one or more splits, in the order of their lists.
 
-    Every picture listed becomes a Record, without objects too. Picture and annotation are found by the
+    Every image listed becomes a Record, without objects too. Image and annotation are found by the
     listed name; <filename> inside the XML is ignored (people copy and rename). <part> boxes are not objects.
     A box whose corners coincide counts as one without area, although inclusive pixels would give it one.
 
@@ -46,20 +45,20 @@ def read(folder, splits, classes=None, strict=False) -> Dataset:
 
     Raises:
       InputError: the folder or a split is missing or empty (the message lists the splits there), a class
-        is not among ``classes``, no picture is usable, or a label is at fault under ``strict``.
+        is not among ``classes``, no image is usable, or a label is at fault under ``strict``.
     """
     problems = faults.Problems(strict)
-    pictures = _pictures([_find(folder, name.strip()) for name in splits.split('+')], problems)
+    images = _images([_find(folder, name.strip()) for name in splits.split('+')], problems)
     found = {}
-    for picture in pictures:
-        for item in picture.annotation.objects:
+    for image in images:
+        for item in image.annotation.objects:
             if item.name:
-                found.setdefault(item.name, f'{picture.xml}:{item.line}')
-    class_names = labels.resolve_classes(found, classes)
+                found.setdefault(item.name, f'{image.xml}:{item.line}')
+    class_names = class_files.resolve_classes(found, classes)
     index = {name: number for number, name in enumerate(class_names)}
-    records = [_record(picture, index, problems) for picture in pictures]
+    records = [_record(image, index, problems) for image in images]
     if not records:
-        raise InputError(f'{folder}: no usable picture in {splits}; the first: {problems.messages[0]}')
+        raise InputError(f'{folder}: no usable image in {splits}; the first: {problems.messages[0]}')
     return Dataset(records, class_names, problems.messages)
 
 
@@ -114,14 +113,14 @@ def _find(folder, name) -> _Part:
     return found[0]
 
 
-def _pictures(parts, problems):
-    """Reads the annotations of every picture listed, each id once."""
+def _images(parts, problems):
+    """Reads the annotations of every image listed, each id once."""
     first = {}
-    pictures = []
+    images = []
     for part in parts:
-        files = _picture_files(f'{part.folder}/JPEGImages')
+        files = _image_files(f'{part.folder}/JPEGImages')
         empty = True
-        for number, line in labels.read_lines(part.list_file):
+        for number, line in class_files.read_lines(part.list_file):
             empty = False
             image_id = re.sub(r'\s+(-1|0|1)$', '', line)  # dog_train.txt and its like add a mark to each name
             place = f'{part.list_file}:{number}'
@@ -129,58 +128,58 @@ def _pictures(parts, problems):
                 problems.add(f'{place}: {image_id} is listed already in {first[image_id]}', 'used once')
                 continue
             first[image_id] = place
-            picture = _labelled(part.folder, image_id, files, place, problems)
-            if picture:
-                pictures.append(picture)
+            image = _labelled(part.folder, image_id, files, place, problems)
+            if image:
+                images.append(image)
         if empty:
-            raise InputError(f'{part.list_file}: the split is empty; expected one picture name a line')
-    return pictures
+            raise InputError(f'{part.list_file}: the split is empty; expected one image name a line')
+    return images
 
 
 def _labelled(folder, image_id, files, place, problems):
-    """Reads one annotation; None, with the problem noted, where annotation or picture cannot be used."""
+    """Reads one annotation; None, with the problem noted, where annotation or image cannot be used."""
     if re.search(r'[/\\\0]', image_id) or image_id in ('.', '..'):
-        problems.add(f'{place}: expected the bare name of a picture, got {image_id[:80]!r}',
-                     'picture dropped')
+        problems.add(f'{place}: expected the bare name of an image, got {image_id[:80]!r}',
+                     'image dropped')
         return None
     xml = f'{folder}/Annotations/{image_id}.xml'
     if image_id not in files:
-        endings = ', '.join(PICTURE_ENDINGS)
-        problems.add(f'{place}: no picture {folder}/JPEGImages/{image_id} with the ending {endings}'
-                     f'{_ending_hint(image_id)}', 'picture dropped')
+        endings = ', '.join(IMAGE_ENDINGS)
+        problems.add(f'{place}: no image {folder}/JPEGImages/{image_id} with the ending {endings}'
+                     f'{_ending_hint(image_id)}', 'image dropped')
         return None
     try:
         annotation = voc_xml.parse(xml)
     except FileNotFoundError:
-        problems.add(f'{place}: no annotation {xml}', 'picture dropped')
+        problems.add(f'{place}: no annotation {xml}', 'image dropped')
     except InputError as error:
-        problems.add(str(error), 'picture dropped')
+        problems.add(str(error), 'image dropped')
     else:
         return _Labelled(f'{folder}/JPEGImages/{files[image_id]}', image_id, xml, annotation)
     return None
 
 
-def _record(picture, index, problems):
-    width, height, labelled = picture.annotation
+def _record(image, index, problems):
+    width, height, labelled = image.annotation
     objects = []
     for item in labelled:
-        place = f'{picture.xml}:{item.line}: object' + (f' {item.name!r}' if item.name else '')
+        place = f'{image.xml}:{item.line}: object' + (f' {item.name!r}' if item.name else '')
         if item.corners is None or not item.name:
             problems.add(f'{place} {item.fault or "has no class name"}', 'object dropped')
             continue
         box = faults.mend(place, item.corners, width, height, problems, voc_xml.to_exclusive)
         if box is not None:
             objects.append((box, index[item.name], item.difficult, False, None, item.line))
-    return faults.record(picture.image_path, picture.image_id, width, height, objects, picture.xml)
+    return faults.record(image.image_path, image.image_id, width, height, objects, image.xml)
 
 
-def _picture_files(folder):
-    """{stem: file name} of the pictures in a folder, the preferred ending where a stem has several."""
+def _image_files(folder):
+    """{stem: file name} of the images in a folder, the preferred ending where a stem has several."""
     ranked = {}
     for name in _listing(folder):
         stem, ending = os.path.splitext(name)
-        if ending.lower() in PICTURE_ENDINGS:
-            rank = PICTURE_ENDINGS.index(ending.lower()), ending.isupper(), name
+        if ending.lower() in IMAGE_ENDINGS:
+            rank = IMAGE_ENDINGS.index(ending.lower()), ending.isupper(), name
             ranked[stem] = min(rank, ranked.get(stem, rank))
     return {stem: rank[-1] for stem, rank in ranked.items()}
 
@@ -211,7 +210,7 @@ def _listing(folder):
 
 
 def _ending_hint(image_id):
-    listed = os.path.splitext(image_id)[1].lower() in PICTURE_ENDINGS
+    listed = os.path.splitext(image_id)[1].lower() in IMAGE_ENDINGS
     return ' (lists hold names without ending)' if listed else ''
 
 

@@ -1,4 +1,4 @@
-"""YOLO's data.yaml: folders or lists of pictures for train, val and test, class names, labels as darknet's.
+"""YOLO's data.yaml: folders or lists of images for train, val and test, class names, labels as darknet's.
 
 Only the part of YAML that such files need is read, strictly, by this file alone (YAML in full can build objects
 and expand without bound): top-level ``key: value`` lines, ``#`` comments, plain and quoted scalars, lists
@@ -11,8 +11,7 @@ import collections
 import os
 import re
 
-from yolov3_tf.data.readers import class_names as labels
-from yolov3_tf.data.readers import darknet, faults
+from yolov3_tf.data.readers import class_files, darknet, faults
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -28,7 +27,7 @@ def read(path, split, classes=None, strict=False) -> Dataset:
     """Reads one split of a data.yaml.
 
     ``path`` in the file is relative to the file's folder; train, val and test are folders (searched to any
-    depth), lists of pictures (.txt), or several of them, relative to ``path``. A leading ``../`` that leads
+    depth), lists of images (.txt), or several of them, relative to ``path``. A leading ``../`` that leads
     nowhere is passed over, because exports of Roboflow have one too many.
 
     Args:
@@ -46,18 +45,18 @@ def read(path, split, classes=None, strict=False) -> Dataset:
         there = ', '.join(name for name in SPLITS if values.get(name, (0, None))[1]) or 'none'
         raise InputError(f'{path}: no split {split!r}; there are: {there}')
     line, sources = values[split]
-    problems, pictures, seen = faults.Problems(strict), {}, set()
+    problems, images, seen = faults.Problems(strict), {}, set()
     for source in sources if isinstance(sources, list) else [sources]:
-        for name, picture in _pictures(f'{path}:{line}', _locate(path, values, line, source), problems).items():
-            if picture in seen:
-                problems.add(f'{path}:{line}: {picture} is listed already', 'used once')
+        for name, image in _images(f'{path}:{line}', _locate(path, values, line, source), problems).items():
+            if image in seen:
+                problems.add(f'{path}:{line}: {image} is listed already', 'used once')
             else:
-                pictures[name if name not in pictures else picture] = picture
-            seen.add(picture)
-    if not pictures:
-        raise InputError(f'{path}:{line}: no pictures in {split}: {sources}'
+                images[name if name not in images else image] = image
+            seen.add(image)
+    if not images:
+        raise InputError(f'{path}:{line}: no images in {split}: {sources}'
                          + (f'; the first problem: {problems.messages[0]}' if problems.messages else ''))
-    return darknet.read_pictures(pictures, names, classes, problems, path)
+    return darknet.read_images(images, names, classes, problems, path)
 
 
 def parse(path) -> dict:
@@ -214,7 +213,7 @@ def _names(path, values):
         if sorted(names) != list(range(len(names))):
             raise InputError(f'{path}:{line}: expected names numbered from 0 to {len(names) - 1} without a gap')
         names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names or len(names) > labels.MOST_CLASSES:
+    if not isinstance(names, list) or not names or len(names) > class_files.MOST_CLASSES:
         raise InputError(f'{path}:{line}: expected names as a list or as "number: name"')
     name, count = collections.Counter(names).most_common(1)[0]
     if count > 1 or not all(name.strip() for name in names):
@@ -240,16 +239,16 @@ def _locate(path, values, line, source):
     return os.path.normpath(found)
 
 
-def _pictures(place, source, problems):
-    """{name: path} of the pictures below a folder, in order, or on a list."""
+def _images(place, source, problems):
+    """{name: path} of the images below a folder, in order, or on a list."""
     if not os.path.isdir(source):
         if not source.endswith('.txt'):
-            raise InputError(f'{place}: expected a folder or a .txt list of pictures, got {source}')
+            raise InputError(f'{place}: expected a folder or a .txt list of images, got {source}')
         return darknet.listed(source, problems)
     found = [os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names
-             if os.path.splitext(name)[1].lower() in darknet.PICTURE_ENDINGS]
-    pictures = {os.path.relpath(picture, source): picture for picture in sorted(found)}
-    for name in [name for name in pictures if not labels.is_text(name)]:
-        problems.add(f'{place}: picture {name!r}: its name is not UTF-8, so rename it', 'picture dropped')
-        del pictures[name]
-    return pictures
+             if os.path.splitext(name)[1].lower() in darknet.IMAGE_ENDINGS]
+    images = {os.path.relpath(image, source): image for image in sorted(found)}
+    for name in [name for name in images if not class_files.is_text(name)]:
+        problems.add(f'{place}: image {name!r}: its name is not UTF-8, so rename it', 'image dropped')
+        del images[name]
+    return images

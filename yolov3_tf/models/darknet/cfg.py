@@ -1,4 +1,4 @@
-"""Any network of the YOLOv3 family from darknet's own description of it, with the same outputs as ``yolov3``.
+"""Any network of the YOLOv3 family from darknet's own config of it, with the same outputs as ``yolov3``.
 
     network = cfg.load('MobileNetV2-YOLOv3-Nano-voc.cfg')
     model = cfg.build(network, num_classes=6)
@@ -26,7 +26,7 @@ from yolov3_tf.models.yolov3 import BRANCHES
 
 # Added to BatchNorm's variances: darknet's (and OpenCV's) own. The TensorFlow ports, which ``yolov3`` follows, have
 # 1e-5. MobileNetV2-YOLOv3-Nano has channels of almost no variance: its outputs differ by .02 between the two (of at
-# most 21), its mAP on 150 pictures of VOC2012 not at all.
+# most 21), its mAP on 150 images of VOC2012 not at all.
 EPSILON = 1e-6
 NAME = 'darknet'
 

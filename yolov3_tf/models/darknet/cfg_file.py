@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 from yolov3_tf.errors import InputError
 
 # No published cfg comes near these; a damaged one should not take the machine down before it is refused. The
-# text goes into a checkpoint's description, which HDF5 holds to 64 kB.
+# text goes into a checkpoint's config, which HDF5 holds to 64 kB.
 MOST_TEXT, MOST_LAYERS, MOST_LISTED, MOST_FILTERS, MOST_CLASSES = 50_000, 999, 100, 1 << 15, 1 << 13
 LARGEST_SIZE, LARGEST_KERNEL = 4096, 63
 ACTIVATIONS = ('leaky', 'linear', 'logistic', 'mish', 'relu', 'relu6', 'swish')

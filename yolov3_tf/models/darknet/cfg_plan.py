@@ -245,7 +245,7 @@ def _check_budget(layers, net):
     # Summed, for a graph of many large layers hurts as much as a single one.
     activations = sum(layer.rows * layer.columns * layer.channels for layer in layers)
     if floats > MOST_FLOATS or activations > MOST_ACTIVATIONS:
-        raise InputError(f'{net.where}: {floats:,} parameters and {activations:,} activations a picture: expected at '
+        raise InputError(f'{net.where}: {floats:,} parameters and {activations:,} activations an image: expected at '
                          f'most {MOST_FLOATS:,} and {MOST_ACTIVATIONS:,}: the cfg is damaged, or give [net] a '
                          'smaller width and height')
 

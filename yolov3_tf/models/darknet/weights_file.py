@@ -20,7 +20,7 @@ VERSIONS = 1000
 
 
 class Header(NamedTuple):
-    """Version of the file, and how many pictures its training has seen.
+    """Version of the file, and how many images its training has seen.
 
     From version 0.2 on ``seen`` takes 8 bytes (20 in all), before that 4 (16 in all).
     """

@@ -1,4 +1,4 @@
-"""Encoded pictures: their size before decoding, their pixels, and why one cannot be used.
+"""Encoded images: their size before decoding, their pixels, and why one cannot be used.
 
 Whatever ``tf.io.decode_image`` reads is read, by its first bytes and not by its name: JPEG (grey and CMYK
 too), PNG (16-bit, palette, alpha), BMP, the first frame of a GIF. Alpha is dropped, 16 bits are cut to 8.
@@ -24,14 +24,14 @@ ENCODED = 'image/encoded'   # of a tf.train.Example, as the Object Detection API
 
 
 class Place(NamedTuple):
-    """Where the bytes of a picture stand: a file, or a record of a TFRecord shard.
+    """Where the bytes of an image stand: a file, or a record of a TFRecord shard.
 
-    A shard's picture is written ``SHARD#OFFSET+LENGTH``: the record's place in the file and the bytes of its
-    contents, a serialized tf.train.Example that holds the picture under ``ENCODED``.
+    A shard's image is written ``SHARD#OFFSET+LENGTH``: the record's place in the file and the bytes of its
+    contents, a serialized tf.train.Example that holds the image under ``ENCODED``.
 
     Attributes:
       file: path or URL.
-      offset, length: of the record; -1 and 0 where the picture is the file.
+      offset, length: of the record; -1 and 0 where the image is the file.
     """
     file: str
     offset: int
@@ -41,8 +41,8 @@ class Place(NamedTuple):
         return self.file if self.offset < 0 else f'{self.file}#{self.offset}+{self.length}'
 
 
-class Picture(NamedTuple):
-    """An opened picture; ``pixels`` is filled only where decoding a part is impossible.
+class Image(NamedTuple):
+    """An opened image; ``pixels`` is filled only where decoding a part is impossible.
 
     Attributes:
       contents: string scalar, the file.
@@ -64,7 +64,7 @@ def place_of(path) -> Place:
 
 
 def read_record(file, offset, length):
-    """Encoded picture of a record: string, int64 and int64 scalars -> string scalar. In graph.
+    """Encoded image of a record: string, int64 and int64 scalars -> string scalar. In graph.
 
     The file is not read before the offset, and the record's check sums are verified.
 
@@ -80,7 +80,7 @@ def read_record(file, offset, length):
 
 
 def read_contents(path) -> bytes:
-    """The encoded bytes of a Record's picture.
+    """The encoded bytes of a Record's image.
 
     Raises:
       InputError: they cannot be read.
@@ -94,14 +94,14 @@ def read_contents(path) -> bytes:
         raise InputError(f'{path}: cannot be read ({first_line(error)})') from None
 
 
-def open_picture(contents):
-    """String scalar with an encoded picture -> Picture. In graph.
+def open_image(contents):
+    """String scalar with an encoded image -> Image. In graph.
 
     A JPEG without its end mark is decoded whole, because only that shows whether it is truncated: decoding
     a part would succeed, depending on the part.
 
     Raises:
-      tf.errors.InvalidArgumentError: not a picture, damaged, or turned by its EXIF orientation.
+      tf.errors.InvalidArgumentError: not an image, damaged, or turned by its EXIF orientation.
     """
     jpeg = tf.equal(tf.strings.substr(contents, 0, 3), b'\xff\xd8\xff')
     partly = jpeg & tf.equal(tf.strings.substr(contents, -2, 2), b'\xff\xd9')
@@ -109,11 +109,11 @@ def open_picture(contents):
     with tf.control_dependencies([upright] if upright is not None else []):     # None: eager, already checked
         height, width, pixels = tf.cond(
             partly, lambda: _jpeg_header(contents), lambda: _decode_whole(contents))
-    return Picture(contents, height, width, partly, pixels)
+    return Image(contents, height, width, partly, pixels)
 
 
-def decode_part(picture, rectangle):
-    """Pixels of a rectangle (int32 [4] x1, y1, x2, y2, inside the picture) -> uint8 [h, w, 3] RGB. In graph.
+def decode_part(image, rectangle):
+    """Pixels of a rectangle (int32 [4] x1, y1, x2, y2, inside the image) -> uint8 [h, w, 3] RGB. In graph.
 
     Raises:
       tf.errors.InvalidArgumentError: the file is damaged.
@@ -121,22 +121,22 @@ def decode_part(picture, rectangle):
     x1, y1, x2, y2 = tf.unstack(rectangle)
     window = tf.stack([y1, x1, y2 - y1, x2 - x1])
     return tf.cond(
-        picture.partly,
-        lambda: tf.image.decode_and_crop_jpeg(picture.contents, window, channels=3),
-        lambda: picture.pixels[y1:y2, x1:x2])
+        image.partly,
+        lambda: tf.image.decode_and_crop_jpeg(image.contents, window, channels=3),
+        lambda: image.pixels[y1:y2, x1:x2])
 
 
 def is_turned(contents):
     """Whether a JPEG's EXIF asks the viewer to turn or mirror it; string scalar -> bool scalar. In graph.
 
-    Labels were drawn on the turned picture by some tools and on the stored one by others, so neither
+    Labels were drawn on the turned image by some tools and on the stored one by others, so neither
     reading of such a file can be trusted.
     """
     return tf.strings.regex_full_match(tf.strings.substr(contents, 0, _HEADER_BYTES), _TURNED)
 
 
-def read_picture(path):
-    """Pixels of a picture file as uint8 [h, w, 3] RGB, NumPy.
+def read_image(path):
+    """Pixels of an image file as uint8 [h, w, 3] RGB, NumPy.
 
     Raises:
       InputError: it cannot be used; the message says why.
@@ -148,20 +148,20 @@ def read_picture(path):
 
 
 def explain(path) -> Optional[str]:
-    """Why the picture cannot be used, as one message with the path and the way out; None where it can."""
+    """Why the image cannot be used, as one message with the path and the way out; None where it can."""
     file = place_of(path).file
     if not tf.io.gfile.exists(file):
-        return f'{file}: there is no such file; restore the picture or remove it from the labels'
+        return f'{file}: there is no such file; restore the image or remove it from the labels'
     if tf.io.gfile.isdir(file):
-        return f'{file}: expected a picture file, got a folder'
+        return f'{file}: expected an image file, got a folder'
     try:
         contents = tf.constant(read_contents(path))
     except InputError as error:
         return str(error)
     if tf.strings.length(contents) == 0:
-        return f'{path}: the file is empty; restore the picture or remove it from the labels'
+        return f'{path}: the file is empty; restore the image or remove it from the labels'
     if is_turned(contents):
-        return (f'{path}: its EXIF orientation turns the picture, so the labels may not fit the stored '
+        return (f'{path}: its EXIF orientation turns the image, so the labels may not fit the stored '
                 'pixels; turn the pixels themselves and re-save it upright, without the mark')
     return _why_undecodable(path, contents)
 
@@ -172,9 +172,9 @@ def _why_undecodable(path, contents):
     except tf.errors.OpError as error:
         kind = _KINDS.get(_kind(contents.numpy()))
         if kind is None:
-            return (f'{path}: expected a JPEG, PNG, BMP or GIF picture, its first bytes are '
+            return (f'{path}: expected a JPEG, PNG, BMP or GIF image, its first bytes are '
                     f'{contents.numpy()[:12]!r}; re-save it as JPEG or PNG')
-        return f'{path}: {kind} picture truncated or damaged ({first_line(error)}); restore or re-save it'
+        return f'{path}: {kind} image truncated or damaged ({first_line(error)}); restore or re-save it'
     return None
 
 

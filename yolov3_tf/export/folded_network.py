@@ -11,10 +11,10 @@ from yolov3_tf.models import checkpoints, yolov3
 from yolov3_tf.structures import Detections
 
 
-def folded(model: tf.keras.Model, description, precision='float32') -> tf.keras.Model:
+def folded(model: tf.keras.Model, config, precision='float32') -> tf.keras.Model:
     """A copy of ``model`` without BatchNorm, its variables stored in ``precision``; ``model`` is left as it is."""
     with _policy(precision):
-        network = checkpoints.build(description, folded=True)
+        network = checkpoints.build(config, folded=True)
     yolov3.fold(model, network)
     return network
 
@@ -40,9 +40,9 @@ def to_input(images):
     return tf.cast(images, tf.float32) / 255.
 
 
-def detect(outputs, description, settings) -> Detections:
+def detect(outputs, config, settings) -> Detections:
     """The network's outputs [B, S, 5 + C] -> detections in pixels of its input."""
-    priors = anchors.lay_out(description.anchors, *description.image_size)
+    priors = anchors.lay_out(config.anchors, *config.image_size)
     return postprocess.detect(outputs, priors, settings.score_threshold, settings.iou_threshold,
                               settings.max_per_class, settings.max_total, settings.nms, settings.top_k)
 

@@ -1,4 +1,4 @@
-"""Every kind of picture file, good and bad, written here by OpenCV, Pillow or byte by byte."""
+"""Every kind of image file, good and bad, written here by OpenCV, Pillow or byte by byte."""
 import io
 import struct
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from yolov3_tf.data import images as pictures
+from yolov3_tf.data import image_files
 from yolov3_tf.errors import InputError
 
 # Smooth, so that JPEG keeps it: red rises to the right, green falls downwards, blue stands still.
@@ -24,7 +24,7 @@ JPEG = encode('.jpg', RGB)
 
 
 def pillow(mode, kind):
-    """The picture in a mode that OpenCV does not write, and what Pillow itself reads back."""
+    """The image in a mode that OpenCV does not write, and what Pillow itself reads back."""
     module = pytest.importorskip('PIL.Image')
     buffer = io.BytesIO()
     module.fromarray(RGB).convert(mode).save(buffer, kind)
@@ -42,9 +42,9 @@ def with_exif(orientation, order, leading=b''):
 
 
 def whole(contents):
-    picture = pictures.open_picture(tf.constant(contents))
-    height, width = int(picture.height), int(picture.width)
-    return picture, pictures.decode_part(picture, tf.constant([0, 0, width, height])).numpy()
+    image = image_files.open_image(tf.constant(contents))
+    height, width = int(image.height), int(image.width)
+    return image, image_files.decode_part(image, tf.constant([0, 0, width, height])).numpy()
 
 
 @pytest.mark.parametrize('make, tolerance', [
@@ -61,15 +61,15 @@ def whole(contents):
 ], ids='jpeg png bmp grey_png grey_jpeg png16 alpha_png cmyk_jpeg palette_png gif'.split())
 def test_kinds(make, tolerance, tmp_path):
     contents, expected = make()
-    picture, pixels = whole(contents)
-    assert (int(picture.height), int(picture.width)) == (60, 80)
+    image, pixels = whole(contents)
+    assert (int(image.height), int(image.width)) == (60, 80)
     assert pixels.dtype == np.uint8 and np.abs(pixels.astype(int) - expected).max() <= tolerance
-    part = pictures.decode_part(picture, tf.constant([11, 7, 75, 58])).numpy()
+    part = image_files.decode_part(image, tf.constant([11, 7, 75, 58])).numpy()
     assert np.abs(part.astype(int) - expected[7:58, 11:75]).max() <= tolerance
     path = tmp_path / 'named_wrongly.jpg'
     path.write_bytes(contents)
-    assert pictures.explain(str(path)) is None
-    np.testing.assert_array_equal(pictures.read_picture(str(path)), pixels)
+    assert image_files.explain(str(path)) is None
+    np.testing.assert_array_equal(image_files.read_image(str(path)), pixels)
 
 
 @pytest.mark.parametrize('tail', [b'', b'\0' * 9, b'an appended film'])
@@ -80,22 +80,22 @@ def test_bytes_behind_a_jpeg_do_no_harm(tail):
 @pytest.mark.parametrize('cut', [len(JPEG) // 2, len(JPEG) - 2, 30])
 def test_a_truncated_jpeg_fails_whatever_part_is_asked(cut):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        pictures.decode_part(pictures.open_picture(tf.constant(JPEG[:cut])), tf.constant([0, 0, 8, 8]))
+        image_files.decode_part(image_files.open_image(tf.constant(JPEG[:cut])), tf.constant([0, 0, 8, 8]))
 
 
 @pytest.mark.parametrize('order', '<>')
 def test_exif_orientation(order):
     jfif = b'\xff\xe0' + struct.pack('>H', 16) + b'JFIF\0\1\1\0\0\1\0\1\0\0'
-    assert not pictures.is_turned(tf.constant(JPEG))
+    assert not image_files.is_turned(tf.constant(JPEG))
     for orientation in range(10):
         for leading in b'', jfif:
-            turned = bool(pictures.is_turned(tf.constant(with_exif(orientation, order, leading))))
+            turned = bool(image_files.is_turned(tf.constant(with_exif(orientation, order, leading))))
             assert turned == (2 <= orientation <= 8)
 
 
-def test_a_turned_picture_is_refused_in_graph_too():
+def test_a_turned_image_is_refused_in_graph_too():
     def opened(contents):
-        return tf.data.Dataset.from_tensors(contents).map(lambda contents: pictures.open_picture(contents).height)
+        return tf.data.Dataset.from_tensors(contents).map(lambda contents: image_files.open_image(contents).height)
 
     with pytest.raises(tf.errors.InvalidArgumentError, match='EXIF'):
         next(iter(opened(with_exif(6, '>'))))
@@ -107,19 +107,19 @@ def test_a_turned_picture_is_refused_in_graph_too():
     (b'', 'empty'),
     (b'<html>Sign in to download</html>', 'expected a JPEG, PNG, BMP or GIF'),
     (b'II*\0\x08\0\0\0', 'expected a JPEG, PNG, BMP or GIF'),
-    (JPEG[:len(JPEG) // 2], 'JPEG picture truncated or damaged'),
-    (encode('.png', RGB)[:200], 'PNG picture truncated or damaged'),
+    (JPEG[:len(JPEG) // 2], 'JPEG image truncated or damaged'),
+    (encode('.png', RGB)[:200], 'PNG image truncated or damaged'),
     (with_exif(8, '<'), 're-save it upright'),
 ])
 def test_explain(contents, words, tmp_path):
-    path = tmp_path / 'picture.jpg'
+    path = tmp_path / 'image.jpg'
     if contents is not None:
         path.write_bytes(contents)
-    message = pictures.explain(str(path))
+    message = image_files.explain(str(path))
     assert message.startswith(f'{path}: ') and words in message and '\n' not in message
-    with pytest.raises(InputError, match='picture.jpg'):
-        pictures.read_picture(str(path))
+    with pytest.raises(InputError, match='image.jpg'):
+        image_files.read_image(str(path))
 
 
 def test_explain_a_folder(tmp_path):
-    assert 'got a folder' in pictures.explain(str(tmp_path))
+    assert 'got a folder' in image_files.explain(str(tmp_path))
