@@ -148,6 +148,6 @@ def test_bad_report(tmp_path, text, message):
 def test_rooms_of_measuring_and_drawing_need_no_tensorflow_and_import_no_matplotlib():
     """Result files of any detector are measured on a machine without TensorFlow."""
     code = ('import sys; sys.modules["tensorflow"] = None\n'
-            'from yolov3_tf import draw, plots\nfrom yolov3_tf.evaluation import coco, report, results, voc\n'
+            'from yolov3_tf.drawing import boxes, plots\nfrom yolov3_tf.evaluation import coco, report, results, voc\n'
             'assert "matplotlib" not in sys.modules')
     subprocess.run([sys.executable, '-c', code], check=True)

@@ -25,8 +25,8 @@ TEXT = '\n'.join([
 PROGRAM = '''
 import json, sys
 import cv2, numpy as np
-from fixtures import lively_network
-from yolov3_tf import detector
+from fixtures from fixtures import lively_network
+from yolov3_tf.inference import detector
 from yolov3_tf.export import formats
 
 random = np.random.RandomState(1)

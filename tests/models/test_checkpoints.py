@@ -58,7 +58,7 @@ def test_a_disk_without_room_is_an_error_and_no_crash(saved, tmp_path):
     """A process of its own, whose files may not grow beyond 300 kB, as on a full disk."""
     (tmp_path / 'try.py').write_text(
         'import resource, signal, sys\n'
-        'from yolov3_tf import checkpoints\n'
+        'from yolov3_tf.models import checkpoints\n'
         'model, config = checkpoints.load_model(sys.argv[1])\n'
         'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
         'resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n'

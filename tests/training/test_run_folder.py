@@ -78,7 +78,7 @@ def test_a_flag_younger_than_the_run_stands_at_its_default_there(tmp_path):
 
 HOLDER = """
 import sys, time
-from yolov3_tf.run_folder import RunFolder
+from yolov3_tf.training.run_folder import RunFolder
 folder = RunFolder(sys.argv[1])
 folder.claim({'loss': 'giou'}, ['cat'])
 print('mine', flush=True)

@@ -259,7 +259,7 @@ def test_strict_stops_at_a_bad_image_and_names_it(broken, tmp_path):
 
 def test_compute_loss_is_the_same_for_a_size_known_and_unknown():
     model = tiny_network.build(2)
-    truth = training.total.GroundTruth(tf.constant([[[5., 9., 40., 30.]]]), tf.constant([[1]]), tf.constant([[True]]),
+    truth = training.criterion.GroundTruth(tf.constant([[[5., 9., 40., 30.]]]), tf.constant([[1]]), tf.constant([[True]]),
                                        tf.ones([1, 1]))
     images = tf.cast(tf.random.stateless_uniform([1, 64, 96, 3], [1, 2], 0, 255, tf.int32), tf.uint8)
 

@@ -1,6 +1,6 @@
 r"""Finds anchors for a data set by k-means under the IoU of shapes, and says how much better than others they fit.
 
-  python -m yolov3_tf.anchors voc:BCCD:train --size=416 --output=bccd.anchors
+  yolov3-tf anchors voc:BCCD:train --size=416 --output=bccd.anchors
 
 prints average IoU and best possible recall of the published anchors and of the new ones, and writes bccd.anchors,
 for train.py --anchors=bccd.anchors, and bccd.png, boxes and anchors by width and height. A cfg network takes its
@@ -63,7 +63,7 @@ def run(arguments, options) -> int:
 def check(arguments, options):
     """The strides; what can be wrong with the flags is said before the data are read."""
     if len(arguments) != 1:
-        raise InputError('expected one data spec: python -m yolov3_tf.anchors SPEC --output=FILE')
+        raise InputError('expected one data spec: yolov3-tf anchors SPEC --output=FILE')
     if not all(text.isdecimal() and 1 <= int(text[:6]) <= 1024 for text in options.strides) or not options.strides:
         raise InputError(f'--strides={",".join(options.strides)}: expected whole numbers of pixels, such as 8,16,32')
     strides = tuple(int(text) for text in options.strides)

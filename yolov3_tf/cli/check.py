@@ -1,6 +1,6 @@
 r"""Checks a labelled set: every problem by file and line, class balance, box sizes against the anchors.
 
-  python -m yolov3_tf.data.check voc:BCCD:trainval --output=report --fix=fixed/trainval.txt
+  yolov3-tf check voc:BCCD:trainval --output=report --fix=fixed/trainval.txt
 
 prints the report, writes it as report/report.txt and, with images, as report/index.html (one file, to be opened
 or sent as it is), and writes a corrected list to use as --train_data=list:fixed/trainval.txt. The set's own files are
@@ -48,7 +48,7 @@ def main(argv):
 def run(arguments, options) -> int:
     """Reads, checks, reports; the exit code says whether there is a problem."""
     if len(arguments) != 1:
-        raise InputError('expected one data spec: python -m yolov3_tf.data.check SPEC [--output=DIR] [--fix=FILE]')
+        raise InputError('expected one data spec: yolov3-tf check SPEC [--output=DIR] [--fix=FILE]')
     spec, = arguments
     anchors = files.read(options.anchors) if options.anchors else YOLOV3_ANCHORS
     priors = [pair for level in anchors.sizes for pair in level]

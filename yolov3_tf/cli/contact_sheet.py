@@ -1,6 +1,6 @@
 r"""Draws what the network sees: images of one training batch after another, augmented, with their boxes.
 
-  python -m yolov3_tf.data.contact_sheet voc:VOCdevkit:2012_train --augment=mosaic,colour,flip --output=sheet.png
+  yolov3-tf contact-sheet voc:VOCdevkit:2012_train --augment=mosaic,colour,flip --output=sheet.png
 
 The images come out of the training pipeline itself, so the sheet of a run's --augment, --seed and --size shows
 that run's own first images. A box that weighs less than 1 (mix-up) carries its weight in percent.
@@ -47,7 +47,7 @@ def run(arguments, options) -> int:
     """Draws the sheet and writes it; the exit code."""
     if len(arguments) != 1 or not (options.output or '').endswith('.png'):
         raise InputError('expected one data spec and --output=FILE.png: '
-                         'python -m yolov3_tf.data.contact_sheet SPEC --output=sheet.png')
+                         'yolov3-tf contact-sheet SPEC --output=sheet.png')
     settings = pipeline.PipelineSettings(min(options.count, 8), (options.size,), letterbox=options.letterbox,
                                          augment=tuple(options.augment))
     pipeline.check(settings)

@@ -1,6 +1,6 @@
 r"""Trains and compares a table of experiments: cells x seeds, with error bars.
 
-  python -m yolov3_tf.experiments II --data=voc:BCCD:train,voc:BCCD:val --protocol=bccd --seeds=5
+  yolov3-tf experiments II --data=voc:BCCD:train,voc:BCCD:val --protocol=bccd --seeds=5
 
 TABLE is I, II, III or IV (the paper's), or a file of your own (see yolov3_tf/experiments/table_file.py, and
 yolov3_tf/experiments/tables/ for examples). What several runs share is trained once. The same command again goes on
@@ -46,7 +46,7 @@ def main(argv):
 def run(names: List[str]) -> int:
     if len(names) != 1:
         raise InputError(f'expected one table, {", ".join(table_file.BUILT_IN)} or a file, got '
-                         f'{" ".join(names) or "none"}: python -m yolov3_tf.experiments TABLE --data=TRAIN,VAL')
+                         f'{" ".join(names) or "none"}: yolov3-tf experiments TABLE --data=TRAIN,VAL')
     planned = experiment.Experiment(table_file.read(table_file.find(names[0])), common_flags(), FLAGS.seeds, FLAGS.out,
                                     FLAGS.train_script, FLAGS.resamples)
     planned.warn()

@@ -1,11 +1,11 @@
 r"""Draws one of the paper's figures from formulas, real images, checkpoints or finished runs.
 
-  python -m yolov3_tf.figures giou_over_iou --out=fig6.png
-  python -m yolov3_tf.figures equal_l2 --out=fig4.png
-  python -m yolov3_tf.figures slots --data=voc:BCCD:val --index=3 --checkpoint=runs/NAME/checkpoints/best.h5 \
+  yolov3-tf figures giou_over_iou --out=fig6.png
+  yolov3-tf figures equal_l2 --out=fig4.png
+  yolov3-tf figures slots --data=voc:BCCD:val --index=3 --checkpoint=runs/NAME/checkpoints/best.h5 \
       --threshold=0.5 --out=fig7.png
-  python -m yolov3_tf.figures objectness --runs=runs/A,runs/B --out=objectness.png
-  python -m yolov3_tf.figures counts --data=voc:BCCD:val --image_size=416 --out=counts.png
+  yolov3-tf figures objectness --runs=runs/A,runs/B --out=objectness.png
+  yolov3-tf figures counts --data=voc:BCCD:val --image_size=416 --out=counts.png
 
 Numbers behind a figure are printed; ``counts`` also writes a CSV, a line an image, beside its PNG.
 
@@ -66,7 +66,7 @@ def main(argv):
 def run(names: List[str]) -> int:
     if len(names) != 1:
         raise InputError(f'expected one figure, {", ".join(sorted(FIGURES))}, got {" ".join(names) or "none"}: '
-                         'python -m yolov3_tf.figures NAME --out=FILE.png')
+                         'yolov3-tf figures NAME --out=FILE.png')
     figure = choose(FIGURES, names[0], 'figure')
     for name in sorted(set().union(*(one.flags for one in FIGURES.values())) - set(figure.flags)):
         if FLAGS[name].present:

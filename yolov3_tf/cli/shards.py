@@ -1,6 +1,6 @@
 r"""Writes a labelled set as TFRecord shards that hold its images.
 
-  python -m yolov3_tf.data.shards voc:VOCdevkit:2012_train --output=gs://bucket/voc/train
+  yolov3-tf shards voc:VOCdevkit:2012_train --output=gs://bucket/voc/train
 
 writes gs://bucket/voc/train-00000-of-00006.tfrecord and so on, and classes.names beside them, to be used as
 --train_data='tfrecord:gs://bucket/voc/train-*.tfrecord'. Images that cannot be used are named and left out.
@@ -39,7 +39,7 @@ def main(argv):
 def run(arguments, options) -> int:
     """Writes the shards of a spec; the exit code."""
     if len(arguments) != 1 or not options.output:
-        raise InputError('expected one data spec and --output: python -m yolov3_tf.data.shards SPEC --output=PREFIX')
+        raise InputError('expected one data spec and --output: yolov3-tf shards SPEC --output=PREFIX')
     spec, = arguments
     classes = read_class_file(options.classes) if options.classes else None
     dataset = specs.load(spec, classes, options.strict, options.split)

@@ -81,7 +81,7 @@ def define_flags(values=flags.FLAGS):
                         'layers start afresh where the number of classes differs', flag_values=values)
     # Network and input
     flags.DEFINE_string('cfg', None, 'darknet cfg of the network to train instead of YOLOv3; brings its own anchors', flag_values=values)
-    flags.DEFINE_string('anchors', None, 'file of anchors from python -m yolov3_tf.anchors, instead of the published nine', flag_values=values)
+    flags.DEFINE_string('anchors', None, 'file of anchors from yolov3-tf anchors, instead of the published nine', flag_values=values)
     flags.DEFINE_float('width_multiplier', 1., 'scales the filters of every layer; 1 is the published network', flag_values=values)
     flags.DEFINE_enum('head', 'coupled', sorted(HEADS), 'prediction layers: one output a level, or box and class apart', flag_values=values)
     flags.DEFINE_integer('image_size', None, 'one input size, a multiple of 32, for training and measuring', lower_bound=32, flag_values=values)

@@ -55,7 +55,7 @@ def test_a_complete_set_is_used_again(folder):
 
 
 def test_a_kill_half_way_leaves_no_set_and_the_next_call_draws_it_whole(folder, tmp_path):
-    code = f'from yolov3_tf.data import builtin; builtin.prepare(5000, {str(tmp_path)!r})'
+    code = f'from yolov3_tf.data.readers import builtin; builtin.prepare(5000, {str(tmp_path)!r})'
     process = subprocess.Popen([sys.executable, '-c', code])
     while not list(tmp_path.glob('.shapes*/JPEGImages/*3.jpg')) and process.poll() is None:
         time.sleep(.05)

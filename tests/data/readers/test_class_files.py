@@ -66,5 +66,5 @@ def test_an_unknown_class_is_told_with_its_place_and_the_nearest_name():
 
 
 def test_readers_start_without_tensorflow():
-    code = 'import sys, yolov3_tf.data.specs; sys.exit("tensorflow" in sys.modules)'
+    code = 'import sys, yolov3_tf.data.readers.specs; sys.exit("tensorflow" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0
