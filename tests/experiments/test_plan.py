@@ -44,10 +44,10 @@ def test_stage_1_is_shared_where_only_stage_2_differs():
     assert [kinds(parts[name]) for name in 'abc'] == [['head', 'cell'], ['head', 'cell'], ['cell']]
     assert parts['a'].needs == parts['b'].needs and parts['a'].takes == 'init_weights'
     assert sorted(parts['a'].needs.given.values()) == [
-        '--init_weights=x.h5', '--loss=giou', '--head_epochs=2', '--full_epochs=0', '--full_lr=1',
+        '--full_epochs=0', '--full_lr=1', '--head_epochs=2', '--init_weights=x.h5', '--loss=giou',
         '--train_data=shapes', '--warmup_epochs=1']
-    assert sorted(parts['b'].given.values()) == ['--loss=giou', '--schedule=cosine', '--head_epochs=0',
-                                                 '--full_epochs=5', '--full_lr=1e-3', '--train_data=shapes']
+    assert sorted(parts['b'].given.values()) == ['--full_epochs=5', '--full_lr=1e-3', '--head_epochs=0', '--loss=giou',
+                                                 '--schedule=cosine', '--train_data=shapes']
 
 
 def test_three_runs_hang_together_where_both_stages_are_shared():

@@ -25,7 +25,7 @@ TEXT = '\n'.join([
 PROGRAM = '''
 import json, sys
 import cv2, numpy as np
-from fixtures from fixtures import lively_network
+from fixtures import lively_network
 from yolov3_tf.inference import detector
 from yolov3_tf.export import formats
 

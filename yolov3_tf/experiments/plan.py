@@ -32,7 +32,7 @@ OF_DETECTION = (*OF_HEAD, *OF_FULL, 'patience', 'frozen_bn', 'warmup_epochs', 'h
                 'background_weight', 'grid_sensitivity')
 WEIGHTS = ('backbone_weights', 'init_weights')
 NO_FULL = {'full_epochs': '--full_epochs=0', 'full_lr': '--full_lr=1'}     # a rate of no epochs
-NO_STAGE1 = {'head_epochs': '--head_epochs=0'}
+NO_HEAD = {'head_epochs': '--head_epochs=0'}
 # Of the runner itself, or without a trace in what is measured.
 NEVER_SHAPE = (*SET_BY_RUNNER, 'export')
 DIGITS = 8      # of a key, 32 bits
@@ -147,7 +147,7 @@ def _split_asymptotic(flag_set: FlagSet, silent) -> Part:
         return _part('cell', _without(given, OF_ASYMPTOTIC), silent)
     if 'init_weights' in given:
         return _part('cell', given, silent)
-    first = _part('asymptotic', {**_without(given, OF_DETECTION), **NO_STAGE1, **NO_FULL}, silent)
+    first = _part('asymptotic', {**_without(given, OF_DETECTION), **NO_HEAD, **NO_FULL}, silent)
     return _part('cell', _without(given, (*OF_ASYMPTOTIC, *WEIGHTS)), silent, first, 'backbone_weights')
 
 
@@ -161,7 +161,7 @@ def _head(part: Part, values) -> Optional[Part]:
 
 def _after_head(part: Part, first: Part) -> Part:
     """The warm-up belongs to the stage that comes first, so it is not repeated."""
-    given = {**_without(part.given, (*OF_HEAD, *WEIGHTS, 'warmup_epochs')), **NO_STAGE1}
+    given = {**_without(part.given, (*OF_HEAD, *WEIGHTS, 'warmup_epochs')), **NO_HEAD}
     return _part('cell', given, set(part.given) - set(part.shaping), first, 'init_weights')
 
 

@@ -191,7 +191,8 @@ def check_parity(folder, cfg_text, classes, width_multiplier, shared_data, sizes
     for _, norm in yolov3.convolutions(model):
         if norm is not None:
             norm.epsilon = 1e-6
-    compare('with epsilon 1e-6', model(image[None], training=False).numpy()[0], theirs, 2e-5)
+    # oneDNN adds up in another order than Eigen: 3.6e-5 of the spread apart at the most, where Eigen is within 2e-5.
+    compare('with epsilon 1e-6', model(image[None], training=False).numpy()[0], theirs, 5e-5)
 
 
 def compare(name, ours, theirs, tolerance):
