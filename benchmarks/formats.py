@@ -23,28 +23,28 @@ import time
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import cv2
+import numpy as np
+import tensorflow as tf
 
-from yolov3_tf import (  # noqa: E402
+from yolov3_tf import (
     boxes,
     export,
-    geometry,  # noqa: E402
+    geometry,
 )
-from yolov3_tf.data import image_files  # noqa: E402
-from yolov3_tf.data.readers import specs  # noqa: E402
+from yolov3_tf.data import image_files
+from yolov3_tf.data.readers import specs
 from yolov3_tf.evaluation import (
-    report,  # noqa: E402
-    validation,  # noqa: E402
+    report,
+    validation,
 )
-from yolov3_tf.export import (  # noqa: E402
-    folded_network,  # noqa: E402
+from yolov3_tf.export import (
+    folded_network,
     formats,
     tflite,
 )
-from yolov3_tf.inference import detector  # noqa: E402
-from yolov3_tf.models import checkpoints  # noqa: E402
+from yolov3_tf.inference import detector
+from yolov3_tf.models import checkpoints
 
 KERAS, OPENCV, CLEAR = 'Keras checkpoint', 'OpenCV dnn', .3
 # Name in the table -> format, file, and what it is told.

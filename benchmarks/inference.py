@@ -25,20 +25,20 @@ import time
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import cv2
+import numpy as np
+import tensorflow as tf
 
 from yolov3_tf import (
-    export,  # noqa: E402
-    geometry,  # noqa: E402
+    export,
+    geometry,
 )
-from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
-from yolov3_tf.models import yolov3  # noqa: E402
-from yolov3_tf.models.checkpoints import ModelConfig  # noqa: E402
-from yolov3_tf.models.darknet import weights as darknet_weights  # noqa: E402
-from yolov3_tf.models.darknet import yolov3_cfg  # noqa: E402
-from yolov3_tf.training import precision  # noqa: E402
+from yolov3_tf.anchors import YOLOV3_ANCHORS
+from yolov3_tf.models import yolov3
+from yolov3_tf.models.checkpoints import ModelConfig
+from yolov3_tf.models.darknet import weights as darknet_weights
+from yolov3_tf.models.darknet import yolov3_cfg
+from yolov3_tf.training import precision
 
 # Mean and deviation over the slots of an image: box offsets, objectness logit, class logits.
 SPREAD = (0., .5), (-7., 2.), (-5., 2.)

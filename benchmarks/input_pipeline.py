@@ -21,15 +21,15 @@ import time
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import cv2
+import numpy as np
+import tensorflow as tf
 
-from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
-from yolov3_tf.data import pipeline  # noqa: E402
-from yolov3_tf.data.readers import specs  # noqa: E402
-from yolov3_tf.errors import InputError  # noqa: E402
-from yolov3_tf.structures import Dataset, Record  # noqa: E402
+from yolov3_tf.anchors import YOLOV3_ANCHORS
+from yolov3_tf.data import pipeline
+from yolov3_tf.data.readers import specs
+from yolov3_tf.errors import InputError
+from yolov3_tf.structures import Dataset, Record
 
 ANCHORS = np.array(YOLOV3_ANCHORS.sizes, np.float32).reshape(-1, 2)
 INTERPOLATIONS = [cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_LANCZOS4]

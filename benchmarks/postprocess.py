@@ -25,11 +25,11 @@ import time
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
 
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import numpy as np
+import tensorflow as tf
 
-from yolov3_tf import anchors, codec, postprocess  # noqa: E402
-from yolov3_tf.models import yolov3  # noqa: E402
+from yolov3_tf import anchors, codec, postprocess
+from yolov3_tf.models import yolov3
 
 SCORE, IOU, MAX_PER_CLASS, OBJECTS = .01, .45, 150, 8
 WHOLE, DECODE, OURS = 'ours, decoding and suppression', 'ours, decoding alone', 'ours, suppression alone'

@@ -17,17 +17,17 @@ import time
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
-from yolov3_tf.anchors import YOLOV3_ANCHORS  # noqa: E402
+from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.evaluation import validation
-from yolov3_tf.losses.criterion import LossSettings  # noqa: E402
-from yolov3_tf.models import blocks, yolov3  # noqa: E402
-from yolov3_tf.structures import GroundTruth  # noqa: E402
+from yolov3_tf.losses.criterion import LossSettings
+from yolov3_tf.models import blocks, yolov3
+from yolov3_tf.structures import GroundTruth
 from yolov3_tf.training import stages, tasks
-from yolov3_tf.training import step as training_step  # noqa: E402
-from yolov3_tf.training.optimizers import Optimizer, OptimizerSettings  # noqa: E402
-from yolov3_tf.training.precision import POLICIES  # noqa: E402
+from yolov3_tf.training import step as training_step
+from yolov3_tf.training.optimizers import Optimizer, OptimizerSettings
+from yolov3_tf.training.precision import POLICIES
 
 
 def batch(size, count, objects=8):

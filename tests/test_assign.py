@@ -90,7 +90,7 @@ def test_ties_go_to_the_lowest_prior(first, second):
 
 def test_a_tie_of_different_shapes_goes_to_the_lower_prior_too():
     level = ((20., 10.), (10., 20.), (90., 90.))
-    table = Anchors(sizes=(level,) + YOLOV3_ANCHORS.sizes[1:], strides=(8, 16, 32))
+    table = Anchors(sizes=(level, *YOLOV3_ANCHORS.sizes[1:]), strides=(8, 16, 32))
     slots, _, _ = assign([around(100, 40, 15, 15)], table=table)
     assert slots[0] == slot(8, 5, 12, 0)
 

@@ -81,7 +81,7 @@ def imported(tree, module, is_package):
             if node.level:
                 parts = module.split('.')
                 base = parts[:len(parts) - node.level + is_package] + base
-            yield from ((node.lineno, '.'.join(base + [alias.name])) for alias in node.names)
+            yield from ((node.lineno, '.'.join([*base, alias.name])) for alias in node.names)
 
 
 def import_faults(module, name, modules):

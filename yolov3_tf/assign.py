@@ -8,7 +8,7 @@ but leaves both classes standing); so an object may lose some of its slots, or a
 """
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -30,7 +30,7 @@ class Assignment(NamedTuple):
     positive: Any
 
 
-def best_anchor(truth: GroundTruth, priors: Priors, decoded=None, threshold: Optional[float] = None) -> Assignment:
+def best_anchor(truth: GroundTruth, priors: Priors, decoded=None, threshold: float | None = None) -> Assignment:
     """The reference's rule: the one prior of all levels with the best shape IoU, in the cell of the centre.
 
     Shape IoU lays both boxes on the same centre; ties go to the lowest prior. A centre exactly on the
@@ -50,7 +50,7 @@ def best_anchor(truth: GroundTruth, priors: Priors, decoded=None, threshold: Opt
     return _one_slot_each(truth, boxes_cxcywh, best, priors)
 
 
-def shape_ratio(truth: GroundTruth, priors: Priors, decoded=None, threshold: Optional[float] = None) -> Assignment:
+def shape_ratio(truth: GroundTruth, priors: Priors, decoded=None, threshold: float | None = None) -> Assignment:
     """Every prior with |w ratio - 1| + |h ratio - 1| < threshold (2); the best anchor where none fits.
 
     A ratio is the object's side by the prior's. So an object may own slots on several scales; one that
@@ -65,7 +65,7 @@ def shape_ratio(truth: GroundTruth, priors: Priors, decoded=None, threshold: Opt
     return _several_slots_each(truth, boxes_cxcywh, fits, priors)
 
 
-def iou_threshold(truth: GroundTruth, priors: Priors, decoded=None, threshold: Optional[float] = None) -> Assignment:
+def iou_threshold(truth: GroundTruth, priors: Priors, decoded=None, threshold: float | None = None) -> Assignment:
     """YOLOv4's rule: every prior whose shape IoU with the object exceeds the threshold (.213), and the best one.
 
     Source: ``iou_thresh`` of yolov4.cfg.
@@ -77,7 +77,7 @@ def iou_threshold(truth: GroundTruth, priors: Priors, decoded=None, threshold: O
     return _several_slots_each(truth, boxes_cxcywh, exceeds | _is_best_shape(boxes_cxcywh, sizes), priors)
 
 
-def best_prediction(truth: GroundTruth, priors: Priors, decoded=None, threshold: Optional[float] = None) -> Assignment:
+def best_prediction(truth: GroundTruth, priors: Priors, decoded=None, threshold: float | None = None) -> Assignment:
     """YOLOv1's rule: the slot that predicts the object best at present, by IoU, in the cells of the centre.
 
     All priors of all levels compete; ties go to the lowest. Where no prediction overlaps the object at

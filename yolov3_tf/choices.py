@@ -1,7 +1,8 @@
 """One choice, one table."""
 from __future__ import annotations
 
-from typing import Mapping, TypeVar
+from collections.abc import Mapping
+from typing import TypeVar
 
 from yolov3_tf.errors import InputError
 

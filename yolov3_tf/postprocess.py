@@ -1,7 +1,7 @@
 """From raw predictions to detections: scores, non-maximum suppression, and back to the image's pixels."""
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple
 
 import tensorflow as tf
 
@@ -31,7 +31,7 @@ class Candidates(NamedTuple):
 
 
 def detect(outputs, priors: Priors, score_threshold=.01, iou_threshold=.45, max_per_class=150,
-           max_total=300, nms='per_class', top_k: Optional[int] = None) -> Detections:
+           max_total=300, nms='per_class', top_k: int | None = None) -> Detections:
     """Scores and suppresses a batch of any size (the defaults are the reference's evaluation).
 
     Args:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Mapping
+from collections.abc import Mapping
 
 WIDTH = 24
 # A log file gets a line of its own this often, a terminal is redrawn in place.

@@ -5,7 +5,7 @@ Any other format is named where it appears (``boxes_cxcywh``, ``boxes_yxyx_unit`
 """
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Record(NamedTuple):
     crowd: np.ndarray
     areas: np.ndarray
     label_file: str = ''
-    label_lines: Optional[np.ndarray] = None
+    label_lines: np.ndarray | None = None
 
 
 class Dataset(NamedTuple):
@@ -43,9 +43,9 @@ class Dataset(NamedTuple):
 
     ``problems`` holds one ready message (with file and line) for every label that was dropped or repaired.
     """
-    records: List[Record]
-    class_names: List[str]
-    problems: List[str]
+    records: list[Record]
+    class_names: list[str]
+    problems: list[str]
 
 
 class GroundTruth(NamedTuple):

@@ -128,7 +128,7 @@ def test_the_page_holds_everything_and_runs_nothing(found):
 
 
 def test_the_corrected_list_has_no_problem_left_and_touches_nothing(found, tmp_path):
-    spec, dataset, report = found
+    _spec, dataset, report = found
     path = str(tmp_path / 'fixed.txt')
     assert check.write_fixed(path, dataset, report) == len(dataset.records) - 3     # broken, turned, copy
     again = lists.read(path, strict=True)

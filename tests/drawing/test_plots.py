@@ -67,7 +67,7 @@ def test_the_shortest_runs(tmp_path, lines):
 
 
 def test_series_and_stages_are_read_right():
-    lines = metrics_lines() + [dict(kind='train', stage='full', step=999, lr=float('inf'))]
+    lines = [*metrics_lines(), dict(kind='train', stage='full', step=999, lr=float('inf'))]
     rate = plots.series(lines, 'train', 'lr')
     assert rate.steps.tolist() == list(range(10, 401, 10))
     assert rate.values.tolist() == [1e-3] * 20 + [1e-4] * 20

@@ -212,7 +212,7 @@ def test_truncated_missing_and_foreign_files_are_refused(saved, tmp_path):
         checkpoints.load_model(str(tmp_path / 'foreign.h5'))
 
 
-@pytest.mark.parametrize('description, message', [
+@pytest.mark.parametrize('config, message', [
     ('{broken', 'damaged'), ('{}', 'damaged'), (('[96, 160]', '[100, 160]'), 'multiple of 32'),
     (('coupled', 'doubled'), "unknown head in .*damaged.h5 'doubled'")])
 def test_a_damaged_description_is_refused(saved, tmp_path, config, message):

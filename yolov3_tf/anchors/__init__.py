@@ -19,9 +19,9 @@ class Anchors(NamedTuple):
       sensitivity: grid sensitivity s, one a level, 1 or a little more: how far beyond its cell's edges a
         centre can be predicted (``codec``). Empty: 1 everywhere, as YOLOv3 has it.
     """
-    sizes: Tuple[Tuple[Tuple[float, float], ...], ...]
-    strides: Tuple[int, ...]
-    sensitivity: Tuple[float, ...] = ()
+    sizes: tuple[tuple[tuple[float, float], ...], ...]
+    strides: tuple[int, ...]
+    sensitivity: tuple[float, ...] = ()
 
 
 # The nine COCO clusters of the YOLOv3 report (Redmon & Farhadi 2018, section 2.3), also used for VOC by the reference.

@@ -11,8 +11,6 @@ Exit code: 0; 1 when a run failed (its cell stays '-'); 2 when the input cannot 
 """
 from __future__ import annotations
 
-from typing import List, Tuple
-
 from absl import flags
 
 from yolov3_tf.cli.program import exit_code
@@ -43,7 +41,7 @@ def main(argv):
     return exit_code(lambda: run(argv[1:]))
 
 
-def run(names: List[str]) -> int:
+def run(names: list[str]) -> int:
     if len(names) != 1:
         raise InputError(f'expected one table, {", ".join(table_file.BUILT_IN)} or a file, got '
                          f'{" ".join(names) or "none"}: yolov3-tf experiments TABLE --data=TRAIN,VAL')
@@ -60,9 +58,9 @@ def run(names: List[str]) -> int:
         return planned.run()
 
 
-def common_flags() -> Tuple[table_file.Token, ...]:
+def common_flags() -> tuple[table_file.Token, ...]:
     """Flags of every cell, weakest first: the protocol, --flags, --data."""
-    protocol: Tuple[table_file.Token, ...] = ()
+    protocol: tuple[table_file.Token, ...] = ()
     if FLAGS.protocol:
         named = PROTOCOLS / f'{FLAGS.protocol}.flags'
         protocol = table_file.read_flags(named if named.is_file() else FLAGS.protocol)

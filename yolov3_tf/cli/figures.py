@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Callable, Dict, List, NamedTuple, Tuple
+from typing import Callable, NamedTuple
 
 from absl import flags, logging
 
@@ -55,7 +55,7 @@ def define_flags(values=flags.FLAGS):
 class Figure(NamedTuple):
     """``draw`` writes the PNG at a path and returns the text to print; ``flags`` are those it reads."""
     draw: Callable[[pathlib.Path], str]
-    flags: Tuple[str, ...]
+    flags: tuple[str, ...]
 
 
 def main(argv):
@@ -63,7 +63,7 @@ def main(argv):
     return exit_code(lambda: run(argv[1:]))
 
 
-def run(names: List[str]) -> int:
+def run(names: list[str]) -> int:
     if len(names) != 1:
         raise InputError(f'expected one figure, {", ".join(sorted(FIGURES))}, got {" ".join(names) or "none"}: '
                          'yolov3-tf figures NAME --out=FILE.png')
@@ -109,7 +109,7 @@ def asked():
     return slots.load_network(FLAGS.checkpoint, FLAGS.image_size, FLAGS.seed), dataset, settings
 
 
-FIGURES: Dict[str, Figure] = {
+FIGURES: dict[str, Figure] = {
     'giou_over_iou': Figure(lambda out: overlaps.giou_over_iou(out, FLAGS.pairs, FLAGS.seed), ('pairs', 'seed')),
     'equal_l2': Figure(overlaps.equal_l2, ()),
     'slots': Figure(draw_slots, (*OF_SLOTS, 'index', 'image')),

@@ -4,7 +4,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple
 
 from absl import app, flags
 
@@ -33,7 +33,7 @@ COMMANDS = {
 }
 
 
-def main(name: Optional[str] = None):
+def main(name: str | None = None):
     """Runs a command with the arguments of the process; ``name`` None: the first argument is the command."""
     if name is None:
         if len(sys.argv) < 2 or sys.argv[1] in ('-h', '--help', 'help'):
@@ -82,7 +82,7 @@ def _refuse(error) -> int:
     return 2
 
 
-def exit_code(run: Callable[[], Optional[int]]) -> int:
+def exit_code(run: Callable[[], int | None]) -> int:
     """Runs a script's work; what the user must mend becomes one line on stderr instead of a traceback.
 
     Returns:

@@ -6,7 +6,7 @@ too), PNG (16-bit, palette, alpha), BMP, the first frame of a GIF. Alpha is drop
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -147,7 +147,7 @@ def read_image(path):
     return _decode_whole(tf.constant(read_contents(path)))[2].numpy()
 
 
-def explain(path) -> Optional[str]:
+def explain(path) -> str | None:
     """Why the image cannot be used, as one message with the path and the way out; None where it can."""
     file = place_of(path).file
     if not tf.io.gfile.exists(file):

@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any, NamedTuple, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -57,12 +58,12 @@ class PipelineSettings(NamedTuple):
       threads: batches made side by side; None: one a processor.
     """
     batch_size: int
-    sizes: Sequence[Union[int, Tuple[int, int]]]
+    sizes: Sequence[int | tuple[int, int]]
     batches_per_size: int = 10
     letterbox: bool = True
     augment: Sequence[str] = DEFAULT_AUGMENTATIONS
     strict: bool = False
-    threads: Optional[int] = None
+    threads: int | None = None
 
 
 class EvaluationBatch(NamedTuple):

@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import re
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,8 +68,8 @@ class CheckReport(NamedTuple):
       sizes: float [n, 2] of the boxes in the network input.
       quality: how the anchors fit them.
     """
-    findings: List[Finding]
-    headers: List[Optional[headers.Header]]
+    findings: list[Finding]
+    headers: list[headers.Header | None]
     boxes: np.ndarray
     in_images: np.ndarray
     sizes: np.ndarray
@@ -94,8 +94,8 @@ def check(dataset: Dataset, anchors, height, width, letterbox) -> CheckReport:
     by_line = _index_of_lines(dataset)
     found = [Finding('label', text, _record_of(text, by_line)) for text in dataset.problems]
     boxes, in_images = np.zeros([2, len(dataset.class_names)], np.int64)
-    seen: Dict[bytes, int] = {}
-    all_headers: List[Optional[headers.Header]] = []
+    seen: dict[bytes, int] = {}
+    all_headers: list[headers.Header | None] = []
     for index, record in enumerate(dataset.records):
         header, more = _look(index, record, seen, dataset)
         all_headers.append(header)

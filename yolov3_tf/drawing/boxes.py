@@ -5,7 +5,8 @@ Line widths and letters grow with the image, so a drawing reads the same at 300 
 from __future__ import annotations
 
 import colorsys
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,8 +16,8 @@ CAPITAL = 22.         # height in pixels of this font's capitals at scale 1
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 PAPER = 24            # grey level behind a contact sheet
 
-Colour = Tuple[int, int, int]
-Corners = Tuple[int, int, int, int]    # x1, y1, x2, y2
+Colour = tuple[int, int, int]
+Corners = tuple[int, int, int, int]    # x1, y1, x2, y2
 
 
 class Pen(NamedTuple):
@@ -58,7 +59,7 @@ def draw_detections(image: np.ndarray, boxes, classes, scores, class_names: Sequ
     shown = [k for k in order if corners[k] is not None]    # best last, so on top
     for k in shown:
         cv2.rectangle(canvas, corners[k][:2], corners[k][2:], class_colour(int(classes[k])), pen.line)
-    plates: List[Corners] = []
+    plates: list[Corners] = []
     for k in reversed(shown):    # the best chooses its place first
         plates.append(_place(texts[k], corners[k], image.shape[:2], pen, plates))
     for k, plate in zip(shown, reversed(plates)):
@@ -67,7 +68,7 @@ def draw_detections(image: np.ndarray, boxes, classes, scores, class_names: Sequ
 
 
 def draw_truth(image: np.ndarray, boxes, classes=None,
-               class_names: Optional[Sequence[str]] = None) -> np.ndarray:
+               class_names: Sequence[str] | None = None) -> np.ndarray:
     """A copy of the image with the labelled boxes as white dashes on black, told apart from detections.
 
     With ``classes`` int [n] and ``class_names`` each box carries its name at the lower edge, so that

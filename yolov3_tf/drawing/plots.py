@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import math
 import pathlib
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -113,7 +114,7 @@ def compared_curves(cells: Mapping[str, Sequence[Any]], figure_file) -> pathlib.
         return save(figure, figure_file)
 
 
-def spread(runs: Sequence[Series]) -> Tuple[np.ndarray, np.ndarray]:
+def spread(runs: Sequence[Series]) -> tuple[np.ndarray, np.ndarray]:
     """Lowest, mean and highest value of several lines, [3, n], at every step [n] of any, straight between its own.
 
     At a step only those lines count that have begun and not ended.
@@ -125,7 +126,7 @@ def spread(runs: Sequence[Series]) -> Tuple[np.ndarray, np.ndarray]:
     return steps, np.array([np.nanmin(table, axis=0), np.nanmean(table, axis=0), np.nanmax(table, axis=0)])
 
 
-def read_metrics(path) -> List[Dict[str, Any]]:
+def read_metrics(path) -> list[dict[str, Any]]:
     """Objects of a metrics.jsonl; errors as in ``training_curves``."""
     path = pathlib.Path(path)
     if not path.is_file():
@@ -145,7 +146,7 @@ def read_metrics(path) -> List[Dict[str, Any]]:
     return lines
 
 
-def series(lines: Sequence[Dict[str, Any]], kind: str, name: str) -> Series:
+def series(lines: Sequence[dict[str, Any]], kind: str, name: str) -> Series:
     """The numbers of one name over the steps; what is not finite is left out."""
     points = [(line['step'], line[name]) for line in lines if line['kind'] == kind
               and isinstance(line.get(name), (int, float)) and math.isfinite(line[name])]
@@ -153,7 +154,7 @@ def series(lines: Sequence[Dict[str, Any]], kind: str, name: str) -> Series:
     return Series(table[:, 0], table[:, 1])
 
 
-def stage_starts(lines: Sequence[Dict[str, Any]]) -> List[Tuple[float, str]]:
+def stage_starts(lines: Sequence[dict[str, Any]]) -> list[tuple[float, str]]:
     """Step and name of each stage in turn; one begins at the last step of the one before it."""
     starts = [(lines[0]['step'], str(lines[0]['stage']))]
     for before, line in zip(lines, lines[1:]):
@@ -251,7 +252,7 @@ def _mark_stages(axes, lines):
                          textcoords='offset points', color=GREY, fontsize=7)
 
 
-def _class_style(place, count, label) -> Dict[str, Any]:
+def _class_style(place, count, label) -> dict[str, Any]:
     """Six colours in four line styles tell 24 classes apart; more are a grey cloud about the mean."""
     if count > NAMED_CURVES:
         return dict(color='#999999', alpha=.35, label='a class' if place == 0 else None)
@@ -278,7 +279,7 @@ def styled():
     return matplotlib.rc_context(STYLE)
 
 
-def _figure(width: float, heights: Sequence[float]) -> Tuple[Any, List[Any]]:
+def _figure(width: float, heights: Sequence[float]) -> tuple[Any, list[Any]]:
     """A figure and its panels, one below the other with a common x axis; sizes in inches."""
     from matplotlib.figure import Figure
     figure = Figure((width, sum(heights)), layout='constrained')

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import json
 import pathlib
-from typing import Dict, List, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ class ClassificationReport(NamedTuple):
       images: int [C] that hold an object which counts.
       average_precision: float [C] all-point area; nan for a class that no image holds.
     """
-    class_names: List[str]
+    class_names: list[str]
     images: np.ndarray
     average_precision: np.ndarray
 
@@ -60,7 +61,7 @@ def write(folder, report: ClassificationReport) -> pathlib.Path:
     """Writes presence.json, AP in 0..1 with null for a class that no image holds; returns its path."""
     path = pathlib.Path(folder) / 'presence.json'
     path.parent.mkdir(parents=True, exist_ok=True)
-    known: Dict[str, float] = {name: float(score) for name, score in
+    known: dict[str, float] = {name: float(score) for name, score in
                                zip(report.class_names, report.average_precision)}
     content = {'mean': _number(report.mean), 'per_class': {name: _number(score) for name, score in known.items()}}
     path.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')

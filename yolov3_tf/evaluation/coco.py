@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import Dict, List, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Scores(NamedTuple):
 
     summary: the numbers by ``NAMES``, in COCOeval's order. per_class: float64 [C] AP at .5:.95.
     """
-    summary: Dict[str, float]
+    summary: dict[str, float]
     per_class: np.ndarray
 
 
@@ -59,21 +60,21 @@ def evaluate(records: Sequence[Record], detections: Sequence[ImageDetections], n
     return Scores(dict(zip(NAMES, _known(judge.stats).tolist())), _per_class(judge.eval['precision']))
 
 
-def decide(records: Sequence[Record], detections: Sequence[ImageDetections], num_classes: int) -> List[Decisions]:
+def decide(records: Sequence[Record], detections: Sequence[ImageDetections], num_classes: int) -> list[Decisions]:
     """What COCOeval's AP is made of, one item a class; arguments as ``evaluate``."""
     with contextlib.redirect_stdout(io.StringIO()):
         judge = _judge(records, detections, num_classes)
         judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ['all']
         judge.evaluate()
     place_of = {number: place for place, number in enumerate(image_numbers([one.image_id for one in records]))}
-    per_class: List[List] = [[] for _ in range(num_classes)]
+    per_class: list[list] = [[] for _ in range(num_classes)]
     for one in judge.evalImgs:
         if one is not None:                 # an image without objects and detections of the class
             per_class[one['category_id'] - 1].append(one)
     return [_joined(images, place_of, len(judge.params.iouThrs)) for images in per_class]
 
 
-def image_numbers(image_ids: Sequence[str]) -> List[int]:
+def image_numbers(image_ids: Sequence[str]) -> list[int]:
     """COCO's own numbers where the ids are distinct numbers, else 1, 2, ... in the order given.
 
     COCOeval goes through images by number, which decides between equal scores: COCO's order is kept.

@@ -9,7 +9,8 @@ import json
 import math
 import pathlib
 import textwrap
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class DetectionReport(NamedTuple):
         authors report), then COCO's twelve under ``coco_`` names.
       curves: C precision-recall curves at IoU .5.
     """
-    class_names: List[str]
+    class_names: list[str]
     images: int
     objects: np.ndarray
     ignored: np.ndarray
@@ -48,8 +49,8 @@ class DetectionReport(NamedTuple):
     voc_07: np.ndarray
     giou_area: np.ndarray
     coco_ap: np.ndarray
-    summary: Dict[str, float]
-    curves: List[voc.Curve]
+    summary: dict[str, float]
+    curves: list[voc.Curve]
 
 
 def evaluate(dataset: Dataset, detections: Sequence[ImageDetections]) -> DetectionReport:
@@ -89,7 +90,7 @@ def mean_ap(dataset: Dataset, detections: Sequence[ImageDetections]) -> float:
     return voc.mean(_each(voc.area_ap, voc.curves(pairing, THRESHOLD)))
 
 
-def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> List[ImageDetections]:
+def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[ImageDetections]:
     """One item a record in the records' order, empty where an image has none; everything checked.
 
     Detections that name the same images in the same order are taken as they stand, so a set may
@@ -112,12 +113,12 @@ def empty(image_id: str) -> ImageDetections:
                              classes=np.zeros(0, np.int32))
 
 
-def read_part(dataset: Dataset, skipped: Dict[str, str]) -> Dataset:
+def read_part(dataset: Dataset, skipped: dict[str, str]) -> Dataset:
     """The set without its ``skipped`` images: nobody saw them, so their objects were not missed."""
     return dataset._replace(records=[record for record in dataset.records if record.image_path not in skipped])
 
 
-def say_skipped(dataset: Dataset, skipped: Dict[str, str]) -> str:
+def say_skipped(dataset: Dataset, skipped: dict[str, str]) -> str:
     """A line that belongs under every table of such a set; empty where every image was read."""
     if not skipped:
         return ''
@@ -136,7 +137,7 @@ def table(report: DetectionReport) -> str:
     total = ('mean', str(report.objects.sum()), str(report.ignored.sum()), str(report.detections.sum()),
              *(_percent(report.summary[key]) for key in ('mAP', 'mAP_07', 'mAP_giou', 'coco_AP')))
     missing = [name for name, objects in zip(report.class_names, report.objects) if not objects]
-    lines = _columns([head, *rows, total]) + ['']
+    lines = [*_columns([head, *rows, total]), '']
     lines += [f'AP in % over {report.images} images; VOC area, VOC07 and GIoU at an overlap above .5, '
               'COCO at .5:.95.']
     if missing:
@@ -211,7 +212,7 @@ def _percent(value):
     return '-' if math.isnan(value) else f'{100 * value:.1f}'
 
 
-def _columns(rows: Sequence[Tuple[str, ...]]) -> List[str]:
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Names to the left, numbers to the right, a rule under the head and above the mean."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]
     lines = ['  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]

@@ -12,7 +12,8 @@ import math
 import pathlib
 import re
 import tarfile
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,19 +23,19 @@ from yolov3_tf.structures import Dataset, ImageDetections
 COMP4_FILE = re.compile(r'comp[34]_det_.+_.+\.txt')
 COLUMNS = 'id score xmin ymin xmax ymax'
 
-Row = Tuple[str, int, float, List[float]]    # image id, class, score, x1 y1 x2 y2
+Row = tuple[str, int, float, list[float]]    # image id, class, score, x1 y1 x2 y2
 
 
 def comp4_files(detections: Sequence[ImageDetections], class_names: Sequence[str],
-                image_set: str = 'test') -> Iterator[Tuple[str, str]]:
+                image_set: str = 'test') -> Iterator[tuple[str, str]]:
     """Name and text of each class's comp4 file; without detections it is empty, as the kit wants.
 
     Raises:
       InputError: a class name that cannot be part of a file name.
     """
-    lines: List[List[str]] = [[] for _ in class_names]
+    lines: list[list[str]] = [[] for _ in class_names]
     for found in detections:
-        inclusive = np.asarray(found.boxes, np.float64).reshape(-1, 4) + [1, 1, 0, 0]
+        inclusive = [*np.asarray(found.boxes, np.float64).reshape(-1, 4), 1, 1, 0, 0]
         for box, score, label in zip(inclusive.tolist(), found.scores, found.classes):
             lines[label].append(' '.join([found.image_id, f'{score:.9g}', *(f'{x:.9g}' for x in box)]) + '\n')
     for name, text in zip(class_names, lines):
@@ -44,7 +45,7 @@ def comp4_files(detections: Sequence[ImageDetections], class_names: Sequence[str
 
 
 def write_voc(folder, detections: Sequence[ImageDetections], class_names: Sequence[str],
-              image_set: str = 'test') -> List[pathlib.Path]:
+              image_set: str = 'test') -> list[pathlib.Path]:
     """Writes one comp4 file a class into the folder, made where it is missing; returns their paths."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ def write_submission(path, detections: Sequence[ImageDetections], class_names: S
     return path
 
 
-def read_voc(folder, dataset: Dataset) -> List[ImageDetections]:
+def read_voc(folder, dataset: Dataset) -> list[ImageDetections]:
     """Reads comp3 or comp4 files of any detector, one item an image that has detections.
 
     A class without a file has no detections. Scores may have any range; only their order counts.
@@ -92,7 +93,7 @@ def read_voc(folder, dataset: Dataset) -> List[ImageDetections]:
 
 
 def write_coco(path, detections: Sequence[ImageDetections],
-               category_ids: Optional[Sequence[Optional[int]]] = None) -> pathlib.Path:
+               category_ids: Sequence[int | None] | None = None) -> pathlib.Path:
     """Writes COCO results, a detection a line.
 
     ``category_ids``: COCO's number of each class, or 1, 2, ...; detections of a class whose number is None
@@ -116,7 +117,7 @@ def write_coco(path, detections: Sequence[ImageDetections],
 
 
 def read_coco(path, dataset: Dataset,
-              category_ids: Optional[Sequence[int]] = None) -> List[ImageDetections]:
+              category_ids: Sequence[int] | None = None) -> list[ImageDetections]:
     """Reads COCO results of any detector, one item an image that has detections.
 
     Args:
@@ -140,7 +141,7 @@ def read_coco(path, dataset: Dataset,
                         for place, entry in enumerate(entries)])
 
 
-def read_category_ids(path, class_names: Sequence[str], partly: bool = False) -> List[Optional[int]]:
+def read_category_ids(path, class_names: Sequence[str], partly: bool = False) -> list[int | None]:
     """COCO's number of each class from the ``categories`` of an instances file.
 
     Args:
@@ -161,13 +162,13 @@ def read_category_ids(path, class_names: Sequence[str], partly: bool = False) ->
     return [numbers.get(name) for name in class_names]
 
 
-def _class_files(folder, class_names) -> Dict[int, pathlib.Path]:
+def _class_files(folder, class_names) -> dict[int, pathlib.Path]:
     """Class index -> its one comp4 file."""
     if not folder.is_dir():
         raise InputError(f'{folder}: expected a folder with comp4_det_SET_CLASS.txt files, got '
                          f'{"a file" if folder.exists() else "nothing"}')
     labels = {name: label for label, name in enumerate(class_names)}
-    files: Dict[int, pathlib.Path] = {}
+    files: dict[int, pathlib.Path] = {}
     for path in sorted(folder.iterdir()):
         if COMP4_FILE.fullmatch(path.name):
             names = [name for name in class_names if path.stem.endswith(f'_{name}')]
@@ -223,7 +224,7 @@ def _upright(box, where):
     return box
 
 
-def _finite(values) -> Optional[List[float]]:
+def _finite(values) -> list[float] | None:
     """The values as floats, or None if one is no finite number."""
     try:
         numbers = [float(value) for value in values]
@@ -232,9 +233,9 @@ def _finite(values) -> Optional[List[float]]:
     return numbers if all(map(math.isfinite, numbers)) else None
 
 
-def _by_image(rows: List[Row]) -> List[ImageDetections]:
+def _by_image(rows: list[Row]) -> list[ImageDetections]:
     """Rows grouped by image, images and rows in the order they first came."""
-    groups: Dict[str, List[Row]] = {}
+    groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row[0], []).append(row)
     return [ImageDetections(name, boxes=np.array([row[3] for row in group], np.float32),

@@ -1,7 +1,7 @@
 """A network over a labelled set: its loss and its detections, in one pass."""
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +22,7 @@ class Suppression(NamedTuple):
     iou_threshold: float = .45
     max_per_class: int = 150
     nms: str = 'per_class'
-    top_k: Optional[int] = None
+    top_k: int | None = None
 
 
 REFERENCE = Suppression()
@@ -34,9 +34,9 @@ class Outcome(NamedTuple):
       losses: named means over the images; empty without loss settings.
       skipped: file -> why, of every image that could not be read.
     """
-    detections: List[ImageDetections]
-    losses: Dict[str, float]
-    skipped: Dict[str, str]
+    detections: list[ImageDetections]
+    losses: dict[str, float]
+    skipped: dict[str, str]
 
 
 class Validator:
@@ -49,7 +49,7 @@ class Validator:
     """
 
     def __init__(self, model: tf.keras.Model, config: ModelConfig, dataset: Dataset, batch_size: int = 8,
-                 loss: Optional[criterion.LossSettings] = None, suppression: Suppression = REFERENCE,
+                 loss: criterion.LossSettings | None = None, suppression: Suppression = REFERENCE,
                  strict: bool = False):
         self.model, self.dataset, self.loss, self.suppression = model, dataset, loss, suppression
         self.priors = anchors_module.lay_out(config.anchors, *config.image_size)
@@ -83,7 +83,7 @@ class Validator:
         most = self.suppression.max_per_class * len(self.dataset.class_names)
         found = postprocess.detect(outputs, self.priors, max_total=most, **self.suppression._asdict())
         found = postprocess.undo_resize(found, placement, sizes)
-        losses: Dict[str, Any] = {}
+        losses: dict[str, Any] = {}
         if self.loss is not None:
             losses = criterion.detection_loss(codec.split(outputs), truth, self.priors, self.loss)
         return found, losses

@@ -13,7 +13,8 @@ xmin, ymin, xmax, ymax are such boxes once written xmin - 1, ymin - 1, xmax, yma
 """
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -124,7 +125,7 @@ def curve(pairing: Pairing, label: int, threshold: float = .5) -> Curve:
                  scores=pairing.scores[mine][~ignored], positives=positives)
 
 
-def curves(pairing: Pairing, threshold: float = .5) -> List[Curve]:
+def curves(pairing: Pairing, threshold: float = .5) -> list[Curve]:
     """One curve a class."""
     return [curve(pairing, label, threshold) for label in range(len(pairing.positives))]
 

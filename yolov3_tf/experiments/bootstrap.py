@@ -9,7 +9,8 @@ stay as they are, so it says nothing of other seeds.
 """
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def resamples(images: int, count: int, seed: int = 0) -> np.ndarray:
 
 
 def measure(records: Sequence[Record], detections: Sequence[ImageDetections], num_classes: int,
-            weights: np.ndarray) -> Dict[str, np.ndarray]:
+            weights: np.ndarray) -> dict[str, np.ndarray]:
     """Each of ``MEASURES`` under each row of weights, float64 [rows], 0..1; nan where no object is drawn.
 
     Args:
@@ -55,7 +56,7 @@ def measure(records: Sequence[Record], detections: Sequence[ImageDetections], nu
                 coco_AP=_mean([_over_thresholds(of, weights) for of in decided]))
 
 
-def hits(truths, detections, num_classes, criterion='iou', threshold=.5) -> List[Hits]:
+def hits(truths, detections, num_classes, criterion='iou', threshold=.5) -> list[Hits]:
     """One item a class. What is a hit, and what counts, is ``voc.curve``'s word."""
     pairing = voc.pair(truths, detections, num_classes, criterion)
     scores = np.concatenate([np.zeros(0)] + [np.asarray(found.scores, np.float64) for found in detections])
@@ -70,7 +71,7 @@ def hits(truths, detections, num_classes, criterion='iou', threshold=.5) -> List
     return found
 
 
-def average_precisions(of: Hits, weights: np.ndarray, levels: Optional[np.ndarray] = None) -> np.ndarray:
+def average_precisions(of: Hits, weights: np.ndarray, levels: np.ndarray | None = None) -> np.ndarray:
     """AP of one class under each row of weights, float64 [rows]; nan without objects.
 
     Only what stands at the hits matters: between two of them precision falls and recall stays.
@@ -113,7 +114,7 @@ def _seen(of: Hits, places, weights) -> np.ndarray:
     return np.cumsum(found, axis=1)
 
 
-def interval(samples: np.ndarray, level: float = .95) -> Tuple[float, float]:
+def interval(samples: np.ndarray, level: float = .95) -> tuple[float, float]:
     """The middle ``level`` of samples [n]; those that are nan (nothing to find was drawn) are left out."""
     known = samples[~np.isnan(samples)]
     if not len(known):

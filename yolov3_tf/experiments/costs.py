@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import functools
 import pathlib
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
@@ -18,9 +19,9 @@ class Costs:
 
     def __init__(self, out, defaults: Mapping[str, str]):
         self.out, self.defaults = pathlib.Path(out), defaults
-        self.finished: Dict[str, Tuple[Tuple, int, float]] = {}      # folder -> size, steps, seconds
+        self.finished: dict[str, tuple[tuple, int, float]] = {}      # folder -> size, steps, seconds
 
-    def steps(self, run: plan.Run) -> Optional[int]:
+    def steps(self, run: plan.Run) -> int | None:
         """Optimiser steps at the most; None where the flags or the data do not say."""
         epochs = plan.epochs(run.part, self.defaults)
         images = _images(plan.value(run.part, 'train_data', self.defaults),
@@ -30,7 +31,7 @@ class Costs:
             return None
         return epochs * max(images // int(batch), 1)
 
-    def expected(self, run: plan.Run) -> Optional[float]:
+    def expected(self, run: plan.Run) -> float | None:
         """Seconds of a whole run, at the pace of finished runs of its size; None where there are none."""
         self._look()
         size = _size(run.part.kind, lambda name: plan.value(run.part, name, self.defaults))
@@ -41,7 +42,7 @@ class Costs:
         made = sum(steps for steps, _ in alike)
         return spent / len(alike) if not steps or not made else spent * steps / made
 
-    def times(self, runs: Sequence[plan.Run]) -> List[Dict[str, Any]]:
+    def times(self, runs: Sequence[plan.Run]) -> list[dict[str, Any]]:
         """Kind, steps and seconds of the runs that are finished."""
         self._look()
         return [dict(run=run.name, kind=run.part.kind, steps=self.finished[run.name][1],
@@ -62,12 +63,12 @@ class Costs:
                 self.finished[name] = (_size(kind, values.get), state.steps, attempts.seconds())
 
 
-def _size(kind, value_of) -> Tuple:
+def _size(kind, value_of) -> tuple:
     return (kind == 'asymptotic', *(value_of(name) for name in SIZE))
 
 
-@functools.lru_cache(maxsize=None)
-def _images(spec, classes) -> Optional[int]:
+@functools.cache
+def _images(spec, classes) -> int | None:
     """How many images a training spec has; None where it cannot be read, which training will say."""
     try:
         return len(specs.load(spec).records) if spec else None

@@ -6,7 +6,7 @@ import pathlib
 import re
 import sys
 import time
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 from yolov3_tf.data.readers import specs
 from yolov3_tf.drawing import plots
@@ -32,7 +32,7 @@ class Experiment:
     """
 
     def __init__(self, table: table_file.Table, common: Sequence[table_file.Token], seeds: int,
-                 out: Optional[str] = None, script=table_file.ROOT / 'train.py', resamples: int = 2000):
+                 out: str | None = None, script=table_file.ROOT / 'train.py', resamples: int = 2000):
         if seeds < 1:
             raise InputError(f'--seeds={seeds}: expected how many runs every cell gets, 1 or more')
         self.table, self.seeds, self.script = table, range(seeds), script
@@ -51,7 +51,7 @@ class Experiment:
         self.runs = plan.runs(self.parts, self.seeds, there)
         self.measurer = tabulate.Measurer(self.data[1], resamples)
         self.costs = costs.Costs(self.out, answer.sets[0].values)
-        self.done: Dict[str, run_state.State] = {}      # finished runs stay finished
+        self.done: dict[str, run_state.State] = {}      # finished runs stay finished
         self.written = time.monotonic()
 
     def run(self) -> int:
@@ -129,21 +129,21 @@ class Experiment:
         if not quietly:
             print(f'{page.split("## Commands")[0].strip()}\n\nwritten: {", ".join(map(str, (*written, times)))}')
 
-    def commands(self) -> Dict[str, List[List[str]]]:
+    def commands(self) -> dict[str, list[list[str]]]:
         """Cell -> commands of its first seed."""
         by_key = {run.part.key: run for run in self.runs if run.seed == self.seeds[0]}
         script = os.path.basename(self.script)
         return {cell: [['python', script, *by_key[part.key].arguments(self.out)] for part in last.chain()]
                 for cell, last in self.parts.items()}
 
-    def _finished(self) -> Dict[str, Dict[int, pathlib.Path]]:
-        finished: Dict[str, Dict[int, pathlib.Path]] = {cell: {} for cell in self.parts}
+    def _finished(self) -> dict[str, dict[int, pathlib.Path]]:
+        finished: dict[str, dict[int, pathlib.Path]] = {cell: {} for cell in self.parts}
         for run in self.runs:
             if run.part.kind == 'cell' and self.state(run).finished:
                 finished[run.cells[0]][run.seed] = self.out / run.name
         return finished
 
-    def _about(self) -> List[str]:
+    def _about(self) -> list[str]:
         data = self.measurer.dataset
         images = f': {len(data.records)} images, {len(data.class_names)} classes' if data else ''
         lines = [f'Measured on `{self.data[1]}`{images}. AP in %: mean over seeds ± standard deviation (n - 1), '
@@ -157,7 +157,7 @@ class Experiment:
             print('the flags leave the epochs to the script, which may choose others for a pretrained backbone: give '
                   '--head_epochs, --full_epochs and --full_lr in the protocol for equal budgets', file=sys.stderr)
 
-    def _total(self) -> List[str]:
+    def _total(self) -> list[str]:
         left = [run for run in self.runs if not self.state(run).finished]
         seconds = [self.costs.expected(run) for run in left]
         cost = 'none'
@@ -165,22 +165,22 @@ class Experiment:
             cost = 'unknown, no run of this size is finished' if None in seconds else f'about {clock(sum(seconds))}'
         return [f'{len(self.runs)} runs: {len(self.runs) - len(left)} finished, {len(left)} left; time left: {cost}']
 
-    def _first_commands(self) -> List[str]:
+    def _first_commands(self) -> list[str]:
         return [f'  {cell}: ' + '\n    then '.join(' '.join(command) for command in chain)
                 for cell, chain in self.commands().items()]
 
 
-def data_flags(data: Optional[str]) -> Tuple[table_file.Token, ...]:
+def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
     if data is None:
         return ()
     pair = data.split(',')
-    if len(pair) > 2 or not all(pair) or len(pair) == 1 and pair[0].split(':')[0] != 'shapes':
+    if len(pair) > 2 or not all(pair) or (len(pair) == 1 and pair[0].split(':')[0] != 'shapes'):
         raise InputError(f'--data={data}: expected TRAIN,VAL, for example voc:BCCD:train,voc:BCCD:val, or shapes, '
                          'which brings its own')
     return tuple(table_file.Token(f'--{name}={spec}', '--data') for name, spec in zip(('train_data', 'val_data'), pair))
 
 
-def data_of(cells) -> Tuple[str, str]:
+def data_of(cells) -> tuple[str, str]:
     """Training and validation spec of the first cell; one validation set serves all."""
     train = [flag_set.values.get('train_data') for flag_set in cells.values()]
     held_out = {flag_set.values.get('val_data', flag_set.values.get('train_data')) for flag_set in cells.values()}
@@ -199,7 +199,7 @@ def default_out(spec) -> str:
 
 def check_distinct(table, parts):
     """Two cells of the same flags would be one run, and their difference nothing."""
-    names: Dict[str, str] = {}
+    names: dict[str, str] = {}
     for cell in table.cells:
         first = names.setdefault(parts[cell.name].key, cell.name)
         if first != cell.name:

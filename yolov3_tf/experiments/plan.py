@@ -18,7 +18,8 @@ import collections
 import hashlib
 import json
 import pathlib
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from yolov3_tf.experiments.train_flags import SET_BY_RUNNER, FlagSet
 
@@ -49,8 +50,8 @@ class Part(NamedTuple):
     """
     kind: str
     given: Mapping[str, str]
-    shaping: Tuple[str, ...]
-    needs: Optional['Part'] = None
+    shaping: tuple[str, ...]
+    needs: Part | None = None
     takes: str = ''
 
     @property
@@ -59,7 +60,7 @@ class Part(NamedTuple):
                    [self.takes, self.needs.key] if self.needs else None]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:DIGITS]
 
-    def chain(self) -> List['Part']:
+    def chain(self) -> list[Part]:
         """Itself after all it needs."""
         return (self.needs.chain() if self.needs else []) + [self]
 
@@ -69,10 +70,10 @@ class Run(NamedTuple):
     name: str
     part: Part
     seed: int
-    needs: Optional[str]
-    cells: Tuple[str, ...]
+    needs: str | None
+    cells: tuple[str, ...]
 
-    def arguments(self, out) -> List[str]:
+    def arguments(self, out) -> list[str]:
         """What the training script is called with; ``out`` is the folder of the runs."""
         start = [f'--{self.part.takes}={checkpoint(out, self.needs)}'] if self.needs else []
         return [*self.part.given.values(), *start, f'--seed={self.seed}', f'--runs_dir={out}', f'--name={self.name}']
@@ -83,7 +84,7 @@ def checkpoint(out, name) -> pathlib.Path:
     return pathlib.Path(out) / name / 'checkpoints' / 'last.h5'
 
 
-def parts(cells: Mapping[str, FlagSet], neutral: Sequence[str] = ()) -> Dict[str, Part]:
+def parts(cells: Mapping[str, FlagSet], neutral: Sequence[str] = ()) -> dict[str, Part]:
     """The last training of each cell; what comes before it hangs on its ``needs``.
 
     Args:
@@ -96,14 +97,14 @@ def parts(cells: Mapping[str, FlagSet], neutral: Sequence[str] = ()) -> Dict[str
             for name, part in found.items()}
 
 
-def runs(cells: Mapping[str, Part], seeds: Sequence[int], there: Sequence[str] = ()) -> List[Run]:
+def runs(cells: Mapping[str, Part], seeds: Sequence[int], there: Sequence[str] = ()) -> list[Run]:
     """All runs in order: seed by seed, so that a table stopped half way has every cell equally often.
 
     Args:
       there: names of folders that exist already; a run that is there keeps the name it has.
     """
-    wanted: Dict[Tuple[str, int], Tuple[Part, str]] = {}
-    users: Dict[Tuple[str, int], List[str]] = collections.defaultdict(list)
+    wanted: dict[tuple[str, int], tuple[Part, str]] = {}
+    users: dict[tuple[str, int], list[str]] = collections.defaultdict(list)
     for seed in seeds:
         for cell, last in cells.items():
             for part in last.chain():
@@ -116,7 +117,7 @@ def runs(cells: Mapping[str, Part], seeds: Sequence[int], there: Sequence[str] =
                 tuple(users[key, seed])) for (key, seed), (part, _) in wanted.items()]
 
 
-def epochs(part: Part, defaults: Mapping[str, str]) -> Optional[int]:
+def epochs(part: Part, defaults: Mapping[str, str]) -> int | None:
     """Epochs of a part at the most (patience may end it earlier); None where the flags leave it to the script."""
     counts = [] if part.kind == 'asymptotic' else [
         _sum(value(part, 'head_epochs', defaults)), _sum(value(part, 'full_epochs', defaults)),
@@ -126,12 +127,12 @@ def epochs(part: Part, defaults: Mapping[str, str]) -> Optional[int]:
     return None if None in counts else sum(counts)
 
 
-def value(part: Part, name: str, defaults: Mapping[str, str]) -> Optional[str]:
+def value(part: Part, name: str, defaults: Mapping[str, str]) -> str | None:
     """A flag's value as text, None where it has none."""
     return part.given[name].partition('=')[2] if name in part.given else defaults.get(name)
 
 
-def _sum(counts: Optional[str]) -> Optional[int]:
+def _sum(counts: str | None) -> int | None:
     """Sum of whole numbers separated by commas; None for anything else."""
     parts = (counts or '').split(',')
     return sum(map(int, parts)) if all(part.isdecimal() for part in parts) else None
@@ -151,7 +152,7 @@ def _split_asymptotic(flag_set: FlagSet, silent) -> Part:
     return _part('cell', _without(given, (*OF_ASYMPTOTIC, *WEIGHTS)), silent, first, 'backbone_weights')
 
 
-def _head(part: Part, values) -> Optional[Part]:
+def _head(part: Part, values) -> Part | None:
     """The run of a cell's the head stage alone; None where the flags do not say that there are both stages."""
     if 'asymptotic' in part.given or not _sum(values.get('head_epochs')) or not _sum(values.get('full_epochs')):
         return None

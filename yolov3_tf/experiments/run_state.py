@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import pathlib
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import h5py
 
@@ -37,7 +37,7 @@ def measured(folder) -> bool:
         return False
 
 
-def flag_values(folder) -> Dict[str, str]:
+def flag_values(folder) -> dict[str, str]:
     """The flags that a run wrote down; empty where there is none."""
     path = pathlib.Path(folder) / 'run.flags'
     lines = path.read_text(encoding='utf-8').splitlines() if path.is_file() else []
@@ -66,7 +66,7 @@ class Attempts:
         lines = self._lines()
         return bool(lines) and 'ended' in lines[-1]
 
-    def seconds(self) -> Optional[float]:
+    def seconds(self) -> float | None:
         """At work, all attempts together; None where nothing was written down."""
         self._close()
         lines = self._lines()
@@ -80,7 +80,7 @@ class Attempts:
             last = self.log.stat().st_mtime if self.log.exists() else lines[-1]['began']
             self._append(dict(ended=round(max(last, lines[-1]['began']), 1), code=None))
 
-    def _lines(self) -> List[Dict[str, Any]]:
+    def _lines(self) -> list[dict[str, Any]]:
         text = self.path.read_text(encoding='utf-8') if self.path.exists() else ''
         return [json.loads(row) for row in text.split('\n')[:-1]]      # what a kill left without an end is no line
 
@@ -90,7 +90,7 @@ class Attempts:
             file.write(json.dumps(line) + '\n')
 
 
-def _counters(checkpoint) -> Optional[Dict[str, Any]]:
+def _counters(checkpoint) -> dict[str, Any] | None:
     try:
         with h5py.File(checkpoint, 'r') as file:
             return json.loads(file.attrs['counters'])

@@ -15,7 +15,8 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Callable, NamedTuple
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.experiments import run_state
@@ -74,19 +75,19 @@ class Runner:
       finished: called after each run that came to its end.
     """
 
-    def __init__(self, out, script, runs: Sequence[Run], expected: Callable[[Run], Optional[float]],
-                 finished: Callable[[Run], None], status: Optional[Status] = None):
+    def __init__(self, out, script, runs: Sequence[Run], expected: Callable[[Run], float | None],
+                 finished: Callable[[Run], None], status: Status | None = None):
         self.out, self.script, self.runs = pathlib.Path(out), script, list(runs)
         self.logs, self.expected, self.finished = self.out / 'logs', expected, finished
         self.status = status or Status()
-        self.failures: Dict[str, Failure] = {}
+        self.failures: dict[str, Failure] = {}
         self.done = {run.name for run in runs if self._state(run).finished}
         for name in self.done:                          # also those whose runner was killed meanwhile
             run_state.Attempts(self.logs, name).seconds()
         self.stop = 0           # how often the user asked
-        self.process: Optional[subprocess.Popen] = None
+        self.process: subprocess.Popen | None = None
 
-    def run(self) -> List[Failure]:
+    def run(self) -> list[Failure]:
         """Trains what is not finished; returns the runs that failed, and those that needed them.
 
         Raises:
@@ -233,7 +234,7 @@ def last_line(log) -> str:
     return lines[-1] if lines else ''
 
 
-def _end(log) -> List[str]:
+def _end(log) -> list[str]:
     """Lines of the last part of a log, without empty ones; a redrawn line counts as its last state."""
     with open(log, 'rb') as file:
         file.seek(max(os.path.getsize(log) - 8192, 0))

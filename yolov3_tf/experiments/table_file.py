@@ -18,7 +18,8 @@ import configparser
 import difflib
 import pathlib
 import re
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from yolov3_tf.errors import InputError
 
@@ -40,8 +41,8 @@ class Token(NamedTuple):
 class Cell(NamedTuple):
     """One flag set. paper: AP at IoU .5 in %, or None; note: a line to print; where: file:line."""
     name: str
-    flags: Tuple[Token, ...]
-    paper: Optional[float]
+    flags: tuple[Token, ...]
+    paper: float | None
     note: str
     where: str
 
@@ -51,9 +52,9 @@ class Table(NamedTuple):
     name: str
     title: str
     question: str
-    flags: Tuple[Token, ...]
-    cells: Tuple[Cell, ...]
-    comparisons: Tuple[Tuple[str, str], ...]
+    flags: tuple[Token, ...]
+    cells: tuple[Cell, ...]
+    comparisons: tuple[tuple[str, str], ...]
 
 
 def find(name: str, folder=HERE / 'tables') -> pathlib.Path:
@@ -83,7 +84,7 @@ def read(path) -> Table:
     return _Reader(path, text).table()
 
 
-def tokens(text: str, where: str) -> Tuple[Token, ...]:
+def tokens(text: str, where: str) -> tuple[Token, ...]:
     """Flags separated by spaces, each with its place.
 
     Raises:
@@ -96,7 +97,7 @@ def tokens(text: str, where: str) -> Tuple[Token, ...]:
     return tuple(Token(word, where) for word in text.split())
 
 
-def read_flags(path) -> Tuple[Token, ...]:
+def read_flags(path) -> tuple[Token, ...]:
     """The flags of a file, as ``train.py --flagfile`` takes it: one a line, '#' and '//' before comments.
 
     Raises:
@@ -105,7 +106,7 @@ def read_flags(path) -> Tuple[Token, ...]:
     path = pathlib.Path(path)
     if not path.is_file():
         raise InputError(f'{path}: expected a file of flags, got {"a folder" if path.exists() else "nothing"}')
-    found: List[Token] = []
+    found: list[Token] = []
     for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
         line = line.strip()
         if line and not line.startswith(('#', '//')):
@@ -175,10 +176,10 @@ class _Reader:
         note = _one_line(self.parser[name].get('note', ''))
         return Cell(name, self._flags(name), self._paper(name), note, self.where(name))
 
-    def _flags(self, section) -> Tuple[Token, ...]:
+    def _flags(self, section) -> tuple[Token, ...]:
         return tuple(token for row, where in self._rows(section, 'flags') for token in tokens(row, where))
 
-    def _rows(self, section, key) -> Iterator[Tuple[str, str]]:
+    def _rows(self, section, key) -> Iterator[tuple[str, str]]:
         """Lines of a value, each with its place; the parser leaves comments out, so they are looked for."""
         number = self.lines.get((section, key), 1)
         for row in filter(None, self.parser[section].get(key, '').split('\n')):
@@ -186,7 +187,7 @@ class _Reader:
                 number += 1
             yield row, f'{self.path}:{number}'
 
-    def _paper(self, name) -> Optional[float]:
+    def _paper(self, name) -> float | None:
         text = self.parser[name].get('paper', '').strip()
         try:
             value = float(text) if text else None
@@ -197,7 +198,7 @@ class _Reader:
                              f'got {text!r}')
         return value
 
-    def _comparisons(self, names) -> Tuple[Tuple[str, str], ...]:
+    def _comparisons(self, names) -> tuple[tuple[str, str], ...]:
         head = self.parser[HEAD]
         baseline = head.get('baseline', names[0]).strip()
         self._check_cell(baseline, names, self.where(HEAD, 'baseline'))
@@ -205,7 +206,7 @@ class _Reader:
             return tuple((name, baseline) for name in names if name != baseline)
         return tuple(self._pair(row, names, where) for row, where in self._rows(HEAD, 'compare'))
 
-    def _pair(self, row, names, where) -> Tuple[str, str]:
+    def _pair(self, row, names, where) -> tuple[str, str]:
         pair = re.split(r'\s+-\s+', row.strip())
         if len(pair) != 2:
             raise InputError(f'{where}: expected two cells as A - B, with spaces around the -, got {row.strip()!r}')
@@ -225,9 +226,9 @@ class _Reader:
         return ', '.join(f'[{name}]' for name in sections) if sections else 'no section at all'
 
 
-def _line_numbers(text) -> Dict[Tuple[str, str], int]:
+def _line_numbers(text) -> dict[tuple[str, str], int]:
     """(section, key) -> line, counted from 1; a section's own line has the key ''. The first of each counts."""
-    lines: Dict[Tuple[str, str], int] = {}
+    lines: dict[tuple[str, str], int] = {}
     section = ''
     for number, line in enumerate(text.splitlines(), start=1):
         head, key = re.match(r'\[(.+)\]', line), re.match(r'([^\s#=\[][^=]*?)\s*=', line)

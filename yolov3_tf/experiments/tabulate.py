@@ -11,7 +11,8 @@ import json
 import math
 import pathlib
 import shlex
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,8 +33,8 @@ AGREE = 1e-3            # largest difference between a run's own mAP and that of
 
 class Measured(NamedTuple):
     """One finished run. summary: of its metrics.json; samples: its measures under each resample, by name."""
-    summary: Dict[str, float]
-    samples: Dict[str, np.ndarray]
+    summary: dict[str, float]
+    samples: dict[str, np.ndarray]
 
 
 class Row(NamedTuple):
@@ -44,17 +45,17 @@ class Row(NamedTuple):
     kind: str
     name: str
     measure: str
-    paper: Optional[float]
-    values: Dict[int, float]
-    low: Optional[float] = None
-    high: Optional[float] = None
+    paper: float | None
+    values: dict[int, float]
+    low: float | None = None
+    high: float | None = None
 
     @property
-    def mean(self) -> Optional[float]:
+    def mean(self) -> float | None:
         return float(np.mean(list(self.values.values()))) if self.values else None
 
     @property
-    def deviation(self) -> Optional[float]:
+    def deviation(self) -> float | None:
         """Over seeds, with n - 1; None for fewer than two."""
         return float(np.std(list(self.values.values()), ddof=1)) if len(self.values) > 1 else None
 
@@ -74,9 +75,9 @@ class Measurer:
 
     def __init__(self, spec: str, count: int):
         self.spec, self.count = spec, count
-        self.dataset: Optional[Dataset] = None
-        self.weights: Optional[np.ndarray] = None
-        self.known: Dict[str, Measured] = {}
+        self.dataset: Dataset | None = None
+        self.weights: np.ndarray | None = None
+        self.known: dict[str, Measured] = {}
 
     def of(self, folder) -> Measured:
         """Raises InputError where the run's detections do not give the run's own score."""
@@ -92,7 +93,7 @@ class Measurer:
         detections = report.align(dataset, results.read_coco(path, dataset))
         samples = bootstrap.measure(dataset.records, detections, len(dataset.class_names), self.weights)
         again, own = float(samples[THE_SCORE][0]), _number(summary[THE_SCORE])
-        if not (abs(again - own) < AGREE or math.isnan(again) and math.isnan(own)):
+        if not (abs(again - own) < AGREE or (math.isnan(again) and math.isnan(own))):
             raise InputError(f'{path}: its detections give a mAP of {again:.4f} on {self.spec}, {own:.4f} is what the '
                              'run measured: were the labels changed since? Delete its evaluation/ to measure anew')
         return Measured({name: _number(value) for name, value in summary.items()}, samples)
@@ -107,7 +108,7 @@ class Measurer:
         return self.dataset
 
 
-def rows(table: Table, measured: Mapping[str, Mapping[int, Measured]]) -> List[Row]:
+def rows(table: Table, measured: Mapping[str, Mapping[int, Measured]]) -> list[Row]:
     """Every measure of every cell, then of every difference.
 
     Args:
@@ -182,7 +183,7 @@ def _cells(table, by_name, seeds) -> str:
     return _table(lines)
 
 
-def _differences(table, by_name, seeds) -> List[str]:
+def _differences(table, by_name, seeds) -> list[str]:
     scores = [['difference', 'paper', 'ours', '95 % interval', *(f'seed {seed}' for seed in seeds), 'same sign']]
     others = [['difference', *(f'{MEASURES[name]}' for name in MEASURES if name != THE_SCORE)]]
     for first, second in table.comparisons:
@@ -207,7 +208,7 @@ def _commands(commands, seeds) -> str:
     return '\n'.join([lines[0], '', *lines[1:]])
 
 
-def write(out, table: Table, found: Sequence[Row], markdown: str, seeds: Sequence[int]) -> Tuple[pathlib.Path, ...]:
+def write(out, table: Table, found: Sequence[Row], markdown: str, seeds: Sequence[int]) -> tuple[pathlib.Path, ...]:
     """Writes TABLE.md and TABLE.csv into ``out``; returns their paths."""
     paths = tuple(pathlib.Path(out) / f'{table.name}.{ending}' for ending in ('md', 'csv'))
     for path, text in zip(paths, (markdown, to_csv(found, seeds))):
@@ -246,11 +247,11 @@ def _interval(row: Row) -> str:
     return f'[{_signed(row.low)}, {_signed(row.high)}]'
 
 
-def _signed(value: Optional[float]) -> str:
+def _signed(value: float | None) -> str:
     return '-' if value is None or math.isnan(value) else f'{value:+.2f}'
 
 
-def _decimals(value: Optional[float], count: int) -> str:
+def _decimals(value: float | None, count: int) -> str:
     return '' if value is None or math.isnan(value) else f'{value:.{count}f}'
 
 

@@ -15,7 +15,8 @@ import os
 import pathlib
 import subprocess
 import sys
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from absl import flags
 from absl.testing import flagsaver
@@ -40,15 +41,15 @@ class FlagSet(NamedTuple):
     given: name -> the argument to type, of each flag that differs from its default; in the script's order.
     values: name -> value as text, of every flag that has one.
     """
-    given: Dict[str, str]
-    values: Dict[str, str]
+    given: dict[str, str]
+    values: dict[str, str]
 
 
 class Script(NamedTuple):
     """names: of its flags. neutral: those of them that do not shape a run's result. sets: one a question."""
-    names: Tuple[str, ...]
-    neutral: Tuple[str, ...]
-    sets: Tuple[FlagSet, ...]
+    names: tuple[str, ...]
+    neutral: tuple[str, ...]
+    sets: tuple[FlagSet, ...]
 
 
 def read(script, questions: Sequence[Question]) -> Script:
@@ -66,8 +67,7 @@ def read(script, questions: Sequence[Question]) -> Script:
     question = json.dumps([(name, list(common), list(own)) for name, common, own in questions])
     paths = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]      # found from any folder
     process = subprocess.run([sys.executable, '-m', __name__, str(script)], input=question, text=True, check=False,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             env={**os.environ, 'PYTHONPATH': os.pathsep.join(paths)})
+                             capture_output=True, env={**os.environ, 'PYTHONPATH': os.pathsep.join(paths)})
     if process.returncode:
         raise InputError(f'{script} cannot be imported to read its flags:\n{process.stderr.strip()[-2000:]}')
     answer = json.loads(process.stdout.splitlines()[-1])
@@ -77,7 +77,7 @@ def read(script, questions: Sequence[Question]) -> Script:
                   tuple(FlagSet(*flag_set) for flag_set in answer['sets']))
 
 
-def main(script: str, question: List[Any]) -> Dict[str, Any]:
+def main(script: str, question: list[Any]) -> dict[str, Any]:
     """The other process's side of ``read``: imports the script and answers."""
     module = _import(script)
     names = [flag.name for flag in module.FLAGS.get_key_flags_for_module(module)]
@@ -113,7 +113,7 @@ def _parse(module, tokens):
     module.FLAGS([module.__name__, *(text for text, _ in tokens)])
 
 
-def _sets(module, token, names) -> List[str]:
+def _sets(module, token, names) -> list[str]:
     """Which of these flags a token gives a value."""
     with flagsaver.flagsaver():
         _parse(module, [token])

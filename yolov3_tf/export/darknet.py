@@ -10,7 +10,6 @@ Decoding and suppression are darknet's own, with its own thresholds.
 from __future__ import annotations
 
 import os
-from typing import List, Tuple
 
 import tensorflow as tf
 
@@ -25,7 +24,7 @@ from yolov3_tf.models.yolov3 import convolutions
 SUFFIXES = {metadata.FACTS: '.json', metadata.LABELS: '.names'}
 
 
-def files(path) -> List[str]:
+def files(path) -> list[str]:
     """All that ``write`` writes; ``path`` is the weights file."""
     stem = os.path.splitext(path)[0]
     return [f'{stem}{suffix}' for suffix in ('.weights', '.cfg', *SUFFIXES.values())]
@@ -46,7 +45,7 @@ def write(path, model: tf.keras.Model, config, settings: Settings):
             file.write(text)
 
 
-def load(path) -> Tuple[tf.keras.Model, checkpoints.ModelConfig, Settings]:
+def load(path) -> tuple[tf.keras.Model, checkpoints.ModelConfig, Settings]:
     """The model of four files again.
 
     Raises:

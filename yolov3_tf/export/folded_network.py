@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import List
 
 import tensorflow as tf
 
@@ -30,7 +29,7 @@ def _policy(name):
         tf.keras.mixed_precision.set_global_policy(before)
 
 
-def variables(network) -> List[tf.Variable]:
+def variables(network) -> list[tf.Variable]:
     """The network's variables as what a SavedModel tracks: Keras 3 wraps them."""
     return [variable if isinstance(variable, tf.Variable) else variable.value for variable in network.variables]
 

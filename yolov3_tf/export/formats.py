@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -26,7 +27,7 @@ class Options(NamedTuple):
     overwrite: bool = False
     version: int = 1
     tflite_type: str = 'float32'
-    calibration: Optional[Sequence[np.ndarray]] = None
+    calibration: Sequence[np.ndarray] | None = None
 
 
 class Format(NamedTuple):
@@ -37,7 +38,7 @@ class Format(NamedTuple):
       own: flags of export_saved_model.py that this format alone has.
     """
     suffix: str
-    files: Callable[[str], List[str]]
+    files: Callable[[str], list[str]]
     write: Callable[..., str]
     own: Sequence[str]
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from typing import Dict, Mapping, NamedTuple, Tuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.export.settings import Settings
@@ -22,13 +23,13 @@ OUTPUTS = {
 
 class Facts(NamedTuple):
     """Attributes: as in ``checkpoints.ModelConfig``; ``settings`` as exported."""
-    class_names: Tuple[str, ...]
-    image_size: Tuple[int, int]
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int]
     letterbox: bool
     settings: Settings
 
 
-def texts(config, settings: Settings, **more) -> Dict[str, str]:
+def texts(config, settings: Settings, **more) -> dict[str, str]:
     """File name -> text; ``more``: facts of one format alone, as JSON values."""
     facts = {'format': FORMAT, 'labels': LABELS, 'input_size': list(config.image_size),
              'letterbox': bool(config.letterbox), 'anchors': config.anchors._asdict(),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Callable, Dict
+from typing import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -62,7 +62,7 @@ def read_facts(session, path) -> metadata.Facts:
     return metadata.read(session.get_modelmeta().custom_metadata_map, path)
 
 
-def as_function(session) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
+def as_function(session) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """-> function of uint8 [B, H, W, 3] -> the named outputs."""
     names = [output.name for output in session.get_outputs()]
     return lambda images: dict(zip(names, session.run(names, {'images': images})))

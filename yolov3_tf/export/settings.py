@@ -1,7 +1,7 @@
 """What is fixed when a network is exported, whatever the format."""
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -30,7 +30,7 @@ class Settings(NamedTuple):
     precision: str = 'float32'
     class_offset: int = 1
     nms: str = 'per_class'
-    top_k: Optional[int] = None
+    top_k: int | None = None
 
 
 DEFAULTS = Settings()

@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
+from collections.abc import Iterable
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -46,7 +47,7 @@ class Part(NamedTuple):
 
 
 def write(path, model: tf.keras.Model, config, settings: Settings, kind='float32',
-          calibration: Optional[Iterable[np.ndarray]] = None):
+          calibration: Iterable[np.ndarray] | None = None):
     """Writes a file of the number type ``kind``, of ``TYPES``.
 
     Args:
@@ -87,7 +88,7 @@ def read_facts(path) -> metadata.Facts:
     return metadata.read(found, path)
 
 
-def open_model(path) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
+def open_model(path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """-> function of uint8 [B, H, W, 3] -> the named outputs; images run one after another."""
     try:
         run = _interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner()
@@ -101,7 +102,7 @@ def open_model(path) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
     return call
 
 
-def calibration_images(dataset, count: int) -> List[np.ndarray]:
+def calibration_images(dataset, count: int) -> list[np.ndarray]:
     """Up to ``count`` images, evenly from all of a ``Dataset``, passing over those that cannot be read.
 
     Raises:
@@ -149,7 +150,7 @@ def _function(network, config, settings):
     return detect
 
 
-def _output_parts(network) -> List[List[Part]]:
+def _output_parts(network) -> list[list[Part]]:
     """The output convolutions of each level, finest first; in a level by the columns they give."""
     makers = {id(layer.output): layer for layer in network.layers}
 

@@ -10,7 +10,8 @@ tensorflow-serving-api alone; of their fields these are used (proto files of Ten
 """
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,7 +29,7 @@ def write(path, height, width, batches: Sequence[int]):
             writer.write(prediction_log(signature, inputs))
 
 
-def _requests(height, width, batches) -> Iterator[Tuple[str, Dict[str, Any]]]:
+def _requests(height, width, batches) -> Iterator[tuple[str, dict[str, Any]]]:
     image = np.full([height, width, 3], 128, np.uint8)
     encoded = tf.io.encode_jpeg(image).numpy()
     feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
@@ -39,7 +40,7 @@ def _requests(height, width, batches) -> Iterator[Tuple[str, Dict[str, Any]]]:
     yield 'serving_image_tensor', {'images': image[None]}
 
 
-def prediction_log(signature: str, inputs: Dict[str, Any]) -> bytes:
+def prediction_log(signature: str, inputs: dict[str, Any]) -> bytes:
     """A serialised PredictionLog of one request; ``inputs``: name -> array."""
     request = _field(1, _field(1, MODEL.encode()) + _field(3, signature.encode()))
     for name, value in inputs.items():

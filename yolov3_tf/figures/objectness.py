@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import pathlib
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from yolov3_tf.drawing import plots
 from yolov3_tf.errors import InputError

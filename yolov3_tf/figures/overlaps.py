@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import List, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -95,14 +95,14 @@ TRUTH = np.array([0., 0., 40., 40.])      # x1, y1, x2, y2 in pixels
 DISTANCE = 30.
 
 
-def equal_corners(distance: float = DISTANCE) -> List[Case]:
+def equal_corners(distance: float = DISTANCE) -> list[Case]:
     """Predictions whose four corner coordinates x1, y1, x2, y2 are ``distance`` from the truth's (L2)."""
     moves = (('one side moved out', (0, 0, 1, 0)), ('grown', (-1, -1, 1, 1)), ('moved', (1, 1, 1, 1)),
              ('shrunk', (1, 1, -1, -1)))
     return [Case(name, TRUTH + _of_length(move, distance)) for name, move in moves]
 
 
-def equal_centres(distance: float = DISTANCE) -> List[Case]:
+def equal_centres(distance: float = DISTANCE) -> list[Case]:
     """Predictions whose centre and size x, y, w, h are ``distance`` from the truth's (L2)."""
     moves = (('wider', (0, 0, 1, 0)), ('larger', (0, 0, 1, 1)), ('narrower', (0, 0, -1, 0)), ('moved', (1, 1, 0, 0)))
     truth = np.array(box_ops.to_cxcywh(TRUTH))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -51,7 +51,7 @@ class Sorted(NamedTuple):
     boxes: np.ndarray
 
 
-def load_network(checkpoint: Optional[str], size: Optional[int], seed: int) -> Network:
+def load_network(checkpoint: str | None, size: int | None, seed: int) -> Network:
     """A checkpoint's network, or YOLOv3 of a quarter of the width with random weights.
 
     Args:
@@ -102,7 +102,7 @@ def batches(network: Network, dataset: Dataset, batch_size: int):
                                        batch_size)
 
 
-def choose_record(dataset: Dataset, index: Optional[int], image: Optional[str]) -> int:
+def choose_record(dataset: Dataset, index: int | None, image: str | None) -> int:
     """Position of the image that is meant: by number, by name or file name; the first without either.
 
     Raises:
@@ -173,7 +173,7 @@ class Counts(NamedTuple):
       objects: int [n], objects an image.
       slots: int [n, 3], slots an image of each of ``KINDS``.
     """
-    image_ids: List[str]
+    image_ids: list[str]
     objects: np.ndarray
     slots: np.ndarray
 
@@ -251,7 +251,7 @@ def draw_counts(figure_file, counts: Counts, title: str) -> str:
 COLOUR = {NEGATIVE: plots.GREY, IGNORED: plots.COLOURS[0], POSITIVE: plots.COLOURS[1]}
 
 
-def _by_kind(counts) -> Dict[str, np.ndarray]:
+def _by_kind(counts) -> dict[str, np.ndarray]:
     return {KINDS[kind]: counts.slots[:, kind] for kind in (POSITIVE, IGNORED, NEGATIVE)}
 
 

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, List, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Callable
 
 import cv2
 import numpy as np
@@ -29,8 +30,8 @@ class Detector:
         """``server`` is an ``export.Server``, a loaded SavedModel of one, or a ``Resizing``."""
         self._server, self.class_names, self.settings = server, tuple(class_names), settings
 
-    def detect(self, images: Sequence[Union[np.ndarray, bytes]],
-               image_ids: Optional[Sequence[str]] = None) -> List[ImageDetections]:
+    def detect(self, images: Sequence[np.ndarray | bytes],
+               image_ids: Sequence[str] | None = None) -> list[ImageDetections]:
         """One call of the network for all ``images``.
 
         Args:

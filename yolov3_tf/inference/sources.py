@@ -7,7 +7,8 @@ import io
 import itertools
 import os
 import time
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,10 +28,10 @@ COLUMNS = ('class', 'score', 'x1', 'y1', 'x2', 'y2')
 class Inputs(NamedTuple):
     """Files by kind (cameras among the videos), one message for each that cannot be used, and notes on what
     folders hold beside."""
-    images: List[str]
-    videos: List[str]
-    problems: List[str]
-    notes: List[str]
+    images: list[str]
+    videos: list[str]
+    problems: list[str]
+    notes: list[str]
 
 
 class RunReport(NamedTuple):
@@ -41,8 +42,8 @@ class RunReport(NamedTuple):
       problems: one message for each file that could not be used.
       seconds: time inside the detector, without reading, drawing and writing.
     """
-    entries: List[Dict[str, Any]]
-    problems: List[str]
+    entries: list[dict[str, Any]]
+    problems: list[str]
     seconds: float
 
 
@@ -133,7 +134,7 @@ def detect_images(detector: Detector, paths: Sequence[str], output: str, thresho
 
 
 def detect_video(detector: Detector, path: str, output: str, threshold: float, batch_size: int,
-                 max_frames: Optional[int] = None) -> RunReport:
+                 max_frames: int | None = None) -> RunReport:
     """Detects in every frame of a video or camera and writes the drawn video into the folder ``output``.
 
     Entries carry ``frame`` (from 0) and ``time`` in seconds. A video that ends before its announced
@@ -160,14 +161,14 @@ def detect_video(detector: Detector, path: str, output: str, threshold: float, b
     return RunReport(entries, problems, seconds)
 
 
-def as_values(detections: ImageDetections, class_names: Sequence[str]) -> List[Dict[str, Any]]:
+def as_values(detections: ImageDetections, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """Detections as JSON values: class, score, and box x1, y1, x2, y2 in pixels, far edge exclusive."""
     return [{'class': class_names[label], 'score': round(float(score), 4),
              'box': [round(float(edge), 2) for edge in box]}
             for box, score, label in zip(detections.boxes, detections.scores, detections.classes)]
 
 
-def write_csv(path: str, entries: Sequence[Dict[str, Any]]):
+def write_csv(path: str, entries: Sequence[dict[str, Any]]):
     """One row a detection: the image's file, or frame and time, then ``COLUMNS``."""
     named = [name for name in ('file', 'frame', 'time') if entries and name in entries[0]]
     text = io.StringIO()
@@ -188,7 +189,7 @@ def _told(detector, image, detections, threshold):
     return as_values(kept, names), draw_detections(image, kept.boxes, kept.classes, kept.scores, names)
 
 
-def _readable(paths, problems) -> Iterator[Tuple[str, np.ndarray]]:
+def _readable(paths, problems) -> Iterator[tuple[str, np.ndarray]]:
     """Path and image of those that can be read; a message for each that cannot goes to ``problems``."""
     for path in paths:
         try:
@@ -206,9 +207,9 @@ def _batches(items: Iterable, size: int) -> Iterator[list]:
         yield batch
 
 
-def _distinct_names(paths) -> List[str]:
+def _distinct_names(paths) -> list[str]:
     """dog.jpg, dog.png and other/dog.jpg -> dog.jpg, dog_2.jpg, dog_3.jpg."""
-    names: Dict[str, None] = {}
+    names: dict[str, None] = {}
     for path in paths:
         stem = os.path.splitext(os.path.basename(path))[0]
         candidates = itertools.chain([f'{stem}.jpg'], (f'{stem}_{n}.jpg' for n in itertools.count(2)))

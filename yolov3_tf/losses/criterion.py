@@ -10,7 +10,7 @@ and GIoU terms of the paper; ``losses.formulations`` names other sets.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -57,7 +57,7 @@ class LossSettings(NamedTuple):
     matched: str = 'assigned'
     label_smoothing: bool = False
     assigner: str = 'best_anchor'
-    assign_thresh: Optional[float] = None
+    assign_thresh: float | None = None
     box_weight: float = 1.
     background_weight: float = 1.
     objectness: str = 'bce'

@@ -6,7 +6,7 @@ YOLOv3's slots as the note tells.
 """
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
@@ -20,7 +20,7 @@ class Formulation(NamedTuple):
       note: formula and source.
     """
     loss: LossSettings
-    sensitivity: Tuple[float, ...]
+    sensitivity: tuple[float, ...]
     note: str
 
 
@@ -49,7 +49,7 @@ FORMULATIONS = {
 }
 
 
-def settings(name: Optional[str] = None, **chosen) -> LossSettings:
+def settings(name: str | None = None, **chosen) -> LossSettings:
     """The criterion of a formulation with some parts replaced.
 
     Args:

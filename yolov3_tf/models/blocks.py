@@ -175,7 +175,7 @@ class ConvStack:
         self.width_multiplier, self.folded, self.count, self.part = width_multiplier, folded, 0, 'backbone'
 
     def width(self, filters: int) -> int:
-        return max(8, int(round(filters * self.width_multiplier / 8)) * 8)
+        return max(8, round(filters * self.width_multiplier / 8) * 8)
 
     def conv(self, x, filters: int, size: int, stride: int = 1):
         """Convolution, BatchNorm, LeakyReLU. Stride 2 pads one pixel on all four sides, as darknet does;

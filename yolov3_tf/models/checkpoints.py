@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -40,9 +40,9 @@ class ModelConfig(NamedTuple):
       cfg: text of the darknet cfg that describes the network; '' is YOLOv3 itself.
       backbone_layers: of that cfg, see ``models.cfg.parse``.
     """
-    class_names: Tuple[str, ...]
+    class_names: tuple[str, ...]
     width_multiplier: float
-    image_size: Tuple[int, int]
+    image_size: tuple[int, int]
     letterbox: bool
     anchors: Anchors = YOLOV3_ANCHORS
     head: str = 'coupled'
@@ -52,11 +52,11 @@ class ModelConfig(NamedTuple):
 
 class Progress(NamedTuple):
     """Where a training stands: its optimiser's arrays by name, and counters as JSON values."""
-    optimizer: Dict[str, np.ndarray]
-    counters: Dict[str, Any]
+    optimizer: dict[str, np.ndarray]
+    counters: dict[str, Any]
 
 
-def save_model(path: str, model: tf.keras.Model, config: ModelConfig, progress: Optional[Progress] = None):
+def save_model(path: str, model: tf.keras.Model, config: ModelConfig, progress: Progress | None = None):
     """Writes a checkpoint so that a kill at any moment leaves the old file or the new one, whole."""
     weights, optimizer = _variables(model), progress.optimizer if progress is not None else {}
     size = sum(int(np.prod(value.shape)) * tf.as_dtype(value.dtype).size for value in weights.values())
@@ -91,7 +91,7 @@ def _make_room(path, size):
             os.posix_fallocate(file.fileno(), 0, size)
 
 
-def load_model(path: str) -> Tuple[tf.keras.Model, ModelConfig]:
+def load_model(path: str) -> tuple[tf.keras.Model, ModelConfig]:
     """Rebuilds the network of a checkpoint with its weights."""
     config = describe(path)
     model = build(config)
@@ -132,7 +132,7 @@ def describe(path: str) -> ModelConfig:
     return config
 
 
-def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> List[str]:
+def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> list[str]:
     """Reads a checkpoint's weights into a model of the same make; nothing is assigned unless all fit.
 
     Args:
@@ -196,7 +196,7 @@ def load_progress(path: str) -> Progress:
         return Progress(optimizer, counters)
 
 
-def _variables(model) -> Dict[str, Any]:
+def _variables(model) -> dict[str, Any]:
     """LAYER/VARIABLE -> variable, in the model's order; the same names in both Keras versions."""
     return {f'{layer.name}/{variable.name.split("/")[-1].split(":")[0]}': variable
             for layer in model.layers for variable in layer.weights}

@@ -15,7 +15,7 @@ import functools
 import json
 import os
 import re
-from typing import Any, Callable, Dict, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -87,7 +87,7 @@ class Distribution(NamedTuple):
             raise InputError(f'worker {", ".join(map(str, different))} has other {what} than worker 0: start all '
                              'workers with the same flags, data, precision and versions')
 
-    def send(self, arrays: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    def send(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The chief's named arrays, on every worker; what the others give does not matter."""
         if self.workers == 1:
             return arrays
@@ -129,14 +129,14 @@ def watched(distribution: Distribution):
         yield
     except (*LOST, *LOST_IF_SAID) as error:
         message = str(error.message)
-        if distribution.workers == 1 or isinstance(error, LOST_IF_SAID) and not _SAID.search(message):
+        if distribution.workers == 1 or (isinstance(error, LOST_IF_SAID) and not _SAID.search(message)):
             raise
         said = message.strip().splitlines()[0][:300] if message.strip() else 'no reason given'
         raise PeerLost(f'worker {distribution.worker} lost another worker: start all workers again with the same '
                        f'command, and they go on from the last checkpoint ({type(error).__name__}: {said})') from error
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _sums(strategy, kind):
     def replica(values):
         context = tf.distribute.get_replica_context()

@@ -4,7 +4,6 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
-from typing import Optional
 
 import tensorflow as tf
 
@@ -53,7 +52,7 @@ def grow_memory():
         tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def unused_gpus() -> Optional[str]:
+def unused_gpus() -> str | None:
     """Why this machine's NVIDIA GPUs take no part, as one message with the way out; None where nothing is amiss.
 
     The TensorFlow of a plain installation has no CUDA libraries and then says so only in its log.

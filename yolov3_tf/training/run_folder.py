@@ -15,8 +15,9 @@ import json
 import os
 import pathlib
 import sys
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Dict, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -45,7 +46,7 @@ class RunFolder:
         self.saved_model = self.root / 'saved_model'
         self._events = None
 
-    def claim(self, flags: Dict[str, str], class_names: Sequence[str], may_differ: Sequence[str] = (),
+    def claim(self, flags: dict[str, str], class_names: Sequence[str], may_differ: Sequence[str] = (),
               defaults: Mapping[str, str] = MappingProxyType({})):
         """Makes the folder for a run of these flags, or finds that it is theirs already.
 
@@ -76,7 +77,7 @@ class RunFolder:
         atomic_file.write_text(self.labels, labels)
         atomic_file.write_text(self.flags, ''.join(f'--{name}={value}\n' for name, value in sorted(flags.items())))
 
-    def append(self, line: Dict[str, Any]) -> int:
+    def append(self, line: dict[str, Any]) -> int:
         """Adds one object to the metrics and returns the file's length in bytes afterwards."""
         with open(self.metrics, 'a', encoding='utf-8') as file:
             file.write(json.dumps(line) + '\n')
@@ -101,7 +102,7 @@ class RunFolder:
             with open(self.metrics, 'ab') as file:
                 file.truncate(length)
 
-    def scalars(self, step: int, values: Dict[str, float]):
+    def scalars(self, step: int, values: dict[str, float]):
         """Adds named numbers to TensorBoard."""
         with self._writer().as_default(step=step):
             for name, value in values.items():

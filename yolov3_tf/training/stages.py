@@ -4,7 +4,8 @@ from __future__ import annotations
 import functools
 import math
 import re
-from typing import NamedTuple, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
@@ -33,7 +34,7 @@ class Stage(NamedTuple):
     """
     name: str
     frozen: str
-    rates: Tuple[Tuple[int, float], ...]
+    rates: tuple[tuple[int, float], ...]
     warmup_epochs: int = 0
     patience: int = 0
     frozen_bn: str = 'adapt'
@@ -54,7 +55,7 @@ def asymptotic(epochs: int, rate: float) -> Stage:
 
 
 def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='adapt', schedule='piecewise',
-               power=1., stop_after=0) -> Tuple[Stage, ...]:
+               power=1., stop_after=0) -> tuple[Stage, ...]:
     """The paper's order: the head on a resting backbone until it no longer improves, then everything.
 
     A part without epochs is left out; the warm-up belongs to whichever comes first. The schedule shapes
@@ -78,7 +79,7 @@ def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='ad
     return (stages[0]._replace(warmup_epochs=warmup_epochs), *stages[1:]) if stages else ()
 
 
-def pieces(epochs: Sequence[int], rates: Sequence[float], what: str) -> Tuple[Tuple[int, float], ...]:
+def pieces(epochs: Sequence[int], rates: Sequence[float], what: str) -> tuple[tuple[int, float], ...]:
     """Pairs up two equally long lists of flags, leaving out pieces of no epochs.
 
     Raises:

@@ -7,7 +7,7 @@ or with ``synchronized`` layers by a piece.
 """
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -25,7 +25,7 @@ class Shares(NamedTuple):
       images: of a whole batch, a multiple of replicas and pieces.
       pieces: worked through one after another.
     """
-    strategy: Optional[tf.distribute.Strategy] = None
+    strategy: tf.distribute.Strategy | None = None
     images: int = 1
     pieces: int = 1
 
@@ -89,7 +89,7 @@ class _Step:
         """The pieces' gradients add up in variables, so one piece's memory is enough for all."""
         with self.strategy.scope():
             sums = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self.optimizer.variables_]
-        images, truth = signature
+        _images, _truth = signature
 
         def learn(images, truth):
             parts, gradients, part = self._learn_share(images, truth)

@@ -5,7 +5,7 @@
 """
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -34,10 +34,10 @@ class Verdict(NamedTuple):
       skipped: file -> why, of images that could not be read.
       page: uint8 [h, w, 3] RGB, some images with what was found in them, or None.
     """
-    losses: Dict[str, float]
+    losses: dict[str, float]
     score: float
-    skipped: Dict[str, str]
-    page: Optional[np.ndarray] = None
+    skipped: dict[str, str]
+    page: np.ndarray | None = None
 
 
 class Detection:
@@ -58,7 +58,7 @@ class Detection:
         return Verdict(outcome.losses, report.mean_ap(measured, outcome.detections), outcome.skipped,
                        self._page(outcome.detections))
 
-    def own_weights(self) -> Dict[str, Any]:
+    def own_weights(self) -> dict[str, Any]:
         """Variables that no checkpoint of the detector holds."""
         return {}
 
@@ -85,7 +85,7 @@ class Classification:
         self.batches = pipeline.evaluation_batches(
             val_set, *config.image_size, letterbox=config.letterbox, batch_size=batch_size, strict=strict)
         self._step = tf.function(self._measure, reduce_retracing=True, autograph=False)
-        self.report: Optional[classification.ClassificationReport] = None
+        self.report: classification.ClassificationReport | None = None
 
     def compute_loss(self, images, truth, training: bool):
         loss = presence_loss(self.model(to_input(images), training=training), truth)
@@ -109,7 +109,7 @@ class Classification:
         mean = losses / int(read.sum())
         return Verdict({'presence': mean, 'total': mean}, self.report.mean, skipped)
 
-    def own_weights(self) -> Dict[str, Any]:
+    def own_weights(self) -> dict[str, Any]:
         output = self.model.get_layer(OUTPUT)
         return {f'{OUTPUT}/kernel': output.kernel, f'{OUTPUT}/bias': output.bias}
 

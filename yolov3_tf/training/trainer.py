@@ -14,7 +14,7 @@ import math
 import os
 import signal
 import time
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -53,7 +53,7 @@ class TrainingSettings(NamedTuple):
       cache: of ``data.caches.CACHES``.
       profile: keep a trace of some steps for TensorBoard.
     """
-    stages: Tuple[stages.Stage, ...]
+    stages: tuple[stages.Stage, ...]
     loss: criterion.LossSettings
     optimizer: OptimizerSettings
     batches: pipeline.PipelineSettings
@@ -202,7 +202,7 @@ class Trainer:
         while self.at['step'] < self.steps:
             self._run_step(stage, self._next(stream), bar)
             checkpoint_due = self.settings.checkpoint_steps and self.at['step'] % self.settings.checkpoint_steps == 0
-            if self.stop or checkpoint_due and self.at['step'] < self.steps:
+            if self.stop or (checkpoint_due and self.at['step'] < self.steps):
                 self._save()
             if self.stop:
                 raise Interrupted(self.folder.last)
@@ -275,7 +275,7 @@ class Trainer:
         own = range(self.distribution.worker * size, (self.distribution.worker + 1) * size)
         for place, index in enumerate(expected):
             path = self.train_set.records[index].image_path
-            if place in own and index in indices.numpy() or path in self.at['skipped']:
+            if (place in own and index in indices.numpy()) or path in self.at['skipped']:
                 continue
             why = image_files.explain(path)
             if why is None and place not in own:

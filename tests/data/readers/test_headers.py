@@ -57,4 +57,4 @@ def test_nothing_that_is_understood(tmp_path):
 @given(st.sampled_from([b'\xff\xd8', b'\x89PNG\r\n\x1a\n', b'GIF89a', b'BM', b'']), st.binary(max_size=200))
 def test_any_bytes_give_a_header_or_none(start, rest):
     header = headers.read(io.BytesIO(start + rest))
-    assert header is None or header.width > 0 and header.height > 0
+    assert header is None or (header.width > 0 and header.height > 0)

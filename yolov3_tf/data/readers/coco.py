@@ -32,7 +32,7 @@ def read(path, image_folder, classes=None, strict=False) -> Dataset:
     class_names = list(names.values()) if classes is None else list(classes)
     images = _images(path, content['images'], image_folder, problems)
     if not images:
-        first = (problems.messages + ['it lists no images'])[0]
+        first = ([*problems.messages, 'it lists no images'])[0]
         raise InputError(f'{path}: no usable image; the first problem: {first}')
     listed = {_id(image) for image in content['images']}
     objects = {image_id: [] for image_id in images}

@@ -42,7 +42,7 @@ def read(path, names=None, classes=None, strict=False) -> Dataset:
     problems = faults.Problems(strict)
     images = listed(path, problems)
     if not images:
-        first = (problems.messages + ['it is empty'])[0]
+        first = ([*problems.messages, 'it is empty'])[0]
         raise InputError(f'{path}: no usable line, expected the path of an image on each; {first}')
     return read_images(images, own_names(path, names), classes, problems, path)
 

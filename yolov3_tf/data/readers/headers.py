@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 _MOST_SEGMENTS = 1000       # of a JPEG before its frame; a colour profile takes some dozens
 _MOST_STRAY = 1 << 16      # bytes of a JPEG before its frame that belong to no segment
@@ -28,7 +28,7 @@ class Header(NamedTuple):
     bits: int
 
 
-def of_file(path) -> Optional[Header]:
+def of_file(path) -> Header | None:
     """Header of an image file; None where there is none, or none that is understood."""
     try:
         with open(path, 'rb') as file:
@@ -37,7 +37,7 @@ def of_file(path) -> Optional[Header]:
         return None
 
 
-def read(file) -> Optional[Header]:
+def read(file) -> Header | None:
     """Header of an opened image, as ``of_file``; reads and seeks no further than needed."""
     start = file.read(2)
     reader = {b'\xff\xd8': _jpeg, b'\x89P': _png, b'GI': _gif, b'BM': _bmp}.get(start)

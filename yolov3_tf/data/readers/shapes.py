@@ -6,7 +6,7 @@ of it. Everything comes from the one NumPy generator passed in.
 from __future__ import annotations
 
 import math
-from typing import List, NamedTuple, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,14 +22,14 @@ MOST_TURN = .4  # radians from upright: the set must be learnable in minutes
 class DrawnObject(NamedTuple):
     """Class name, box (x1, y1, x2, y2) around the visible pixels, and whether little of it is visible."""
     name: str
-    box: Tuple[int, int, int, int]
+    box: tuple[int, int, int, int]
     difficult: bool
 
 
 class Drawing(NamedTuple):
     """An image, uint8 BGR [h, w, 3], and its objects from back to front."""
     image: np.ndarray
-    objects: List[DrawnObject]
+    objects: list[DrawnObject]
 
 
 def draw(rng: np.random.Generator) -> Drawing:
@@ -148,7 +148,7 @@ def _labelled(name, mask, visible):
 
 
 def _pixel(point):
-    return tuple(int(round(value)) for value in point)
+    return tuple(round(value) for value in point)
 
 
 def _polar(radii, count):

@@ -15,7 +15,7 @@ import collections
 import io
 import os
 import re
-from typing import List, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -35,9 +35,9 @@ _FRAMING = 16           # bytes around a record's contents: length, its check su
 
 class Written(NamedTuple):
     """Shards that were written, the pattern that names them all, and why images were left out."""
-    paths: List[str]
+    paths: list[str]
     pattern: str
-    left_out: List[str]
+    left_out: list[str]
 
 
 def read(pattern, classes=None, strict=False) -> Dataset:
@@ -67,7 +67,7 @@ def read(pattern, classes=None, strict=False) -> Dataset:
                  for path in paths for place, shard, example in _examples(path, problems)]
     read_ones = [one for one in read_ones if one]
     if not read_ones:
-        first = (problems.messages + ['they are empty'])[0]
+        first = ([*problems.messages, 'they are empty'])[0]
         raise InputError(f'{pattern}: no usable record in {len(paths)} files; the first problem: {first}')
     names = _class_names(os.path.dirname(paths[0]), read_ones, classes)
     index = {name: number for number, name in enumerate(names)}
@@ -153,7 +153,7 @@ def _examples(path, problems):
             offset += len(contents) + _FRAMING
             try:
                 yield place, (path, number), tf.train.Example.FromString(contents)
-            except Exception as error:  # noqa: BLE001  protobuf's own DecodeError differs between its backends
+            except Exception as error:
                 if type(error).__name__ != 'DecodeError':
                     raise
                 problems.add(f'{path}: record {number}: not a tf.train.Example', 'record dropped')

@@ -109,7 +109,7 @@ def _joined(parts, classes, strict, split, cache):
 def _check_named(part):
     """Raises InputError for a part whose labels are numbers and nothing says of what."""
     kind, _, rest = part.partition(':')
-    if kind == 'list' and lists.own_names(rest) is None or (
+    if (kind == 'list' and lists.own_names(rest) is None) or (
             kind == 'darknet' and darknet.own_names(*_list_and_names(rest)) is None):
         raise InputError(f'data {part}: its classes are numbers; to join it with other data, put {lists.CLASS_FILE} '
                          'with their names beside the list, or give all names with --classes=FILE')

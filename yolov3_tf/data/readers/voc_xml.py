@@ -6,7 +6,7 @@ and expand entities. Coordinates in the file are VOC's: pixels counted from 1, f
 from __future__ import annotations
 
 import os
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
@@ -35,7 +35,7 @@ class LabelledObject(NamedTuple):
     """
     line: int
     name: str
-    corners: Optional[Tuple[float, float, float, float]]
+    corners: tuple[float, float, float, float] | None
     fault: str
     difficult: bool
 
@@ -44,7 +44,7 @@ class Annotation(NamedTuple):
     """Width and height in pixels (0 where the file does not say) and the objects in the file's order."""
     width: int
     height: int
-    objects: List[LabelledObject]
+    objects: list[LabelledObject]
 
 
 def parse(path) -> Annotation:
@@ -78,7 +78,7 @@ def serialize(file_name, width, height, objects) -> str:
         lines += ['\t<object>', f'\t\t<name>{escape(name)}</name>',
                   f'\t\t<difficult>{int(difficult)}</difficult>', f'\t\t<bndbox>{corners}</bndbox>',
                   '\t</object>']
-    return '\n'.join(lines + ['</annotation>', ''])
+    return '\n'.join([*lines, '</annotation>', ''])
 
 
 def to_exclusive(corners):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -45,15 +45,15 @@ class Network(NamedTuple):
     """
     text: str
     name: str
-    size: Tuple[int, int]
+    size: tuple[int, int]
     num_classes: int
     anchors: Anchors
     backbone_layers: int
-    layers: Tuple[Layer, ...]
-    levels: Tuple[Level, ...]
+    layers: tuple[Layer, ...]
+    levels: tuple[Level, ...]
 
 
-def load(path, num_classes: Optional[int] = None, backbone_layers: int = 0) -> Network:
+def load(path, num_classes: int | None = None, backbone_layers: int = 0) -> Network:
     """Reads a cfg file; see ``parse``.
 
     Raises:
@@ -67,7 +67,7 @@ def load(path, num_classes: Optional[int] = None, backbone_layers: int = 0) -> N
     return parse(text, os.fspath(path), num_classes, backbone_layers)
 
 
-def parse(text: str, name: str = 'cfg', num_classes: Optional[int] = None, backbone_layers: int = 0) -> Network:
+def parse(text: str, name: str = 'cfg', num_classes: int | None = None, backbone_layers: int = 0) -> Network:
     """Reads a cfg's text and checks all of it; nothing is built.
 
     Args:
@@ -107,7 +107,7 @@ def cut_for(network: Network, floats: int) -> Network:
                      'network')
 
 
-def build(network: Network, num_classes: Optional[int] = None, folded: bool = False,
+def build(network: Network, num_classes: int | None = None, folded: bool = False,
           head: str = 'coupled') -> tf.keras.Model:
     """The network as a functional Keras model; precision follows the global Keras policy.
 
@@ -129,7 +129,7 @@ def build(network: Network, num_classes: Optional[int] = None, folded: bool = Fa
         network = parse(network.text, network.name, num_classes, network.backbone_layers)
     predict = choose(HEADS, head, 'head of a cfg network')
     images = tf.keras.Input([None, None, 3], name='images')
-    tensors: Dict[int, Any] = {IMAGE: images}
+    tensors: dict[int, Any] = {IMAGE: images}
     levels = {level.output: level for level in network.levels}
     slots = {}
     for index, layer in enumerate(network.layers):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, NamedTuple
 
 from yolov3_tf.errors import InputError
 
@@ -31,7 +31,7 @@ class Section(NamedTuple):
     """
     kind: str
     where: str
-    values: Dict[str, Any]
+    values: dict[str, Any]
 
 
 class Option(NamedTuple):
@@ -85,7 +85,7 @@ def _expect(what):
 
 _LAYER_INDEX = listed(_whole, -MOST_LAYERS, MOST_LAYERS)
 _ACTIVATION = word('linear', *ACTIVATIONS)
-OPTIONS: Dict[str, Dict[str, Option]] = {
+OPTIONS: dict[str, dict[str, Option]] = {
     'net': {'width': whole(None, 1, LARGEST_SIZE), 'height': whole(None, 1, LARGEST_SIZE), 'channels': only('3')},
     'convolutional': {
         'filters': whole(1, 1, MOST_FILTERS), 'size': whole(1, 1, LARGEST_KERNEL), 'stride': whole(1, 1, 32),
@@ -114,7 +114,7 @@ OPTIONS: Dict[str, Dict[str, Option]] = {
 PASSED_ANYWHERE = {
     'burnin_update', 'clip', 'dont_update', 'grad_centr', 'learning_rate_scale', 'onlyforward', 'stopbackward',
     'train_only_bn'}
-PASSED: Dict[str, set] = {
+PASSED: dict[str, set] = {
     'net': {
         'B1', 'B2', 'adam', 'adversarial_lr', 'angle', 'aspect', 'attention', 'augment_speed',
         'badlabels_reject_threshold', 'badlabels_rejection_percentage', 'batch', 'batches_cycle_mult',
@@ -136,7 +136,7 @@ PASSED: Dict[str, set] = {
 ALIASES = {'conv': 'convolutional', 'max': 'maxpool', 'avg': 'avgpool', 'network': 'net'}
 
 
-def read(text: str, name: str) -> List[Section]:
+def read(text: str, name: str) -> list[Section]:
     """The sections of a cfg's text, ``[net]`` first.
 
     Args:
@@ -182,9 +182,9 @@ def _set(lines, start, end, option, value):
         lines[start - 1] += f'\n{option}={value}'
 
 
-def _split(text, name) -> List[Tuple[str, int, Dict[str, Tuple[str, int]]]]:
+def _split(text, name) -> list[tuple[str, int, dict[str, tuple[str, int]]]]:
     """[(kind, line, {option: (value, line)})]; blanks count for nothing anywhere, as in darknet."""
-    sections: List[Tuple[str, int, Dict[str, Tuple[str, int]]]] = []
+    sections: list[tuple[str, int, dict[str, tuple[str, int]]]] = []
     for line, content in enumerate(text.splitlines(), 1):
         content = re.sub(r'\s', '', re.split('[#;]', content)[0])
         if not content:

@@ -5,7 +5,7 @@ does not follow the input's size) is refused here with the line of its section.
 """
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from yolov3_tf.anchors import Anchors
 from yolov3_tf.errors import InputError
@@ -25,7 +25,7 @@ class Layer(NamedTuple):
       floats: it takes in a weights file.
     """
     section: Section
-    inputs: Tuple[int, ...]
+    inputs: tuple[int, ...]
     rows: int
     columns: int
     channels: int
@@ -41,11 +41,11 @@ class Level(NamedTuple):
     yolo: int
     output: int
     stride: int
-    sizes: Tuple[Tuple[float, float], ...]
+    sizes: tuple[tuple[float, float], ...]
     sensitivity: float
 
 
-def lay_out(sections: List[Section], num_classes: Optional[int] = None) -> Tuple[Tuple[Layer, ...], Tuple[Level, ...]]:
+def lay_out(sections: list[Section], num_classes: int | None = None) -> tuple[tuple[Layer, ...], tuple[Level, ...]]:
     """The layers and, finest first, the levels of a cfg's sections.
 
     Args:
@@ -93,8 +93,8 @@ def _with_classes(sections, num_classes):
     return sections
 
 
-def _shapes(sections, height, width) -> List[Layer]:
-    layers: List[Layer] = []
+def _shapes(sections, height, width) -> list[Layer]:
+    layers: list[Layer] = []
     for index, section in enumerate(sections):
         inputs = _inputs(index, section)
         for before in inputs:
@@ -109,7 +109,7 @@ def _shapes(sections, height, width) -> List[Layer]:
     return layers
 
 
-def _inputs(index, section) -> Tuple[int, ...]:
+def _inputs(index, section) -> tuple[int, ...]:
     """Layers that number ``index`` reads; negative numbers count back from it."""
     if section.kind == 'route':
         return tuple(_absolute(step, index, section) for step in section.values['layers'])
@@ -279,7 +279,7 @@ def _check_follows_input(sections, levels, net):
             raise fault
 
 
-def cumulative_floats(layers) -> List[int]:
+def cumulative_floats(layers) -> list[int]:
     """Floats in a file of layers 0..n, for every n."""
     total, sums = 0, []
     for layer in layers:

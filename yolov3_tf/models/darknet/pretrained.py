@@ -10,7 +10,8 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from typing import Mapping, NamedTuple, Optional
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from yolov3_tf import atomic_file
 from yolov3_tf.choices import choose
@@ -35,7 +36,7 @@ PUBLISHED = {
 
 
 def locate_backbone(choice: str, download: bool = False, folder='weights',
-                    published: Mapping[str, Published] = PUBLISHED) -> Optional[str]:
+                    published: Mapping[str, Published] = PUBLISHED) -> str | None:
     """What ``--backbone_weights`` stands for.
 
     Args:

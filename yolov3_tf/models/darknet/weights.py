@@ -14,7 +14,7 @@ Source: darknet, src/parser.c (``load_convolutional_weights``, ``save_convolutio
 from __future__ import annotations
 
 import re
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -37,10 +37,10 @@ class Run(NamedTuple):
     layer: str
     what: str
     variable: Any
-    shape: Tuple[int, ...]
+    shape: tuple[int, ...]
 
 
-def walk(model: tf.keras.Model, part: str = '') -> List[Run]:
+def walk(model: tf.keras.Model, part: str = '') -> list[Run]:
     """The runs of ``model``'s file, first to last; ``part``: only convolutions of this name pattern."""
     runs = []
     for conv, norm in convolutions(model):
@@ -56,7 +56,7 @@ def walk(model: tf.keras.Model, part: str = '') -> List[Run]:
     return runs
 
 
-def count(runs: List[Run]) -> int:
+def count(runs: list[Run]) -> int:
     """Floats of all runs together."""
     return sum(int(np.prod(run.shape)) for run in runs)
 
@@ -108,7 +108,7 @@ def fit_backbone(path, network: cfg.Network) -> cfg.Network:
         raise InputError(f'{path}: {error}') from error
 
 
-def read_transfer(path, model: tf.keras.Model) -> List[str]:
+def read_transfer(path, model: tf.keras.Model) -> list[str]:
     """Reads a file of the whole network whatever its class count, which follows from its size.
 
     With another class count than the model's the output convolutions are passed over and keep the
@@ -126,7 +126,7 @@ def read_transfer(path, model: tf.keras.Model) -> List[str]:
     return [f'{run.layer}/{run.what}' for run in runs if run.variable is None]
 
 
-def write(path, model: tf.keras.Model, header: Optional[Header] = None):
+def write(path, model: tf.keras.Model, header: Header | None = None):
     """Writes ``model`` as a file of the whole network; an older file gives way only to a complete one.
 
     Args:
@@ -139,12 +139,12 @@ def write(path, model: tf.keras.Model, header: Optional[Header] = None):
     _write(path, walk(model), header)
 
 
-def write_backbone(path, model: tf.keras.Model, header: Optional[Header] = None):
+def write_backbone(path, model: tf.keras.Model, header: Header | None = None):
     """Writes the backbone's convolutions alone, as ``darknet53.conv.74`` holds them; see ``write``."""
     _write(path, walk(model, BACKBONE), header)
 
 
-def infer_classes(size: int, model: tf.keras.Model) -> Optional[int]:
+def infer_classes(size: int, model: tf.keras.Model) -> int | None:
     """Class count at which a whole network of ``model``'s width takes ``size`` bytes; None: there is none."""
     if _has_branches(model):
         return None

@@ -8,7 +8,7 @@ import contextlib
 import os
 import re
 import struct
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def _version(header):
     return '.'.join(map(str, header[:3]))
 
 
-def inspect(path) -> Tuple[Header, int]:
+def inspect(path) -> tuple[Header, int]:
     """Header of a file, and how many bytes follow it.
 
     Raises:
