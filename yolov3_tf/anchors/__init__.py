@@ -1,7 +1,7 @@
 """Priors with their source, and how they are laid over an input of a given size."""
 from __future__ import annotations
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
