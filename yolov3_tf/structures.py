@@ -162,7 +162,8 @@ class Detections:
             classes=np.atleast_1d(self.classes[keep]))
 
     def __repr__(self) -> str:
-        shown = [f'{name} {100 * score:.0f}% ({", ".join(f"{x:.0f}" for x in box)})' for box, score, name, _ in self[:3]]
+        shown = [f'{name} {100 * score:.0f}% ({", ".join(f"{x:.0f}" for x in box)})'
+                 for box, score, name, _ in self[:3]]
         more = ['...'] if len(self) > 3 else []
         return f'Detections({self.image_id!r}, {len(self)}{": " if shown else ""}{", ".join(shown + more)})'
 
