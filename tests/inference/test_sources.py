@@ -1,13 +1,11 @@
-"""Reading, batching, drawing and telling, around a detector that answers what the test says."""
-import struct
-
+"""Reading, batching, drawing and reporting, around a detector that finds what the test says."""
 import cv2
 import numpy as np
 import pytest
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.inference import sources
-from yolov3_tf.structures import ImageDetections
+from yolov3_tf.structures import Detections
 
 RED, BLUE = (0, 0, 255), (255, 0, 0)        # as OpenCV writes colours
 
@@ -25,23 +23,12 @@ class OneBox:
         for image in images:
             height, width = image.shape[:2]
             boxes = np.array([[0, 0, width / 2, height], [0, 0, width, height]], np.float32)
-            found.append(ImageDetections('', boxes, np.array([.9, .2], np.float32), np.array([1, 0], np.int32)))
+            found.append(Detections('', boxes, np.array([.9, .2], np.float32), np.array([1, 0], np.int32)))
         return found
 
 
 def write(path, width=80, height=60, colour=RED):
     assert cv2.imwrite(str(path), np.full([height, width, 3], colour, np.uint8))
-    return str(path)
-
-
-def turned_jpeg(path, orientation):
-    """A JPEG of 80 x 60, its left half red, with this EXIF orientation."""
-    image = np.full([60, 80, 3], BLUE, np.uint8)
-    image[:, :40] = RED
-    encoded = cv2.imencode('.jpg', image)[1].tobytes()
-    directory = struct.pack('<HHHIHHI', 1, 0x0112, 3, 1, orientation, 0, 0)
-    exif = b'Exif\x00\x00' + b'II*\x00' + struct.pack('<I', 8) + directory
-    path.write_bytes(encoded[:2] + b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif + encoded[2:])
     return str(path)
 
 
@@ -61,23 +48,6 @@ def test_inputs_are_sorted_by_kind_and_what_is_neither_is_named(tmp_path):
     assert found.notes == [f'{folder}: 2 files of other kinds passed over: .txt .xml']
     with pytest.raises(InputError, match='no such file'):
         sources.find_inputs([str(tmp_path / 'absent.jpg')])
-
-
-def test_images_are_read_upright_in_rgb(tmp_path):
-    plain = sources.read_upright(turned_jpeg(tmp_path / 'plain.jpg', 1))
-    assert plain.shape == (60, 80, 3) and plain[30, 10, 0] > 200 > 50 > plain[30, 10, 2]
-    # 6: the camera was held on its side; the left of what is stored is the top of what was seen.
-    turned = sources.read_upright(turned_jpeg(tmp_path / 'turned.jpg', 6))
-    assert turned.shape == (80, 60, 3)
-    assert turned[10, 30, 0] > 200 > 50 > turned[10, 30, 2] and turned[70, 30, 2] > 200 > 50 > turned[70, 30, 0]
-
-
-def test_grey_alpha_and_sixteen_bit_images_become_rgb_of_eight_bits(tmp_path):
-    for name, image in (('grey.png', np.full([5, 7], 90, np.uint8)), ('alpha.png', np.full([5, 7, 4], 90, np.uint8)),
-                        ('deep.png', np.full([5, 7, 3], 90 * 257, np.uint16))):
-        cv2.imwrite(str(tmp_path / name), image)
-        read = sources.read_upright(str(tmp_path / name))
-        assert read.dtype == np.uint8 and read.shape == (5, 7, 3) and (read == 90).all(), name
 
 
 def test_broken_images_are_named_and_the_others_go_on_in_batches(tmp_path):
@@ -168,6 +138,45 @@ def test_cameras_are_named_by_number_and_one_that_is_not_there_is_said(tmp_path)
         sources.find_inputs(['camera:front'])
     with pytest.raises(InputError, match='camera:98: no such camera'):
         sources.detect_video(OneBox(), 'camera:98', str(tmp_path), .1, 1)
+
+
+def test_kinds_are_recognised(tmp_path):
+    for name in ('a.mp4', 'a.png', 'a.txt'):
+        (tmp_path / name).touch()
+    (tmp_path / 'odd.jpg').mkdir()
+    for path, kind in (('camera:0', 'camera'), ('rtsp://host/live', 'stream'), ('HTTPS://host/a.mp4', 'stream'),
+                       (tmp_path, 'folder'), (tmp_path / 'odd.jpg', 'folder'), (tmp_path / 'a.png', 'image'),
+                       (tmp_path / 'a.mp4', 'video'), (tmp_path / 'a.txt', None), (tmp_path / 'gone.png', None)):
+        assert sources.kind_of(str(path)) == kind, path
+    assert set(sources.SOURCES) == {'camera', 'stream', 'folder', 'image', 'video'}
+
+
+def test_a_stream_is_read_frame_by_frame_and_its_password_is_nowhere(tmp_path, monkeypatch):
+    address = 'rtsp://ann:secret@host:554/live?channel=1'
+    opened, video = [], cv2.VideoCapture
+
+    def capture(path):
+        """What the address would send: a film of seven frames that then breaks off."""
+        opened.append(path)
+        return video(film(tmp_path / 'film.avi', 7))
+
+    monkeypatch.setattr(sources.cv2, 'VideoCapture', capture)
+    (tmp_path / 'out').mkdir()
+    assert sources.find_inputs([address]).videos == [address]
+    detector = OneBox()
+    report = sources.detect_video(detector, address, str(tmp_path / 'out'), .1, batch_size=8, max_frames=4)
+    assert opened == [address] and detector.batches == [1] * 4 and not report.problems
+    assert [path.stem for path in (tmp_path / 'out').iterdir()] == ['host_554_live_channel_1']
+    assert sources.without_password(address) == 'rtsp://host:554/live?channel=1'
+    report = sources.detect_video(OneBox(), address, str(tmp_path / 'out'), .1, batch_size=8)
+    assert len(report.entries) == 7 and not report.problems
+
+
+def test_an_address_where_nothing_answers_is_refused_without_its_password(tmp_path):
+    with pytest.raises(InputError) as error:
+        sources.detect_video(OneBox(), 'http://ann:secret@127.0.0.1:9/video.mjpg', str(tmp_path), .1, 1)
+    assert str(error.value).startswith('http://127.0.0.1:9/video.mjpg: nothing answers there')
+    assert not list(tmp_path.iterdir())
 
 
 def test_max_frames_ends_a_video_and_is_no_fault_of_it(tmp_path):

@@ -1,6 +1,6 @@
-"""All measures of a set of detections side by side, as a tuple, a table and a file.
+"""All scores of a set of detections side by side, as a tuple, a table and a file.
 
-Scores are kept in 0..1 with nan for "not measured" (a class without objects), printed in percent with
+Scores are kept in 0..1 with nan for "not evaluated" (a class without objects), printed in percent with
 one decimal and '-' for nan, and written to JSON in 0..1 with null.
 """
 from __future__ import annotations
@@ -10,13 +10,13 @@ import math
 import pathlib
 import textwrap
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import coco, voc
-from yolov3_tf.structures import Dataset, ImageDetections, Record
+from yolov3_tf.structures import Dataset, Detections, Record
 
 THRESHOLD = .5                          # of VOC's AP
 THRESHOLDS = np.linspace(.5, .95, 10)   # of an AP without a threshold in its name
@@ -25,7 +25,7 @@ POINTS = 500                            # at most, of a curve in a file
 
 
 class DetectionReport(NamedTuple):
-    """Measures of one set.
+    """Scores of one set.
 
     Attributes:
       class_names: C names.
@@ -52,12 +52,15 @@ class DetectionReport(NamedTuple):
     summary: dict[str, float]
     curves: list[voc.Curve]
 
+    def __str__(self) -> str:
+        return table(self)
 
-def evaluate(dataset: Dataset, detections: Sequence[ImageDetections]) -> DetectionReport:
-    """Every measure of ``detections`` against the labels of ``dataset``.
+
+def evaluate(dataset: Dataset, detections: Sequence[Detections]) -> DetectionReport:
+    """Every score of ``detections`` against the annotations of ``dataset``.
 
     Args:
-      dataset: records with labels; difficult and crowd objects count neither way.
+      dataset: records with annotations; difficult and crowd objects count neither way.
       detections: at most one item an image, in any order; an image without one has no detections.
 
     Raises:
@@ -83,14 +86,14 @@ def evaluate(dataset: Dataset, detections: Sequence[ImageDetections]) -> Detecti
         **{f'coco_{name}': value for name, value in judged.summary.items()}))
 
 
-def mean_ap(dataset: Dataset, detections: Sequence[ImageDetections]) -> float:
+def mean_ap(dataset: Dataset, detections: Sequence[Detections]) -> float:
     """``summary['mAP']`` alone, in a fraction of the time: the score that picks the best checkpoint."""
     truths = [_truth(record) for record in dataset.records]
     pairing = voc.pair(truths, align(dataset, detections), len(dataset.class_names))
     return voc.mean(_each(voc.area_ap, voc.curves(pairing, THRESHOLD)))
 
 
-def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[ImageDetections]:
+def align(dataset: Dataset, detections: Sequence[Detections]) -> list[Detections]:
     """One item a record in the records' order, empty where an image has none; everything checked.
 
     Detections that name the same images in the same order are taken as they stand, so a set may
@@ -107,9 +110,9 @@ def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[Image
     return [by_name.get(name) or empty(name) for name in names]
 
 
-def empty(image_id: str) -> ImageDetections:
+def empty(image_id: str) -> Detections:
     """An image in which nothing was found."""
-    return ImageDetections(image_id, boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32),
+    return Detections(image_id, boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32),
                              classes=np.zeros(0, np.int32))
 
 
@@ -147,15 +150,21 @@ def table(report: DetectionReport) -> str:
     return '\n'.join(lines)
 
 
+def to_values(report: DetectionReport) -> dict[str, Any]:
+    """The scores as JSON values, for other programs: images, objects, class_names, metrics and per_class rows.
+
+    Scores are in 0..1, None where nothing could be evaluated.
+    """
+    return _without_nan(dict(
+        images=report.images, objects=int(report.objects.sum()), class_names=list(report.class_names),
+        metrics={name: float(value) for name, value in report.summary.items()}, per_class=_per_class(report)))
+
+
 def to_json(report: DetectionReport) -> str:
     """The report as JSON text: summary, per_class rows, curves (thinned to 500 points) and their mean."""
-    per_class = [{'class': name, 'objects': int(report.objects[k]), 'ignored': int(report.ignored[k]),
-                  'detections': int(report.detections[k]), 'voc_area': report.voc_area[k],
-                  'voc_07': report.voc_07[k], 'giou_area': report.giou_area[k], 'coco_ap': report.coco_ap[k]}
-                 for k, name in enumerate(report.class_names)]
     curves = [{'class': name, **_points(of)} for name, of in zip(report.class_names, report.curves)]
     mean_curve = dict(recall=LEVELS.tolist(), precision=_mean_curve(report.curves))
-    content = dict(images=report.images, summary=report.summary, per_class=per_class, curves=curves,
+    content = dict(images=report.images, summary=report.summary, per_class=_per_class(report), curves=curves,
                    mean_curve=mean_curve)
     return '{' + ',\n'.join(f'"{key}": {_json(value)}' for key, value in content.items()) + '}\n'
 
@@ -167,6 +176,14 @@ def write(folder, report: DetectionReport) -> pathlib.Path:
     path = folder / 'metrics.json'
     path.write_text(to_json(report), encoding='utf-8')
     return path
+
+
+def _per_class(report):
+    return [{'class': name, 'objects': int(report.objects[k]), 'ignored': int(report.ignored[k]),
+             'detections': int(report.detections[k]), 'voc_area': float(report.voc_area[k]),
+             'voc_07': float(report.voc_07[k]), 'giou_area': float(report.giou_area[k]),
+             'coco_ap': float(report.coco_ap[k])}
+            for k, name in enumerate(report.class_names)]
 
 
 def _truth(record: Record) -> voc.Truth:

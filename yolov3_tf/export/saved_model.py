@@ -14,14 +14,14 @@ Object Detection API of TensorFlow (Huang et al., CVPR 2017), which serving clie
     num_detections         float32 [B]        rows at and beyond it are zeros
 
 N is ``max_total`` of the thresholds, which are chosen when exporting. An image that cannot be decoded fails
-its request, with an error that names it by its place in the batch (``incoming``). Encoded images are taken as
-stored, whatever their EXIF orientation: clients turn them upright first, as ``detecting`` does.
+its request, with an error that names it by its place in the batch (``preprocess``). Encoded images are taken as
+stored, whatever their EXIF orientation: clients turn them upright first, as ``inference`` does.
 
 Beside the model, in ``assets.extra``, which servers pass over but for the first:
 
     tf_serving_warmup_requests   what TensorFlow Serving asks itself before the first client may (``warmup``)
     batching_parameters.txt      for --enable_batching --batching_parameters_file=
-    model.json, labels.txt       see ``facts``
+    model.json, labels.txt       see ``metadata``
 """
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ import tempfile
 
 import tensorflow as tf
 
-from yolov3_tf import postprocess
+from yolov3_tf import codec, postprocess
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import folded_network, metadata, preprocess, warmup
 from yolov3_tf.export.settings import DEFAULTS, Settings, check
@@ -65,22 +65,22 @@ class Server(tf.Module):
         check(settings)
         network = folded_network.folded(model, config, settings.precision)
         self.network_variables = folded_network.variables(network)
-        answer = _answer(network, config, settings)
+        detect = _detector(network, config, settings)
         resize = (*config.image_size, config.letterbox)
 
         # Nothing in them branches on a tensor in Python; autograph would take half of the time to export.
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='images')], autograph=False)
         def encoded(images):
-            return answer(preprocess.place_encoded(images, *resize))
+            return detect(preprocess.place_encoded(images, *resize))
 
         @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')],
                      autograph=False)
         def image_tensor(images):
-            return answer(preprocess.place_arrays(images, *resize))
+            return detect(preprocess.place_arrays(images, *resize))
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='examples')], autograph=False)
         def tf_example(examples):
-            return answer(preprocess.place_examples(examples, *resize))
+            return detect(preprocess.place_examples(examples, *resize))
 
         self.encoded, self.image_tensor, self.tf_example = encoded, image_tensor, tf_example
 
@@ -90,7 +90,7 @@ def export(model: tf.keras.Model, config, folder, version: int = 1, settings: Se
     """Writes ``folder/version`` complete, or not at all, and returns its path.
 
     Args:
-      model: from ``models.yolov3.build``, in whatever precision it was trained.
+      model: from ``models.yolov3_network.build``, in whatever precision it was trained.
       config: ``checkpoints.ModelConfig``: class names, input size, letterbox, anchors, width.
 
     Raises:
@@ -115,18 +115,18 @@ def export(model: tf.keras.Model, config, folder, version: int = 1, settings: Se
     return target
 
 
-def _answer(network, config, settings):
-    """-> function of ``incoming.Placed`` that returns the named outputs."""
+def _detector(network, config, settings):
+    """-> function of ``preprocess.Placed`` that returns the named outputs."""
     height, width = config.image_size
     # A function of its own, so that the network is traced and stored once for all signatures.
     network = tf.function(network, [tf.TensorSpec([None, height, width, 3], tf.float32)], autograph=False)
 
-    def answer(placed):
-        found = folded_network.detect(network(folded_network.to_input(placed.images)), config, settings)
+    def detect(placed):
+        found = folded_network.detect(network(codec.to_input(placed.images)), config, settings)
         found = postprocess.undo_resize(found, placed.placement, placed.sizes)
         return folded_network.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], settings.class_offset)
 
-    return answer
+    return detect
 
 
 def _write_extra(folder, config, settings):
