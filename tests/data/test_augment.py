@@ -230,3 +230,15 @@ def test_leaving_one_out_does_not_change_the_others():
     for both, flip, colour in zip(*[augmented(names, 8) for names in (['colour', 'flip'], ['flip'], ['colour'])]):
         assert both.mirrored == flip.mirrored
         np.testing.assert_array_equal(both.matrix, colour.matrix)
+
+
+def test_geometric_augmentations_are_rows_like_the_others():
+    """Each row changes nothing but the part of the plan that it names."""
+    fields = {'view': {'view', 'boxes', 'classes', 'weights', 'mirrored'}, 'colour': {'matrix', 'offset'},
+              'kernel': {'interpolation'}, 'focus': {'blur'}}
+    plain = make()
+    for name, row in augment.AUGMENTATIONS.items():
+        for sample in augmented([name], 20):
+            changed = {field for field, new, old in zip(plain._fields, sample, plain)
+                       if np.shape(new) != np.shape(old) or np.any(np.asarray(new) != np.asarray(old))}
+            assert changed <= fields[row.changes], name

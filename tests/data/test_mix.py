@@ -41,7 +41,7 @@ def found_again(image, box, channel, weight, reach=4):
     far = np.ceil(box[2:]).astype(int) + reach
     rows, columns = np.nonzero(image[near[1]:far[1], near[0]:far[0], channel] >= 255 * weight / 2)
     assert len(rows), (box, channel, weight)
-    return [*np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]), *near, *near]
+    return np.add([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], [*near, *near])
 
 
 @pytest.mark.parametrize('names, letterbox, least', [

@@ -100,11 +100,10 @@ def of_results(options, classes):
 
 def category_ids(data, dataset, partly=False):
     """COCO's own numbers of the classes where the data is COCO's alone, else None (1, 2, ...)."""
-    parts = specs.parts_of(data)
-    kind, _, rest = parts[0].partition(':')
-    if kind != 'coco' or len(parts) > 1:
+    parts = specs.parse(data)
+    if len(parts) > 1 or not parts[0].is_coco:
         return None
-    return results.read_category_ids(rest.rpartition(':')[0], dataset.class_names, partly)
+    return results.read_category_ids(parts[0].category_file, dataset.class_names, partly)
 
 
 def of_model(options, classes):

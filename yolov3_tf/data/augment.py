@@ -258,22 +258,32 @@ def blur(sample, draw):
     return sample._replace(blur=draw)
 
 
-class _Augmentation(NamedTuple):
-    """``stream`` keeps its random numbers apart: a number that is in use never changes, so old runs go on as before."""
+class Augmentation(NamedTuple):
+    """A row of the table of augmentations, those of ``mix`` included.
+
+    Attributes:
+      stream: keeps its random numbers apart; a number that is in use never changes, so that old runs repeat.
+      draw: int64 [2] seed -> the numbers.
+      apply: (sample, the numbers) -> sample.
+      changes: what it plans, a part of the pipeline that is left out where no augmentation asks for it: 'images'
+        (the pixels of several), 'view' (geometry: which part is seen, and which way round), 'kernel' (of the
+        resizing), 'colour' or 'focus'.
+    """
     stream: int
     draw: Callable
     apply: Callable
+    changes: str
 
 
 # name -> augmentation, in the order of application
 AUGMENTATIONS = {
-    'colour': _Augmentation(0, draw_colour, colour),
-    'grey': _Augmentation(5, draw_grey, grey),
-    'expand': _Augmentation(1, draw_expand, expand),
-    'crop': _Augmentation(2, draw_crop, crop),
-    'interpolation': _Augmentation(3, draw_interpolation, interpolate),
-    'blur': _Augmentation(6, draw_blur, blur),
-    'flip': _Augmentation(4, draw_flip, flip),
+    'colour': Augmentation(0, draw_colour, colour, 'colour'),
+    'grey': Augmentation(5, draw_grey, grey, 'colour'),
+    'expand': Augmentation(1, draw_expand, expand, 'view'),
+    'crop': Augmentation(2, draw_crop, crop, 'view'),
+    'interpolation': Augmentation(3, draw_interpolation, interpolate, 'kernel'),
+    'blur': Augmentation(6, draw_blur, blur, 'focus'),
+    'flip': Augmentation(4, draw_flip, flip, 'view'),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from yolov3_tf.data import image_formats
 from yolov3_tf.errors import InputError
 
 # EXIF orientation 2..8 in the first directory: byte order mark, directory at byte 8 behind it, its number of
@@ -17,6 +18,7 @@ from yolov3_tf.errors import InputError
 _TURNED = (r'\C*?Exif\x00\x00(?:'
            r'II\x2a\x00\x08\x00\x00\x00\C{2}(?:\C{12}){0,40}?\x12\x01\x03\x00\x01\x00\x00\x00[\x02-\x08]\x00|'
            r'MM\x00\x2a\x00\x00\x00\x08\C{2}(?:\C{12}){0,40}?\x01\x12\x00\x03\x00\x00\x00\x01\x00[\x02-\x08])\C*')
+_JPEG, = image_formats.FORMATS['JPEG'].magic
 _HEADER_BYTES = 4096        # EXIF stands first in the file
 _IN_SHARD = re.compile(r'(.+)#(\d{1,18})\+(\d{1,10})', re.DOTALL)
 _FRAMING = 16               # bytes of a TFRecord around its contents
@@ -103,7 +105,7 @@ def open_image(contents):
     Raises:
       tf.errors.InvalidArgumentError: not an image, damaged, or turned by its EXIF orientation.
     """
-    jpeg = tf.equal(tf.strings.substr(contents, 0, 3), b'\xff\xd8\xff')
+    jpeg = tf.equal(tf.strings.substr(contents, 0, len(_JPEG)), _JPEG)
     partly = jpeg & tf.equal(tf.strings.substr(contents, -2, 2), b'\xff\xd9')
     upright = tf.debugging.Assert(~is_turned(contents), ['turned by its EXIF orientation'])
     with tf.control_dependencies([upright] if upright is not None else []):     # None: eager, already checked
@@ -170,19 +172,12 @@ def _why_undecodable(path, contents):
     try:
         tf.io.decode_image(contents, channels=3, expand_animations=False)
     except tf.errors.OpError as error:
-        kind = _KINDS.get(_kind(contents.numpy()))
-        if kind is None:
-            return (f'{path}: expected a JPEG, PNG, BMP or GIF image, its first bytes are '
+        name = image_formats.name_of(contents.numpy())
+        if name is None:
+            return (f'{path}: expected a {image_formats.NAMES} image, its first bytes are '
                     f'{contents.numpy()[:12]!r}; re-save it as JPEG or PNG')
-        return f'{path}: {kind} image truncated or damaged ({first_line(error)}); restore or re-save it'
+        return f'{path}: {name} image truncated or damaged ({first_line(error)}); restore or re-save it'
     return None
-
-
-_KINDS = {b'\xff\xd8\xff': 'JPEG', b'\x89PN': 'PNG', b'GIF': 'GIF', b'BM': 'BMP'}
-
-
-def _kind(contents):
-    return contents[:2] if contents[:2] == b'BM' else contents[:3]
 
 
 def first_line(error):

@@ -19,6 +19,7 @@ import tensorflow as tf
 from yolov3_tf import boxes as box_ops
 from yolov3_tf import geometry
 from yolov3_tf.data import image_files
+from yolov3_tf.data.augment import Augmentation
 
 CHANCE = .5
 MIXUP_BETA = 1.5            # both parameters of the Beta distribution (reference)
@@ -168,18 +169,11 @@ def mixup(canvas, others: Others, draw, size):
                   tf.concat([share * canvas.weights, (1 - share) * other.weights], 0))
 
 
-class _Mix(NamedTuple):
-    """``stream`` keeps a mix's random numbers apart from all other augmentations'; the rest as above."""
-    stream: int
-    draw: Callable
-    apply: Callable
-
-
-# name -> mix, in the order of application; streams go on where ``augment.AUGMENTATIONS`` has its own
+# name -> augmentation, in the order of application; their ``apply`` takes (canvas, others, the numbers, size)
 MIXES = {
-    'mosaic': _Mix(100, draw_mosaic, mosaic),
-    'cutmix': _Mix(101, draw_cutmix, cutmix),
-    'mixup': _Mix(102, draw_mixup, mixup),
+    'mosaic': Augmentation(100, draw_mosaic, mosaic, 'images'),
+    'cutmix': Augmentation(101, draw_cutmix, cutmix, 'images'),
+    'mixup': Augmentation(102, draw_mixup, mixup, 'images'),
 }
 
 

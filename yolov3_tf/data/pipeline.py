@@ -37,7 +37,7 @@ from yolov3_tf.data import augment, image_files, mix
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import GroundTruth
 
-AUGMENTATIONS = (*mix.MIXES, *augment.AUGMENTATIONS)
+AUGMENTATIONS = {**mix.MIXES, **augment.AUGMENTATIONS}      # name -> augmentation, in the order of application
 # The reference's but for mix-up, which its plain VOC recipe adds (recipes/reference.flags): without it were the
 # published tables of this package measured.
 DEFAULT_AUGMENTATIONS = ('colour', 'expand', 'crop', 'interpolation', 'flip')
@@ -53,7 +53,7 @@ class PipelineSettings(NamedTuple):
         several, one is drawn for every ``batches_per_size`` batches.
       batches_per_size: see above.
       letterbox: keep the aspect ratio between grey bars (else stretch); evaluation must be given the same.
-      augment: names among ``AUGMENTATIONS``; they are applied in that tuple's order.
+      augment: names among ``AUGMENTATIONS``; they are applied in that table's order.
       strict: an image that cannot be used stops the iteration (else it is left out of its batch).
       threads: batches made side by side; None: one a processor.
     """
@@ -203,7 +203,7 @@ def _plan(labels, index, size, settings, key):
     """All that may fail on a bad image: (pixels of the part seen, their place, the sample, index)."""
     image = image_files.open_image(_contents(labels, index))
     sample = _sample(labels, index, image)
-    if set(mix.MIXES) & set(settings.augment):
+    if _changes('images', settings):
         image, *boxes = mix.mix(image, sample, settings.augment, key, _others(labels, index), size)
         sample = augment.whole_image(image.height, image.width, *boxes)
     sample = augment.augment(sample, settings.augment, key)
@@ -215,12 +215,17 @@ def _plan(labels, index, size, settings, key):
     return image_files.decode_part(image, shown.rectangle), place, sample, index
 
 
+def _changes(what, settings):
+    """Whether one of the augmentations asked for changes this (``augment.Augmentation``)."""
+    return any(AUGMENTATIONS[name].changes == what for name in settings.augment)
+
+
 def _render(pixels, place, sample, index, size, settings):
     """Touches the pixels, each once: (image uint8 [H, W, 3], GroundTruth, index)."""
     pixels = tf.cond(sample.mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
     image = augment.resize(pixels, place[3] - place[1], place[2] - place[0], sample)
-    image = augment.soften(image, sample) if 'blur' in settings.augment else image
-    if {'colour', 'grey'} & set(settings.augment):
+    image = augment.soften(image, sample) if _changes('focus', settings) else image
+    if _changes('colour', settings):
         grey = augment.grey_to_paint(sample, geometry.GREY)
         image = augment.paint(geometry.pad(image, place[1], place[0], *size, grey), sample)
         image = geometry.to_uint8(image)
@@ -307,7 +312,7 @@ def _side_by_side(batches, make, threads):
 def _sizes(settings):
     """(height, width) pairs; checks what the user can get wrong in the settings."""
     for name in settings.augment:
-        choose({**mix.MIXES, **augment.AUGMENTATIONS}, name, 'augmentation')
+        choose(AUGMENTATIONS, name, 'augmentation')
     sizes = [tuple(size) if isinstance(size, (tuple, list)) else (size, size) for size in settings.sizes]
     for size in sizes or [()]:
         if len(size) != 2 or any(side < 32 or side % 32 for side in size):

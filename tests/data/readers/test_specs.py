@@ -1,4 +1,4 @@
-"""Data specs: one string, seven kinds, several joined, and the rule for none."""
+"""Dataset specs: one string, seven formats, several joined, and the rule for none."""
 import numpy as np
 import pytest
 
@@ -6,10 +6,10 @@ from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
 
 
-@pytest.mark.parametrize('spec, said', [
-    ('photos:x', "unknown kind of data 'photos': expected one of coco, darknet, list, shapes, tfrecord, voc, "
+@pytest.mark.parametrize('spec, message', [
+    ('photos:x', "unknown dataset format 'photos': expected one of coco, darknet, list, shapes, tfrecord, voc, "
      'yolo; write voc:DIR'),
-    ('', 'unknown kind of data'),
+    ('', 'unknown dataset format'),
     ('voc', 'expected voc:DIR:SPLIT'), ('voc::train', 'expected voc:DIR:SPLIT'),
     ('voc:x', 'expected voc:DIR:SPLIT'),
     ('coco:a.json', 'expected coco:INSTANCES.json:IMAGE_DIR'), ('list:', 'expected list:FILE'),
@@ -18,8 +18,8 @@ from yolov3_tf.errors import InputError
     ('shapes:0', 'N from 1 to'), ('shapes:many', 'N from 1 to'), ('shapes:-3', 'N from 1 to'),
     ('shapes:99999999999999', 'N from 1 to'), ('shapes:²', 'N from 1 to'),
 ])
-def test_a_spec_that_is_not_understood_says_what_is(spec, said):
-    with pytest.raises(InputError, match=said):
+def test_a_spec_that_is_not_understood_says_what_is(spec, message):
+    with pytest.raises(InputError, match=message):
         specs.load(spec)
 
 
@@ -28,7 +28,7 @@ def test_a_voc_spec_without_split_lists_the_splits(shared_data):
         specs.load(f'voc:{shared_data}/bccd/BCCD')
 
 
-def test_the_kinds_reach_their_readers(shared_data, tmp_path):
+def test_the_formats_reach_their_readers(shared_data, tmp_path):
     tiny = f'{shared_data}/coco_tiny'
     coco = specs.load(f'coco:{tiny}/annotations/instances_val2017.json:{tiny}/images/val2017')
     assert len(coco.records) == 6
@@ -57,10 +57,10 @@ def test_without_flags_the_devkit_else_shapes(shared_data, tmp_path, monkeypatch
     assert len(specs.load(held_out).records) == 150
 
 
-def test_describe_tells_classes_found_marks_and_problems(shared_data):
+def test_describe_names_classes_found_marks_and_problems(shared_data):
     spec = f'voc:{shared_data}/bccd/BCCD:trainval'
     assert specs.describe('bccd', specs.load(spec)) == (
-        'bccd: 292 images, 3941 boxes; 3 classes: Platelets, RBC, WBC; 2 label problems')
+        'bccd: 292 images, 3941 boxes; 3 classes: Platelets, RBC, WBC; 2 annotation problems')
     six = specs.load(f'voc:{shared_data}/voc_six/VOCdevkit:trainval')
     assert specs.describe('six', six) == "six: 450 images, 1021 boxes, 121 difficult; VOC's 20 classes"
 
@@ -116,11 +116,30 @@ def test_numbers_without_names_are_joined_only_under_given_names(tmp_path):
     ('voc:a:train,list:b', ['voc:a:train', 'list:b']), ('list:a,b.txt', ['list:a,b.txt']),
     ('shapes, shapes:30,yolo:x,y:val', ['shapes', 'shapes:30', 'yolo:x,y:val']),
     ('list:voc,vocal', ['list:voc,vocal'])])
-def test_a_comma_parts_where_a_kind_follows(spec, parts):
-    assert specs.parts_of(spec) == parts
+def test_a_comma_separates_where_a_format_follows(spec, parts):
+    assert [str(part) for part in specs.parse(spec)] == parts
 
 
-def test_kinds_meet_in_one_set(shared_data, tmp_path):
+def test_a_spec_is_parsed_into_its_fields():
+    assert specs.parse('voc:C:/kit:2007_train+2012_train, coco:a:b.json:c') == (
+        specs.Spec('voc:C:/kit:2007_train+2012_train', 'voc', 'C:/kit', '2007_train+2012_train'),
+        specs.Spec('coco:a:b.json:c', 'coco', 'a:b.json', image_folder='c'))
+    assert specs.parse('darknet:a,b.txt:c.names') == (
+        specs.Spec('darknet:a,b.txt:c.names', 'darknet', 'a,b.txt', class_file='c.names'),)
+    assert specs.parse('darknet:a.txt')[0].class_file is None
+    assert specs.parse('shapes')[0].count == 600 and specs.parse('shapes:7')[0].count == 7
+
+
+def test_a_spec_answers_what_others_ask_of_it(tmp_path):
+    coco, shapes, listed = specs.parse('coco:a.json:b,shapes,list:c.txt')
+    assert coco.is_coco and coco.category_file == 'a.json' and not coco.is_builtin
+    assert shapes.is_builtin and not shapes.is_coco and listed.category_file is None
+    parsed = specs.parse('shapes:4')
+    dataset = specs.load(parsed, cache=str(tmp_path))
+    assert len(dataset.records) == 4 and specs.describe(parsed, dataset) == specs.describe('shapes:4', dataset)
+
+
+def test_formats_meet_in_one_set(shared_data, tmp_path):
     tiny = f'{shared_data}/coco_tiny'
     coco = f'coco:{tiny}/annotations/instances_val2017.json:{tiny}/images/val2017'
     both = specs.load(f'voc:{shared_data}/voc_six/VOCdevkit:2012_val,{coco}')

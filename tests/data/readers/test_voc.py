@@ -68,7 +68,7 @@ def test_boxes_equal_those_of_another_reader(shared_data):
         objects = tree.findall('object')
         boxes = [[float(item.find(f'bndbox/{tag}').text) for tag in ('xmin', 'ymin', 'xmax', 'ymax')]
                  for item in objects]
-        np.testing.assert_allclose([*record.boxes, 1, 1, 0, 0], boxes, atol=1e-3)
+        np.testing.assert_allclose(np.add(record.boxes, [1, 1, 0, 0]), boxes, atol=1e-3)
         assert record.difficult.tolist() == [item.findtext('difficult') == '1' for item in objects]
 
 

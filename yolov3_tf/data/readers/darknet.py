@@ -14,11 +14,11 @@ import re
 
 import numpy as np
 
+from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import class_files, faults, headers, lists
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
-IMAGE_ENDINGS = '.jpg', '.jpeg', '.png', '.bmp', '.gif'
 NAME_FILES = 'classes.names', 'obj.names', 'classes.txt'        # beside a list, the first that is there
 _LINE = 'class cx cy w h'
 _IMAGES = re.compile(r'((?:.*/)?)(?:images|JPEGImages)(/.*)', re.DOTALL)
@@ -87,7 +87,7 @@ def read_images(images, own, classes, problems, place) -> Dataset:
     for name, image in images.items():
         header = headers.of_file(image)
         if header is None:
-            problems.add(f'{image}: expected a JPEG, PNG, BMP or GIF image', 'image dropped')
+            problems.add(f'{image}: expected a {image_formats.NAMES} image', 'image dropped')
             continue
         records[name] = reader.record(image, header.width, header.height)
     if not records:

@@ -8,6 +8,8 @@ import os
 import struct
 from typing import NamedTuple
 
+from yolov3_tf.data import image_formats
+
 _MOST_SEGMENTS = 1000       # of a JPEG before its frame; a colour profile takes some dozens
 _MOST_STRAY = 1 << 16      # bytes of a JPEG before its frame that belong to no segment
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}      # SOF0 to SOF15 without the tables among them
@@ -40,9 +42,9 @@ def of_file(path) -> Header | None:
 def read(file) -> Header | None:
     """Header of an opened image, as ``of_file``; reads and seeks no further than needed."""
     start = file.read(2)
-    reader = {b'\xff\xd8': _jpeg, b'\x89P': _png, b'GI': _gif, b'BM': _bmp}.get(start)
+    name = next((name for name in _READERS if image_formats.FORMATS[name].magic[0][:2] == start), None)
     try:
-        header = reader(file) if reader else None
+        header = _READERS[name](file) if name else None
     except struct.error:                # the file ends within its header
         return None
     return header if header and header.width > 0 and header.height > 0 else None
@@ -95,3 +97,6 @@ def _bmp(file):
     else:
         width, height, _, bits = struct.unpack('<iiHH', file.read(12))
     return Header('BMP', width, abs(height), 4 if bits == 32 else 3, 8)
+
+
+_READERS = {'JPEG': _jpeg, 'PNG': _png, 'GIF': _gif, 'BMP': _bmp}       # each begins behind the first two bytes

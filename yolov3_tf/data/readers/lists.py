@@ -16,13 +16,15 @@ import re
 import numpy as np
 
 from yolov3_tf import atomic_file
+from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import class_files, faults
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 CLASS_FILE = 'classes.names'  # beside a list; voc_annotations writes it
 _LINE = 'index path width height [class x1 y1 x2 y2]...'
-_PATH = re.compile(r'(\S+)\s+(.+\.(?:jpe?g|png|bmp|gif)|\S+)(?:\s+(.*))?$', re.IGNORECASE)
+_ENDING = '|'.join(map(re.escape, image_formats.ENDINGS))
+_PATH = re.compile(rf'(\S+)\s+(.+(?:{_ENDING})|\S+)(?:\s+(.*))?$', re.IGNORECASE)
 
 
 def read(path, classes=None, strict=False) -> Dataset:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf.data import image_files
+from yolov3_tf.data import image_files, image_formats
 from yolov3_tf.data.readers import class_files, faults, headers, lists
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -325,7 +325,7 @@ def _example(record, class_names):
 def _decoded(contents):
     """The header of an image that says nothing of itself we understand, from its pixels."""
     height, width, channels = tf.io.decode_image(contents, channels=3, expand_animations=False).shape
-    return headers.Header('JPEG' if contents[:2] == b'\xff\xd8' else '', width, height, channels, 8)
+    return headers.Header(image_formats.name_of(contents) or '', width, height, channels, 8)
 
 
 def _feature(values):

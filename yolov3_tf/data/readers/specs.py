@@ -1,9 +1,11 @@
-"""Data specs: one string says where labelled images come from."""
+"""Dataset specs: one string says which dataset to read, and in which format it is."""
 from __future__ import annotations
 
 import collections
+import dataclasses
 import os
 import re
+from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
 import numpy as np
@@ -14,51 +16,105 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 
-class _Kind(NamedTuple):
-    """How a kind of spec is written, and what reads it: read(rest, classes, strict, split, cache)."""
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One dataset, as ``parse`` understood it.
+
+    Attributes:
+      text: as written, for messages.
+      format: its dataset format, a name in ``FORMATS``.
+      path: annotation file, folder or pattern of file names; '' for the built-in shapes.
+      split: of ``voc`` (several joined by '+') and ``yolo``; '' for the other formats.
+      image_folder: of ``coco``.
+      class_file: of ``darknet``; None where the spec names none.
+      count: training images of ``shapes``.
+    """
+    text: str
+    format: str
+    path: str = ''
+    split: str = ''
+    image_folder: str = ''
+    class_file: str | None = None
+    count: int = 0
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def is_coco(self) -> bool:
+        """Whether the classes have COCO's category ids."""
+        return self.format == 'coco'
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it is the set of drawn shapes, which brings its own validation part."""
+        return self.format == 'shapes'
+
+    @property
+    def category_file(self) -> str | None:
+        """The COCO instances file that holds the category ids, or None."""
+        return self.path if self.is_coco else None
+
+
+class _Format(NamedTuple):
+    """A dataset format.
+
+    Attributes:
+      form: how its specs are written, for messages.
+      parse: text behind the format's name -> fields of the Spec; None where the text does not fit ``form``.
+      read: (Spec, classes or None, strict) -> Dataset.
+      own_names: Spec -> class names beside annotations that hold numbers, or None; None where annotations hold names.
+    """
     form: str
-    read: Callable[..., Dataset]
+    parse: Callable[[str], dict | None]
+    read: Callable[[Spec, Sequence[str] | None, bool], Dataset]
+    own_names: Callable[[Spec], list[str] | None] | None = None
 
 
-def load(spec, classes=None, strict=False, split='train', cache=builtin.CACHE) -> Dataset:
-    """Reads the labels of a data spec; images themselves are not decoded.
+def parse(text: str) -> tuple[Spec, ...]:
+    """Reads a dataset spec; several joined by commas are one dataset.
+
+    A comma separates two specs only where the name of a format follows it, so file names may hold commas.
+
+    Args:
+      text: ``voc:DIR:SPLIT[+SPLIT...]``, ``list:FILE``, ``coco:INSTANCES.json:IMAGE_DIR``,
+        ``darknet:LIST[:NAMES]``, ``yolo:DATA.yaml:SPLIT``, ``tfrecord:PATTERN`` or ``shapes[:N]``.
+
+    Raises:
+      InputError: an unknown format, or a text that does not fit its format.
+    """
+    formats = '|'.join(FORMATS)
+    return tuple(_parse_one(part) for part in re.split(rf',\s*(?=(?:{formats})(?::|,|$))', text.strip()))
+
+
+def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, strict: bool = False, split: str = 'train',
+         cache: str = builtin.CACHE) -> Dataset:
+    """Reads the annotations of a dataset spec; images themselves are not decoded.
 
     Of joined specs, the class names are those of the first, then those of the others that are new, in order;
-    classes of one name are one class. With ``classes`` given, each part's names must be among them. Labels that
-    are mere numbers (``list`` and ``darknet`` without a class file) can only be joined when ``classes`` says what
+    classes of one name are one class. With ``classes`` given, each part's names must be among them. Annotations
+    with mere numbers (``list`` and ``darknet`` without a class file) can only be joined when ``classes`` says what
     they mean. A file listed by several parts is used once, and of different images with one ``image_id`` all get
     the number of their part in front: ``1:a``, ``2:a``.
 
     Args:
-      spec: ``voc:DIR:SPLIT[+SPLIT...]``, ``list:FILE``, ``coco:INSTANCES.json:IMAGE_DIR``,
-        ``darknet:LIST[:NAMES]``, ``yolo:DATA.yaml:SPLIT``, ``tfrecord:PATTERN`` or ``shapes[:N]``; several
-        joined by commas are one set (a comma parts two specs where a kind follows it).
-      classes: names in order (``labels.read_class_file``, or those of the training set); None applies the
+      spec: text for ``parse``, or its result.
+      classes: names in order (``class_files.read_class_file``, or those of the training set); None applies the
         reader's own rule.
-      strict: raise at the first label fault instead of repairing or dropping.
-      split: 'train' or 'val', the part of ``shapes`` wanted; the other kinds name theirs in the spec.
+      strict: raise at the first faulty annotation instead of repairing or dropping it.
+      split: 'train' or 'val', the part of ``shapes`` wanted; the other formats name theirs in the spec.
       cache: folder under which ``shapes`` is drawn once.
 
     Raises:
       InputError: the spec is not understood, nothing usable is there, a class is not among ``classes``,
-        or, under ``strict``, a label is at fault.
+        or, under ``strict``, an annotation is faulty.
     """
-    parts = parts_of(spec)
-    if len(parts) > 1:
-        return _joined(parts, classes, strict, split, cache)
-    kind, _, rest = parts[0].partition(':')
-    try:
-        chosen = choose(KINDS, kind, 'kind of data')
-    except InputError as error:
-        forms = ', '.join(entry.form for entry in KINDS.values())
-        raise InputError(f'data {spec!r}: {error}; write {forms}') from None
-    return chosen.read(rest, classes, strict, split, cache)
-
-
-def parts_of(spec) -> list[str]:
-    """The specs that one text joins; a comma inside a file's name parts nothing."""
-    kinds = '|'.join(KINDS)
-    return re.split(rf',\s*(?=(?:{kinds})(?::|,|$))', spec.strip())
+    parts = parse(spec) if isinstance(spec, str) else spec
+    if len(parts) > 1 and classes is None:
+        for part in parts:
+            _check_named(part)
+    sets = [_read(part, classes, strict, split, cache) for part in parts]
+    return sets[0] if len(sets) == 1 else _joined(parts, sets, strict)
 
 
 def default_specs(folder='.') -> tuple[str, str, str]:
@@ -76,22 +132,40 @@ def default_specs(folder='.') -> tuple[str, str, str]:
             f'no data flags: training on {devkit} {train}, measuring on {held_out}')
 
 
-def describe(spec, dataset) -> str:
-    """One line: what was read, which classes it has, and how many labels were at fault."""
+def describe(spec: str | Sequence[Spec], dataset: Dataset) -> str:
+    """One line: what was read, which classes it has, and how many annotations were faulty."""
+    title = spec if isinstance(spec, str) else ', '.join(map(str, spec))
     boxes = sum(len(record.boxes) for record in dataset.records)
     counts = {name: sum(int(getattr(record, name).sum()) for record in dataset.records)
               for name in ('difficult', 'crowd')}
     marks = ''.join(f', {count} {name}' for name, count in counts.items() if count)
-    faulty = f'; {len(dataset.problems)} label problems' if dataset.problems else ''
-    return (f'{spec}: {len(dataset.records)} images, {boxes} boxes{marks}; '
+    faulty = f'; {len(dataset.problems)} annotation problems' if dataset.problems else ''
+    return (f'{title}: {len(dataset.records)} images, {boxes} boxes{marks}; '
             f'{class_files.describe_classes(dataset.class_names)}{faulty}')
 
 
-def _joined(parts, classes, strict, split, cache):
-    if classes is None:
-        for part in parts:
-            _check_named(part)
-    sets = [load(part, classes, strict, split, cache) for part in parts]
+def _parse_one(text):
+    name, _, rest = text.partition(':')
+    try:
+        chosen = choose(FORMATS, name, 'dataset format')
+    except InputError as error:
+        forms = ', '.join(entry.form for entry in FORMATS.values())
+        raise InputError(f'data {text!r}: {error}; write {forms}') from None
+    fields = chosen.parse(rest)
+    if fields is None:
+        splits = voc.splits_of(rest.rpartition(':')[0] or rest) if name == 'voc' else []
+        there = f'; splits there: {", ".join(splits[:12])}' if splits else ''
+        raise InputError(f'data {name}:{rest}: expected {chosen.form}{there}')
+    return Spec(text, name, **fields)
+
+
+def _read(spec, classes, strict, split, cache):
+    if spec.is_builtin:         # a VOC folder once it is drawn
+        spec = dataclasses.replace(spec, path=builtin.prepare(spec.count, cache), split=split)
+    return FORMATS[spec.format].read(spec, classes, strict)
+
+
+def _joined(parts, sets, strict):
     names = list(dict.fromkeys(name for one in sets for name in one.class_names))
     problems = faults.Problems(strict)
     seen, records = {}, []
@@ -106,12 +180,11 @@ def _joined(parts, classes, strict, split, cache):
     return Dataset(_distinct(records), names, [text for one in sets for text in one.problems] + problems.messages)
 
 
-def _check_named(part):
-    """Raises InputError for a part whose labels are numbers and nothing says of what."""
-    kind, _, rest = part.partition(':')
-    if (kind == 'list' and lists.own_names(rest) is None) or (
-            kind == 'darknet' and darknet.own_names(*_list_and_names(rest)) is None):
-        raise InputError(f'data {part}: its classes are numbers; to join it with other data, put {lists.CLASS_FILE} '
+def _check_named(spec):
+    """Raises InputError for a part whose annotations hold numbers without names for them."""
+    own_names = FORMATS[spec.format].own_names
+    if own_names and own_names(spec) is None:
+        raise InputError(f'data {spec}: its classes are numbers; to join it with other data, put {lists.CLASS_FILE} '
                          'with their names beside the list, or give all names with --classes=FILE')
 
 
@@ -124,71 +197,64 @@ def _distinct(records):
             for number, record in records]
 
 
-def _voc(rest, classes, strict, split, cache):
-    folder, colon, splits = rest.rpartition(':')
-    if not colon or not folder or not splits:
-        there = voc.splits_of(folder or rest)
-        raise InputError(f'data voc:{rest}: expected {KINDS["voc"].form}'
-                         + (f'; splits there: {", ".join(there[:12])}' if there else ''))
-    return voc.read(folder, splits, classes, strict)
+def _path(rest):
+    return {'path': rest} if rest else None
 
 
-def _list(rest, classes, strict, split, cache):
-    if not rest:
-        raise InputError(f'data list: expected {KINDS["list"].form}')
-    return lists.read(rest, classes, strict)
+def _path_and(field):
+    """Parses PATH:VALUE, where the value behind the last colon is the Spec's ``field``."""
+    def parse_both(rest):
+        path, _, value = rest.rpartition(':')
+        return {'path': path, field: value} if path and value else None
+    return parse_both
 
 
-def _coco(rest, classes, strict, split, cache):
-    return coco.read(*_both('coco', rest), classes, strict)
-
-
-def _darknet(rest, classes, strict, split, cache):
-    path, names = _list_and_names(rest)
-    if not path:
-        raise InputError(f'data darknet:{rest}: expected {KINDS["darknet"].form}')
-    return darknet.read(path, names, classes, strict)
-
-
-def _list_and_names(rest):
-    """Path of a darknet list, and of its class file or None."""
+def _darknet(rest):
     path, colon, names = rest.rpartition(':')
-    return (path, names) if colon else (rest, None)
+    return ({'path': path, 'class_file': names} if path else None) if colon else _path(rest)
 
 
-def _yolo(rest, classes, strict, split, cache):
-    return yolo.read(*_both('yolo', rest), classes, strict)
-
-
-def _both(kind, rest):
-    """What stands before and after the last colon; InputError unless both are there."""
-    before, _, after = rest.rpartition(':')
-    if not before or not after:
-        raise InputError(f'data {kind}:{rest}: expected {KINDS[kind].form}')
-    return before, after
-
-
-def _tfrecord(rest, classes, strict, split, cache):
-    if not rest:
-        raise InputError(f'data tfrecord: expected {KINDS["tfrecord"].form}')
-    from yolov3_tf.data.readers import shards
-    return shards.read(rest, classes, strict)
-
-
-def _shapes(rest, classes, strict, split, cache):
+def _shapes(rest):
     if rest and not (rest.isdecimal() and rest.isascii() and 1 <= int(rest[:9]) <= builtin.LARGEST_COUNT):
-        raise InputError(f'data shapes:{rest}: expected {KINDS["shapes"].form}, '
-                         f'N from 1 to {builtin.LARGEST_COUNT}')
-    folder = builtin.prepare(int(rest) if rest else builtin.DEFAULT_COUNT, cache)
-    return voc.read(folder, split, classes, strict)
+        return None
+    return {'count': int(rest) if rest else builtin.DEFAULT_COUNT}
 
 
-KINDS = {
-    'voc': _Kind('voc:DIR:SPLIT[+SPLIT...] (voc:VOCdevkit:2007_trainval+2012_trainval)', _voc),
-    'list': _Kind('list:FILE (list:data/train.txt)', _list),
-    'coco': _Kind('coco:INSTANCES.json:IMAGE_DIR (coco:annotations/instances_val2017.json:val2017)', _coco),
-    'darknet': _Kind('darknet:LIST[:NAMES] (darknet:data/train.txt:data/obj.names)', _darknet),
-    'yolo': _Kind('yolo:DATA.yaml:SPLIT (yolo:coco128.yaml:train)', _yolo),
-    'tfrecord': _Kind('tfrecord:PATTERN (tfrecord:data/train-*.tfrecord)', _tfrecord),
-    'shapes': _Kind('shapes[:N] (shapes:600)', _shapes),
+def _read_voc(spec, classes, strict):
+    return voc.read(spec.path, spec.split, classes, strict)
+
+
+def _read_list(spec, classes, strict):
+    return lists.read(spec.path, classes, strict)
+
+
+def _read_coco(spec, classes, strict):
+    return coco.read(spec.path, spec.image_folder, classes, strict)
+
+
+def _read_darknet(spec, classes, strict):
+    return darknet.read(spec.path, spec.class_file, classes, strict)
+
+
+def _read_yolo(spec, classes, strict):
+    return yolo.read(spec.path, spec.split, classes, strict)
+
+
+def _read_shards(spec, classes, strict):
+    # Only this reader needs TensorFlow.
+    from yolov3_tf.data.readers import shards
+    return shards.read(spec.path, classes, strict)
+
+
+FORMATS = {
+    'voc': _Format('voc:DIR:SPLIT[+SPLIT...] (voc:VOCdevkit:2007_trainval+2012_trainval)', _path_and('split'),
+                   _read_voc),
+    'list': _Format('list:FILE (list:data/train.txt)', _path, _read_list, lambda spec: lists.own_names(spec.path)),
+    'coco': _Format('coco:INSTANCES.json:IMAGE_DIR (coco:annotations/instances_val2017.json:val2017)',
+                    _path_and('image_folder'), _read_coco),
+    'darknet': _Format('darknet:LIST[:NAMES] (darknet:data/train.txt:data/obj.names)', _darknet, _read_darknet,
+                       lambda spec: darknet.own_names(spec.path, spec.class_file)),
+    'yolo': _Format('yolo:DATA.yaml:SPLIT (yolo:coco128.yaml:train)', _path_and('split'), _read_yolo),
+    'tfrecord': _Format('tfrecord:PATTERN (tfrecord:data/train-*.tfrecord)', _path, _read_shards),
+    'shapes': _Format(f'shapes[:N] (shapes:600), N from 1 to {builtin.LARGEST_COUNT}', _shapes, _read_voc),
 }

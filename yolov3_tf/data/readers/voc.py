@@ -8,12 +8,12 @@ import os
 import re
 from typing import NamedTuple
 
+from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import class_files, faults, voc_xml
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 PAPER_SPLITS = {'train': '2007_trainval+2012_trainval', 'test': '2007_test'}
-IMAGE_ENDINGS = '.jpg', '.jpeg', '.png', '.bmp', '.gif'  # in order of preference; any case
 
 
 class _Part(NamedTuple):
@@ -144,7 +144,7 @@ def _labelled(folder, image_id, files, place, problems):
         return None
     xml = f'{folder}/Annotations/{image_id}.xml'
     if image_id not in files:
-        endings = ', '.join(IMAGE_ENDINGS)
+        endings = ', '.join(image_formats.ENDINGS)
         problems.add(f'{place}: no image {folder}/JPEGImages/{image_id} with the ending {endings}'
                      f'{_ending_hint(image_id)}', 'image dropped')
         return None
@@ -178,8 +178,8 @@ def _image_files(folder):
     ranked = {}
     for name in _listing(folder):
         stem, ending = os.path.splitext(name)
-        if ending.lower() in IMAGE_ENDINGS:
-            rank = IMAGE_ENDINGS.index(ending.lower()), ending.isupper(), name
+        if ending.lower() in image_formats.ENDINGS:
+            rank = image_formats.ENDINGS.index(ending.lower()), ending.isupper(), name
             ranked[stem] = min(rank, ranked.get(stem, rank))
     return {stem: rank[-1] for stem, rank in ranked.items()}
 
@@ -210,7 +210,7 @@ def _listing(folder):
 
 
 def _ending_hint(image_id):
-    listed = os.path.splitext(image_id)[1].lower() in IMAGE_ENDINGS
+    listed = os.path.splitext(image_id)[1].lower() in image_formats.ENDINGS
     return ' (lists hold names without ending)' if listed else ''
 
 

@@ -11,6 +11,7 @@ import collections
 import os
 import re
 
+from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import class_files, darknet, faults
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -246,7 +247,7 @@ def _images(place, source, problems):
             raise InputError(f'{place}: expected a folder or a .txt list of images, got {source}')
         return darknet.listed(source, problems)
     found = [os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names
-             if os.path.splitext(name)[1].lower() in darknet.IMAGE_ENDINGS]
+             if os.path.splitext(name)[1].lower() in image_formats.ENDINGS]
     images = {os.path.relpath(image, source): image for image in sorted(found)}
     for name in [name for name in images if not class_files.is_text(name)]:
         problems.add(f'{place}: image {name!r}: its name is not UTF-8, so rename it', 'image dropped')
