@@ -29,6 +29,7 @@ import tensorflow as tf
 
 from yolov3_tf import (
     boxes,
+    codec,
     export,
     geometry,
 )
@@ -59,7 +60,7 @@ VARIANTS = {
 
 
 def parse_flags():
-    parser = argparse.ArgumentParser(config=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ('checkpoint', 'data'):
         parser.add_argument(f'--{name}', required=True)
     parser.add_argument('--calibration_data', help='for int8; default: without int8')
@@ -125,7 +126,7 @@ def keras_call(model, config):
 
     @tf.function(autograph=False)
     def detect(image):
-        return folded_network.detect(model(folded_network.to_input(image), training=False), config, settings).count
+        return folded_network.detect(model(codec.to_input(image), training=False), config, settings).count
 
     return lambda image: detect(tf.constant(image)).numpy()
 

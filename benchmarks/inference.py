@@ -34,7 +34,7 @@ from yolov3_tf import (
     geometry,
 )
 from yolov3_tf.anchors import YOLOV3_ANCHORS
-from yolov3_tf.models import yolov3
+from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.darknet import weights as darknet_weights
 from yolov3_tf.models.darknet import yolov3_cfg
@@ -46,7 +46,7 @@ BARE, EXPORTED, OPENCV = 'bare network', 'exported, JPEG in, boxes out', 'OpenCV
 
 
 def parse_flags():
-    parser = argparse.ArgumentParser(config=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--batches', type=lambda text: [int(part) for part in text.split(',')], default=[1, 8])
     parser.add_argument('--precisions', type=lambda text: text.split(','), default=['float32', 'bfloat16'])
     parser.add_argument('--cfg', help='darknet cfg of YOLOv3 for OpenCV; default: written for the occasion')
@@ -73,8 +73,8 @@ def to_images(jpegs, size):
 def trained_like(flags, images):
     """A network of random weights whose raw outputs for ``images`` have mean and deviation ``SPREAD``."""
     tf.keras.utils.set_random_seed(0)
-    model = yolov3.build(flags.classes, flags.width)
-    outputs = [conv for conv, norm in yolov3.convolutions(model) if norm is None]
+    model = yolov3_network.build(flags.classes, flags.width)
+    outputs = [conv for conv, norm in yolov3_network.convolutions(model) if norm is None]
     raw = tf.keras.Model(model.inputs, [conv.output for conv in outputs])(images[:1], training=False)
     wanted = np.array([SPREAD[0]] * 4 + [SPREAD[1]] + [SPREAD[2]] * flags.classes).T
     for conv, values in zip(outputs, raw):
@@ -90,9 +90,9 @@ def trained_like(flags, images):
 def bare(model, flags, dtype):
     """Function of images -> raw outputs: the folded network alone."""
     tf.keras.mixed_precision.set_global_policy(dtype)
-    folded = yolov3.build(flags.classes, flags.width, folded=True)
+    folded = yolov3_network.build(flags.classes, flags.width, folded=True)
     tf.keras.mixed_precision.set_global_policy('float32')
-    yolov3.fold(model, folded)
+    yolov3_network.fold(model, folded)
     network = tf.function(folded, input_signature=[tf.TensorSpec([None, flags.size, flags.size, 3])])
     return lambda jpegs, images: network(images).numpy()
 

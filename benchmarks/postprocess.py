@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import anchors, codec, postprocess
-from yolov3_tf.models import yolov3
+from yolov3_tf.models import yolov3_network
 
 SCORE, IOU, MAX_PER_CLASS, OBJECTS = .01, .45, 150, 8
 WHOLE, DECODE, OURS = 'ours, decoding and suppression', 'ours, decoding alone', 'ours, suppression alone'
@@ -63,8 +63,8 @@ def draw_outputs(batch, size, classes):
 def ours(size, nms='per_class'):
     @tf.function
     def run(outputs):
-        return postprocess.detect(outputs, anchors.lay_out(anchors.YOLOV3_ANCHORS, size, size), SCORE, IOU,
-                                  MAX_PER_CLASS, nms=nms)
+        return postprocess.detect(outputs, anchors.lay_out(anchors.YOLOV3_ANCHORS, size, size),
+                                  postprocess.Suppression(SCORE, IOU, MAX_PER_CLASS, nms=nms))
     return lambda outputs: run(outputs).boxes.numpy()
 
 
@@ -137,7 +137,7 @@ def variants(flags, classes):
              LOOP: (lambda: [class_by_class(*one)[0].numpy() for one in singles], flags.batch),
              NUMPY: (lambda: [numpy_class_by_class(*one) for one in arrays], flags.batch)}
     if flags.width:
-        network = tf.function(yolov3.build(classes, flags.width, folded=True))
+        network = tf.function(yolov3_network.build(classes, flags.width, folded=True))
         image = tf.random.stateless_uniform([1, flags.size, flags.size, 3], [1, 2])
         calls[NETWORK] = (lambda: network(image).numpy(), 1)
     return calls
@@ -165,7 +165,7 @@ def report(ms):
 
 
 def main():
-    parser = argparse.ArgumentParser(config=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--classes', type=lambda text: [int(part) for part in text.split(',')], default=[20, 80])
     for name, default in (('rounds', 9), ('size', 416), ('batch', 8)):
         parser.add_argument(f'--{name}', type=int, default=default)

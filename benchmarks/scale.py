@@ -35,11 +35,11 @@ def one_case(options) -> dict:
     import tensorflow as tf
     import training_step
 
-    from yolov3_tf.models import yolov3
+    from yolov3_tf.models import yolov3_network
     tf.constant(0.).numpy()
     before = peak_mib()
     images, truth = training_step.batch(options.size, options.batch, options.boxes)
-    model = yolov3.build(options.classes, options.width)
+    model = yolov3_network.build(options.classes, options.width)
     step = training_step.full_step(model, images, truth)
     seconds = []
     for turn in range(2 + options.steps):

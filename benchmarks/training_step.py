@@ -22,7 +22,7 @@ import tensorflow as tf
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.evaluation import validation
 from yolov3_tf.losses.criterion import LossSettings
-from yolov3_tf.models import blocks, yolov3
+from yolov3_tf.models import blocks, yolov3_network
 from yolov3_tf.structures import GroundTruth
 from yolov3_tf.training import stages, tasks
 from yolov3_tf.training import step as training_step
@@ -81,7 +81,7 @@ def stock_model(classes, width):
     ours = blocks.BatchNorm, blocks.LeakyReLU
     blocks.BatchNorm, blocks.LeakyReLU = StockBatchNorm, StockLeakyReLU
     try:
-        return yolov3.build(classes, width)
+        return yolov3_network.build(classes, width)
     finally:
         blocks.BatchNorm, blocks.LeakyReLU = ours
 
@@ -89,8 +89,8 @@ def stock_model(classes, width):
 def variants(options):
     """name -> one step; the gradient variables are shared by the bare and the whole step."""
     images, truth = batch(options.size, options.batch)
-    model, frozen = (yolov3.build(options.classes, options.width) for _ in range(2))
-    stages.freeze(frozen, stages.Stage('head', yolov3.BACKBONE, ((1, 1.),)))
+    model, frozen = (yolov3_network.build(options.classes, options.width) for _ in range(2))
+    stages.freeze(frozen, stages.Stage('head', yolov3_network.BACKBONE, ((1, 1.),)))
     return {'bare network, all layers': bare_step(model, images),
             'whole step, all layers': full_step(model, images, truth),
             'bare network of stock Keras layers': bare_step(stock_model(options.classes, options.width), images),

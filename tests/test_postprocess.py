@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from yolov3_tf import anchors, boxes, geometry, postprocess
 from yolov3_tf.errors import InputError
-from yolov3_tf.structures import Detections
+from yolov3_tf.postprocess import Suppression
+from yolov3_tf.structures import BatchedDetections
 
 HEIGHT, WIDTH = 64, 96      # slots: 3 x (8 x 12 + 4 x 6 + 2 x 3) = 378
 SILENT = -30.
@@ -106,7 +107,7 @@ def random_outputs(seed, batch, classes):
 def test_detect_equals_the_definition_for_every_image_of_a_batch(priors, iou_threshold):
     outputs = random_outputs(1, batch=3, classes=4)
     outputs[1] = SILENT                                     # an image without any between two with many
-    found = postprocess.detect(outputs, priors, .2, iou_threshold, max_per_class=378, max_total=1000)
+    found = postprocess.detect(outputs, priors, Suppression(.2, iou_threshold, max_per_class=378, max_total=1000))
     for image in range(3):
         expected = suppress_by_hand(*decode_by_hand(outputs[image]), .2, iou_threshold)
         count = int(found.count[image])
@@ -143,7 +144,7 @@ def test_each_kind_equals_its_definition_for_every_image_of_a_batch(priors, nms,
     outputs = random_outputs(7, batch=3, classes=4)
     outputs[1] = SILENT
     run = tf.function(lambda outputs: postprocess.detect(
-        outputs, priors, .2, .4, max_per_class=378, max_total=1512, nms=nms, top_k=top_k))
+        outputs, priors, Suppression(.2, .4, max_per_class=378, max_total=1512, nms=nms, top_k=top_k)))
     found = run(outputs)
     for image in range(3):
         candidates = candidates_by_hand(*decode_by_hand(outputs[image]), .2, top_k)
@@ -160,10 +161,10 @@ def test_the_kinds_differ_where_they_should(priors):
     outputs = np.full([1, 378, 7], SILENT, np.float32)
     outputs[0, 0] = [0, 0, np.log(12 / 10), np.log(6 / 13), 20, 3, 2]       # centre 4, 4: x -2..10, y 1..7
     outputs[0, 3] = [np.log(3 / 5), 0, np.log(12 / 10), np.log(6 / 13), 20, 1, SILENT]       # centre 8 + 3
-    count = {nms: int(postprocess.detect(outputs, priors, .1, .2, nms=nms).count[0]) for nms in postprocess.NMS}
+    count = {nms: int(postprocess.detect(outputs, priors, Suppression(.1, .2, nms=nms)).count[0]) for nms in postprocess.NMS}
     # 7 pixels apart: 5 x 6 = 30 shared of 114 -> IoU .263; DIoU .263 - 49 / (19^2 + 6^2) = .140.
     assert count == {'per_class': 2, 'agnostic': 1, 'diou': 3, 'soft': 3}
-    soft = postprocess.detect(outputs, priors, .1, .2, nms='soft')
+    soft = postprocess.detect(outputs, priors, Suppression(.1, .2, nms='soft'))
     weaker = sigmoid(np.array(1.)) * np.exp(-(30 / 114) ** 2 / .5)
     np.testing.assert_allclose(soft.scores[0, 2], weaker, rtol=1e-4)
 
@@ -176,7 +177,7 @@ def test_bounds_of_a_class_and_of_a_image_hold_for_every_kind(priors, nms):
     outputs[:, 0:288:6, 5], outputs[:, 3:288:6, 6] = 5, 4
     for limits, expected in (({}, [48, 48]), ({'max_per_class': 7}, [7, 7]), ({'max_total': 50}, [48, 2]),
                              ({'max_per_class': 30, 'max_total': 40}, [30, 10])):
-        found = postprocess.detect(outputs, priors, .01, nms=nms, **limits)
+        found = postprocess.detect(outputs, priors, Suppression(.01, nms=nms, **limits))
         for image in range(2):
             classes = found.classes[image, :int(found.count[image])].numpy()
             assert [int((classes == label).sum()) for label in (0, 1)] == expected
@@ -186,10 +187,26 @@ def test_bounds_of_a_class_and_of_a_image_hold_for_every_kind(priors, nms):
 @pytest.mark.parametrize('nms, top_k, message', [
     ('hard', None, "unknown kind of suppression (nms) 'hard': expected one of agnostic, diou, per_class, soft"),
     ('soft', 0, 'top_k 0: expected a whole number from 1 on')])
-def test_a_kind_that_there_is_not_is_refused(priors, nms, top_k, message):
+def test_a_kind_that_does_not_exist_is_refused(priors, nms, top_k, message):
     with pytest.raises(InputError) as error:
-        postprocess.detect(np.zeros([1, 378, 6], np.float32), priors, nms=nms, top_k=top_k)
+        postprocess.detect(np.zeros([1, 378, 6], np.float32), priors, Suppression(nms=nms, top_k=top_k))
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize('number, message', [
+    ({'score_threshold': 1.5}, 'score_threshold 1.5: expected a number from 0 to 1'),
+    ({'iou_threshold': -.1}, 'iou_threshold -0.1: expected a number from 0 to 1'),
+    ({'max_per_class': 0}, 'max_per_class 0: expected a whole number from 1 on'),
+    ({'max_total': 0}, 'max_total 0: expected a whole number from 1 on')])
+def test_numbers_out_of_range_are_refused(number, message):
+    with pytest.raises(InputError) as error:
+        postprocess.check(Suppression(**number))
+    assert str(error.value) == message
+
+
+def test_without_a_bound_for_an_image_those_of_its_classes_hold(priors):
+    found = postprocess.detect(random_outputs(3, batch=2, classes=4), priors, Suppression(max_per_class=7, max_total=None))
+    assert found.boxes.shape == (2, 28, 4)
 
 
 def test_a_batch_of_one_keeps_its_dimension_and_equals_its_row_of_a_larger_batch(priors):
@@ -203,7 +220,7 @@ def test_a_batch_of_one_keeps_its_dimension_and_equals_its_row_of_a_larger_batch
 def test_one_slot_may_answer_for_two_classes_and_classes_do_not_suppress_each_other(priors):
     outputs = np.full([1, 378, 8], SILENT, np.float32)
     outputs[0, 10] = [0, 0, 0, 0, 20, 1, SILENT, 2]
-    found = postprocess.detect(outputs, priors, .5)
+    found = postprocess.detect(outputs, priors, Suppression(.5))
     assert found.count.numpy().tolist() == [2]
     assert found.classes[0, :2].numpy().tolist() == [2, 0]
     np.testing.assert_allclose(found.scores[0, :2], sigmoid(np.array([2., 1.])), rtol=1e-6)
@@ -216,11 +233,11 @@ def test_more_than_a_hundred_detections_of_one_class(priors):
     # middle one of the next level, 62 x 45, shrunk to 2 x 2: 24 more that overlap them by 1 / 16 at most.
     outputs[:, 0:288:3] = [0, 0, np.log(8 / 10), np.log(8 / 13), 5, 5]
     outputs[:, 289:360:3] = [0, 0, np.log(2 / 62), np.log(2 / 45), 4, 4]
-    found = postprocess.detect(outputs, priors, .01)
+    found = postprocess.detect(outputs, priors, Suppression(.01))
     assert found.count.numpy().tolist() == [120, 120]
-    limited = postprocess.detect(outputs, priors, .01, max_per_class=110)
+    limited = postprocess.detect(outputs, priors, Suppression(.01, max_per_class=110))
     assert limited.count.numpy().tolist() == [110, 110]
-    limited = postprocess.detect(outputs, priors, .01, max_total=30)
+    limited = postprocess.detect(outputs, priors, Suppression(.01, max_total=30))
     assert limited.boxes.shape == (2, 30, 4)
     np.testing.assert_allclose(limited.scores, sigmoid(np.array(5.)) ** 2 * np.ones([2, 30]), rtol=1e-6)
 
@@ -228,13 +245,13 @@ def test_more_than_a_hundred_detections_of_one_class(priors):
 def test_the_score_must_exceed_the_threshold_and_the_overlap_too(priors):
     outputs = np.full([1, 378, 6], SILENT, np.float32)
     outputs[0, 0] = [0, 0, 0, 0, 40, 0]                             # score exactly .5
-    assert int(postprocess.detect(outputs, priors, .5).count[0]) == 0
-    assert int(postprocess.detect(outputs, priors, .4999).count[0]) == 1
+    assert int(postprocess.detect(outputs, priors, Suppression(.5)).count[0]) == 0
+    assert int(postprocess.detect(outputs, priors, Suppression(.4999)).count[0]) == 1
 
 
 @pytest.mark.parametrize('nms', sorted(BY_HAND))
 def test_nothing_found_gives_zeros(priors, nms):
-    found = postprocess.detect(np.full([2, 378, 25], SILENT, np.float32), priors, nms=nms)
+    found = postprocess.detect(np.full([2, 378, 25], SILENT, np.float32), priors, Suppression(nms=nms))
     assert found.count.numpy().tolist() == [0, 0]
     assert all(not part.numpy().any() for part in found)
 
@@ -242,7 +259,7 @@ def test_nothing_found_gives_zeros(priors, nms):
 @pytest.mark.parametrize('nms', sorted(BY_HAND))
 def test_outputs_beyond_all_bounds_stay_finite(priors, nms):
     outputs = np.full([1, 378, 6], 1e30, np.float32)
-    found = postprocess.detect(outputs, priors, nms=nms)
+    found = postprocess.detect(outputs, priors, Suppression(nms=nms))
     assert all(np.isfinite(part.numpy()).all() for part in found)
 
 
@@ -254,7 +271,7 @@ def test_undo_resize_is_the_inverse_of_the_placement_on_images_that_are_not_squa
     fitted = [geometry.fit(int(h), int(w), 320, 416, letterbox)[0] for h, w in sizes]
     placement = geometry.Placement(*[tf.stack(field) for field in zip(*fitted)])
     placed = geometry.to_network(truth, placement)
-    found = Detections(placed, tf.ones([3, 2]), tf.zeros([3, 2], tf.int32), tf.constant([2, 2, 2]))
+    found = BatchedDetections(placed, tf.ones([3, 2]), tf.zeros([3, 2], tf.int32), tf.constant([2, 2, 2]))
     undone = postprocess.undo_resize(found, placement, sizes)
     np.testing.assert_allclose(undone.boxes, truth, rtol=1e-5, atol=1e-3)
 
@@ -263,7 +280,7 @@ def test_undo_resize_by_arithmetic_cuts_at_the_image_and_leaves_padding_zero():
     # 200 x 100 (w x h) into 96 x 64: halved to 96 x 48 would be .48; grey above and below is 8.
     placement = geometry.Placement(*[tf.constant([value]) for value in (.48, .48, 0., 8.)])
     placed = np.array([[[-5, 0, 48, 32], [0, 8, 96, 70], [1, 1, 1, 1]]], np.float32)
-    found = Detections(tf.constant(placed), tf.ones([1, 3]), tf.zeros([1, 3], tf.int32), tf.constant([2]))
+    found = BatchedDetections(tf.constant(placed), tf.ones([1, 3]), tf.zeros([1, 3], tf.int32), tf.constant([2]))
     undone = postprocess.undo_resize(found, placement, np.array([[100, 200]], np.int32))
     np.testing.assert_allclose(undone.boxes, [[[0, 0, 100, 50], [0, 0, 200, 100], [0, 0, 0, 0]]], atol=1e-4)
 

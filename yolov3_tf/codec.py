@@ -1,4 +1,4 @@
-"""The box code of YOLOv3, both directions side by side, and where its numbers lie in the network's output.
+"""What the network takes and gives: its input's range, where its outputs' numbers lie, and the box code both ways.
 
     fraction = s sigmoid(t_xy) - (s - 1) / 2        of the cell; s is the level's grid sensitivity, 1 in YOLOv3
     centre   = (fraction + cell) * stride
@@ -19,6 +19,11 @@ from yolov3_tf.structures import Priors, RawPredictions
 LARGEST_OFFSET = 10.
 # Nothing a training gets right ever leaves this range; inside it every square, sum and product is finite.
 LARGEST_LOGIT = 1e4
+
+
+def to_input(images):
+    """uint8 [B, H, W, 3] RGB -> float32 in 0..1, as the network takes it."""
+    return tf.cast(images, tf.float32) / 255.
 
 
 def split(outputs) -> RawPredictions:

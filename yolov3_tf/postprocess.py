@@ -9,18 +9,33 @@ from yolov3_tf import boxes as box_ops
 from yolov3_tf import codec, geometry
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
-from yolov3_tf.structures import Detections, Priors
+from yolov3_tf.structures import BatchedDetections, Priors
 
 CANDIDATES = 1000           # of an image, where a kind compares all pairs and the caller sets no top_k
 SOFT_SIGMA = .5             # of Bodla et al.
 
 
-class Limits(NamedTuple):
-    """The numbers of ``detect``, see there."""
-    score_threshold: float
-    iou_threshold: float
-    max_per_class: int
-    max_total: int
+class Suppression(NamedTuple):
+    """Which of the scored boxes are detections. The defaults are the reference's evaluation, but for ``max_total``.
+
+    Attributes:
+      score_threshold: sigmoid(objectness) sigmoid(class) a detection must exceed, 0..1.
+      iou_threshold: of two boxes that overlap more, the weaker goes; ``soft`` has no use for it.
+      max_per_class: most detections of a class in an image.
+      max_total: most detections of an image; None: as many as ``max_per_class`` lets through, as the reference has it.
+      nms: name in ``NMS``.
+      top_k: how many pairs of a slot and a class enter suppression, the best of each image (equal scores
+        at the limit all enter ``per_class``); None: all of them in ``per_class``, else ``CANDIDATES``.
+    """
+    score_threshold: float = .01
+    iou_threshold: float = .45
+    max_per_class: int = 150
+    max_total: int | None = 300
+    nms: str = 'per_class'
+    top_k: int | None = None
+
+
+DEFAULTS = Suppression()
 
 
 class Candidates(NamedTuple):
@@ -30,40 +45,39 @@ class Candidates(NamedTuple):
     classes: Any
 
 
-def detect(outputs, priors: Priors, score_threshold=.01, iou_threshold=.45, max_per_class=150,
-           max_total=300, nms='per_class', top_k: int | None = None) -> Detections:
-    """Scores and suppresses a batch of any size (the defaults are the reference's evaluation).
+def detect(outputs, priors: Priors, suppression: Suppression = DEFAULTS) -> BatchedDetections:
+    """Scores and suppresses a batch of any size.
 
     Args:
       outputs: [B, S, 5 + C] of the network.
-      score_threshold: sigmoid(objectness) sigmoid(class) a detection must exceed, 0..1.
-      iou_threshold: of two boxes that overlap more, the weaker goes; ``soft`` has no use for it.
-      max_per_class, max_total: bounds an image.
-      nms: name in ``NMS``.
-      top_k: how many pairs of a slot and a class enter suppression, the best of each image (equal scores
-        at the limit all enter ``per_class``); None: all of them in ``per_class``, else ``CANDIDATES``.
 
     Returns:
-      Detections in pixels of the network input, not clipped to it.
+      BatchedDetections in pixels of the network input, not clipped to it.
 
     Raises:
-      InputError: ``nms`` is not in the table, or ``top_k`` below 1.
+      InputError: see ``check``.
     """
-    check(nms, top_k)
+    check(suppression)
     raw = codec.split(outputs)
     scores = tf.sigmoid(raw.objectness)[..., None] * tf.sigmoid(raw.classes)           # [B, S, C]
-    limits = Limits(score_threshold, iou_threshold, max_per_class, max_total)
-    return NMS[nms](codec.decode(raw.offsets, priors), scores, limits, top_k)
+    if suppression.max_total is None:
+        suppression = suppression._replace(max_total=suppression.max_per_class * scores.shape[-1])
+    return NMS[suppression.nms](codec.decode(raw.offsets, priors), scores, suppression)
 
 
-def check(nms, top_k=None):
-    """Raises InputError for a kind of suppression or a ``top_k`` that there is not."""
-    choose(NMS, nms, 'kind of suppression (nms)')
-    if top_k is not None and top_k < 1:
-        raise InputError(f'top_k {top_k}: expected a whole number from 1 on')
+def check(suppression: Suppression):
+    """Raises InputError for a number out of its range or a kind of suppression that there is not."""
+    for name in ('score_threshold', 'iou_threshold'):
+        if not 0 <= getattr(suppression, name) <= 1:
+            raise InputError(f'{name} {getattr(suppression, name)}: expected a number from 0 to 1')
+    for name in ('max_per_class', 'max_total', 'top_k'):
+        value = getattr(suppression, name)
+        if not (value is None and name != 'max_per_class') and value < 1:
+            raise InputError(f'{name} {value}: expected a whole number from 1 on')
+    choose(NMS, suppression.nms, 'kind of suppression (nms)')
 
 
-def undo_resize(detections: Detections, placement, sizes) -> Detections:
+def undo_resize(detections: BatchedDetections, placement, sizes) -> BatchedDetections:
     """Network-input pixels -> pixels of the original images, clipped to them.
 
     Args:
@@ -76,44 +90,44 @@ def undo_resize(detections: Detections, placement, sizes) -> Detections:
     return detections._replace(boxes=tf.where(real, boxes, 0.))
 
 
-def _per_class(boxes, scores, limits, top_k):
+def _per_class(boxes, scores, limits):
     """Greedy, each class by itself: what VOC and COCO results are made with.
 
     TensorFlow's fused kernel: measured .7 ms an image at 20 classes and 2.8 ms at 80 where a loop over
     the classes takes 1.8 and 7.1 (score .01).
     """
-    if top_k is not None:
+    if limits.top_k is not None:
         flat = tf.reshape(scores, [tf.shape(scores)[0], -1])
-        last = tf.math.top_k(flat, tf.minimum(top_k, tf.shape(flat)[1])).values[:, -1]
+        last = tf.math.top_k(flat, tf.minimum(limits.top_k, tf.shape(flat)[1])).values[:, -1]
         scores = tf.where(scores >= last[:, None, None], scores, 0.)
     # The kernel takes corners in any consistent order, so ours need no swap of x and y.
     found = tf.image.combined_non_max_suppression(
         boxes[:, :, None, :], scores, limits.max_per_class, limits.max_total, limits.iou_threshold,
         limits.score_threshold, clip_boxes=False)
-    return Detections(found.nmsed_boxes, found.nmsed_scores, tf.cast(found.nmsed_classes, tf.int32),
-                      found.valid_detections)
+    return BatchedDetections(found.nmsed_boxes, found.nmsed_scores, tf.cast(found.nmsed_classes, tf.int32),
+                             found.valid_detections)
 
 
-def _agnostic(boxes, scores, limits, top_k):
+def _agnostic(boxes, scores, limits):
     """Greedy over all classes together: one place, one detection. Only a slot's best class can survive it."""
     best = tf.argmax(scores, axis=-1, output_type=tf.int32)
     scores = tf.where(tf.range(tf.shape(scores)[-1]) == best[..., None], scores, 0.)
-    candidates = _candidates(boxes, scores, top_k)
+    candidates = _candidates(boxes, scores, limits.top_k)
     return _first(candidates, _greedy(candidates, box_ops.iou, limits, across_classes=True), limits)
 
 
-def _diou(boxes, scores, limits, top_k):
+def _diou(boxes, scores, limits):
     """Greedy in each class by DIoU: of neighbours with equal overlap the farther stays (Zheng et al., AAAI 2020)."""
-    candidates = _candidates(boxes, scores, top_k)
+    candidates = _candidates(boxes, scores, limits.top_k)
     return _first(candidates, _greedy(candidates, box_ops.diou, limits, across_classes=False), limits)
 
 
-def _soft(boxes, scores, limits, top_k):
+def _soft(boxes, scores, limits):
     """In each class, a box loses exp(-IoU^2 / sigma) of its score to each stronger one (Bodla et al., ICCV 2017).
 
     A detection's score, by which it is ordered and held against the threshold, is what is left.
     """
-    candidates = _candidates(boxes, scores, top_k)
+    candidates = _candidates(boxes, scores, limits.top_k)
     count = scores.shape[-1]
 
     def one_class(of_class):
@@ -177,7 +191,7 @@ def _first(candidates, kept, limits):
     index = tf.where(real, index, 0)
     boxes = tf.where(real[..., None], tf.gather(candidates.boxes, index, batch_dims=1), 0.)
     classes = tf.where(real, tf.gather(candidates.classes, index, batch_dims=1), 0)
-    return Detections(boxes, scores, classes, tf.reduce_sum(tf.cast(real, tf.int32), axis=1))
+    return BatchedDetections(boxes, scores, classes, tf.reduce_sum(tf.cast(real, tf.int32), axis=1))
 
 
 NMS = {'per_class': _per_class, 'agnostic': _agnostic, 'diou': _diou, 'soft': _soft}

@@ -1,13 +1,18 @@
-"""The tuples that cross rooms. Every array's shape, dtype, unit and padding mark is said here once.
+"""What modules hand to each other. Every array's shape, dtype, unit and padding mark is said here once.
 
 Boxes are float32 [..., 4]: x1, y1, x2, y2 in pixels, far edge exclusive, origin at the top left.
 Any other format is named where it appears (``boxes_cxcywh``, ``boxes_yxyx_unit``).
 """
 from __future__ import annotations
 
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from yolov3_tf.errors import InputError
 
 
 class Record(NamedTuple):
@@ -99,8 +104,8 @@ class Priors(NamedTuple):
     sensitivity: Any
 
 
-class Detections(NamedTuple):
-    """Detections of a batch, best score first, padded to K.
+class BatchedDetections(NamedTuple):
+    """Detections of a batch as tensors, best score first, padded to K.
 
     Attributes:
       boxes: float32 [B, K, 4] pixels (of the network input, or of the image after ``undo_resize``).
@@ -114,12 +119,119 @@ class Detections(NamedTuple):
     count: Any
 
 
-class ImageDetections(NamedTuple):
-    """Detections of one image as NumPy arrays without padding, in pixels of the image.
+class Detection(NamedTuple):
+    """One detection: box x1, y1, x2, y2 in pixels of the image, score in 0..1, and its class."""
+    box: tuple[float, float, float, float]
+    score: float
+    class_name: str
+    class_id: int
 
-    boxes float32 [n, 4], scores float32 [n], classes int32 [n].
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Detections:
+    """What was found in one image, best score first; NumPy arrays without padding.
+
+    ``len(found)`` is their number, iteration gives each as a ``Detection``, and ``found[found.scores > .5]`` those of
+    a mask, a slice or an array of indices.
+
+    Attributes:
+      image_id: name of the image in result files.
+      boxes: float32 [n, 4] x1, y1, x2, y2 in pixels of the image, far edge exclusive.
+      scores: float32 [n] in 0..1.
+      classes: int32 [n] class ids.
+      names: name of every class id of the model; empty where unknown.
+      source: the image: its file, its encoded bytes or its uint8 [h, w, 3] RGB pixels; None where unknown.
     """
     image_id: str
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
+    names: tuple[str, ...] = ()
+    source: str | bytes | np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Detection]:
+        for box, score, name, label in zip(self.boxes, self.scores, self.class_names, self.classes):
+            yield Detection(tuple(box.tolist()), float(score), name, int(label))
+
+    def __getitem__(self, keep) -> Detections:
+        return dataclasses.replace(
+            self, boxes=self.boxes[keep].reshape(-1, 4), scores=np.atleast_1d(self.scores[keep]),
+            classes=np.atleast_1d(self.classes[keep]))
+
+    def __repr__(self) -> str:
+        shown = [f'{name} {100 * score:.0f}% ({", ".join(f"{x:.0f}" for x in box)})' for box, score, name, _ in self[:3]]
+        more = ['...'] if len(self) > 3 else []
+        return f'Detections({self.image_id!r}, {len(self)}{": " if shown else ""}{", ".join(shown + more)})'
+
+    @property
+    def class_names(self) -> list[str]:
+        """One name a detection; the class id as text where names are unknown."""
+        return [self.names[label] if self.names else str(label) for label in self.classes]
+
+    @property
+    def path(self) -> str | None:
+        """The image's file, None where the image came as bytes or pixels."""
+        return self.source if isinstance(self.source, str) else None
+
+    def above(self, score: float) -> Detections:
+        """Those that score higher than ``score``."""
+        return self[np.asarray(self.scores) > score]
+
+    def draw(self, image: np.ndarray | None = None) -> np.ndarray:
+        """A copy of the image with all boxes drawn, uint8 [h, w, 3] RGB.
+
+        Args:
+          image: to draw on, uint8 [h, w, 3] RGB; default: the image itself, read again where it came as a file.
+
+        Raises:
+          InputError: no image was given and none is known, or its file cannot be read any more.
+        """
+        from yolov3_tf.drawing import boxes
+        names = self.names or [str(label) for label in range(max(self.classes, default=-1) + 1)]
+        return boxes.draw_detections(self._pixels() if image is None else image, self.boxes, self.classes, self.scores,
+                                     names)
+
+    def save(self, path: str | os.PathLike, overwrite: bool = False):
+        """Writes ``draw()`` as an image file of the format that the ending of ``path`` names.
+
+        Raises:
+          InputError: a file of that name is there and ``overwrite`` is not set, no such format, or as ``draw``.
+        """
+        from yolov3_tf import rgb_images
+        rgb_images.write(path, self.draw(), overwrite)
+
+    def to_coco(self, image_id: int | str | None = None,
+                category_ids: Sequence[int | None] | None = None) -> list[dict[str, Any]]:
+        """Entries of a COCO results file: image_id, category_id, bbox [x, y, width, height], score.
+
+        Args:
+          image_id: COCO's number of the image; default: ``image_id`` of these detections, as a number where it is one.
+          category_ids: COCO's number of each class id, default 1, 2, ...; classes whose number is None are left out.
+        """
+        if image_id is None:
+            image_id = self._coco_image_id()
+        boxes_xywh = np.array(self.boxes, np.float64).reshape(-1, 4)
+        boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
+        numbers = category_ids if category_ids is not None else range(1, max(self.classes, default=0) + 2)
+        # Nine digits bring every float32 back.
+        return [{'image_id': image_id, 'category_id': int(numbers[label]), 'bbox': [float(f'{x:.9g}') for x in box],
+                 'score': float(f'{score:.9g}')}
+                for box, score, label in zip(boxes_xywh.tolist(), self.scores, self.classes)
+                if numbers[label] is not None]
+
+    def _coco_image_id(self):
+        """COCO's ids are numbers; a name that a number would not give back (000005, 2008_000008) stays text."""
+        name = self.image_id
+        return int(name) if name.isdecimal() and str(int(name)) == name else name
+
+    def _pixels(self):
+        from yolov3_tf import rgb_images
+        if self.source is None:
+            raise InputError(f'detections of {self.image_id!r} know no image: expected draw(image) with its pixels, '
+                             'uint8 [h, w, 3] RGB')
+        if isinstance(self.source, str):
+            return rgb_images.read(self.source)
+        return rgb_images.decode(self.source) if isinstance(self.source, bytes) else self.source

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fixtures.small_cfg import TEXT as SMALL
 
-from yolov3_tf.models import checkpoints, yolov3
+from yolov3_tf.models import checkpoints, yolov3_network
 from yolov3_tf.models.darknet import cfg
 from yolov3_tf.models.darknet import weights as darknet_weights
 
@@ -69,7 +69,7 @@ json.dump(answers, open('answers.json', 'w'))
 
 @pytest.fixture(scope='module')
 def model():
-    return yolov3.build(CLASSES, WIDTH)
+    return yolov3_network.build(CLASSES, WIDTH)
 
 
 @pytest.fixture(scope='module')

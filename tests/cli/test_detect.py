@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from yolov3_tf.models import checkpoints, yolov3
+from yolov3_tf.models import checkpoints, yolov3_network
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / 'detect.py'
 
@@ -23,7 +23,7 @@ def detect(folder, *arguments):
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('work')
-    model = yolov3.build(2, .125)
+    model = yolov3_network.build(2, .125)
     checkpoints.save_model(str(folder / 'net.h5'), model, checkpoints.ModelConfig(('ant', 'bee'), .125, (96, 96), True))
     (folder / 'in').mkdir()
     random = np.random.RandomState(0)

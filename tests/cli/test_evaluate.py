@@ -9,8 +9,8 @@ import pytest
 
 from yolov3_tf.data.readers import specs
 from yolov3_tf.evaluation import results
-from yolov3_tf.models import checkpoints, yolov3
-from yolov3_tf.structures import ImageDetections
+from yolov3_tf.models import checkpoints, yolov3_network
+from yolov3_tf.structures import Detections
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -20,12 +20,12 @@ def folder(tmp_path_factory):
     """Result files that hold the truth of the shapes' held-out part, and a checkpoint."""
     folder = tmp_path_factory.mktemp('work')
     truth = specs.load('shapes:12', split='val', cache=str(folder / 'runs' / 'data'))
-    found = [ImageDetections(record.image_id, record.boxes, np.ones(len(record.boxes), np.float32), record.classes)
+    found = [Detections(record.image_id, record.boxes, np.ones(len(record.boxes), np.float32), record.classes)
              for record in truth.records]
     results.write_voc(folder / 'voc', found, truth.class_names)
     results.write_coco(folder / 'coco' / 'found.json', found)
     config = checkpoints.ModelConfig(tuple(truth.class_names), .125, (64, 64), True)
-    checkpoints.save_model(str(folder / 'model.h5'), yolov3.build(len(truth.class_names), .125), config)
+    checkpoints.save_model(str(folder / 'model.h5'), yolov3_network.build(len(truth.class_names), .125), config)
     (folder / 'reversed.names').write_text('\n'.join(reversed(truth.class_names)))
     return folder
 

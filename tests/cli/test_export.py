@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from yolov3_tf.models import checkpoints, yolov3
+from yolov3_tf.models import checkpoints, yolov3_network
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -22,7 +22,7 @@ def run(folder, script, *arguments):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('work')
     config = checkpoints.ModelConfig(('ant', 'bee'), .125, (96, 128), False)
-    checkpoints.save_model(str(folder / 'net.h5'), yolov3.build(2, .125), config)
+    checkpoints.save_model(str(folder / 'net.h5'), yolov3_network.build(2, .125), config)
     return folder
 
 

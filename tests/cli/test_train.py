@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fixtures import small_cfg
 
-from yolov3_tf.models import yolov3
+from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.darknet import weights as darknet_weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ def kill_after_step(folder, name, step, *flags):
 def folder(tmp_path_factory):
     """A working folder with a backbone of the test's width, for pretrained weights make a run two stages."""
     folder = tmp_path_factory.mktemp('work')
-    darknet_weights.write_backbone(folder / 'narrow.conv.74', yolov3.build(1, .125))
+    darknet_weights.write_backbone(folder / 'narrow.conv.74', yolov3_network.build(1, .125))
     return folder
 
 

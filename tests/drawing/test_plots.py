@@ -10,7 +10,7 @@ import pytest
 from yolov3_tf.drawing import plots
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report
-from yolov3_tf.structures import Dataset, ImageDetections, Record
+from yolov3_tf.structures import Dataset, Detections, Record
 
 BLUE = (0x00, 0x72, 0xB2)
 
@@ -112,7 +112,7 @@ def measured(classes, seed=0):
         none = np.zeros(8, bool)
         records.append(Record('', str(image_number), 0, 0, boxes, labels, none, none, np.full(8, 900.)))
         moved = (boxes + rng.normal(0, 4, (8, 1))).astype(np.float32)
-        detections.append(ImageDetections(str(image_number), moved, rng.random(8), labels))
+        detections.append(Detections(str(image_number), moved, rng.random(8), labels))
     names = [f'class {k}' for k in range(classes)]
     return report.evaluate(Dataset(records, names, []), detections)
 

@@ -8,7 +8,7 @@ from pycocotools.cocoeval import COCOeval
 
 from yolov3_tf.data.readers import coco as coco_reader
 from yolov3_tf.evaluation import coco, results
-from yolov3_tf.structures import ImageDetections, Record
+from yolov3_tf.structures import Detections, Record
 
 
 def record(name, boxes, classes, areas=None, difficult=None, crowd=None):
@@ -21,7 +21,7 @@ def record(name, boxes, classes, areas=None, difficult=None, crowd=None):
 
 
 def found(name, boxes, scores, classes):
-    return ImageDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
+    return Detections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
                              np.array(classes, np.int32))
 
 

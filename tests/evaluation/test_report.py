@@ -6,7 +6,7 @@ import pytest
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import coco, report, voc
-from yolov3_tf.structures import Dataset, ImageDetections, Record
+from yolov3_tf.structures import Dataset, Detections, Record
 
 
 def record(name, boxes, classes, difficult=None, crowd=None):
@@ -18,7 +18,7 @@ def record(name, boxes, classes, difficult=None, crowd=None):
 
 
 def found(name, boxes, scores, classes):
-    return ImageDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
+    return Detections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
                              np.array(classes, np.int32))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import results
-from yolov3_tf.structures import Dataset, ImageDetections, Record
+from yolov3_tf.structures import Dataset, Detections, Record
 
 NAMES = ['dog', 'dining_table', 'table', 'traffic light']
 
@@ -19,7 +19,7 @@ def dataset(*image_ids):
 
 
 def found(name, boxes, scores, classes):
-    return ImageDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
+    return Detections(name, np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32),
                              np.array(classes, np.int32))
 
 
@@ -92,7 +92,7 @@ def test_coco_entry_is_x_y_width_height(tmp_path):
 
 
 def test_coco_leaves_out_a_class_without_a_number(tmp_path):
-    found = ImageDetections('7', np.array([[1, 2, 5, 8], [0, 0, 2, 2]], np.float32), np.array([.9, .8], np.float32),
+    found = Detections('7', np.array([[1, 2, 5, 8], [0, 0, 2, 2]], np.float32), np.array([.9, .8], np.float32),
                               np.array([0, 1], np.int32))
     path = results.write_coco(tmp_path / 'found.json', [found], [None, 18])
     assert [entry['category_id'] for entry in json.loads(path.read_text())] == [18]

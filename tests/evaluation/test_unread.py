@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from yolov3_tf.evaluation import report
-from yolov3_tf.structures import Dataset, ImageDetections, Record
+from yolov3_tf.structures import Dataset, Detections, Record
 
 
 def record(name, boxes):
@@ -14,7 +14,7 @@ def record(name, boxes):
 
 
 def found(name, *boxes):
-    return ImageDetections(name, np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), .9, np.float32),
+    return Detections(name, np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), .9, np.float32),
                              np.zeros(len(boxes), np.int32))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from yolov3_tf.evaluation import voc
-from yolov3_tf.structures import ImageDetections
+from yolov3_tf.structures import Detections
 
 # Padilla et al., "A Comparative Analysis of Object Detection Metrics", Electronics 2021, test case 1.
 PUBLISHED_AREA = {.1: .3371980676, .3: .2456866804, .5: .0222222222, .75: 0.}
@@ -21,7 +21,7 @@ def truth(boxes, classes=None, difficult=None):
 
 def found(boxes, scores, classes=None, name=''):
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    return ImageDetections(name, boxes, np.array(scores, np.float32),
+    return Detections(name, boxes, np.array(scores, np.float32),
                              np.zeros(len(boxes), np.int32) if classes is None else np.array(classes))
 
 
@@ -213,4 +213,4 @@ def test_imports_only_numpy_and_the_standard_library():
     tree = ast.parse(inspect.getsource(voc))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert names == {'__future__', 'typing', 'numpy'}
+    assert names == {'__future__', 'collections.abc', 'typing', 'numpy'}

@@ -6,7 +6,7 @@ import pytest
 
 from yolov3_tf.evaluation import report
 from yolov3_tf.experiments import bootstrap
-from yolov3_tf.structures import Dataset, ImageDetections, Record
+from yolov3_tf.structures import Dataset, Detections, Record
 
 CLASSES = 3
 
@@ -29,7 +29,7 @@ def cases(seed, images):
         found = np.concatenate([boxes, boxes, boxes + rng.normal(0, 40, boxes.shape)])
         found = found + rng.normal(0, 3, found.shape)
         found[:, 2:] = np.maximum(found[:, 2:], found[:, :2])
-        detections.append(ImageDetections(str(number), found, rng.random(len(found)), np.tile(classes, 3)))
+        detections.append(Detections(str(number), found, rng.random(len(found)), np.tile(classes, 3)))
     return records, detections
 
 
@@ -71,8 +71,8 @@ def test_by_hand():
     """
     box = np.array([[0., 0, 10, 10]])
     records = [record(box, [0])] * 2
-    detections = [ImageDetections('a', box, np.array([.9]), np.array([0])),
-                  ImageDetections('b', box + 50, np.array([.95]), np.array([0]))]
+    detections = [Detections('a', box, np.array([.9]), np.array([0])),
+                  Detections('b', box + 50, np.array([.95]), np.array([0]))]
     measured = bootstrap.measure(records, detections, 1, np.array([[1, 1], [2, 0], [0, 2]], np.float32))
     np.testing.assert_allclose(measured['mAP'], [1 / 4, 1, 0], atol=1e-15)
     np.testing.assert_allclose(measured['mAP_07'], [6 * .5 / 11, 1, 0], atol=1e-15)
@@ -81,7 +81,7 @@ def test_by_hand():
 
 def test_without_objects_or_detections():
     nothing = record(np.zeros((0, 4)), [])
-    none = ImageDetections('', np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
+    none = Detections('', np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
     ones = np.ones((2, 1), np.float32)
     assert all(np.isnan(values).all() for values in bootstrap.measure([nothing], [none], 2, ones).values())
     one = record([[0., 0, 9, 9]], [1])
@@ -130,7 +130,7 @@ def test_it_is_fast():
         classes = rng.integers(0, CLASSES, 4)
         records.append(record(boxes, classes))
         found = np.tile(boxes, (15, 1)) + rng.normal(0, 15, (60, 1))
-        detections.append(ImageDetections(str(number), found, rng.random(60), np.tile(classes, 15)))
+        detections.append(Detections(str(number), found, rng.random(60), np.tile(classes, 15)))
     began = time.process_time()
     bootstrap.measure(records, detections, CLASSES, bootstrap.resamples(500, 2000))
     assert time.process_time() - began < 60

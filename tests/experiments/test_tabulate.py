@@ -9,7 +9,7 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report, results
 from yolov3_tf.experiments import tabulate
 from yolov3_tf.experiments.table_file import Cell, Table
-from yolov3_tf.structures import Dataset, ImageDetections, Record
+from yolov3_tf.structures import Dataset, Detections, Record
 
 SEEDS = [0, 1, 2]
 
@@ -93,7 +93,7 @@ def test_times(tmp_path):
 
 def finished_run(folder, dataset, seed):
     rng = np.random.default_rng(seed)
-    detections = [ImageDetections(record.image_id, record.boxes + rng.normal(0, 3, record.boxes.shape),
+    detections = [Detections(record.image_id, record.boxes + rng.normal(0, 3, record.boxes.shape),
                                     rng.random(len(record.boxes)), record.classes) for record in dataset.records]
     measured = report.evaluate(dataset, detections)
     report.write(folder / 'evaluation', measured)

@@ -13,7 +13,7 @@ from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import darknet, formats, tflite
 from yolov3_tf.inference import detector
-from yolov3_tf.models import checkpoints, yolov3
+from yolov3_tf.models import checkpoints, yolov3_network
 
 
 @pytest.fixture(scope='module')
@@ -176,7 +176,7 @@ def test_the_hand_written_network_leaves_for_darknet_with_a_cfg_of_its_own(tmp_p
     config = checkpoints.ModelConfig(('ant', 'bee'), .125, (64, 96), False, anchors)
     tf.keras.utils.set_random_seed(2)           # whose outputs differ enough from each other to be worth comparing
     model = checkpoints.build(config)
-    for _, norm in yolov3.convolutions(model):
+    for _, norm in yolov3_network.convolutions(model):
         if norm is not None:
             norm.moving_variance.assign(norm.moving_variance * 1e-4)        # where an epsilon matters
             norm.gamma.assign(norm.gamma * 1e-2)

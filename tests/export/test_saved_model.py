@@ -12,12 +12,12 @@ import tensorflow as tf
 from yolov3_tf import anchors, export, geometry, postprocess
 from yolov3_tf.errors import InputError
 from yolov3_tf.inference import detector
-from yolov3_tf.models import checkpoints, yolov3
+from yolov3_tf.models import checkpoints, yolov3_network
 
 HEIGHT, WIDTH = 96, 128                                         # not square: swapped sides must not pass
 NAMES = ('ant', 'bee', 'wasp')
 SILENT = -30.
-SETTINGS = export.Settings(score_threshold=.02, max_per_class=200, max_total=250)
+SETTINGS = export.Settings(export.Suppression(score_threshold=.02, max_per_class=200, max_total=250))
 
 
 def describe(letterbox=True):
@@ -27,9 +27,9 @@ def describe(letterbox=True):
 def lively_model(seed=3, head='coupled'):
     """A network with random weights and statistics whose detections depend on the image, some hundred each."""
     tf.keras.utils.set_random_seed(seed)
-    model = yolov3.build(3, .125, head=head)
+    model = yolov3_network.build(3, .125, head=head)
     random = np.random.RandomState(seed)
-    for conv, norm in yolov3.convolutions(model):
+    for conv, norm in yolov3_network.convolutions(model):
         if norm is not None:
             gamma, beta, mean, variance = norm.get_weights()
             norm.set_weights([random.uniform(.5, 1.5, gamma.shape), random.normal(0, .3, beta.shape),
@@ -49,7 +49,7 @@ def plant():
 
     It takes the biases of the output convolutions, coarsest level first, [3][3][5 + C].
     """
-    model = yolov3.build(3, .125)
+    model = yolov3_network.build(3, .125)
     for level, layer in enumerate(('head_conv_59', 'head_conv_67', 'head_conv_75')):
         kernel, bias = model.get_layer(layer).get_weights()
         model.get_layer(layer).set_weights([np.zeros_like(kernel), np.full_like(bias, level)])
@@ -112,7 +112,7 @@ def in_process(model, files, letterbox=True):
         placed, placement = geometry.place_image(image, HEIGHT, WIDTH, letterbox)
         outputs = model(tf.cast(placed[None], tf.float32) / 255., training=False)
         found = postprocess.detect(outputs, anchors.lay_out(anchors.YOLOV3_ANCHORS, HEIGHT, WIDTH),
-                                   SETTINGS.score_threshold, SETTINGS.iou_threshold, 200, 250)
+                                   SETTINGS.suppression)
         placement = geometry.Placement(*[field[None] for field in placement])
         found = postprocess.undo_resize(found, placement, np.array([[height, width]]))
         count = int(found.count[0])
@@ -334,10 +334,10 @@ def test_overwriting_replaces_the_whole_version(lively, tmp_path, monkeypatch):
 @pytest.mark.parametrize('field, value, message', [
     ('precision', 'float64', 'unknown precision'), ('score_threshold', 1.5, 'from 0 to 1'),
     ('iou_threshold', -.1, 'from 0 to 1'), ('max_total', 0, 'from 1 on'),
-    ('class_offset', 2, 'expected 0 or 1')])
+    ('max_total', None, 'outputs of one size'), ('class_offset', 2, 'expected 0 or 1')])
 def test_settings_out_of_range_are_refused(field, value, message):
     with pytest.raises(InputError, match=message):
-        export.check(export.DEFAULTS._replace(**{field: value}))
+        export.check(export.Settings.from_flat({field: value}))
 
 
 def test_what_is_not_ours_is_refused(tmp_path):

@@ -1,13 +1,11 @@
 """Reading, batching, drawing and telling, around a detector that answers what the test says."""
-import struct
-
 import cv2
 import numpy as np
 import pytest
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.inference import sources
-from yolov3_tf.structures import ImageDetections
+from yolov3_tf.structures import Detections
 
 RED, BLUE = (0, 0, 255), (255, 0, 0)        # as OpenCV writes colours
 
@@ -25,23 +23,12 @@ class OneBox:
         for image in images:
             height, width = image.shape[:2]
             boxes = np.array([[0, 0, width / 2, height], [0, 0, width, height]], np.float32)
-            found.append(ImageDetections('', boxes, np.array([.9, .2], np.float32), np.array([1, 0], np.int32)))
+            found.append(Detections('', boxes, np.array([.9, .2], np.float32), np.array([1, 0], np.int32)))
         return found
 
 
 def write(path, width=80, height=60, colour=RED):
     assert cv2.imwrite(str(path), np.full([height, width, 3], colour, np.uint8))
-    return str(path)
-
-
-def turned_jpeg(path, orientation):
-    """A JPEG of 80 x 60, its left half red, with this EXIF orientation."""
-    image = np.full([60, 80, 3], BLUE, np.uint8)
-    image[:, :40] = RED
-    encoded = cv2.imencode('.jpg', image)[1].tobytes()
-    directory = struct.pack('<HHHIHHI', 1, 0x0112, 3, 1, orientation, 0, 0)
-    exif = b'Exif\x00\x00' + b'II*\x00' + struct.pack('<I', 8) + directory
-    path.write_bytes(encoded[:2] + b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif + encoded[2:])
     return str(path)
 
 
@@ -61,23 +48,6 @@ def test_inputs_are_sorted_by_kind_and_what_is_neither_is_named(tmp_path):
     assert found.notes == [f'{folder}: 2 files of other kinds passed over: .txt .xml']
     with pytest.raises(InputError, match='no such file'):
         sources.find_inputs([str(tmp_path / 'absent.jpg')])
-
-
-def test_images_are_read_upright_in_rgb(tmp_path):
-    plain = sources.read_upright(turned_jpeg(tmp_path / 'plain.jpg', 1))
-    assert plain.shape == (60, 80, 3) and plain[30, 10, 0] > 200 > 50 > plain[30, 10, 2]
-    # 6: the camera was held on its side; the left of what is stored is the top of what was seen.
-    turned = sources.read_upright(turned_jpeg(tmp_path / 'turned.jpg', 6))
-    assert turned.shape == (80, 60, 3)
-    assert turned[10, 30, 0] > 200 > 50 > turned[10, 30, 2] and turned[70, 30, 2] > 200 > 50 > turned[70, 30, 0]
-
-
-def test_grey_alpha_and_sixteen_bit_images_become_rgb_of_eight_bits(tmp_path):
-    for name, image in (('grey.png', np.full([5, 7], 90, np.uint8)), ('alpha.png', np.full([5, 7, 4], 90, np.uint8)),
-                        ('deep.png', np.full([5, 7, 3], 90 * 257, np.uint16))):
-        cv2.imwrite(str(tmp_path / name), image)
-        read = sources.read_upright(str(tmp_path / name))
-        assert read.dtype == np.uint8 and read.shape == (5, 7, 3) and (read == 90).all(), name
 
 
 def test_broken_images_are_named_and_the_others_go_on_in_batches(tmp_path):

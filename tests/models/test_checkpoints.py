@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.models import checkpoints, yolov3
+from yolov3_tf.models import checkpoints, yolov3_network
 from yolov3_tf.models.checkpoints import ModelConfig, Progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ DESCRIPTION = ModelConfig(('cat', 'dög'), .125, (96, 160), False)
 @pytest.fixture(scope='module')
 def saved(tmp_path_factory):
     path = str(tmp_path_factory.mktemp('checkpoints') / 'last.h5')
-    model = yolov3.build(2, .125)
+    model = yolov3_network.build(2, .125)
     progress = Progress({'step': np.int64(7), 'momentum/000': np.arange(3.)}, {'stage': 1, 'sums': {'xy': .1}})
     checkpoints.save_model(path, model, DESCRIPTION, progress)
     return path, model
@@ -82,10 +82,10 @@ def test_counters_may_name_thousands_of_skipped_images(saved, tmp_path):
 
 def test_another_class_count_fits_when_the_outputs_may_start_afresh(saved):
     path, model = saved
-    other = yolov3.build(5, .125)
+    other = yolov3_network.build(5, .125)
     with pytest.raises(InputError, match='head_conv_'):
         checkpoints.load_weights(path, other)
-    kept = checkpoints.load_weights(path, other, yolov3.OUTPUTS)
+    kept = checkpoints.load_weights(path, other, yolov3_network.OUTPUTS)
     assert sorted({name.split('/')[0] for name in kept}) == ['head_conv_59', 'head_conv_67', 'head_conv_75']
     np.testing.assert_array_equal(other.get_layer('head_conv_74').get_weights()[0],
                                   model.get_layer('head_conv_74').get_weights()[0])
@@ -94,7 +94,7 @@ def test_another_class_count_fits_when_the_outputs_may_start_afresh(saved):
 @pytest.fixture(scope='module')
 def separated(tmp_path_factory):
     path = str(tmp_path_factory.mktemp('separated') / 'last.h5')
-    model = yolov3.build(2, .125, head='separated')
+    model = yolov3_network.build(2, .125, head='separated')
     checkpoints.save_model(path, model, DESCRIPTION._replace(head='separated'))
     return path, model
 
@@ -119,8 +119,8 @@ def test_files_from_before_there_were_heads_are_coupled(saved, tmp_path):
 
 def test_a_separated_head_for_other_classes_starts_only_what_depends_on_them_afresh(separated):
     path, model = separated
-    other = yolov3.build(5, .125, head='separated')
-    kept = checkpoints.load_weights(path, other, yolov3.OUTPUTS)
+    other = yolov3_network.build(5, .125, head='separated')
+    kept = checkpoints.load_weights(path, other, yolov3_network.OUTPUTS)
     assert sorted({name.split('/')[0] for name in kept}) == [
         f'head_{number}_class_conv_07' for number in (59, 67, 75)]
     for name in ('head_59_class_conv_06', 'head_59_box_conv_07', 'head_75_box_bn_03'):
@@ -129,22 +129,22 @@ def test_a_separated_head_for_other_classes_starts_only_what_depends_on_them_afr
 
 def test_another_head_gives_what_both_have_and_says_so_otherwise(saved, separated):
     path, model = saved
-    other = yolov3.build(2, .125, head='separated')
+    other = yolov3_network.build(2, .125, head='separated')
     with pytest.raises(InputError, match='head_75_.*got None.*--head'):
         checkpoints.load_weights(path, other)
-    kept = {name.split('/')[0] for name in checkpoints.load_weights(path, other, yolov3.OUTPUTS)}
+    kept = {name.split('/')[0] for name in checkpoints.load_weights(path, other, yolov3_network.OUTPUTS)}
     # Per level two branches of 6 x (convolution, BatchNorm) and an output.
     assert len(kept) == 3 * 2 * 13 and all('_class_' in name or '_box_' in name for name in kept)
     np.testing.assert_array_equal(other.get_layer('head_conv_74').get_weights()[0],
                                   model.get_layer('head_conv_74').get_weights()[0])
-    coupled = yolov3.build(2, .125)
-    kept = checkpoints.load_weights(separated[0], coupled, yolov3.OUTPUTS)
+    coupled = yolov3_network.build(2, .125)
+    kept = checkpoints.load_weights(separated[0], coupled, yolov3_network.OUTPUTS)
     assert sorted({name.split('/')[0] for name in kept}) == ['head_conv_59', 'head_conv_67', 'head_conv_75']
 
 
 def test_a_backbone_is_taken_alone_whatever_the_head_and_classes(separated):
     path, model = separated
-    other = yolov3.build(5, .125)
+    other = yolov3_network.build(5, .125)
     before = {layer.name: layer.get_weights() for layer in other.layers}
     checkpoints.load_backbone(path, other)
     compared = 0
@@ -160,7 +160,7 @@ def test_a_backbone_is_taken_alone_whatever_the_head_and_classes(separated):
 
 def test_a_backbone_that_does_not_fit_changes_nothing(separated, tmp_path):
     path, _ = separated
-    wider = yolov3.build(2, .25)
+    wider = yolov3_network.build(2, .25)
     before = wider.get_weights()
     with pytest.raises(InputError, match='backbone_.*width_multiplier'):
         checkpoints.load_backbone(path, wider)
@@ -168,7 +168,7 @@ def test_a_backbone_that_does_not_fit_changes_nothing(separated, tmp_path):
     cut.write_bytes(pathlib.Path(path).read_bytes())
     with h5py.File(cut, 'a') as file:
         del file['weights/backbone_conv_52']
-    narrow = yolov3.build(2, .125)
+    narrow = yolov3_network.build(2, .125)
     first = narrow.get_layer('backbone_conv_01').get_weights()[0]
     with pytest.raises(InputError, match='backbone_conv_52/kernel.*got None'):
         checkpoints.load_backbone(str(cut), narrow)
@@ -182,7 +182,7 @@ def test_a_backbone_that_does_not_fit_changes_nothing(separated, tmp_path):
 
 def test_another_width_is_refused_and_changes_nothing(saved):
     path, _ = saved
-    other = yolov3.build(2, .25)
+    other = yolov3_network.build(2, .25)
     before = other.get_weights()
     with pytest.raises(InputError, match='width_multiplier'):
         checkpoints.load_weights(path, other)

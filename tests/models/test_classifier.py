@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.models import yolov3
+from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.classifier import classifier
 
 IMAGES = tf.random.stateless_uniform([2, 64, 96, 3], [1, 2])
@@ -13,13 +13,13 @@ IMAGES = tf.random.stateless_uniform([2, 64, 96, 3], [1, 2])
 @pytest.fixture(scope='module')
 def pair():
     tf.keras.utils.set_random_seed(1)
-    detector = yolov3.build(4, .125)
+    detector = yolov3_network.build(4, .125)
     return detector, classifier(detector, 4)
 
 
 def test_full_width_has_darknet53s_classifier():
     """Redmon & Farhadi 2018, table 1: 40,584,928 trainable in the body, then 1024 x C weights and C biases."""
-    model = classifier(yolov3.build(20), 20)
+    model = classifier(yolov3_network.build(20), 20)
     trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     assert trainable == 40_584_928 + 1024 * 20 + 20
 

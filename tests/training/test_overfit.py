@@ -16,7 +16,7 @@ from yolov3_tf.data.pipeline import PipelineSettings
 from yolov3_tf.data.readers import specs
 from yolov3_tf.losses.criterion import BOX_LOSSES
 from yolov3_tf.losses.formulations import FORMULATIONS, settings
-from yolov3_tf.models import yolov3
+from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.blocks import BatchNorm
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.training import stages
@@ -55,7 +55,7 @@ def score_on_its_own_images(folder, eight, formulation, options):
     tf.keras.utils.set_random_seed(0)
     anchors = YOLOV3_ANCHORS._replace(sensitivity=FORMULATIONS[formulation].sensitivity)
     config = ModelConfig(tuple(eight.class_names), WIDTH, (SIDE, SIDE), True, anchors)
-    model = yolov3.build(len(eight.class_names), WIDTH)
+    model = yolov3_network.build(len(eight.class_names), WIDTH)
     for layer in model.layers:
         if isinstance(layer, BatchNorm):
             layer.momentum = .9

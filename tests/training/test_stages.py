@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.models import yolov3
+from yolov3_tf.models import yolov3_network
 from yolov3_tf.training import stages
 from yolov3_tf.training.stages import Stage
 
@@ -95,7 +95,7 @@ def test_a_stage_stops_after_epochs_without_a_better_score(scores, over):
 
 
 def test_freezing_rests_the_backbone_and_nothing_else():
-    model = yolov3.build(1, .125)
+    model = yolov3_network.build(1, .125)
     head, everything = stages.two_stages(((1, .1),), ((1, .1),), frozen_bn='fixed')
     stages.freeze(model, head)
     rests = {layer.name for layer in model.layers if layer.weights and not layer.trainable}
@@ -106,7 +106,7 @@ def test_freezing_rests_the_backbone_and_nothing_else():
 
 @pytest.mark.parametrize('frozen_bn, moves', [('adapt', True), ('fixed', False)])
 def test_statistics_of_a_resting_backbone_move_only_when_they_adapt(frozen_bn, moves):
-    model = yolov3.build(1, .125)
+    model = yolov3_network.build(1, .125)
     head, _ = stages.two_stages(((1, .1),), ((1, .1),), frozen_bn=frozen_bn)
     stages.freeze(model, head)
     norm = model.get_layer('backbone_bn_01')
@@ -118,4 +118,4 @@ def test_statistics_of_a_resting_backbone_move_only_when_they_adapt(frozen_bn, m
 @pytest.mark.parametrize('pattern', ['^no_such_layer', '.'])
 def test_a_pattern_that_freezes_nothing_or_everything_is_refused(pattern):
     with pytest.raises(InputError, match='some but not all'):
-        stages.freeze(yolov3.build(1, .125), Stage('head', pattern, ((1, .1),)))
+        stages.freeze(yolov3_network.build(1, .125), Stage('head', pattern, ((1, .1),)))

@@ -21,7 +21,7 @@ from yolov3_tf.data.readers import class_files
 from yolov3_tf.errors import InputError
 from yolov3_tf.models import (
     checkpoints,
-    yolov3,
+    yolov3_network,
 )
 from yolov3_tf.models.darknet import cfg, cfg_file, weights_file
 from yolov3_tf.models.darknet import weights as darknet_weights
@@ -130,7 +130,7 @@ def _build(network):
                          'not say how many classes the network around it is to have')
 
     def build(classes):
-        return cfg.build(network, classes) if network else yolov3.build(classes, FLAGS.width_multiplier)
+        return cfg.build(network, classes) if network else yolov3_network.build(classes, FLAGS.width_multiplier)
 
     usual = network.num_classes if network else 80
     size = weights_file.inspect(FLAGS.weights)[1]
@@ -171,7 +171,7 @@ def _numbers(flag, parts, count):
 
 def _report(path, model, header):
     """Says what the darknet file holds, byte by byte."""
-    runs = darknet_weights.walk(model, yolov3.BACKBONE if FLAGS.backbone else '')
+    runs = darknet_weights.walk(model, yolov3_network.BACKBONE if FLAGS.backbone else '')
     kernels = [run for run in runs if run.what == 'kernel']
     norms = [run for run in runs if run.what == 'gamma']
     size, floats = os.path.getsize(path), darknet_weights.count(runs)

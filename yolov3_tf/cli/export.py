@@ -26,7 +26,7 @@ from yolov3_tf.models import checkpoints
 from yolov3_tf.postprocess import NMS
 from yolov3_tf.training import precision
 
-DEFAULTS = export.DEFAULTS
+DEFAULTS = export.DEFAULTS.suppression
 FLAGS = flags.FLAGS
 
 
@@ -45,9 +45,9 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_enum('nms', DEFAULTS.nms, sorted(NMS), 'kind of suppression', flag_values=values)
     flags.DEFINE_integer('top_k', DEFAULTS.top_k, 'best pairs of a slot and a class that enter suppression (default: all '
                          'per_class, else 1000)', lower_bound=1, flag_values=values)
-    flags.DEFINE_enum('precision', DEFAULTS.precision, sorted(export.PRECISIONS),
+    flags.DEFINE_enum('precision', export.DEFAULTS.precision, sorted(export.PRECISIONS),
                       'of the network in a SavedModel; bfloat16 is faster only where the hardware multiplies it', flag_values=values)
-    flags.DEFINE_integer('class_offset', DEFAULTS.class_offset,
+    flags.DEFINE_integer('class_offset', export.DEFAULTS.class_offset,
                          'number of the first class: 1 (Object Detection API) or 0 (Model Garden)', 0, 1, flag_values=values)
     flags.DEFINE_enum('tflite_type', 'float32', tflite.TYPES, 'numbers of a TensorFlow Lite file', flag_values=values)
     flags.DEFINE_string('calibration_data', None, 'images for --tflite_type=int8, a data spec as in train.py; best some '
@@ -67,7 +67,7 @@ def _run(rest):
         raise InputError(f'--checkpoint={FLAGS.checkpoint}: expected a checkpoint (.h5), got a darknet file: make one '
                          'with convert_darknet_weights.py --cfg=... --weights=...')
     model, config = checkpoints.load_model(FLAGS.checkpoint)
-    settings = export.Settings(**{name: FLAGS[name].value for name in export.Settings._fields})
+    settings = export.Settings.from_flat({name: FLAGS[name].value for name in export.NAMES})
     on_gpu = tf.config.list_physical_devices('GPU')
     if settings.precision == 'bfloat16' and not (on_gpu or precision.cpu_has_bfloat16()):
         print('note: this CPU does not multiply bfloat16: half the memory, but no faster here than float32')

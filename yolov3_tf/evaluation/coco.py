@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yolov3_tf.structures import ImageDetections, Record
+from yolov3_tf.structures import Detections, Record
 
 NAMES = ('AP', 'AP50', 'AP75', 'APsmall', 'APmedium', 'APlarge',
          'AR1', 'AR10', 'AR100', 'ARsmall', 'ARmedium', 'ARlarge')
@@ -47,7 +47,7 @@ class Decisions(NamedTuple):
     positives: np.ndarray
 
 
-def evaluate(records: Sequence[Record], detections: Sequence[ImageDetections], num_classes: int) -> Scores:
+def evaluate(records: Sequence[Record], detections: Sequence[Detections], num_classes: int) -> Scores:
     """Measures detections (one item a record, in the same order) of ``num_classes`` classes.
 
     COCO looks at the 100 best detections of an image and class, and accepts equality at the threshold.
@@ -60,7 +60,7 @@ def evaluate(records: Sequence[Record], detections: Sequence[ImageDetections], n
     return Scores(dict(zip(NAMES, _known(judge.stats).tolist())), _per_class(judge.eval['precision']))
 
 
-def decide(records: Sequence[Record], detections: Sequence[ImageDetections], num_classes: int) -> list[Decisions]:
+def decide(records: Sequence[Record], detections: Sequence[Detections], num_classes: int) -> list[Decisions]:
     """What COCOeval's AP is made of, one item a class; arguments as ``evaluate``."""
     with contextlib.redirect_stdout(io.StringIO()):
         judge = _judge(records, detections, num_classes)

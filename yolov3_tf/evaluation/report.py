@@ -16,7 +16,7 @@ import numpy as np
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import coco, voc
-from yolov3_tf.structures import Dataset, ImageDetections, Record
+from yolov3_tf.structures import Dataset, Detections, Record
 
 THRESHOLD = .5                          # of VOC's AP
 THRESHOLDS = np.linspace(.5, .95, 10)   # of an AP without a threshold in its name
@@ -53,7 +53,7 @@ class DetectionReport(NamedTuple):
     curves: list[voc.Curve]
 
 
-def evaluate(dataset: Dataset, detections: Sequence[ImageDetections]) -> DetectionReport:
+def evaluate(dataset: Dataset, detections: Sequence[Detections]) -> DetectionReport:
     """Every measure of ``detections`` against the labels of ``dataset``.
 
     Args:
@@ -83,14 +83,14 @@ def evaluate(dataset: Dataset, detections: Sequence[ImageDetections]) -> Detecti
         **{f'coco_{name}': value for name, value in judged.summary.items()}))
 
 
-def mean_ap(dataset: Dataset, detections: Sequence[ImageDetections]) -> float:
+def mean_ap(dataset: Dataset, detections: Sequence[Detections]) -> float:
     """``summary['mAP']`` alone, in a fraction of the time: the score that picks the best checkpoint."""
     truths = [_truth(record) for record in dataset.records]
     pairing = voc.pair(truths, align(dataset, detections), len(dataset.class_names))
     return voc.mean(_each(voc.area_ap, voc.curves(pairing, THRESHOLD)))
 
 
-def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[ImageDetections]:
+def align(dataset: Dataset, detections: Sequence[Detections]) -> list[Detections]:
     """One item a record in the records' order, empty where an image has none; everything checked.
 
     Detections that name the same images in the same order are taken as they stand, so a set may
@@ -107,9 +107,9 @@ def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[Image
     return [by_name.get(name) or empty(name) for name in names]
 
 
-def empty(image_id: str) -> ImageDetections:
+def empty(image_id: str) -> Detections:
     """An image in which nothing was found."""
-    return ImageDetections(image_id, boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32),
+    return Detections(image_id, boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32),
                              classes=np.zeros(0, np.int32))
 
 

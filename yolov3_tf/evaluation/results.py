@@ -13,12 +13,11 @@ import pathlib
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.structures import Dataset, ImageDetections
+from yolov3_tf.structures import Dataset, Detections
 
 COMP4_FILE = re.compile(r'comp[34]_det_.+_.+\.txt')
 COLUMNS = 'id score xmin ymin xmax ymax'
@@ -26,7 +25,7 @@ COLUMNS = 'id score xmin ymin xmax ymax'
 Row = tuple[str, int, float, list[float]]    # image id, class, score, x1 y1 x2 y2
 
 
-def comp4_files(detections: Sequence[ImageDetections], class_names: Sequence[str],
+def comp4_files(detections: Sequence[Detections], class_names: Sequence[str],
                 image_set: str = 'test') -> Iterator[tuple[str, str]]:
     """Name and text of each class's comp4 file; without detections it is empty, as the kit wants.
 
@@ -35,7 +34,7 @@ def comp4_files(detections: Sequence[ImageDetections], class_names: Sequence[str
     """
     lines: list[list[str]] = [[] for _ in class_names]
     for found in detections:
-        inclusive = [*np.asarray(found.boxes, np.float64).reshape(-1, 4), 1, 1, 0, 0]
+        inclusive = np.asarray(found.boxes, np.float64).reshape(-1, 4) + np.array([1, 1, 0, 0])
         for box, score, label in zip(inclusive.tolist(), found.scores, found.classes):
             lines[label].append(' '.join([found.image_id, f'{score:.9g}', *(f'{x:.9g}' for x in box)]) + '\n')
     for name, text in zip(class_names, lines):
@@ -44,7 +43,7 @@ def comp4_files(detections: Sequence[ImageDetections], class_names: Sequence[str
         yield f'comp4_det_{image_set}_{name}.txt', ''.join(text)
 
 
-def write_voc(folder, detections: Sequence[ImageDetections], class_names: Sequence[str],
+def write_voc(folder, detections: Sequence[Detections], class_names: Sequence[str],
               image_set: str = 'test') -> list[pathlib.Path]:
     """Writes one comp4 file a class into the folder, made where it is missing; returns their paths."""
     folder = pathlib.Path(folder)
@@ -56,7 +55,7 @@ def write_voc(folder, detections: Sequence[ImageDetections], class_names: Sequen
     return paths
 
 
-def write_submission(path, detections: Sequence[ImageDetections], class_names: Sequence[str],
+def write_submission(path, detections: Sequence[Detections], class_names: Sequence[str],
                      year: str = 'VOC2012', image_set: str = 'test') -> pathlib.Path:
     """Writes the tar that the VOC server takes, ``results/YEAR/Main/comp4_det_SET_CLASS.txt``.
 
@@ -73,7 +72,7 @@ def write_submission(path, detections: Sequence[ImageDetections], class_names: S
     return path
 
 
-def read_voc(folder, dataset: Dataset) -> list[ImageDetections]:
+def read_voc(folder, dataset: Dataset) -> list[Detections]:
     """Reads comp3 or comp4 files of any detector, one item an image that has detections.
 
     A class without a file has no detections. Scores may have any range; only their order counts.
@@ -92,7 +91,7 @@ def read_voc(folder, dataset: Dataset) -> list[ImageDetections]:
     return _by_image(rows)
 
 
-def write_coco(path, detections: Sequence[ImageDetections],
+def write_coco(path, detections: Sequence[Detections],
                category_ids: Sequence[int | None] | None = None) -> pathlib.Path:
     """Writes COCO results, a detection a line.
 
@@ -103,21 +102,13 @@ def write_coco(path, detections: Sequence[ImageDetections],
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     for found in detections:
-        boxes_xywh = np.array(found.boxes, np.float64).reshape(-1, 4)
-        boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
-        for box, score, label in zip(boxes_xywh.tolist(), found.scores, found.classes):
-            if category_ids is not None and category_ids[label] is None:
-                continue
-            rows.append(json.dumps(dict(
-                image_id=_coco_image_id(found.image_id),
-                category_id=int(label) + 1 if category_ids is None else int(category_ids[label]),
-                bbox=[float(f'{x:.9g}') for x in box], score=float(f'{score:.9g}')), allow_nan=False))
+        rows += [json.dumps(entry, allow_nan=False) for entry in found.to_coco(category_ids=category_ids)]
     path.write_text('[' + ',\n'.join(rows) + ']\n', encoding='utf-8')
     return path
 
 
 def read_coco(path, dataset: Dataset,
-              category_ids: Sequence[int] | None = None) -> list[ImageDetections]:
+              category_ids: Sequence[int] | None = None) -> list[Detections]:
     """Reads COCO results of any detector, one item an image that has detections.
 
     Args:
@@ -233,20 +224,15 @@ def _finite(values) -> list[float] | None:
     return numbers if all(map(math.isfinite, numbers)) else None
 
 
-def _by_image(rows: list[Row]) -> list[ImageDetections]:
+def _by_image(rows: list[Row]) -> list[Detections]:
     """Rows grouped by image, images and rows in the order they first came."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row[0], []).append(row)
-    return [ImageDetections(name, boxes=np.array([row[3] for row in group], np.float32),
+    return [Detections(name, boxes=np.array([row[3] for row in group], np.float32),
                               scores=np.array([row[2] for row in group], np.float32),
                               classes=np.array([row[1] for row in group], np.int32))
             for name, group in groups.items()]
-
-
-def _coco_image_id(name) -> Any:
-    """COCO's ids are numbers; a name that a number would not give back (000005, 2008_000008) stays text."""
-    return int(name) if name.isdecimal() and str(int(name)) == name else name
 
 
 def _text(path) -> str:

@@ -1,4 +1,4 @@
-"""A network over a labelled set: its loss and its detections, in one pass."""
+"""A network over an annotated set: its loss and its detections, in one pass."""
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -8,24 +8,16 @@ import tensorflow as tf
 
 from yolov3_tf import anchors as anchors_module
 from yolov3_tf import codec, postprocess
+from yolov3_tf.codec import to_input
 from yolov3_tf.data import image_files, pipeline
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses import criterion
 from yolov3_tf.models.checkpoints import ModelConfig
-from yolov3_tf.structures import Dataset, ImageDetections
+from yolov3_tf.structures import Dataset, Detections
 
 
-class Suppression(NamedTuple):
-    """Attributes: see ``postprocess.detect``; the defaults are the reference's evaluation, which bounds
-    the detections of a class but not of an image."""
-    score_threshold: float = .01
-    iou_threshold: float = .45
-    max_per_class: int = 150
-    nms: str = 'per_class'
-    top_k: int | None = None
-
-
-REFERENCE = Suppression()
+# As the reference evaluates: the detections of a class are bounded, those of an image are not.
+REFERENCE = postprocess.Suppression(max_total=None)
 
 
 class Outcome(NamedTuple):
@@ -34,7 +26,7 @@ class Outcome(NamedTuple):
       losses: named means over the images; empty without loss settings.
       skipped: file -> why, of every image that could not be read.
     """
-    detections: list[ImageDetections]
+    detections: list[Detections]
     losses: dict[str, float]
     skipped: dict[str, str]
 
@@ -43,19 +35,19 @@ class Validator:
     """Runs a model over one set at the size, and with the resize, that its config says.
 
     Args:
-      model: ``models.yolov3`` or any model with its outputs.
+      model: of ``models.yolov3``, or any model with its outputs.
       loss: criterion to average over the images, or None.
       strict: an image that cannot be read stops instead of being skipped.
     """
 
     def __init__(self, model: tf.keras.Model, config: ModelConfig, dataset: Dataset, batch_size: int = 8,
-                 loss: criterion.LossSettings | None = None, suppression: Suppression = REFERENCE,
+                 loss: criterion.LossSettings | None = None, suppression: postprocess.Suppression = REFERENCE,
                  strict: bool = False):
         self.model, self.dataset, self.loss, self.suppression = model, dataset, loss, suppression
         self.priors = anchors_module.lay_out(config.anchors, *config.image_size)
         self.batches = pipeline.evaluation_batches(
             dataset, *config.image_size, letterbox=config.letterbox, batch_size=batch_size, strict=strict)
-        self._step = tf.function(self._measure, reduce_retracing=True, autograph=False)
+        self._step = tf.function(self._evaluate, reduce_retracing=True, autograph=False)
 
     def run(self) -> Outcome:
         """One pass over the set; weights and BatchNorm's averages stay as they are.
@@ -78,10 +70,9 @@ class Validator:
         means = {name: value / len(seen) for name, value in sums.items()}
         return Outcome(detections, means, {path: pipeline.reason(path) for path in missing})
 
-    def _measure(self, images, truth, placement, sizes):
+    def _evaluate(self, images, truth, placement, sizes):
         outputs = self.model(to_input(images), training=False)
-        most = self.suppression.max_per_class * len(self.dataset.class_names)
-        found = postprocess.detect(outputs, self.priors, max_total=most, **self.suppression._asdict())
+        found = postprocess.detect(outputs, self.priors, self.suppression)
         found = postprocess.undo_resize(found, placement, sizes)
         losses: dict[str, Any] = {}
         if self.loss is not None:
@@ -90,8 +81,9 @@ class Validator:
 
     def _by_image(self, found, indices):
         boxes, scores, classes, count = (np.asarray(part) for part in found)
-        return [ImageDetections(self.dataset.records[index].image_id, boxes[row, :count[row]],
-                                  scores[row, :count[row]], classes[row, :count[row]])
+        records, names = self.dataset.records, tuple(self.dataset.class_names)
+        return [Detections(records[index].image_id, boxes[row, :count[row]], scores[row, :count[row]],
+                           classes[row, :count[row]], names, records[index].image_path)
                 for row, index in enumerate(indices)]
 
 
@@ -125,10 +117,5 @@ def batches_of(batches, dataset: Dataset):
 
 def nothing_read(dataset: Dataset) -> InputError:
     """The error of a set without an image that can be read."""
-    return InputError(f'none of the {len(dataset.records)} images to measure on can be used: '
+    return InputError(f'none of the {len(dataset.records)} images to evaluate on can be used: '
                       f'{pipeline.reason(dataset.records[0].image_path)}')
-
-
-def to_input(images):
-    """uint8 [B, H, W, 3] RGB -> float32 in 0..1, as the network takes it."""
-    return tf.cast(images, tf.float32) / 255.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from yolov3_tf.evaluation import coco, voc
-from yolov3_tf.structures import ImageDetections, Record
+from yolov3_tf.structures import Detections, Record
 
 MEASURES = ('mAP', 'mAP_07', 'mAP_giou', 'coco_AP')         # names of evaluation.report's summary
 ELEVEN, HUNDRED = np.linspace(0, 1, 11), np.linspace(0, 1, 101)         # levels of recall: VOC07's, COCO's
@@ -38,7 +38,7 @@ def resamples(images: int, count: int, seed: int = 0) -> np.ndarray:
     return np.concatenate([np.ones((1, images)), drawn]).astype(np.float32)
 
 
-def measure(records: Sequence[Record], detections: Sequence[ImageDetections], num_classes: int,
+def measure(records: Sequence[Record], detections: Sequence[Detections], num_classes: int,
             weights: np.ndarray) -> dict[str, np.ndarray]:
     """Each of ``MEASURES`` under each row of weights, float64 [rows], 0..1; nan where no object is drawn.
 

@@ -1,9 +1,9 @@
 """Darknet's pair of files, which darknet itself, OpenCV's dnn module and many converters read.
 
-    NAME.weights    see ``darknet_weights``
+    NAME.weights    see ``models.darknet.weights``
     NAME.cfg        the network it is of
     NAME.names      class names, one a line
-    NAME.json       what neither holds: letterbox, thresholds (``facts``)
+    NAME.json       what neither holds: letterbox, thresholds (``metadata``)
 
 Decoding and suppression are darknet's own, with its own thresholds.
 """
@@ -19,9 +19,9 @@ from yolov3_tf.export.settings import Settings, check
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.darknet import cfg, cfg_file, yolov3_cfg
 from yolov3_tf.models.darknet import weights as darknet_weights
-from yolov3_tf.models.yolov3 import convolutions
+from yolov3_tf.models.yolov3_network import convolutions
 
-SUFFIXES = {metadata.FACTS: '.json', metadata.LABELS: '.names'}
+SUFFIXES = {metadata.MODEL: '.json', metadata.LABELS: '.names'}
 
 
 def files(path) -> list[str]:

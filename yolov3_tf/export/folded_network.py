@@ -6,15 +6,15 @@ import contextlib
 import tensorflow as tf
 
 from yolov3_tf import anchors, boxes, postprocess
-from yolov3_tf.models import checkpoints, yolov3
-from yolov3_tf.structures import Detections
+from yolov3_tf.models import checkpoints, yolov3_network
+from yolov3_tf.structures import BatchedDetections
 
 
 def folded(model: tf.keras.Model, config, precision='float32') -> tf.keras.Model:
     """A copy of ``model`` without BatchNorm, its variables stored in ``precision``; ``model`` is left as it is."""
     with _policy(precision):
         network = checkpoints.build(config, folded=True)
-    yolov3.fold(model, network)
+    yolov3_network.fold(model, network)
     return network
 
 
@@ -34,19 +34,13 @@ def variables(network) -> list[tf.Variable]:
     return [variable if isinstance(variable, tf.Variable) else variable.value for variable in network.variables]
 
 
-def to_input(images):
-    """uint8 [B, H, W, 3] -> float32 in 0..1, as the network takes it."""
-    return tf.cast(images, tf.float32) / 255.
-
-
-def detect(outputs, config, settings) -> Detections:
+def detect(outputs, config, settings) -> BatchedDetections:
     """The network's outputs [B, S, 5 + C] -> detections in pixels of its input."""
     priors = anchors.lay_out(config.anchors, *config.image_size)
-    return postprocess.detect(outputs, priors, settings.score_threshold, settings.iou_threshold,
-                              settings.max_per_class, settings.max_total, settings.nms, settings.top_k)
+    return postprocess.detect(outputs, priors, settings.suppression)
 
 
-def named(found: Detections, heights, widths, class_offset):
+def named(found: BatchedDetections, heights, widths, class_offset):
     """Detections in pixels of images of ``heights`` and ``widths`` (of shape [B, 1] or []) -> what clients read."""
     real = tf.sequence_mask(found.count, tf.shape(found.scores)[1])
     return {'detection_boxes': boxes.to_yxyx_unit(found.boxes, heights, widths),

@@ -1,11 +1,11 @@
 """ONNX: a batch of images of the network's size in, boxes out; everything but the resize is inside.
 
-    images              uint8 [B, H, W, 3]    RGB, letterboxed or stretched by the client (``facts``); any B
+    images              uint8 [B, H, W, 3]    RGB, letterboxed or stretched by the client (``metadata``); any B
 
     detection_boxes     float32 [B, N, 4]     ymin, xmin, ymax, xmax as fractions of ``images``
     detection_scores    float32 [B, N]        and detection_classes, num_detections [B], as in ``saved_model``
 
-``facts``' two texts are the model's metadata (``metadata_props``). Writing needs tf2onnx, running onnxruntime.
+``metadata``' two texts are the model's metadata (``metadata_props``). Writing needs tf2onnx, running onnxruntime.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Callable
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf import atomic_file
+from yolov3_tf import atomic_file, codec
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import folded_network, metadata
 from yolov3_tf.export.settings import Settings, check
@@ -57,7 +57,7 @@ def open_session(path):
         raise InputError(f'{path}: ONNX Runtime cannot open it: {error}') from error
 
 
-def read_facts(session, path) -> metadata.Facts:
+def read_metadata(session, path) -> metadata.Metadata:
     """What a file of ``write`` says of itself."""
     return metadata.read(session.get_modelmeta().custom_metadata_map, path)
 
@@ -91,8 +91,8 @@ def _check(settings):
     check(settings)
     if settings.precision != 'float32':
         raise InputError(f'precision {settings.precision}: ONNX files are float32; leave it out')
-    if settings.nms != 'per_class':
-        raise InputError(f'nms {settings.nms}: ONNX has an operation for per_class alone: leave it out, or export a '
+    if settings.suppression.nms != 'per_class':
+        raise InputError(f'nms {settings.suppression.nms}: ONNX has an operation for per_class alone: leave it out, or export a '
                          'SavedModel')
 
 
@@ -101,7 +101,7 @@ def _function(network, config, settings):
 
     @tf.function(input_signature=[tf.TensorSpec([None, height, width, 3], tf.uint8, name='images')], autograph=False)
     def detect(images):
-        found = folded_network.detect(network(folded_network.to_input(images)), config, settings)
+        found = folded_network.detect(network(codec.to_input(images)), config, settings)
         return folded_network.named(found, height, width, settings.class_offset)
 
     return detect

@@ -14,14 +14,14 @@ Object Detection API of TensorFlow (Huang et al., CVPR 2017), which serving clie
     num_detections         float32 [B]        rows at and beyond it are zeros
 
 N is ``max_total`` of the thresholds, which are chosen when exporting. An image that cannot be decoded fails
-its request, with an error that names it by its place in the batch (``incoming``). Encoded images are taken as
-stored, whatever their EXIF orientation: clients turn them upright first, as ``detecting`` does.
+its request, with an error that names it by its place in the batch (``preprocess``). Encoded images are taken as
+stored, whatever their EXIF orientation: clients turn them upright first, as ``inference`` does.
 
 Beside the model, in ``assets.extra``, which servers pass over but for the first:
 
     tf_serving_warmup_requests   what TensorFlow Serving asks itself before the first client may (``warmup``)
     batching_parameters.txt      for --enable_batching --batching_parameters_file=
-    model.json, labels.txt       see ``facts``
+    model.json, labels.txt       see ``metadata``
 """
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ import tempfile
 
 import tensorflow as tf
 
-from yolov3_tf import postprocess
+from yolov3_tf import codec, postprocess
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import folded_network, metadata, preprocess, warmup
 from yolov3_tf.export.settings import DEFAULTS, Settings, check
@@ -90,7 +90,7 @@ def export(model: tf.keras.Model, config, folder, version: int = 1, settings: Se
     """Writes ``folder/version`` complete, or not at all, and returns its path.
 
     Args:
-      model: from ``models.yolov3.build``, in whatever precision it was trained.
+      model: from ``models.yolov3_network.build``, in whatever precision it was trained.
       config: ``checkpoints.ModelConfig``: class names, input size, letterbox, anchors, width.
 
     Raises:
@@ -116,13 +116,13 @@ def export(model: tf.keras.Model, config, folder, version: int = 1, settings: Se
 
 
 def _answer(network, config, settings):
-    """-> function of ``incoming.Placed`` that returns the named outputs."""
+    """-> function of ``preprocess.Placed`` that returns the named outputs."""
     height, width = config.image_size
     # A function of its own, so that the network is traced and stored once for all signatures.
     network = tf.function(network, [tf.TensorSpec([None, height, width, 3], tf.float32)], autograph=False)
 
     def answer(placed):
-        found = folded_network.detect(network(folded_network.to_input(placed.images)), config, settings)
+        found = folded_network.detect(network(codec.to_input(placed.images)), config, settings)
         found = postprocess.undo_resize(found, placed.placement, placed.sizes)
         return folded_network.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], settings.class_offset)
 

@@ -1,7 +1,8 @@
 """What is fixed when a network is exported, whatever the format."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -16,35 +17,39 @@ class Settings(NamedTuple):
     """What is fixed when exporting.
 
     Attributes:
-      score_threshold, iou_threshold, max_per_class, max_total, nms, top_k: see ``postprocess.detect``. The low
-        default score serves evaluation; a client that only draws takes .3 or so.
+      suppression: the low default score serves evaluation; a client that only draws takes .3 or so. ``max_total`` is
+        the N of the outputs.
       precision: of the network's variables and arithmetic. bfloat16 halves memory and doubles the speed
         where the hardware multiplies it (avx512_bf16, amx, GPUs of compute capability 8 on), and gains
         nothing elsewhere. Boxes, scores and suppression are float32 either way.
       class_offset: number of the first class: 1 as in the Object Detection API, 0 as in the Model Garden.
     """
-    score_threshold: float = .01
-    iou_threshold: float = .45
-    max_per_class: int = 150
-    max_total: int = 300
+    suppression: postprocess.Suppression = postprocess.DEFAULTS
     precision: str = 'float32'
     class_offset: int = 1
-    nms: str = 'per_class'
-    top_k: int | None = None
+
+    def flat(self) -> dict[str, Any]:
+        """All settings by name (``NAMES``), those of the suppression among them: as in model.json, and the flags."""
+        own = self._asdict()
+        return {**own.pop('suppression')._asdict(), **own}
+
+    @classmethod
+    def from_flat(cls, values: Mapping[str, Any]) -> Settings:
+        """The other way; a name that ``values`` lacks keeps its default, others are passed over."""
+        suppression, own = ({name: values[name] for name in names if name in values}
+                            for names in (postprocess.Suppression._fields, ('precision', 'class_offset')))
+        return cls(postprocess.Suppression(**suppression), **own)
 
 
 DEFAULTS = Settings()
+NAMES = tuple(DEFAULTS.flat())
 
 
 def check(settings: Settings):
     """Raises InputError for a setting out of range."""
     choose(PRECISIONS, settings.precision, 'precision')
-    for name in ('score_threshold', 'iou_threshold'):
-        if not 0 <= getattr(settings, name) <= 1:
-            raise InputError(f'{name} {getattr(settings, name)}: expected a number from 0 to 1')
-    for name in ('max_per_class', 'max_total'):
-        if getattr(settings, name) < 1:
-            raise InputError(f'{name} {getattr(settings, name)}: expected a whole number from 1 on')
-    postprocess.check(settings.nms, settings.top_k)
+    postprocess.check(settings.suppression)
+    if settings.suppression.max_total is None:
+        raise InputError('max_total None: expected a whole number from 1 on: an exported model has outputs of one size')
     if settings.class_offset not in (0, 1):
         raise InputError(f'class_offset {settings.class_offset}: expected 0 or 1 (number of the first class)')

@@ -1,12 +1,12 @@
 """TensorFlow Lite: one image of the network's size in, boxes out; everything but the resize is inside.
 
-    images              uint8 [1, H, W, 3]    RGB, letterboxed or stretched by the client (``facts``)
+    images              uint8 [1, H, W, 3]    RGB, letterboxed or stretched by the client (``metadata``)
 
     detection_boxes     float32 [1, N, 4]     ymin, xmin, ymax, xmax as fractions of ``images``
     detection_scores    float32 [1, N]        and detection_classes, num_detections [1], as in ``saved_model``
 
 Only TensorFlow Lite's built-in operations are used, so any of its interpreters runs the file. A file is also
-a ZIP archive of ``facts``' two texts, as TensorFlow Lite's own tools pack labels: ``unzip -p FILE labels.txt``.
+a ZIP archive of ``metadata``' two texts, as TensorFlow Lite's own tools pack labels: ``unzip -p FILE labels.txt``.
 
 int8 has whole-number weights and activations in all of the network and floats in the few operations on its
 outputs: a whole-number exp would move boxes by many pixels. For the same reason the output convolutions
@@ -30,10 +30,10 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.export import folded_network, metadata
 from yolov3_tf.export.settings import Settings, check
 from yolov3_tf.models.head import BOX, OBJECTNESS
-from yolov3_tf.structures import Detections
+from yolov3_tf.structures import BatchedDetections
 
 SCOPE = 'detections'            # names of what stays float in int8 begin with it
-LARGEST_FACTS = 4_000_000       # bytes of labels and facts
+LARGEST_METADATA = 4_000_000       # bytes of labels and metadata
 TYPES = ('float32', 'float16', 'int8')
 
 
@@ -74,12 +74,12 @@ def write(path, model: tf.keras.Model, config, settings: Settings, kind='float32
     _write(path, content, metadata.texts(config, settings, number_type=kind))
 
 
-def read_facts(path) -> metadata.Facts:
+def read_metadata(path) -> metadata.Metadata:
     """What a file of ``write`` says of itself; InputError where it is another kind of file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > LARGEST_FACTS:
-                raise InputError(f'{path}: its archive unpacks to more than {LARGEST_FACTS:,} bytes: not ours')
+            if sum(member.file_size for member in archive.infolist()) > LARGEST_METADATA:
+                raise InputError(f'{path}: its archive unpacks to more than {LARGEST_METADATA:,} bytes: not ours')
             found = {name: archive.read(name).decode() for name in archive.namelist()}
     except FileNotFoundError:
         raise InputError(f'no model at {path}') from None
@@ -122,8 +122,9 @@ def calibration_images(dataset, count: int) -> list[np.ndarray]:
 def _check(settings, kind, calibration):
     check(settings)
     choose(dict.fromkeys(TYPES), kind, 'number type of TensorFlow Lite')
-    if settings.nms != 'per_class' or settings.top_k is not None:
-        raise InputError(f'nms {settings.nms}, top_k {settings.top_k}: TensorFlow Lite has per_class suppression '
+    nms, top_k = settings.suppression.nms, settings.suppression.top_k
+    if nms != 'per_class' or top_k is not None:
+        raise InputError(f'nms {nms}, top_k {top_k}: TensorFlow Lite has per_class suppression '
                          'without top_k among its own operations: leave both out, or export a SavedModel')
     if settings.precision != 'float32':
         raise InputError(f'precision {settings.precision}: expected float32; for a smaller TensorFlow Lite file '
@@ -139,12 +140,12 @@ def _function(network, config, settings):
 
     @tf.function(input_signature=[tf.TensorSpec([1, height, width, 3], tf.uint8, name='images')], autograph=False)
     def detect(images):
-        inputs = iter(tf.nest.flatten(features(folded_network.to_input(images))))
+        inputs = iter(tf.nest.flatten(features(codec.to_input(images))))
         columns = [[column for part in level for column in _convolve(next(inputs), part)] for level in parts]
         with tf.name_scope(SCOPE):
             # Level by level: whatever is put together before a sigmoid or an exp would get one scale in int8.
             decoded = [_decode(*level, priors) for level, priors in zip(columns, _priors(config))]
-            found = _suppress(*(tf.concat(of_levels, 1) for of_levels in zip(*decoded)), settings)
+            found = _suppress(*(tf.concat(of_levels, 1) for of_levels in zip(*decoded)), settings.suppression)
             return folded_network.named(found, height, width, settings.class_offset)
 
     return detect
@@ -190,29 +191,29 @@ def _decode(t, objectness, classes, priors):
     return codec.decode(t, priors), tf.sigmoid(objectness) * tf.sigmoid(classes)
 
 
-def _suppress(boxes, scores, settings) -> Detections:
+def _suppress(boxes, scores, suppression) -> BatchedDetections:
     """As ``postprocess.detect`` with per_class, from operations that TensorFlow Lite has: one a class."""
     boxes, scores = boxes[0], tf.transpose(scores, [0, 2, 1])[0]                            # [S, 4], [C, S]
-    most = min(settings.max_per_class, boxes.shape[0])
+    most = min(suppression.max_per_class, boxes.shape[0])
     kept_boxes, kept_scores = [], []
     for of_class in tf.unstack(scores):
         rows, count = tf.raw_ops.NonMaxSuppressionV4(
-            boxes=boxes, scores=of_class, max_output_size=most, iou_threshold=settings.iou_threshold,
-            score_threshold=settings.score_threshold, pad_to_max_output_size=True)
+            boxes=boxes, scores=of_class, max_output_size=most, iou_threshold=suppression.iou_threshold,
+            score_threshold=suppression.score_threshold, pad_to_max_output_size=True)
         kept_boxes.append(tf.gather(boxes, rows))
         kept_scores.append(tf.where(tf.range(most) < count, tf.gather(of_class, rows), 0.))
-    return _best(tf.concat(kept_boxes, 0), tf.concat(kept_scores, 0), most, settings.max_total)
+    return _best(tf.concat(kept_boxes, 0), tf.concat(kept_scores, 0), most, suppression.max_total)
 
 
-def _best(boxes, scores, per_class, max_total) -> Detections:
+def _best(boxes, scores, per_class, max_total) -> BatchedDetections:
     """The best ``max_total`` of [C * per_class] detections, as a batch of one."""
     room = max(0, max_total - scores.shape[0])
     scores, index = tf.math.top_k(tf.pad(scores, [[0, room]]), max_total)
     real = scores > 0
     index = tf.where(real, index, 0)
     boxes = tf.where(real[:, None], tf.gather(boxes, index), 0.)
-    return Detections(boxes[None], scores[None], tf.where(real, index // per_class, 0)[None],
-                      tf.reduce_sum(tf.cast(real, tf.int32))[None])
+    return BatchedDetections(boxes[None], scores[None], tf.where(real, index // per_class, 0)[None],
+                             tf.reduce_sum(tf.cast(real, tf.int32))[None])
 
 
 def _converter(function, network):

@@ -15,7 +15,7 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.export import DEFAULTS, Server, Settings, darknet, folded_network, metadata, onnx, preprocess, tflite
 from yolov3_tf.export.saved_model import EXTRA
 from yolov3_tf.models import checkpoints
-from yolov3_tf.structures import Detections, ImageDetections
+from yolov3_tf.structures import BatchedDetections, Detections
 
 
 class Detector:
@@ -31,7 +31,7 @@ class Detector:
         self._server, self.class_names, self.settings = server, tuple(class_names), settings
 
     def detect(self, images: Sequence[np.ndarray | bytes],
-               image_ids: Sequence[str] | None = None) -> list[ImageDetections]:
+               image_ids: Sequence[str] | None = None) -> list[Detections]:
         """One call of the network for all ``images``.
 
         Args:
@@ -39,7 +39,7 @@ class Detector:
           image_ids: names for the results; default '0', '1', ...
 
         Returns:
-          One ``ImageDetections`` an image, best score first, classes counted from 0.
+          One ``Detections`` an image, best score first, classes counted from 0.
 
         Raises:
           tf.errors.InvalidArgumentError: bytes that are no such image.
@@ -59,7 +59,7 @@ class Detector:
         classes = found['detection_classes'].astype(np.int32) - self.settings.class_offset
         scale = np.tile(sizes, 2)[:, None, :]                                   # [B, 1, 4] h, w, h, w
         boxes = (found['detection_boxes'] * scale)[..., [1, 0, 3, 2]]
-        return [ImageDetections(name, boxes[i, :n], found['detection_scores'][i, :n], classes[i, :n])
+        return [Detections(name, boxes[i, :n], found['detection_scores'][i, :n], classes[i, :n])
                 for i, (name, n) in enumerate(zip(ids, counts))]
 
 
@@ -69,8 +69,8 @@ class Resizing:
     ``run``: uint8 [B, H, W, 3] -> the outputs of ``export.folded_network.named``, boxes as fractions of H and W.
     """
 
-    def __init__(self, run: Callable, known: metadata.Facts):
-        self._run, self._facts = run, known
+    def __init__(self, run: Callable, known: metadata.Metadata):
+        self._run, self._metadata = run, known
         resize = (*known.image_size, known.letterbox)
         self._place_encoded = tf.function(
             lambda contents: preprocess.place_encoded(contents, *resize), [tf.TensorSpec([None], tf.string)],
@@ -88,11 +88,11 @@ class Resizing:
         return self._answer(self._place_arrays(images))
 
     def _answer(self, placed):
-        found, offset = self._run(placed.images.numpy()), self._facts.settings.class_offset
-        found = Detections(box_ops.from_yxyx_unit(found['detection_boxes'], *self._facts.image_size),
-                           tf.constant(found['detection_scores']),
-                           tf.cast(found['detection_classes'], tf.int32) - offset,
-                           tf.cast(found['num_detections'], tf.int32))
+        found, offset = self._run(placed.images.numpy()), self._metadata.settings.class_offset
+        found = BatchedDetections(box_ops.from_yxyx_unit(found['detection_boxes'], *self._metadata.image_size),
+                                  tf.constant(found['detection_scores']),
+                                  tf.cast(found['detection_classes'], tf.int32) - offset,
+                                  tf.cast(found['num_detections'], tf.int32))
         found = postprocess.undo_resize(found, placed.placement, placed.sizes)
         return folded_network.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], offset)
 
@@ -124,13 +124,13 @@ def _load_darknet(path, settings):
 
 
 def _load_tflite(path, settings):
-    known = tflite.read_facts(path)
+    known = tflite.read_metadata(path)
     return Detector(Resizing(tflite.open_model(path), known), known.class_names, known.settings)
 
 
 def _load_onnx(path, settings):
     session = onnx.open_session(path)
-    known = onnx.read_facts(session, path)
+    known = onnx.read_metadata(session, path)
     return Detector(Resizing(onnx.as_function(session), known), known.class_names, known.settings)
 
 
@@ -139,7 +139,7 @@ SUFFIXES = {'.h5': _load_checkpoint, '.tflite': _load_tflite, '.onnx': _load_onn
 
 def _load_saved_model(folder):
     found = {}
-    for name in (metadata.FACTS, metadata.LABELS):
+    for name in (metadata.MODEL, metadata.LABELS):
         try:
             with open(os.path.join(folder, EXTRA, name), encoding='utf-8') as file:
                 found[name] = file.read()

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from yolov3_tf import atomic_file
+from yolov3_tf import atomic_file, rgb_images
 from yolov3_tf.drawing.boxes import draw_detections
 from yolov3_tf.errors import InputError
 from yolov3_tf.inference.detector import Detector
-from yolov3_tf.structures import ImageDetections
+from yolov3_tf.structures import Detections
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
@@ -95,27 +95,6 @@ def _look_into(folder, found):
                            f'{" ".join(kinds[:10])}')
 
 
-def read_upright(path: str) -> np.ndarray:
-    """An image of any kind OpenCV reads, turned upright as its EXIF says -> uint8 [h, w, 3] RGB.
-
-    Raises:
-      InputError: the file is missing, empty, or holds no image that can be decoded.
-    """
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read: {error.strerror}') from error
-    if not data.size:
-        raise InputError(f'{path}: empty file')
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:                                   # a header that claims more pixels than OpenCV takes
-        image = None
-    if image is None:
-        raise InputError(f'{path}: not an image, or a damaged one ({data.size:,} bytes)')
-    return np.ascontiguousarray(image[..., ::-1])
-
-
 def detect_images(detector: Detector, paths: Sequence[str], output: str, threshold: float,
                     batch_size: int) -> RunReport:
     """Detects in images and writes each, drawn, as a JPEG named after it into the folder ``output``."""
@@ -127,7 +106,7 @@ def detect_images(detector: Detector, paths: Sequence[str], output: str, thresho
         seconds += time.perf_counter() - start
         for (path, image), detections in zip(batch, found):
             values, drawn = _told(detector, image, detections, threshold)
-            _write_image(os.path.join(output, names[path]), drawn)
+            rgb_images.write(os.path.join(output, names[path]), drawn, overwrite=True)
             entries.append({'file': path, 'drawn': names[path], 'width': image.shape[1],
                             'height': image.shape[0], 'detections': values})
     return RunReport(entries, problems, seconds)
@@ -161,7 +140,7 @@ def detect_video(detector: Detector, path: str, output: str, threshold: float, b
     return RunReport(entries, problems, seconds)
 
 
-def as_values(detections: ImageDetections, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def as_values(detections: Detections, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """Detections as JSON values: class, score, and box x1, y1, x2, y2 in pixels, far edge exclusive."""
     return [{'class': class_names[label], 'score': round(float(score), 4),
              'box': [round(float(edge), 2) for edge in box]}
@@ -182,9 +161,7 @@ def write_csv(path: str, entries: Sequence[dict[str, Any]]):
 
 def _told(detector, image, detections, threshold):
     """-> detections above the threshold as JSON values, and the image with them drawn."""
-    keep = detections.scores > threshold
-    kept = detections._replace(boxes=detections.boxes[keep], scores=detections.scores[keep],
-                               classes=detections.classes[keep])
+    kept = detections.above(threshold)
     names = detector.class_names
     return as_values(kept, names), draw_detections(image, kept.boxes, kept.classes, kept.scores, names)
 
@@ -193,7 +170,7 @@ def _readable(paths, problems) -> Iterator[tuple[str, np.ndarray]]:
     """Path and image of those that can be read; a message for each that cannot goes to ``problems``."""
     for path in paths:
         try:
-            yield path, read_upright(path)
+            yield path, rgb_images.read(path)
         except InputError as error:
             problems.append(str(error))
 
@@ -215,12 +192,6 @@ def _distinct_names(paths) -> list[str]:
         candidates = itertools.chain([f'{stem}.jpg'], (f'{stem}_{n}.jpg' for n in itertools.count(2)))
         names[next(name for name in candidates if name not in names)] = None
     return list(names)
-
-
-def _write_image(path, image):
-    """imencode and a plain write, because imwrite reports no reason when it fails."""
-    with open(path, 'wb') as file:
-        file.write(cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
 
 
 class _Frames:

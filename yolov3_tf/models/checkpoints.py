@@ -19,7 +19,7 @@ import tensorflow as tf
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, check_size
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
-from yolov3_tf.models import yolov3
+from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.darknet import cfg as darknet_cfg
 from yolov3_tf.models.head import HEADS
 
@@ -32,11 +32,11 @@ class ModelConfig(NamedTuple):
 
     Attributes:
       class_names: C names, in the order of the outputs.
-      width_multiplier: see ``models.yolov3.build``.
+      width_multiplier: see ``models.yolov3_network.build``.
       image_size: height, width in pixels that it is used at.
       letterbox: images keep their proportions (grey margins) or are stretched.
       anchors: the priors its outputs are relative to.
-      head: see ``models.yolov3.build``; files from before there was a choice are coupled.
+      head: see ``models.yolov3_network.build``; files from before there was a choice are coupled.
       cfg: text of the darknet cfg that describes the network; '' is YOLOv3 itself.
       backbone_layers: of that cfg, see ``models.cfg.parse``.
     """
@@ -100,12 +100,12 @@ def load_model(path: str) -> tuple[tf.keras.Model, ModelConfig]:
 
 
 def build(config: ModelConfig, folded: bool = False) -> tf.keras.Model:
-    """The network that a config tells of, with random weights; ``folded`` as in ``models.yolov3.build``."""
+    """The network that a config tells of, with random weights; ``folded`` as in ``models.yolov3_network.build``."""
     classes = len(config.class_names)
     if config.cfg:
         network = darknet_cfg.parse(config.cfg, 'cfg', classes, config.backbone_layers)
         return darknet_cfg.build(network, folded=folded, head=config.head)
-    return yolov3.build(classes, config.width_multiplier, folded, config.head)
+    return yolov3_network.build(classes, config.width_multiplier, folded, config.head)
 
 
 def describe(path: str) -> ModelConfig:
@@ -137,7 +137,7 @@ def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> list[st
 
     Args:
       fresh: pattern of layer names that keep their present values when the file's do not fit them
-        (``models.yolov3.OUTPUTS`` for another number of classes or another head).
+        (``models.yolov3_network.OUTPUTS`` for another number of classes or another head).
 
     Returns:
       Names of the variables left as they were.
@@ -152,9 +152,9 @@ def load_backbone(path: str, model: tf.keras.Model):
     """Reads the backbone's weights, and nothing else, from a checkpoint of any head and any classes.
 
     Raises:
-      InputError: as in ``load_weights``, or the model has no layer that ``models.yolov3.BACKBONE`` names.
+      InputError: as in ``load_weights``, or the model has no layer that ``models.yolov3_network.BACKBONE`` names.
     """
-    variables = {name: variable for name, variable in _variables(model).items() if re.match(yolov3.BACKBONE, name)}
+    variables = {name: variable for name, variable in _variables(model).items() if re.match(yolov3_network.BACKBONE, name)}
     if not variables:
         raise InputError(f'{path}: expected to read a backbone, but the network has no layers named as one: '
                          'start it from a whole network with --init_weights')
@@ -214,5 +214,5 @@ def _open(path):
         file.close()
         raise InputError(f'{path} is an HDF5 file but not a checkpoint of this program (expected format {FORMAT}); '
                          'darknet files go through convert_darknet_weights.py, plain Keras weights through '
-                         'models.yolov3.build(...).load_weights')
+                         'models.yolov3_network.build(...).load_weights')
     return file

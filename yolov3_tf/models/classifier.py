@@ -6,7 +6,7 @@ import re
 import tensorflow as tf
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.models.yolov3 import BACKBONE
+from yolov3_tf.models.yolov3_network import BACKBONE
 
 OUTPUT = 'classifier_output'
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 from yolov3_tf.models.blocks import BatchNorm
-from yolov3_tf.models.yolov3 import BACKBONE
+from yolov3_tf.models.yolov3_network import BACKBONE
 
 FROZEN_BN = {'adapt': 'resting BatchNorm layers go on normalising by the batch and moving their averages (reference)',
              'fixed': 'resting BatchNorm layers use their stored averages (Keras)'}

@@ -9,7 +9,7 @@ from fixtures.small_cfg import TEXT as SMALL
 from yolov3_tf import anchors
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.errors import InputError
-from yolov3_tf.models import yolov3
+from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.blocks import BatchNorm
 from yolov3_tf.models.darknet import cfg, cfg_file
 
@@ -46,11 +46,11 @@ def randomised(model, seed=0):
 
 def test_equals_the_hand_written_network():
     """Variable for variable in file order, and output for output once both add the same epsilon."""
-    theirs = randomised(yolov3.build(3, .125))
+    theirs = randomised(yolov3_network.build(3, .125))
     network = cfg.parse(yolov3_text(3))
     ours = cfg.build(network)
     assert network.anchors == YOLOV3_ANCHORS and network.size == (416, 416) and network.num_classes == 3
-    pairs = list(zip(yolov3.convolutions(theirs), yolov3.convolutions(ours)))
+    pairs = list(zip(yolov3_network.convolutions(theirs), yolov3_network.convolutions(ours)))
     assert len(pairs) == 75
     for (conv, norm), (other_conv, other_norm) in pairs:
         other_conv.set_weights(conv.get_weights())
@@ -85,9 +85,9 @@ def test_small_network_by_hand():
     assert model.count_params() == 248 + 104 + 72 + 640 + 396 + 408
     slots = anchors.lay_out(network.anchors, 32, 64)
     assert model(np.zeros((2, 32, 64, 3), np.float32)).shape == (2, slots.cells.shape[0], 12)
-    assert [conv.name for conv, _ in yolov3.convolutions(model)] == [
+    assert [conv.name for conv, _ in yolov3_network.convolutions(model)] == [
         'backbone_conv_000', 'backbone_conv_001', 'head_conv_004', 'head_conv_007', 'head_conv_010', 'head_conv_014']
-    outputs = [conv.name for conv, _ in yolov3.convolutions(model) if re.search(cfg.outputs(model), conv.name)]
+    outputs = [conv.name for conv, _ in yolov3_network.convolutions(model) if re.search(cfg.outputs(model), conv.name)]
     assert outputs == ['head_conv_010', 'head_conv_014']
 
 
@@ -122,7 +122,7 @@ def test_another_class_count():
 def test_folding_keeps_the_outputs():
     network = cfg.parse(SMALL)
     model, folded = randomised(cfg.build(network)), cfg.build(network, folded=True)
-    yolov3.fold(model, folded)
+    yolov3_network.fold(model, folded)
     image = np.random.default_rng(1).random((1, 32, 64, 3), np.float32)
     assert not any(isinstance(layer, BatchNorm) for layer in folded.layers)
     np.testing.assert_allclose(model(image), folded(image), rtol=1e-4, atol=1e-5)
@@ -158,9 +158,9 @@ def test_separated_heads_take_the_place_of_the_outputs():
     model = cfg.build(network, head='separated')
     slots = anchors.lay_out(network.anchors, 32, 64)
     assert model(np.zeros((2, 32, 64, 3), np.float32)).shape == (2, slots.cells.shape[0], 12)
-    names = [conv.name for conv, _ in yolov3.convolutions(model)]
+    names = [conv.name for conv, _ in yolov3_network.convolutions(model)]
     assert len(names) == 4 + 2 * 14 and names[4] == 'head_10_box_conv_01' and names[-1] == 'head_14_class_conv_07'
-    yolov3.fold(randomised(model), cfg.build(network, folded=True, head='separated'))
+    yolov3_network.fold(randomised(model), cfg.build(network, folded=True, head='separated'))
     with pytest.raises(InputError, match='unknown head of a cfg network .separated_early.: expected one of coupled'):
         cfg.build(network, head='separated_early')
 

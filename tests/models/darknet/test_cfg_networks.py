@@ -126,10 +126,10 @@ def test_freezing_rests_the_layers_before_the_cut(network):
 def test_served_as_in_process(saved, tmp_path):
     """Exported with BatchNorm folded, and read back as a SavedModel: the detections of the Keras model."""
     path, model, config = saved
-    settings = export.Settings(score_threshold=.1, max_per_class=50, max_total=60)
+    settings = export.Settings(export.Suppression(score_threshold=.1, max_per_class=50, max_total=60))
     image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
     outputs = model(np.float32(image[None]) / 255)
-    found = postprocess.detect(outputs, anchors.lay_out(config.anchors, 32, 64), .1, .45, 50, 60)
+    found = postprocess.detect(outputs, anchors.lay_out(config.anchors, 32, 64), settings.suppression)
     expected = boxes.clip(found.boxes, 32, 64).numpy()[0, :int(found.count[0])]
     assert len(expected) > 20
     served = detector.load(export.export(model, config, tmp_path / 'model', settings=settings))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from yolov3_tf import anchors, boxes, codec
-from yolov3_tf.models import yolov3
+from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.darknet import cfg as darknet_cfg
 from yolov3_tf.models.darknet import weights as darknet_weights
 
@@ -126,7 +126,7 @@ def convolution_shapes(sections):
 
 def shapes_of(model):
     shapes = []
-    for conv, norm in yolov3.convolutions(model):
+    for conv, norm in yolov3_network.convolutions(model):
         rows, columns, inputs, outputs = conv.kernel.shape
         assert rows == columns and conv.use_bias == (norm is None)
         stride = conv.stride if hasattr(conv, 'stride') else conv.strides[0]
@@ -176,7 +176,7 @@ def check_parity(folder, cfg_text, classes, width_multiplier, shared_data, sizes
     cfg, weights, back = folder / 'net.cfg', folder / 'net.weights', folder / 'back.weights'
     cfg.write_text(cfg_text)
     random_file(weights, convolution_shapes(read_cfg(cfg_text)), np.random.default_rng(7))
-    model = yolov3.build(classes, width_multiplier)
+    model = yolov3_network.build(classes, width_multiplier)
     assert shapes_of(model) == convolution_shapes(read_cfg(cfg_text))
     header = darknet_weights.read(weights, model)
     darknet_weights.write(back, model, header)
@@ -188,7 +188,7 @@ def check_parity(folder, cfg_text, classes, width_multiplier, shared_data, sizes
         assert theirs.std(axis=0).mean() > .1
         compare(f'{height}x{width}', model(image[None], training=False).numpy()[0], theirs, 1e-3)
     # What differs above is the epsilon of BatchNorm: 1e-5 in the reference, 1e-6 in OpenCV. With theirs:
-    for _, norm in yolov3.convolutions(model):
+    for _, norm in yolov3_network.convolutions(model):
         if norm is not None:
             norm.epsilon = 1e-6
     # oneDNN adds up in another order than Eigen: 3.6e-5 of the spread apart at the most, where Eigen is within 2e-5.
@@ -215,7 +215,7 @@ def test_narrow_network_agrees_with_opencv(tmp_path, published_cfg, shared_data)
 
 def test_convolutions_of_the_voc_cfg(shared_data):
     text = (shared_data / 'darknet' / 'cfg' / 'yolov3-voc.cfg').read_text()
-    assert shapes_of(yolov3.build(20, .125)) == convolution_shapes(read_cfg(narrow(text, 20)))
+    assert shapes_of(yolov3_network.build(20, .125)) == convolution_shapes(read_cfg(narrow(text, 20)))
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.models import yolov3
+from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.darknet import weights as darknet_weights
 from yolov3_tf.models.darknet.weights_file import Header, verify
 
@@ -18,12 +18,12 @@ LONG, SHORT = struct.pack('<iiiQ', 0, 2, 5, 12_345_678_901), struct.pack('<iiiI'
 
 @pytest.fixture(scope='module')
 def model():
-    return yolov3.build(CLASSES, WIDTH)
+    return yolov3_network.build(CLASSES, WIDTH)
 
 
 @pytest.fixture(scope='module')
 def five():
-    return yolov3.build(5, WIDTH)
+    return yolov3_network.build(5, WIDTH)
 
 
 @pytest.fixture(scope='module')
@@ -165,7 +165,7 @@ def test_a_file_of_another_make_is_named(tmp_path, model, five):
     with pytest.raises(InputError, match='fits the backbone alone.*--backbone_weights'):
         darknet_weights.read_transfer(tmp_path / 'backbone', model)
     with pytest.raises(InputError, match='width_multiplier 1 only'):
-        darknet_weights.read_backbone(tmp_path / 'backbone', yolov3.build(5, .25))
+        darknet_weights.read_backbone(tmp_path / 'backbone', yolov3_network.build(5, .25))
 
 
 def test_missing_file_and_folder(tmp_path, model):
@@ -181,7 +181,7 @@ def test_missing_file_and_folder(tmp_path, model):
 
 
 def test_what_could_not_be_read_back_is_not_written(tmp_path):
-    model = yolov3.build(CLASSES, WIDTH)
+    model = yolov3_network.build(CLASSES, WIDTH)
     bias = np.zeros(24, np.float32)
     bias[5] = np.nan
     model.get_layer('head_conv_67').bias.assign(bias)
@@ -201,7 +201,7 @@ def test_verify_knows_no_network_but_every_byte(tmp_path):
 
 def test_folded_network_has_files_of_its_own(tmp_path):
     """A cfg without batch_normalize: a bias and a kernel a convolution."""
-    folded = yolov3.build(CLASSES, WIDTH, folded=True)
+    folded = yolov3_network.build(CLASSES, WIDTH, folded=True)
     path = write_file(tmp_path / 'a.weights', LONG, floats(folded.count_params()))
     header = darknet_weights.read(path, folded)
     np.testing.assert_array_equal(folded.get_layer('backbone_conv_01').bias.numpy(),
@@ -211,7 +211,7 @@ def test_folded_network_has_files_of_its_own(tmp_path):
 
 
 def test_a_separated_head_has_no_file_but_its_backbone_has(tmp_path, model, size):
-    separated = yolov3.build(CLASSES, WIDTH, head='separated')
+    separated = yolov3_network.build(CLASSES, WIDTH, head='separated')
     before = values(separated)
     path = write_file(tmp_path / 'a.weights', LONG, floats(size))
     for refused in (lambda: darknet_weights.read(path, separated),
@@ -232,7 +232,7 @@ def test_a_separated_head_has_no_file_but_its_backbone_has(tmp_path, model, size
 
 def test_published_files_have_their_published_sizes(tmp_path):
     """248,007,048 and 162,482,580 bytes: what the publisher's server says of the two files."""
-    model = yolov3.build(80)
+    model = yolov3_network.build(80)
     darknet_weights.write(tmp_path / 'yolov3.weights', model)
     darknet_weights.write_backbone(tmp_path / 'darknet53.conv.74', model)
     assert (tmp_path / 'yolov3.weights').stat().st_size == 248_007_048

@@ -22,7 +22,7 @@ from yolov3_tf.models.darknet import cfg_file, cfg_plan
 from yolov3_tf.models.darknet.cfg_plan import IMAGE, Layer, Level
 from yolov3_tf.models.darknet.conv import ChannelGroup, Conv
 from yolov3_tf.models.head import separate
-from yolov3_tf.models.yolov3 import BRANCHES
+from yolov3_tf.models.yolov3_network import BRANCHES
 
 # Added to BatchNorm's variances: darknet's (and OpenCV's) own. The TensorFlow ports, which ``yolov3`` follows, have
 # 1e-5. MobileNetV2-YOLOv3-Nano has channels of almost no variance: its outputs differ by .02 between the two (of at
@@ -116,7 +116,7 @@ def build(network: Network, num_classes: int | None = None, folded: bool = False
 
     Args:
       num_classes: see ``parse``.
-      folded: convolutions with bias and no BatchNorm, for inference (``yolov3.fold``).
+      folded: convolutions with bias and no BatchNorm, for inference (``yolov3_network.fold``).
       head: ``coupled``: the cfg's own; ``separated``: each output convolution gives way to the two branches
         of ``head.separate``.
 

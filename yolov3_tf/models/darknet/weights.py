@@ -23,7 +23,7 @@ from yolov3_tf import atomic_file
 from yolov3_tf.errors import InputError
 from yolov3_tf.models.darknet import cfg, weights_file
 from yolov3_tf.models.darknet.weights_file import FLOAT, Header
-from yolov3_tf.models.yolov3 import BACKBONE, BRANCHES, convolutions
+from yolov3_tf.models.yolov3_network import BACKBONE, BRANCHES, convolutions
 
 
 class Run(NamedTuple):

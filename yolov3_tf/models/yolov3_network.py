@@ -54,6 +54,17 @@ def build(num_classes: int, width_multiplier: float = 1., folded: bool = False,
     return tf.keras.Model(images, outputs, name='yolov3')
 
 
+def darknet53_backbone(width_multiplier: float = 1., folded: bool = False) -> tf.keras.Model:
+    """Darknet-53 without its classifier, as a functional Keras model; layers are named as in ``build``.
+
+    Returns:
+      Model from float32 RGB in 0..1 [B, H, W, 3], H and W multiples of 32, to the features at stride 8 (256
+      channels), 16 (512) and 32 (1024).
+    """
+    images = tf.keras.Input([None, None, 3], name='images')
+    return tf.keras.Model(images, darknet53(images, ConvStack(width_multiplier, folded)), name='darknet53')
+
+
 def convolutions(model: tf.keras.Model):
     """Pairs (convolution, its BatchNorm or None) in the order of darknet's weight files.
 

@@ -1,4 +1,4 @@
-"""models.yolov3: published parameter counts, slots against the priors' layout, folding, freezing, precision."""
+"""models.yolov3_network: published parameter counts, slots against the priors' layout, folding, freezing, precision."""
 import re
 
 import numpy as np
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS, lay_out
 from yolov3_tf.errors import InputError
-from yolov3_tf.models import yolov3
+from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.blocks import BatchNorm
 
 CLASSES = 3
@@ -15,7 +15,7 @@ CLASSES = 3
 
 @pytest.fixture(scope='module')
 def model():
-    return liven(yolov3.build(CLASSES, .125))
+    return liven(yolov3_network.build(CLASSES, .125))
 
 
 def liven(model):
@@ -45,10 +45,10 @@ def count(variables):
 
 @pytest.mark.parametrize('classes, trainable', [(80, 61_949_149), (20, 61_626_049)])
 def test_published_parameter_counts(classes, trainable):
-    model = yolov3.build(classes)
+    model = yolov3_network.build(classes)
     assert count(model.trainable_variables) == trainable
     assert count(model.non_trainable_variables) == 52_608
-    backbone = [layer for layer in model.layers if re.match(yolov3.BACKBONE, layer.name)]
+    backbone = [layer for layer in model.layers if re.match(yolov3_network.BACKBONE, layer.name)]
     assert sum(count(layer.trainable_variables) for layer in backbone) == 40_584_928
 
 
@@ -63,14 +63,14 @@ def test_published_parameter_count_of_the_separated_head():
     expected = sum(block_parameters(n, 128) + 3 * (1 + 20) * (256 + 1) + block_parameters(n, 64) + 3 * 4 * (128 + 1)
                    - 3 * (5 + 20) * (n + 1) for n in (1024, 512, 256))
     assert expected == 3_836_544
-    assert count(yolov3.build(20, head='separated').trainable_variables) == 61_626_049 + expected
+    assert count(yolov3_network.build(20, head='separated').trainable_variables) == 61_626_049 + expected
 
 
 def test_parameter_count_of_the_early_separation():
     """Three more blocks; the two outputs 63 (n + 1) + 12 (n + 1) are as large as the one of 75 (n + 1)."""
     expected = block_parameters(1024, 512) + block_parameters(768, 256) + block_parameters(384, 128)
     assert expected == 20_741_888
-    assert count(yolov3.build(20, head='separated_early').trainable_variables) == 61_626_049 + expected
+    assert count(yolov3_network.build(20, head='separated_early').trainable_variables) == 61_626_049 + expected
 
 
 @pytest.mark.parametrize('height, width', [(32, 32), (64, 96), (352, 32)])
@@ -85,7 +85,7 @@ def test_any_multiple_of_32_gives_the_slots_of_the_priors(model, height, width):
 def test_slots_are_ordered_as_the_priors_are(head):
     """Plants (stride, row, column, anchor, field) where the output convolutions put theirs out."""
     height, width = 64, 96
-    model = yolov3.build(CLASSES, .125, head=head)
+    model = yolov3_network.build(CLASSES, .125, head=head)
     planted = []
     for stride in (8, 16, 32):
         rows, columns = height // stride, width // stride
@@ -118,31 +118,31 @@ def test_slots_are_ordered_as_the_priors_are(head):
 
 
 def test_names_are_numbered_as_in_darknets_files(model):
-    pairs = yolov3.convolutions(model)
+    pairs = yolov3_network.convolutions(model)
     assert [conv.name for conv, _ in pairs] == [
         f'{"backbone" if number <= 52 else "head"}_conv_{number:02d}' for number in range(1, 76)]
     assert [conv.name for conv, norm in pairs if norm is None] == ['head_conv_59', 'head_conv_67', 'head_conv_75']
     assert all(norm.name == conv.name.replace('conv', 'bn') for conv, norm in pairs if norm is not None)
-    assert [conv.name for conv, _ in pairs if re.match(yolov3.OUTPUTS, conv.name)] == [
+    assert [conv.name for conv, _ in pairs if re.match(yolov3_network.OUTPUTS, conv.name)] == [
         'head_conv_59', 'head_conv_67', 'head_conv_75']
-    assert sum(bool(re.match(yolov3.BACKBONE, conv.name)) for conv, _ in pairs) == 52
+    assert sum(bool(re.match(yolov3_network.BACKBONE, conv.name)) for conv, _ in pairs) == 52
 
 
 @pytest.mark.parametrize('head, first', [('separated', 59), ('separated_early', 53)])
 def test_branches_stand_where_the_convolutions_they_replace_would(head, first):
-    names = [conv.name for conv, _ in yolov3.convolutions(yolov3.build(CLASSES, .125, head=head))]
+    names = [conv.name for conv, _ in yolov3_network.convolutions(yolov3_network.build(CLASSES, .125, head=head))]
     numbers = [int(re.search(r'\d+', name).group()) for name in names]
     assert numbers == sorted(numbers) and numbers[first - 1:first + 13] == [first] * 14
-    assert all(re.match(yolov3.OUTPUTS, name) for name in names[first - 1:first + 13])
+    assert all(re.match(yolov3_network.OUTPUTS, name) for name in names[first - 1:first + 13])
     # Darknet's 75 less its 3 outputs, and the level's own blocks if they are in the branches; 6 x 7 in their place.
     assert len(names) == 75 - 3 - (18 if head == 'separated_early' else 0) + 42
 
 
 @pytest.mark.parametrize('head', ['coupled', 'separated', 'separated_early'])
 def test_folded_network_gives_the_same(image, head):
-    model = liven(yolov3.build(CLASSES, .125, head=head))
-    folded = yolov3.build(CLASSES, .125, folded=True, head=head)
-    yolov3.fold(model, folded)
+    model = liven(yolov3_network.build(CLASSES, .125, head=head))
+    folded = yolov3_network.build(CLASSES, .125, folded=True, head=head)
+    yolov3_network.fold(model, folded)
     assert not any(isinstance(layer, BatchNorm) for layer in folded.layers)
     expected = model(image, training=False).numpy()
     assert expected.std(axis=1).min() > 1e-3            # not merely the biases
@@ -151,8 +151,8 @@ def test_folded_network_gives_the_same(image, head):
 
 @pytest.mark.parametrize('adapt', [False, True])
 def test_frozen_backbone_keeps_or_adapts_its_averages(image, adapt):
-    model = yolov3.build(CLASSES, .125)
-    backbone = [layer for layer in model.layers if re.match(yolov3.BACKBONE, layer.name)]
+    model = yolov3_network.build(CLASSES, .125)
+    backbone = [layer for layer in model.layers if re.match(yolov3_network.BACKBONE, layer.name)]
     for layer in backbone:
         layer.trainable = False
         if isinstance(layer, BatchNorm):
@@ -171,7 +171,7 @@ def test_frozen_backbone_keeps_or_adapts_its_averages(image, adapt):
 
 def test_outputs_are_float32_under_mixed_precision(policy, image):
     policy('mixed_bfloat16')
-    half = yolov3.build(CLASSES, .125)
+    half = yolov3_network.build(CLASSES, .125)
     outputs = half(image, training=True)
     assert outputs.dtype == tf.float32 and np.isfinite(outputs).all()
     inside = tf.keras.Model(half.input, [half.get_layer(name).output for name in (
@@ -183,9 +183,17 @@ def test_outputs_are_float32_under_mixed_precision(policy, image):
 @pytest.mark.parametrize('classes, width', [(0, 1.), (-1, 1.), (3, 0.), (3, -1.)])
 def test_impossible_networks_are_refused(classes, width):
     with pytest.raises(InputError, match='at least 1 class and a positive width'):
-        yolov3.build(classes, width)
+        yolov3_network.build(classes, width)
 
 
 def test_an_unknown_head_is_refused():
     with pytest.raises(InputError, match="unknown head 'split': expected one of coupled, separated, separated_early"):
-        yolov3.build(3, .125, head='split')
+        yolov3_network.build(3, .125, head='split')
+
+
+def test_the_backbone_alone_has_its_three_routes_and_the_whole_networks_names():
+    backbone = yolov3_network.darknet53_backbone(.125)
+    assert [route.shape[1:] for route in backbone(np.zeros([1, 64, 96, 3], np.float32))] == [
+        (8, 12, 32), (4, 6, 64), (2, 3, 128)]
+    names = [conv.name for conv, _ in yolov3_network.convolutions(backbone)]
+    assert names == [f'backbone_conv_{number:02d}' for number in range(1, 53)]

@@ -1,0 +1,38 @@
+"""model.json: flat keys, read back as written, also where an older export lacks some."""
+import json
+
+import pytest
+
+from yolov3_tf import export
+from yolov3_tf.errors import InputError
+from yolov3_tf.export import metadata
+from yolov3_tf.models.checkpoints import ModelConfig
+
+CONFIG = ModelConfig(('ant', 'bee'), 1., (96, 128), True)
+SETTINGS = export.Settings(export.Suppression(.02, .6, 20, 50, 'soft', 70), 'bfloat16', 0)
+# What version 0.1.0 wrote before there was a choice of suppression.
+OLD = {'format': 1, 'labels': 'labels.txt', 'input_size': [64, 32], 'letterbox': False, 'anchors': {},
+       'score_threshold': .1, 'iou_threshold': .5, 'max_per_class': 20, 'max_total': 50, 'precision': 'float32',
+       'class_offset': 0, 'signatures': {}, 'outputs': {}}
+
+
+def test_settings_stand_beside_each_other_and_come_back():
+    texts = metadata.texts(CONFIG, SETTINGS, number_type='int8')
+    written = json.loads(texts['model.json'])
+    assert {name: written[name] for name in export.NAMES} == dict(
+        score_threshold=.02, iou_threshold=.6, max_per_class=20, max_total=50, nms='soft', top_k=70,
+        precision='bfloat16', class_offset=0)
+    assert written['number_type'] == 'int8' and 'suppression' not in written
+    assert metadata.read(texts, 'here') == metadata.Metadata(('ant', 'bee'), (96, 128), True, SETTINGS)
+
+
+def test_an_older_export_is_read_with_the_defaults_of_what_it_lacks():
+    read = metadata.read({'model.json': json.dumps(OLD), 'labels.txt': 'ant\n'}, 'here')
+    assert read == metadata.Metadata(('ant',), (64, 32), False, export.Settings(
+        export.Suppression(.1, .5, 20, 50, 'per_class', None), 'float32', 0))
+
+
+@pytest.mark.parametrize('text', ['', '[]', '{"labels": "labels.txt"}'])
+def test_damaged_metadata_is_refused_by_name(text):
+    with pytest.raises(InputError, match=r'here: expected a model of export_saved_model.py with model.json'):
+        metadata.read({'model.json': text, 'labels.txt': 'ant\n'}, 'here')

@@ -1,0 +1,63 @@
+"""Images outside the network: read upright and written, uint8 [h, w, 3] RGB."""
+from __future__ import annotations
+
+import os
+
+import cv2
+import numpy as np
+
+from yolov3_tf.errors import InputError
+
+
+def read(path: str | os.PathLike) -> np.ndarray:
+    """An image file of any kind OpenCV reads, turned upright as its EXIF says -> uint8 [h, w, 3] RGB.
+
+    Raises:
+      InputError: the file is missing, empty, or holds no image that can be decoded.
+    """
+    path = os.fspath(path)
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read: {error.strerror}') from error
+    return _decode(data, path)
+
+
+def decode(content: bytes, name: str = 'encoded image') -> np.ndarray:
+    """The bytes of an image file, as ``read``; ``name`` stands for it in messages."""
+    return _decode(np.frombuffer(content, np.uint8), name)
+
+
+def _decode(data, name):
+    if not data.size:
+        raise InputError(f'{name}: empty file')
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:                                   # a header that claims more pixels than OpenCV takes
+        image = None
+    if image is None:
+        raise InputError(f'{name}: not an image, or a damaged one ({data.size:,} bytes)')
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = False):
+    """Writes an image in the format that the ending of ``path`` names (.jpg, .png, ...).
+
+    Raises:
+      InputError: a file of that name is there and ``overwrite`` is not set, or no such format.
+      OSError: it cannot be written.
+    """
+    path = os.fspath(path)
+    try:
+        known, content = cv2.imencode(os.path.splitext(path)[1] or ' ', image[..., ::-1],
+                                      [cv2.IMWRITE_JPEG_QUALITY, 92])
+    except cv2.error:
+        known = False
+    if not known:
+        raise InputError(f'{path}: expected a name that ends with an image format OpenCV writes, such as .jpg or .png')
+    try:
+        # Not by imwrite, which gives no reason when it fails.
+        with open(path, 'wb' if overwrite else 'xb') as file:
+            file.write(content.tobytes())
+    except FileExistsError:
+        raise InputError(f'{path} exists: choose another name, or overwrite=True') from None
