@@ -1,13 +1,21 @@
-"""How every program starts: one table of commands; the user's mistakes are one line and exit status 2."""
+"""How every program starts: one table of commands; the user's mistakes are one line and exit status 2.
+
+A command is a module of this package: a docstring with its usage, ``define_flags(values)``, and
+``run(arguments, options) -> int``, given the words that are no flags and the values of the flags. It may name
+``MAIN_FLAGS``, the flags of its short help, and ``ANSWERS``, what to say to flags that it does not have.
+"""
 from __future__ import annotations
 
+import difflib
 import importlib
-import os
 import sys
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Callable, NamedTuple
 
-from absl import app, flags
+from absl import app, flags, logging
 
+from yolov3_tf.cli import help_text, startup_lines
 from yolov3_tf.errors import InputError
 
 
@@ -31,59 +39,64 @@ COMMANDS = {
     'experiments': Command('experiments', 'run the paper\'s tables, or one of your own'),
     'voc-annotations': Command('voc_annotations', 'turn a VOCdevkit into checked annotation lists'),
 }
+# Earlier or other programs' name of a flag -> its names here; the first that a program has is the answer.
+RENAMED = {
+    'nms_threshold': ('iou_threshold',), 'nms_thresh': ('iou_threshold',), 'threshold': ('score_threshold',),
+    'conf': ('score_threshold',), 'checkpoint': ('model',), 'weights': ('model',), 'size': ('image_size',),
+    'imgsz': ('image_size',), 'out': ('output',), 'batch': ('batch_size',), 'count': ('images',),
+}
+CLOSE = .75         # likeness from which another flag is offered for an unknown one
 
 
 def main(name: str | None = None):
     """Runs a command with the arguments of the process; ``name`` None: the first argument is the command."""
+    arguments = sys.argv[1:]
     if name is None:
-        if len(sys.argv) < 2 or sys.argv[1] in ('-h', '--help', 'help'):
-            print(usage())
+        if not arguments or arguments[0] == 'help' or (arguments[0] not in COMMANDS and help_text.asked(arguments)):
+            print(help_text.version() if help_text.asked(arguments) == 'version' else
+                  help_text.commands({name: command.summary for name, command in COMMANDS.items()}))
             sys.exit(0)
-        name = sys.argv.pop(1)
+        name, *arguments = arguments
         if name not in COMMANDS:
-            sys.exit(_refuse(f'unknown command {name!r}: expected one of {", ".join(COMMANDS)}'))
-        sys.argv[0] = f'{os.path.basename(sys.argv[0])} {name}'
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-    module = importlib.import_module(f'yolov3_tf.cli.{COMMANDS[name].module}')
-    if hasattr(module, 'define_flags'):
-        module.define_flags()
-    start(module.main)
+            near = difflib.get_close_matches(name.replace('_', '-'), COMMANDS, 1)
+            sys.exit(_refuse(f'unknown command {name!r}: ' + (f'the nearest is {near[0]}' if near else
+                                                              f'expected one of {", ".join(COMMANDS)}')))
+    startup_lines.hide()
+    start(name, importlib.import_module(f'yolov3_tf.cli.{COMMANDS[name].module}'), arguments)
 
 
-def usage() -> str:
-    """The commands, a line each."""
-    width = max(map(len, COMMANDS))
-    lines = [f'  {name:{width}}  {command.summary}' for name, command in COMMANDS.items()]
-    return '\n'.join(['usage: yolov3-tf COMMAND [--flag=value ...]', '', *lines, '',
-                      'yolov3-tf COMMAND --help lists the flags of a command.'])
+def start(name: str, module: ModuleType, arguments: Sequence[str]):
+    """Defines the flags of a command, reads them and runs it; leaves the process with its exit status."""
+    others = set(flags.FLAGS)
+    module.define_flags()
+    own = [flag for flag in flags.FLAGS if flag not in others]
+    wanted = help_text.asked(arguments)
+    if wanted:
+        print(help_text.version() if wanted == 'version' else
+              help_text.command(name, module, [flags.FLAGS[flag] for flag in own], wanted == 'full'))
+        sys.exit(0)
 
-
-def start(run: Callable):
-    """``absl.app.run`` with the user's mistakes told in one line: unknown flags, values out of range, stray words."""
-    def told(argv):
+    def parse(argv):
         try:
-            return run(argv)
-        except app.UsageError as error:
-            return _refuse(error)
+            return flags.FLAGS(argv)
+        except flags.UnrecognizedFlagError as error:
+            sys.exit(_refuse(_unknown(error.flagname, module, own)))
+        except flags.Error as error:
+            sys.exit(_refuse(str(error).replace('flag --', '--', 1)))
 
-    app.run(told, flags_parser=_parse)
+    def run(argv):
+        if not flags.FLAGS['verbosity'].present:
+            logging.set_verbosity(logging.WARNING)
+        # A module with a main is one of the earlier kind, which catches its errors itself.
+        earlier = getattr(module, 'main', None)
+        return _with_usage(lambda: earlier(argv) if earlier else
+                           exit_code(lambda: module.run(argv[1:], flags.FLAGS)))
 
-
-def _parse(argv):
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        sys.exit(_refuse(error))
-
-
-def _refuse(error) -> int:
-    text = ' '.join(str(error).split())
-    print(f'error: {text} (--help lists the flags)', file=sys.stderr)
-    return 2
+    app.run(run, [name, *arguments], flags_parser=parse)
 
 
 def exit_code(run: Callable[[], int | None]) -> int:
-    """Runs a script's work; what the user must mend becomes one line on stderr instead of a traceback.
+    """Runs a program's work; what the user must correct becomes one line on stderr instead of a traceback.
 
     Returns:
       What ``run`` returns (None counts as 0), 2 after an InputError or OSError, 130 after Ctrl-C.
@@ -100,3 +113,28 @@ def exit_code(run: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)
         return 130
+
+
+def _with_usage(run):
+    try:
+        return run()
+    except app.UsageError as error:
+        return _refuse(error)
+
+
+def _unknown(name, module, own) -> str:
+    """What to say to a flag that the command does not have."""
+    answers = getattr(module, 'ANSWERS', {})
+    if name in answers:
+        return answers[name]
+    new = next((one for one in RENAMED.get(name, ()) if one in own), None)
+    if new:
+        return f'--{name}: it is --{new} now'
+    near = difflib.get_close_matches(name, own, 1, CLOSE)
+    return f'unknown flag --{name}' + (f': the nearest is --{near[0]}' if near else '')
+
+
+def _refuse(error) -> int:
+    text = ' '.join(str(error).split())
+    print(f'error: {text} (--help lists the flags)', file=sys.stderr)
+    return 2

@@ -1,0 +1,99 @@
+"""What ``--help``, ``--helpfull`` and ``--version`` print: the module's docstring and its flags."""
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+
+from absl import flags
+
+import yolov3_tf
+
+ASKED = {'--help': 'short', '-help': 'short', '-h': 'short', '--helpshort': 'short', '-?': 'short',
+         '--helpfull': 'full', '-helpfull': 'full', '--version': 'version', '-version': 'version'}
+WIDEST = 100            # columns of a line of text, in a terminal wider than that
+LONGEST_VALUE = 22      # characters of a default value on the one line of a flag
+
+
+def asked(arguments: Sequence[str]) -> str:
+    """'short', 'full' or 'version' where one of the arguments asks for it, else ''."""
+    before = arguments[:arguments.index('--')] if '--' in arguments else arguments
+    return next((ASKED[argument] for argument in before if argument in ASKED), '')
+
+
+def version() -> str:
+    """The line of --version."""
+    return f'yolov3_tf {yolov3_tf.__version__}'
+
+
+def commands(summaries: Mapping[str, str]) -> str:
+    """The help of the program itself; ``summaries``: a line for each command."""
+    width = max(map(len, summaries))
+    lines = [f'  {name:{width}}  {summary}' for name, summary in summaries.items()]
+    return '\n'.join(['usage: yolov3-tf COMMAND [--flag=value ...]', '', *lines, '',
+                      'yolov3-tf COMMAND --help lists the flags of a command, --version prints the version.'])
+
+
+def command(name: str, module: ModuleType, own: Sequence[flags.Flag], full: bool) -> str:
+    """The help of a command.
+
+    Args:
+      name: of the command.
+      module: whose docstring says what it does; its ``MAIN_FLAGS``, where it has them, are the flags of the short help.
+      own: its flags, in order.
+      full: every flag with its whole text, instead of a line for each main one.
+    """
+    width = min(shutil.get_terminal_size().columns, WIDEST) - 1
+    main = () if full else getattr(module, 'MAIN_FLAGS', ())
+    chosen = [flag for flag in own if not main or flag.name in main]
+    lines = [f'usage: yolov3-tf {name} [--flag=value ...]', '', *_reflowed(module.__doc__ or '', width), '']
+    if full:
+        lines += [line for flag in chosen for line in _whole(flag, width)]
+    else:
+        lines += _one_line_each(chosen, width)
+        lines += ['', f'yolov3-tf {name} --helpfull says more of {"these" if len(chosen) == len(own) else "all"} '
+                      f'{len(own)} flags.']
+    return '\n'.join(lines)
+
+
+def _reflowed(text, width):
+    """Paragraphs wrapped at the width; indented lines, the examples, as they are."""
+    paragraphs: list[list[str]] = [[]]
+    for line in textwrap.dedent(text).strip().splitlines():
+        if line.startswith(' '):
+            paragraphs += [[line], []]
+        elif line:
+            paragraphs[-1].append(line)
+        else:
+            paragraphs += [[''], []]
+    for lines in filter(None, paragraphs):
+        yield from lines if lines[0][:1] in ('', ' ') else textwrap.wrap(' '.join(lines), width)
+
+
+def _one_line_each(chosen, width):
+    names = [_name(flag) for flag in chosen]
+    column = max(map(len, names), default=0)
+    for flag, name in zip(chosen, names):
+        sentence = ' '.join((flag.help or '').split()).partition('. ')[0]
+        yield f'  {name:{column}}  {textwrap.shorten(sentence, max(width - column - 4, 20), placeholder=" ...")}'
+
+
+def _name(flag, longest=LONGEST_VALUE):
+    """``--name=default`` as it would be typed; ``--[no]name`` of a boolean flag."""
+    if flag.boolean:
+        return f'--[no]{flag.name}'
+    value = ','.join(map(str, flag.value)) if isinstance(flag.value, (list, tuple)) else flag.value
+    value = '...' if value in (None, '') else str(value)
+    return f'--{flag.name}={value if len(value) <= longest else value[:longest - 3] + "..."}'
+
+
+def _whole(flag, width):
+    yield f'  {_name(flag, 200)}'
+    text = ' '.join((flag.help or '').split())
+    choices = getattr(flag.parser, 'enum_values', None)
+    if choices:
+        text += f' One of: {", ".join(choices)}.'
+    if flag.boolean:
+        text += f' Default: {"yes" if flag.value else "no"}.'
+    yield from textwrap.wrap(text, width, initial_indent=' ' * 6, subsequent_indent=' ' * 6)
