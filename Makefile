@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 # The sentence of the README at a size that two cores finish in minutes.
 DEMO_SENTENCE = --loss=giou --focal --ignore_thresh=0.45
-DEMO_FLAGS = --flagfile=yolov3_tf/training/recipes/quick.flags
+DEMO_FLAGS = --recipe=quick
 
 # A process a core, at most four (each holds a TensorFlow); SPREAD= for one, which also lets PYTEST_FLAGS=-s print.
 SPREAD = --numprocesses=auto --maxprocesses=4 --dist=loadfile

@@ -125,7 +125,7 @@ def draw(found, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(config=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', type=pathlib.Path, default=ROOT / 'docs' / 'figures' / 'replicas.png')
     parser.add_argument('--folder', type=pathlib.Path, default=None)
     parser.add_argument('--epochs', type=int, default=6)

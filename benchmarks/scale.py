@@ -59,7 +59,7 @@ def measure(options, **changed) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(config=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (('batch', 4), ('size', 224), ('classes', 20), ('boxes', 8), ('steps', 5)):
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--width', type=float, default=.25)
@@ -77,9 +77,9 @@ def main():
     for changed in changes:
         name = ' '.join(f'{key} {value}' for key, value in changed.items()) or 'base'
         found = measure(options, **changed) if changed else base
-        room, of_base = (case['peak'] - case['before'] for case in (found, base))
-        print(f'| {name} | {found["seconds"]:.3f} | {found["seconds"] / base["seconds"]:.2f} | {room:.0f} | '
-              f'{room / of_base:.2f} |', flush=True)
+        memory, of_base = (case['peak'] - case['before'] for case in (found, base))
+        print(f'| {name} | {found["seconds"]:.3f} | {found["seconds"] / base["seconds"]:.2f} | {memory:.0f} | '
+              f'{memory / of_base:.2f} |', flush=True)
 
 
 if __name__ == '__main__':

@@ -72,6 +72,7 @@ class StockBatchNorm(tf.keras.layers.BatchNormalization):
 
 class StockLeakyReLU(tf.keras.layers.LeakyReLU):
     def __init__(self, inference=False, **kwargs):
+        del inference
         slope = 'negative_slope' if hasattr(tf.keras, 'ops') else 'alpha'       # Keras 3, Keras 2
         super().__init__(**{slope: .1}, **kwargs)
 
@@ -94,8 +95,8 @@ def variants(options):
     return {'bare network, all layers': bare_step(model, images),
             'whole step, all layers': full_step(model, images, truth),
             'bare network of stock Keras layers': bare_step(stock_model(options.classes, options.width), images),
-            'bare network, resting backbone': bare_step(frozen, images),
-            'whole step, resting backbone': full_step(frozen, images, truth)}
+            'bare network, frozen backbone': bare_step(frozen, images),
+            'whole step, frozen backbone': full_step(frozen, images, truth)}
 
 
 def measure(options):
@@ -116,7 +117,7 @@ def report(options, speed):
           f'median of {options.rounds} rounds')
     for name, value in speed.items():
         print(f'{value:8.3f} images/s  {options.batch / value:7.2f} s/step  {name}')
-    for part in ('all layers', 'resting backbone'):
+    for part in ('all layers', 'frozen backbone'):
         on_top = speed[f'bare network, {part}'] / speed[f'whole step, {part}'] - 1
         print(f'loss and optimiser on top, {part}: {100 * on_top:.1f} %')
     ratio = speed['bare network, all layers'] / speed['bare network of stock Keras layers']
@@ -124,7 +125,7 @@ def report(options, speed):
 
 
 def main():
-    parser = argparse.ArgumentParser(config=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--precision', default='float32', choices=['float32', 'bfloat16'])
     for name, default in (('batch', 4), ('size', 416), ('rounds', 3), ('classes', 20)):
         parser.add_argument(f'--{name}', type=int, default=default)

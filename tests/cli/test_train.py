@@ -1,5 +1,4 @@
 """train.py as its users run it: the sentence, kill -9 in every stage, and what it refuses."""
-import contextlib
 import functools
 import json
 import os
@@ -13,9 +12,14 @@ import h5py
 import numpy as np
 import pytest
 from fixtures import small_cfg
+from fixtures.program_flags import options
 
+from yolov3_tf.cli import program, train
+from yolov3_tf.errors import InputError
 from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.darknet import weights as darknet_weights
+from yolov3_tf.training import flag_texts
+from yolov3_tf.training import recipe as recipes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SENTENCE = ['--loss=giou', '--focal', '--ignore_thresh=0.45']
@@ -115,41 +119,120 @@ def test_classification_alone_leaves_a_backbone_for_another_run(folder):
     assert [json.loads(line)['stage'] for line in lines] == ['head'] * 4 + ['full'] * 4
 
 
-@contextlib.contextmanager
-def parsed(monkeypatch, *flags):
-    """The script as a module, with these flags on its command line."""
-    from absl import flags as absl_flags
-    monkeypatch.setattr(sys, 'argv', ['train', *flags])
-    from yolov3_tf.cli import train
-    own = absl_flags.FLAGS
-    if 'loss' not in own:
-        train.define_flags()
-    saved = own.flag_values_dict()
-    for name in saved:
-        own[name].present = 0
-        own[name].value = own[name].default
-    own.unparse_flags()
-    own(sys.argv)
-    try:
-        yield train
-    finally:
-        for name, value in saved.items():
-            own[name].value = value
+@pytest.fixture(scope='module')
+def finished(folder):
+    """A run of one epoch in the working folder, with its output; classification and detection, so of two stages."""
+    (folder / 'small.cfg').write_text(small_cfg.TEXT)
+    flags = ['--name=finished', '--asymptotic', '--asymptotic_epochs=1', '--head_epochs=0', '--full_epochs=1',
+             '--full_lr=1e-3', '--noexport']
+    run = start_small(folder, *flags)
+    output = run.communicate()[0]
+    assert run.returncode == 0, output
+    return folder / 'runs/finished', flags
+
+
+def make_old(run):
+    """Writes a run's folder as version 0.1 left it: names of flags, of stages, and of one counter."""
+    new_names = {new: old for old, new in flag_texts.OLD_NAMES.items()}
+    lines = [line[2:].partition('=') for line in (run / 'run.flags').read_text().splitlines()]
+    old_flags = ''.join(f'--{new_names.get(name, name)}={value}\n' for name, _, value in lines)
+    (run / 'run.flags').write_text(old_flags)
+    assert '--stage2_lr=0.001\n' in old_flags and 'full_' not in old_flags
+    text = (run / 'metrics.jsonl').read_text()
+    text = text.replace('"stage": "asymptotic"', '"stage": "classify"').replace('"stage": "full"', '"stage": "all"')
+    (run / 'metrics.jsonl').write_text(text)
+    with h5py.File(run / 'checkpoints/last.h5', 'a') as file:
+        counters = json.loads(file.attrs['counters'])
+        counters['pictures'] = counters.pop('images')
+        counters['metrics_bytes'] = len(text.encode())
+        file.attrs['counters'] = json.dumps(counters)
+
+
+def test_a_run_folder_of_version_0_1_is_opened_and_gone_on_with(folder, finished):
+    run, flags = finished
+    make_old(run)
+    again = start_small(folder, *flags)
+    output = again.communicate()[0]
+    assert again.returncode == 0 and 'this run is finished; it is evaluated again' in output, output
+    assert (run / 'curves.png').stat().st_size
+    changed = start_small(folder, *flags, '--full_epochs=2')
+    output = changed.communicate()[0]
+    assert changed.returncode == 2 and '--full_epochs=1 (now 2)' in output, output
+    replayed = train.recipe_of(options(train, f'--recipe={run}/run.flags'))
+    assert replayed.full_epochs == (1,) and replayed.full_lr == (1e-3,)
+
+
+def read(*flags):
+    return train.recipe_of(options(train, *flags))
+
+
+def test_flags_become_values_and_a_flag_beside_a_recipe_wins(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)                 # recipes are found from any folder
+    recipe = read('--recipe=bccd', '--full_epochs=1, 2', '--nofocal', '--batch_size=4', '--clip_norm=inf', '--augment=')
+    assert recipe == recipes.DEFAULTS._replace(
+        train_data='voc:BCCD:train', val_data='voc:BCCD:val', backbone_weights='none', width_multiplier=.25,
+        image_size=192, augment=(), optimizer='adam', full_epochs=(1, 2), full_lr=(1e-3, 1e-4), focal=False,
+        clip_norm=float('inf'))
+    (tmp_path / 'mine.flags').write_text('# mine\n--focal\n--train_sizes=320,352\n')
+    assert read('--recipe=mine.flags') == recipes.DEFAULTS._replace(focal=True, train_sizes=(320, 352))
+    with pytest.raises(InputError, match='--recipe=bcdc: expected bccd, nano, paper, quick, reference or a file'):
+        read('--recipe=bcdc')
+
+
+@pytest.mark.parametrize('name', sorted(path.stem for path in flag_texts.RECIPES.glob('*.flags')))
+def test_every_recipe_is_whole(name):
+    """What it holds is read; only the files that its data need may be missing here."""
+    recipe = read(f'--recipe={name}')
+    assert recipe != recipes.DEFAULTS
+    recipes.check(recipe)
 
 
 @pytest.mark.parametrize('flags', [
     [*SENTENCE, '--image_size=64'], ['--cfg=a.cfg', '--optimizer=adam'], ['--init_weights=a.h5'],
     ['--asymptotic', '--schedule=cosine', '--loss=giou'], ['--train_sizes=64,96', '--ema_decay=0.9998']])
-def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, monkeypatch, tmp_path):
+def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, tmp_path):
     """run.flags holds every default too, which must not be taken for a wish."""
-    with parsed(monkeypatch, *flags) as train:
-        train.check_flags()
-        written = train.flag_texts('value')
+    recipe = read(*flags)
+    recipes.check(recipe)
+    written = flag_texts.texts_of(recipe)
     assert len(written) > 30
     (tmp_path / 'run.flags').write_text(''.join(f'--{name}={value}\n' for name, value in written.items()))
-    with parsed(monkeypatch, f'--flagfile={tmp_path}/run.flags') as train:
-        train.check_flags()
-        assert train.flag_texts('value') == written
+    for how in ('flagfile', 'recipe'):
+        replayed = read(f'--{how}={tmp_path}/run.flags')
+        recipes.check(replayed)
+        assert replayed == recipe
+
+
+def test_help_has_a_sentence_and_the_names_of_every_setting():
+    values = options(train)
+    descriptions = recipes.descriptions()
+    assert set(descriptions) == set(recipes.Recipe._fields)
+    for name, names in recipes.choices().items():
+        assert f'One of {", ".join(names)}.' in values[name].help
+    for name, text in descriptions.items():
+        assert text.endswith('.') and values[name].help.startswith(text)
+
+
+@pytest.mark.parametrize('typed, words', [
+    ('epochs', '--full_epochs'), ('lr', '--head_lr'), ('resume', 'type the same command again'),
+    ('batch', '--batch_size'), ('imgsz', '--image_size'), ('weights', '--init_weights'), ('data', '--train_data'),
+    ('stage1_epochs', '--head_epochs'), ('stage1_lr', '--head_lr'), ('stage2_epochs', '--full_epochs'),
+    ('stage2_lr', '--full_lr')])
+def test_what_is_typed_by_habit_has_an_answer(typed, words):
+    answer = train.ANSWERS[typed]
+    assert answer.startswith(f'--{typed}: ') and words in answer and '\n' not in answer
+    named = [name for name in recipes.Recipe._fields if f'--{name}' in answer]
+    assert typed == 'resume' or named           # of flags that there are
+    assert typed not in options(train)
+
+
+def test_without_data_the_sentence_stops_with_three_ways_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert program.exit_code(lambda: train.train(read(*SENTENCE))) == 2
+    error = capsys.readouterr().err
+    for words in ('error: no data', 'VOCtrainval_06-Nov-2007.tar', '--train_data=voc:DIR:train', 'make demo'):
+        assert words in error
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('flags, message', [
@@ -176,17 +259,24 @@ def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, monkey
     (['--strategy=none', '--logical_devices=2'], 'leave it out'),
     (['--accumulate_steps=3'], 'a multiple of'),
     (['--accumulate_steps=2', '--positive_weight=balanced'], 'the whole batch'),
-    (['--stop_after=2', '--epochs_between_eval=3'], 'looked at again'),
+    (['--stop_after=2', '--epochs_between_eval=3'], 'validated again'),
     (['--name=../elsewhere'], 'the name of one folder'),
     (['--name=a/b'], 'the name of one folder'),
     (['--name=..'], 'the name of one folder'),
     (['--anchors=nowhere.txt'], 'nowhere.txt'),
+    (['--loss=diuo'], '--loss=diuo: expected one of ciou, diou'),
+    (['--augment=flip,flop'], '--augment=flop: expected one of'),
+    (['--batch_size=0'], '--batch_size=0: expected 1 or more'),
+    (['--momentum=1'], '--momentum=1.0: expected from 0 to 0.9999'),
+    (['--weight_decay=nan'], 'a finite number'), (['--head_lr=inf'], 'a finite number'),
+    (['--full_epochs=1', '--full_lr=0'], '--full_lr=0.0: expected more than 0'),
+    (['--grid_sensitivity=1,2,3'], 'from 1 to 2'),
 ])
 def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message, capsys, monkeypatch):
     if os.environ.get('CUDA_VISIBLE_DEVICES'):
         pytest.skip('float16 is fine on a GPU')
     monkeypatch.chdir(folder)
-    with parsed(monkeypatch, *SENTENCE, *SMALL, '--width_multiplier=0.125', *flags) as train:
-        assert train.main(['train.py']) == 2
+    recipe = read(*SENTENCE, *SMALL, '--width_multiplier=0.125', *flags)
+    assert program.exit_code(lambda: train.train(recipe)) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith('error: ') and message in error

@@ -1,15 +1,18 @@
 """Which runs a table becomes: what is shared, what is the same, in which order, under which names."""
 from yolov3_tf.experiments import plan
-from yolov3_tf.experiments.train_flags import FlagSet
+from yolov3_tf.training import recipe
+from yolov3_tf.training.flag_texts import arguments_of
 
 
-def cell(**values):
-    """A flag set as the script would read it; True stands for a flag without value."""
-    given = {name: f'--{name}' if value is True else f'--{name}={value}' for name, value in values.items()}
-    return FlagSet(given, {name: str(value) for name, value in values.items()})
+def cell(**settings):
+    return recipe.make(**settings)
 
 
-BOTH = dict(train_data='shapes', head_epochs=2, full_epochs='3,1')
+def arguments(part):
+    return list(arguments_of(part.recipe).values())
+
+
+BOTH = dict(train_data='shapes', head_epochs=2, full_epochs=(3, 1))
 
 
 def kinds(part):
@@ -22,32 +25,32 @@ def test_the_asymptotic_stage_is_one_run_for_all_that_comes_after():
                         'c': cell(**dict(flags, asymptotic_epochs=5), loss='giou')})
     assert all(kinds(part) == ['asymptotic', 'cell'] for part in parts.values())
     assert parts['a'].needs == parts['b'].needs != parts['c'].needs
-    assert list(parts['a'].needs.given.values()) == [
-        '--train_data=shapes', '--asymptotic', '--asymptotic_epochs=4', '--backbone_weights=body.74',
-        '--width_multiplier=0.25', '--head_epochs=0', '--full_epochs=0', '--full_lr=1']
+    assert arguments(parts['a'].needs) == [
+        '--train_data=shapes', '--backbone_weights=body.74', '--width_multiplier=0.25', '--asymptotic',
+        '--asymptotic_epochs=4', '--head_epochs=0', '--full_epochs=0', '--full_lr=1']
     assert parts['b'].takes == 'backbone_weights'
-    assert list(parts['b'].given.values()) == ['--train_data=shapes', '--head_epochs=2', '--full_epochs=3,1',
-                                               '--width_multiplier=0.25', '--loss=giou', '--focal', '--head=separated']
+    assert arguments(parts['b']) == ['--train_data=shapes', '--width_multiplier=0.25', '--head=separated',
+                                     '--loss=giou', '--focal', '--head_epochs=2', '--full_epochs=3,1']
     assert len({part.key for part in parts.values()}) == 3
 
 
 def test_a_whole_network_keeps_the_asymptotic_stage_to_itself():
     part = plan.parts({'a': cell(**BOTH, asymptotic=True, init_weights='yolo.weights')})['a']
-    assert kinds(part) == ['cell'] and part.given['asymptotic'] == '--asymptotic'
+    assert kinds(part) == ['cell'] and '--asymptotic' in arguments(part)
 
 
-def test_stage_1_is_shared_where_only_stage_2_differs():
+def test_the_head_stage_is_shared_where_only_the_full_stage_differs():
     parts = plan.parts({'a': cell(**BOTH, warmup_epochs=1, init_weights='x.h5', loss='giou'),
                         'b': cell(**dict(BOTH, full_epochs=5), warmup_epochs=1, init_weights='x.h5', loss='giou',
-                                  full_lr='1e-3', schedule='cosine'),
+                                  full_lr=1e-3, schedule='cosine'),
                         'c': cell(**BOTH, warmup_epochs=1, init_weights='x.h5', loss='mse')})
     assert [kinds(parts[name]) for name in 'abc'] == [['head', 'cell'], ['head', 'cell'], ['cell']]
     assert parts['a'].needs == parts['b'].needs and parts['a'].takes == 'init_weights'
-    assert sorted(parts['a'].needs.given.values()) == [
+    assert sorted(arguments(parts['a'].needs)) == [
         '--full_epochs=0', '--full_lr=1', '--head_epochs=2', '--init_weights=x.h5', '--loss=giou',
         '--train_data=shapes', '--warmup_epochs=1']
-    assert sorted(parts['b'].given.values()) == ['--full_epochs=5', '--full_lr=1e-3', '--head_epochs=0', '--loss=giou',
-                                                 '--schedule=cosine', '--train_data=shapes']
+    assert sorted(arguments(parts['b'])) == ['--full_epochs=5', '--full_lr=0.001', '--head_epochs=0', '--loss=giou',
+                                             '--schedule=cosine', '--train_data=shapes']
 
 
 def test_three_runs_hang_together_where_both_stages_are_shared():
@@ -61,19 +64,18 @@ def test_three_runs_hang_together_where_both_stages_are_shared():
                                              '--runs_dir=out', f'--name={runs[1].name}']
 
 
-def test_without_both_stages_in_the_flags_stage_1_is_not_shared():
+def test_without_both_stages_in_the_settings_the_head_stage_is_not_shared():
     for flags in (dict(train_data='shapes'), dict(BOTH, head_epochs=0), dict(train_data='shapes', head_epochs=3)):
-        parts = plan.parts({'a': cell(**flags), 'b': cell(**flags, full_lr='1e-4')})
+        parts = plan.parts({'a': cell(**flags), 'b': cell(**flags, full_lr=1e-4)})
         assert kinds(parts['a']) == kinds(parts['b']) == ['cell']
 
 
-def test_a_run_is_its_flags_and_nothing_else():
+def test_a_run_is_its_settings_and_nothing_else():
     """The same key for a cell of another name, in another order, with flags that leave no trace; and for no other."""
     one = plan.parts({'a': cell(**BOTH, loss='giou', focal=True)})['a']
-    same = plan.parts({'b': cell(focal=True, loss='giou', **BOTH, checkpoint_steps=7, name='x', export=True)},
-                      ['checkpoint_steps'])['b']
-    assert one.key == same.key and '--checkpoint_steps=7' in same.given.values()
-    assert not any(text.startswith('--name') for text in same.given.values())
+    same = plan.parts({'b': cell(focal=True, loss='giou', **BOTH, checkpoint_steps=7, name='x', export=False)})['b']
+    assert one.key == same.key and '--checkpoint_steps=7' in arguments(same)
+    assert not any(text.startswith('--name') for text in arguments(same))
     others = [cell(**BOTH, loss='giou'), cell(**BOTH, loss='iou', focal=True), cell(**BOTH, loss='giou', focal=False)]
     assert one.key not in {plan.parts({'a': other})['a'].key for other in others}
 
@@ -95,8 +97,8 @@ def test_a_run_keeps_the_name_under_which_another_table_made_it():
     assert [run.name for run in plan.runs(parts, [0, 1], there)] == [f'coupled-{parts["coupled"].key}-seed0', there[0]]
 
 
-def test_epochs_are_counted_where_the_flags_say_them():
+def test_epochs_are_counted_where_the_settings_say_them():
     parts = plan.parts({'a': cell(**BOTH, asymptotic=True, warmup_epochs=1), 'b': cell(train_data='shapes')})
-    assert plan.epochs(parts['a'].needs, {'asymptotic_epochs': '10'}) == 10
-    assert plan.epochs(parts['a'], {}) == 2 + 3 + 1 + 1
-    assert plan.epochs(parts['b'], {'warmup_epochs': '0'}) is None
+    assert plan.epochs(parts['a'].needs) == 10
+    assert plan.epochs(parts['a']) == 2 + 3 + 1 + 1
+    assert plan.epochs(parts['b']) is None

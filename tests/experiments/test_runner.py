@@ -1,4 +1,4 @@
-"""The runner as its users run it, over a stand-in for train.py: kills, failures, locks, Ctrl-C, and what it refuses."""
+"""The runner as its users run it, over a stand-in for train: kills, failures, locks, Ctrl-C, and what it refuses."""
 import json
 import os
 import pathlib
@@ -27,17 +27,17 @@ paper = 83.11
 '''
 
 
-def start(folder, *flags, script=FAKE, hold=''):
-    """The runner as a process; ``hold``: see fake_train.py."""
+def start(folder, *flags, script=FAKE, hold='', fail=''):
+    """The runner as a process; ``hold``, ``fail``: see fake_train.py. ``script`` None: train itself."""
     command = [sys.executable, '-m', 'yolov3_tf', 'experiments', 'two.ini', '--data=shapes:12', '--resamples=100',
                '--flags=--head_epochs=0 --full_epochs=3 --full_lr=1e-3 --asymptotic_epochs=1', '--seeds=2',
-               f'--train_script={script}', *flags]
+               *([f'--train_script={script}'] if script else []), *flags]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            env={**os.environ, 'PYTHONPATH': str(ROOT), 'FAKE_HOLD': hold})
+                            env={**os.environ, 'PYTHONPATH': str(ROOT), 'FAKE_HOLD': hold, 'FAKE_FAIL': fail})
 
 
-def finish(folder, *flags, code=0, script=FAKE):
-    process = start(folder, *flags, script=script)
+def finish(folder, *flags, code=0, script=FAKE, fail=''):
+    process = start(folder, *flags, script=script, fail=fail)
     output = process.communicate(timeout=3600)[0]
     assert process.returncode == code, output
     return output
@@ -118,8 +118,7 @@ def test_a_runner_killed_twice_and_stopped_once_ends_like_an_undisturbed_one(wor
 
 def test_a_failed_run_is_named_and_the_others_go_on(work):
     """Both trainings fail; `far` is not begun, for the stage it starts from is not there; all cells are dashes."""
-    flags = '--flags=--head_epochs=0 --full_epochs=3 --full_lr=1e-3 --asymptotic_epochs=1 --fail_for=0'
-    output = finish(work, flags, '--out=failing', '--seeds=1', code=1)
+    output = finish(work, '--out=failing', '--seeds=1', code=1, fail='0')
     assert 'exit code 3' in output and 'error: the loss is not finite' in output
     assert '3 of 3 runs failed' in output and 'from which it starts, failed' in output
     assert attempts(work / 'failing') == dict(near0=1, asymptotic0=1)
@@ -128,7 +127,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(work):
 
 
 def test_a_half_written_folder_is_taken_up_and_a_foreign_one_left_alone(work):
-    """Half of a measure is measured again; a folder that is no run is refused by name, and nothing in it touched."""
+    """Half of an evaluation is made again; a folder that is no run is refused by name, and nothing in it touched."""
     shutil.copytree(work / 'whole', work / 'half')
     near, = (work / 'half').glob('near-*-seed0')
     text = (near / 'evaluation/detections.json').read_text()
@@ -160,8 +159,8 @@ def test_a_dry_run_prints_plan_and_cost_and_trains_nothing(work):
     ('', 0, '', '--seeds=0: expected how many runs every cell gets, 1 or more'),
     ('', 1, '', 'no data: give --data=TRAIN,VAL'),
     ('', 1, '--train_data=voc:nowhere:a --val_data=voc:nowhere:b', 'nowhere'),
-    ('', 1, '--train_data=shapes:12 --ignore_tresh=.4', "--flags: --ignore_tresh=.4: Unknown command line flag"),
-    ('[again]\nflags = --ignore_thresh=.2', 1, '--train_data=shapes:12', 'two.ini:10: cell again has the same flags'),
+    ('', 1, '--train_data=shapes:12 --ignore_tresh=.4', '--flags: --ignore_tresh=.4: unknown flag; is it --ignore'),
+    ('[again]\nflags = --ignore_thresh=.2 --loss=mse', 1, '--train_data=shapes:12', 'two.ini:10: cell again has the same flags'),
     ('[other]\nflags = --val_data=shapes:8', 1, '--train_data=shapes:12', 'on different data, shapes:12, shapes:8'),
 ])
 def test_what_cannot_be_used_is_refused_before_anything_runs(tmp_path, monkeypatch, more, seeds, flags, message):
@@ -192,18 +191,18 @@ def test_an_unknown_table_is_one_line_and_exit_code_2(work):
 
 
 @pytest.mark.slow
-def test_train_py_itself_killed_twice(tmp_path):
+def test_train_itself_killed_twice(tmp_path):
     """Two cells and a shared stage of real trainings: the same table, and the same metrics byte for byte."""
     (tmp_path / 'two.ini').write_text(TABLE)
     flags = ['--protocol=tiny', '--flags=--asymptotic_epochs=1']
-    finish(tmp_path, *flags, '--out=whole', script=ROOT / 'train.py')
+    finish(tmp_path, *flags, '--out=whole', script=None)
     killed = [*flags, '--out=killed']
     out = tmp_path / 'killed'
     for pattern, with_training in (('asymptotic-*-seed0/metrics.jsonl', True), ('near-*-seed1/metrics.jsonl', False)):
-        process = start(tmp_path, *killed, script=ROOT / 'train.py')
+        process = start(tmp_path, *killed, script=None)
         wait_for(pattern, out, process)
         kill(process, out / '.training' if with_training else None)
-    finish(tmp_path, *killed, script=ROOT / 'train.py')
+    finish(tmp_path, *killed, script=None)
     assert tables_of(out) == tables_of(tmp_path / 'whole')
     runs = [path.parent.name for path in (tmp_path / 'whole').glob('*-seed*/metrics.jsonl')]
     assert len(runs) == 6

@@ -3,6 +3,7 @@ import pytest
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.experiments import table_file
+from yolov3_tf.training import flag_texts
 
 GOOD = '''# a comment
 [table]
@@ -95,12 +96,12 @@ def test_nothing_to_read(tmp_path):
 
 def test_a_protocol_is_read_line_by_line(tmp_path):
     path = write(tmp_path, '# why\n\n--full_epochs=3,1\n// c\n--focal\n', 'p.flags')
-    assert table_file.read_flags(path) == (('--full_epochs=3,1', f'{path}:3'), ('--focal', f'{path}:5'))
+    assert flag_texts.read_file(path) == (('--full_epochs=3,1', f'{path}:3'), ('--focal', f'{path}:5'))
     write(tmp_path, '--focal\nloss=giou\n', 'p.flags')
     with pytest.raises(InputError, match="p.flags:2: expected a flag .* got 'loss=giou'"):
-        table_file.read_flags(path)
+        flag_texts.read_file(path)
     with pytest.raises(InputError, match='expected a file of flags, got nothing'):
-        table_file.read_flags(tmp_path / 'none.flags')
+        flag_texts.read_file(tmp_path / 'none.flags')
 
 
 # Printed in the paper, AP in %: localisation, IoU, GIoU.

@@ -1,4 +1,4 @@
-"""Means, spreads and differences against hand arithmetic; what was not measured is a dash."""
+"""Means, spreads and differences against hand arithmetic; what was not evaluated is a dash."""
 import csv
 import io
 
@@ -124,7 +124,7 @@ def test_a_run_is_read_from_its_files_and_checked_against_its_own_score(tmp_path
     assert len(got.samples['mAP']) == 51 and len(np.unique(got.samples['mAP'])) > 10
     finished_run(tmp_path / 'b', dataset, 2)
     (tmp_path / 'b/evaluation/detections.json').write_text((tmp_path / 'a/evaluation/detections.json').read_text())
-    with pytest.raises(InputError, match='is what the run measured: were the labels changed'):
+    with pytest.raises(InputError, match='is what the run found: were the annotations changed'):
         measurer.of(tmp_path / 'b')
     finished_run(tmp_path / 'c', dataset._replace(class_names=['dog', 'cat']), 2)
     with pytest.raises(InputError, match='other classes are compared: cat, dog and dog, cat'):

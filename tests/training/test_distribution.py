@@ -17,7 +17,8 @@ from yolov3_tf.data.readers import lists, specs
 from yolov3_tf.drawing import plots
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses.criterion import LossSettings
-from yolov3_tf.training import distribution, stages, trainer
+from yolov3_tf.training import distribution, stages
+from yolov3_tf.training import settings as settings_module
 from yolov3_tf.training.optimizers import OptimizerSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -75,7 +76,7 @@ def test_only_errors_of_a_connection_are_a_lost_worker(kind, message, lost):
 
 
 def settings(stage, batch_size=6, **changes):
-    return trainer.TrainingSettings(
+    return settings_module.TrainingSettings(
         stages=(stage,), loss=LossSettings(), optimizer=OptimizerSettings(),
         batches=PipelineSettings(batch_size=batch_size, sizes=(64,)), **changes)
 
@@ -84,10 +85,10 @@ def settings(stage, batch_size=6, **changes):
 def test_replicas_and_pieces_divide_the_batch(replicas, pieces, fits):
     chosen = settings(stages.Stage('full', '^$', ((1, 1.),)), accumulate_steps=pieces)
     if fits:
-        trainer.check(chosen, replicas)
+        settings_module.check(chosen, replicas)
     else:
         with pytest.raises(InputError, match=f'multiple of {replicas} replicas x --accumulate_steps={pieces}'):
-            trainer.check(chosen, replicas)
+            settings_module.check(chosen, replicas)
 
 
 @pytest.mark.slow

@@ -22,7 +22,8 @@ from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.training import stages
 from yolov3_tf.training.optimizers import OptimizerSettings
 from yolov3_tf.training.run_folder import RunFolder
-from yolov3_tf.training.trainer import Trainer, TrainingSettings
+from yolov3_tf.training.settings import TrainingSettings
+from yolov3_tf.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
 SIDE, WIDTH, TIMES_AN_EPOCH = 96, .125, 50

@@ -94,18 +94,18 @@ def test_a_stage_stops_after_epochs_without_a_better_score(scores, over):
     assert not stages.is_over(stage._replace(stop_after=0), 3, [1.] * len(scores), scores)
 
 
-def test_freezing_rests_the_backbone_and_nothing_else():
+def test_freezing_freezes_the_backbone_and_nothing_else():
     model = yolov3_network.build(1, .125)
     head, everything = stages.two_stages(((1, .1),), ((1, .1),), frozen_bn='fixed')
     stages.freeze(model, head)
-    rests = {layer.name for layer in model.layers if layer.weights and not layer.trainable}
-    assert len(rests) == 104 and all(name.startswith('backbone_') for name in rests)
+    frozen = {layer.name for layer in model.layers if layer.weights and not layer.trainable}
+    assert len(frozen) == 104 and all(name.startswith('backbone_') for name in frozen)
     stages.freeze(model, everything)
     assert all(layer.trainable for layer in model.layers)
 
 
 @pytest.mark.parametrize('frozen_bn, moves', [('adapt', True), ('fixed', False)])
-def test_statistics_of_a_resting_backbone_move_only_when_they_adapt(frozen_bn, moves):
+def test_statistics_of_a_frozen_backbone_move_only_when_they_adapt(frozen_bn, moves):
     model = yolov3_network.build(1, .125)
     head, _ = stages.two_stages(((1, .1),), ((1, .1),), frozen_bn=frozen_bn)
     stages.freeze(model, head)

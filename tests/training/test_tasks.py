@@ -16,7 +16,8 @@ from yolov3_tf.structures import GroundTruth
 from yolov3_tf.training import stages, tasks
 from yolov3_tf.training.optimizers import OptimizerSettings
 from yolov3_tf.training.run_folder import RunFolder
-from yolov3_tf.training.trainer import Trainer, TrainingSettings
+from yolov3_tf.training.settings import TrainingSettings
+from yolov3_tf.training.trainer import Trainer
 
 PLAN = (stages.asymptotic(2, 1e-2), *stages.two_stages(((1, 1e-3),), ((1, 1e-3),)))
 

@@ -1,4 +1,4 @@
-"""A run: what trains, what rests, what stops it, and that nothing shows where it was stopped."""
+"""A run: what trains, what is frozen, what stops it, and that nothing shows where it was stopped."""
 import json
 import os
 import pathlib
@@ -17,11 +17,14 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.losses.criterion import LossSettings
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.checkpoints import ModelConfig
-from yolov3_tf.training import stages, tasks
-from yolov3_tf.training import trainer as training
+from yolov3_tf.structures import GroundTruth
+from yolov3_tf.training import counters, stages, tasks
+from yolov3_tf.training.finite import NonFiniteLoss
 from yolov3_tf.training.optimizers import OptimizerSettings
 from yolov3_tf.training.run_folder import RunFolder
-from yolov3_tf.training.trainer import Interrupted, NonFiniteLoss, Trainer, TrainingSettings
+from yolov3_tf.training.settings import TrainingSettings
+from yolov3_tf.training.stopping import Interrupted
+from yolov3_tf.training.trainer import Trainer
 
 HEAD, ALL = stages.two_stages(((2, 1e-3),), ((1, 1e-3), (1, 1e-4)), warmup_epochs=1)
 
@@ -86,7 +89,7 @@ def test_a_run_logs_named_terms_and_keeps_its_best(uninterrupted):
     assert [line['epoch'] for line in val] == [1, 2, 3, 4, 5]
     assert [line['stage'] for line in val] == ['head'] * 3 + ['full'] * 2
     assert run.folder.best.exists() and list((run.folder.root / 'events').iterdir())
-    assert run.at['finished']
+    assert run.position.finished
 
 
 @pytest.mark.parametrize('stops', [(2, 9, 3), pytest.param((1, 1, 8, 2), marks=pytest.mark.slow)])
@@ -134,11 +137,11 @@ def test_a_stage_is_validated_before_it_ends_early(shapes, tmp_path, monkeypatch
     stage = stages.Stage('one', '^$', ((20, 1e-3),), patience=4)
     run, asked = trainer(tmp_path / 'run', shapes, settings(stage, epochs_between_eval=3)), []
     losses = iter([1., 2., 1.5])
-    monkeypatch.setattr(run, '_validate', lambda stage, bar: (asked.append(run.at['epoch']), [next(losses), 0.])[1])
-    while not stages.is_over(stage, run.at['epoch'], run.at['val_losses'], run.at['scores']):
-        run.at['epoch'] += 1
-        run._judge(stage, None)
-    assert asked == [3, 6, 7] and run.at['val_losses'][2:] == [1., 1., 1., 2., 1.5]
+    monkeypatch.setattr(run, '_validate', lambda stage, bar: (asked.append(run.position.epoch), [next(losses), 0.])[1])
+    while not stages.is_over(stage, run.position.epoch, run.history.val_losses, run.history.scores):
+        run.position.epoch += 1
+        run._validate_if_due(stage, None)
+    assert asked == [3, 6, 7] and run.history.val_losses[2:] == [1., 1., 1., 2., 1.5]
 
 
 def test_the_average_is_what_is_kept_as_the_best(shapes, tmp_path):
@@ -230,7 +233,7 @@ def broken(shapes, tmp_path):
 def test_bad_images_are_skipped_counted_and_named(broken, tmp_path, capsys):
     run = trainer(tmp_path / 'run', broken, settings(ALL))
     run.run()
-    assert sorted(pathlib.Path(path).name for path in run.at['skipped']) == ['spoiled-13.jpg', 'spoiled-3.jpg']
+    assert sorted(pathlib.Path(path).name for path in run.history.skipped) == ['spoiled-13.jpg', 'spoiled-3.jpg']
     assert capsys.readouterr().err.count('skipped: ') == 2
 
 
@@ -259,8 +262,8 @@ def test_strict_stops_at_a_bad_image_and_names_it(broken, tmp_path):
 
 def test_compute_loss_is_the_same_for_a_size_known_and_unknown():
     model = tiny_network.build(2)
-    truth = training.criterion.GroundTruth(tf.constant([[[5., 9., 40., 30.]]]), tf.constant([[1]]), tf.constant([[True]]),
-                                       tf.ones([1, 1]))
+    truth = GroundTruth(tf.constant([[[5., 9., 40., 30.]]]), tf.constant([[1]]), tf.constant([[True]]),
+                        tf.ones([1, 1]))
     images = tf.cast(tf.random.stateless_uniform([1, 64, 96, 3], [1, 2], 0, 255, tf.int32), tf.uint8)
 
     def loss(images):
@@ -276,3 +279,27 @@ def test_the_step_learns_under_adam(shapes, tmp_path):
     lines = run.folder.metrics.read_text().splitlines()
     totals = [json.loads(line)['total'] for line in lines if '"train"' in line]
     assert totals[-1] < totals[0] / 2
+
+
+def test_counters_are_one_flat_object_and_come_back():
+    """The keys are those of checkpoints before the classes were; what an older or newer file has beyond is left out."""
+    position = counters.Position(1, 2, 3, 4, 5, True)
+    history = counters.History(13, {'total': 2.}, 1, [.5], [.25], .25, 4, {'a.jpg': 'why'}, 99)
+    flat = counters.to_json(position, history)
+    assert set(flat) == {'stage', 'epoch', 'step', 'data_epoch', 'global_step', 'sums', 'summed', 'val_losses',
+                         'scores', 'best', 'skipped', 'metrics_bytes', 'finished', 'updates', 'images'}
+    assert counters.from_json(json.loads(json.dumps({**flat, 'more': 1}))) == (position, history)
+
+
+def test_the_progress_line_knows_the_last_score(shapes, tmp_path, monkeypatch):
+    """After each validation, and from the start where a run goes on; a stage that was not validated yet has none."""
+    run = trainer(tmp_path / 'run', shapes, settings(HEAD))
+    run.task = run.tasks['detection']
+    with run._bar(HEAD) as bar:
+        assert not getattr(bar, 'score', '')
+        monkeypatch.setattr(run.task, 'validate', lambda: tasks.Verdict({'total': 2.}, .375, {}))
+        run._validate(HEAD, bar)
+        assert bar.score == 'mAP@.5 37.5 %'
+    run.history.scores = [.5, .25]
+    with run._bar(HEAD) as bar:
+        assert bar.score == 'mAP@.5 25.0 %'

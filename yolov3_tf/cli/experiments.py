@@ -16,6 +16,7 @@ from absl import flags
 from yolov3_tf.cli.program import exit_code
 from yolov3_tf.errors import InputError
 from yolov3_tf.experiments import experiment, runner, table_file
+from yolov3_tf.training import flag_texts
 
 FLAGS = flags.FLAGS
 
@@ -24,17 +25,24 @@ PROTOCOLS = table_file.HERE / 'protocols'
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
-    flags.DEFINE_string('data', None, 'TRAIN,VAL: images to train on and to measure on, as train.py takes them '
-                        '(voc:BCCD:train,voc:BCCD:val); shapes brings its own. Default: as --protocol says', flag_values=values)
-    flags.DEFINE_integer('seeds', 3, 'runs of every cell, with seeds 0, 1, ...', flag_values=values)
-    flags.DEFINE_string('protocol', None, 'file of train.py\'s flags common to every cell (size, epochs ...), or the name '
-                        'of one in yolov3_tf/experiments/protocols/', flag_values=values)
-    flags.DEFINE_string('flags', '', 'more flags common to every cell, separated by spaces; stronger than --protocol', flag_values=values)
-    flags.DEFINE_string('out', None, 'folder of the runs and tables (default: runs/experiments/DATA)', flag_values=values)
-    flags.DEFINE_bool('dry_run', False, 'print the runs, what they share and what they cost, and train nothing', flag_values=values)
-    flags.DEFINE_bool('table_only', False, 'write the table from the runs that are finished, and train nothing', flag_values=values)
-    flags.DEFINE_integer('resamples', 2000, 'of the validation images, for the intervals', lower_bound=100, flag_values=values)
-    flags.DEFINE_string('train_script', str(table_file.ROOT / 'train.py'), 'what trains', flag_values=values)
+    protocols = ', '.join(sorted(path.stem for path in PROTOCOLS.glob('*.flags')))
+    flags.DEFINE_string('data', None, 'Images to train on and to validate on, TRAIN,VAL as train takes them '
+                        '(voc:BCCD:train,voc:BCCD:val); shapes brings its own. Without it those of --protocol.',
+                        flag_values=values)
+    flags.DEFINE_integer('seeds', 3, 'Runs of every cell, with seeds 0, 1, ...', flag_values=values)
+    flags.DEFINE_string('protocol', None, 'File of flags of train common to every cell (size, epochs ...), or one of '
+                        f'{protocols}.', flag_values=values)
+    flags.DEFINE_string('flags', '', 'More flags common to every cell, separated by spaces; stronger than --protocol.',
+                        flag_values=values)
+    flags.DEFINE_string('out', None, 'Folder of the runs and tables (default: runs/experiments/DATA).',
+                        flag_values=values)
+    flags.DEFINE_bool('dry_run', False, 'Print the runs, what they share and what they cost, and train nothing.',
+                      flag_values=values)
+    flags.DEFINE_bool('table_only', False, 'Write the table from the runs that are finished, and train nothing.',
+                      flag_values=values)
+    flags.DEFINE_integer('resamples', 2000, 'Resamples of the validation images, for the intervals.', lower_bound=100,
+                         flag_values=values)
+    flags.DEFINE_string('train_script', None, 'A stand-in for train, for tests.', flag_values=values)
 
 
 def main(argv):
@@ -58,10 +66,10 @@ def run(names: list[str]) -> int:
         return planned.run()
 
 
-def common_flags() -> tuple[table_file.Token, ...]:
+def common_flags() -> tuple[flag_texts.Token, ...]:
     """Flags of every cell, weakest first: the protocol, --flags, --data."""
-    protocol: tuple[table_file.Token, ...] = ()
+    protocol: tuple[flag_texts.Token, ...] = ()
     if FLAGS.protocol:
         named = PROTOCOLS / f'{FLAGS.protocol}.flags'
-        protocol = table_file.read_flags(named if named.is_file() else FLAGS.protocol)
+        protocol = flag_texts.read_file(named if named.is_file() else FLAGS.protocol)
     return (*protocol, *table_file.tokens(FLAGS.flags, '--flags'), *experiment.data_flags(FLAGS.data))

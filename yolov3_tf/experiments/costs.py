@@ -1,40 +1,38 @@
-"""What runs cost: steps from the flags, seconds from the runs that are finished in the same folder."""
+"""What runs cost: steps from the settings, seconds from the runs that are finished in the same folder."""
 from __future__ import annotations
 
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
 from yolov3_tf.experiments import plan, run_state
+from yolov3_tf.training import flag_texts
 
-# Flags on which the time of a step depends; runs equal in these are compared.
+# Settings on which the time of a step depends; runs equal in these are compared.
 SIZE = ('train_data', 'width_multiplier', 'cfg', 'image_size', 'train_sizes', 'batch_size', 'mixed_precision', 'head')
 
 
 class Costs:
-    """Of the runs below one folder; ``defaults`` are the script's flags where none is given."""
+    """Of the runs below one folder."""
 
-    def __init__(self, out, defaults: Mapping[str, str]):
-        self.out, self.defaults = pathlib.Path(out), defaults
+    def __init__(self, out):
+        self.out = pathlib.Path(out)
         self.finished: dict[str, tuple[tuple, int, float]] = {}      # folder -> size, steps, seconds
 
     def steps(self, run: plan.Run) -> int | None:
-        """Optimiser steps at the most; None where the flags or the data do not say."""
-        epochs = plan.epochs(run.part, self.defaults)
-        images = _images(plan.value(run.part, 'train_data', self.defaults),
-                             plan.value(run.part, 'classes', self.defaults))
-        batch = plan.value(run.part, 'batch_size', self.defaults)
-        if None in (epochs, images, batch):
+        """Optimiser steps at the most; None where the settings or the data do not say."""
+        epochs, images = plan.epochs(run.part), _images(run.part.recipe.train_data)
+        if epochs is None or images is None:
             return None
-        return epochs * max(images // int(batch), 1)
+        return epochs * max(images // run.part.recipe.batch_size, 1)
 
     def expected(self, run: plan.Run) -> float | None:
         """Seconds of a whole run, at the pace of finished runs of its size; None where there are none."""
         self._look()
-        size = _size(run.part.kind, lambda name: plan.value(run.part, name, self.defaults))
+        size = _size(run.part.kind, flag_texts.texts_of(run.part.recipe).get)
         alike = [(steps, seconds) for other, steps, seconds in self.finished.values() if other == size]
         steps, spent = self.steps(run), sum(seconds for _, seconds in alike)
         if not alike:
@@ -56,7 +54,7 @@ class Costs:
             attempts = run_state.Attempts(logs, name)
             if name in self.finished or not attempts.over():
                 continue
-            values = run_state.flag_values(self.out / name)
+            values = flag_texts.read_values(self.out / name / 'run.flags')
             kind = 'asymptotic' if values.get('asymptotic') == 'True' and values.get('full_epochs') == '0' else 'cell'
             state = run_state.look(self.out / name, kind)
             if state.finished:
@@ -68,7 +66,7 @@ def _size(kind, value_of) -> tuple:
 
 
 @functools.cache
-def _images(spec, classes) -> int | None:
+def _images(spec) -> int | None:
     """How many images a training spec has; None where it cannot be read, which training will say."""
     try:
         return len(specs.load(spec).records) if spec else None

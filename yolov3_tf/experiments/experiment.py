@@ -6,14 +6,16 @@ import pathlib
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from yolov3_tf.data.readers import specs
 from yolov3_tf.drawing import plots
 from yolov3_tf.errors import InputError
-from yolov3_tf.experiments import costs, plan, run_state, runner, table_file, tabulate, train_flags
+from yolov3_tf.experiments import cells, costs, plan, run_state, runner, table_file, tabulate
 from yolov3_tf.progress import clock
+from yolov3_tf.training.recipe import Recipe
 
+TRAIN = ('-m', 'yolov3_tf', 'train')
 TABLE_SECONDS = 60.     # between two tables while runs are at work
 
 
@@ -24,7 +26,7 @@ class Experiment:
       common: flags of every cell, weakest first; the table's own are stronger.
       seeds: how many runs a cell gets.
       out: folder of the runs and tables, or None for one named after the data.
-      script: what trains (train.py).
+      script: a stand-in for ``train``, for tests.
       resamples: of the validation images, for the intervals.
 
     Raises:
@@ -32,25 +34,24 @@ class Experiment:
     """
 
     def __init__(self, table: table_file.Table, common: Sequence[table_file.Token], seeds: int,
-                 out: str | None = None, script=table_file.ROOT / 'train.py', resamples: int = 2000):
+                 out: str | None = None, script: str | None = None, resamples: int = 2000):
         if seeds < 1:
             raise InputError(f'--seeds={seeds}: expected how many runs every cell gets, 1 or more')
-        self.table, self.seeds, self.script = table, range(seeds), script
+        self.table, self.seeds = table, range(seeds)
+        self.command = [sys.executable, *([str(script)] if script else TRAIN)]
         common = (*common, *table.flags)
-        answer = train_flags.read(script, [train_flags.Question('no flag', (), ())] + [
-            train_flags.Question(f'cell {cell.name}', common, cell.flags) for cell in table.cells])
-        cells = {cell.name: quiet(answer, flag_set) for cell, flag_set in zip(table.cells, answer.sets[1:])}
-        self.data = data_of(cells)
+        recipes = cells.read(table.cells, common)
+        self.data = data_of(recipes)
         for spec, split in zip(self.data, ('train', 'val')):
             specs.load(spec, split=split)               # what is not there is said now, not by every run
         self.out = pathlib.Path(os.path.normpath(out or default_out(self.data[0])))
-        self.parts = plan.parts(cells, answer.neutral)
+        self.parts = plan.parts(recipes)
         check_distinct(table, self.parts)
-        check_shared(script, self.parts)
+        cells.check(table.cells, common, recipes, shared_recipes(self.parts))
         there = [path.name for path in self.out.iterdir() if path.is_dir()] if self.out.is_dir() else []
         self.runs = plan.runs(self.parts, self.seeds, there)
         self.measurer = tabulate.Measurer(self.data[1], resamples)
-        self.costs = costs.Costs(self.out, answer.sets[0].values)
+        self.costs = costs.Costs(self.out)
         self.done: dict[str, run_state.State] = {}      # finished runs stay finished
         self.written = time.monotonic()
 
@@ -58,7 +59,7 @@ class Experiment:
         """Trains what is not finished and writes the table; returns the exit code."""
         done = [run for run in self.runs if self.state(run).finished]
         print(f'{self.table.title}: {self.size()}; {len(done)} of {len(self.runs)} runs are finished', flush=True)
-        at_work = runner.Runner(self.out, self.script, self.runs, self.costs.expected, self.after)
+        at_work = runner.Runner(self.out, self.command, self.runs, self.costs.expected, self.after)
         try:
             failures = at_work.run()
         except runner.Stopped:
@@ -132,8 +133,7 @@ class Experiment:
     def commands(self) -> dict[str, list[list[str]]]:
         """Cell -> commands of its first seed."""
         by_key = {run.part.key: run for run in self.runs if run.seed == self.seeds[0]}
-        script = os.path.basename(self.script)
-        return {cell: [['python', script, *by_key[part.key].arguments(self.out)] for part in last.chain()]
+        return {cell: [['yolov3-tf', 'train', *by_key[part.key].arguments(self.out)] for part in last.chain()]
                 for cell, last in self.parts.items()}
 
     def _finished(self) -> dict[str, dict[int, pathlib.Path]]:
@@ -146,15 +146,15 @@ class Experiment:
     def _about(self) -> list[str]:
         data = self.measurer.dataset
         images = f': {len(data.records)} images, {len(data.class_names)} classes' if data else ''
-        lines = [f'Measured on `{self.data[1]}`{images}. AP in %: mean over seeds ± standard deviation (n - 1), '
-                 f'{len(self.seeds)} seeds a cell; intervals from {self.measurer.count} resamples. "-": not measured.']
+        lines = [f'Evaluated on `{self.data[1]}`{images}. AP in %: mean over seeds ± standard deviation (n - 1), '
+                 f'{len(self.seeds)} seeds a cell; intervals from {self.measurer.count} resamples. "-": not evaluated.']
         left = sum(not self.state(run).finished for run in self.runs)
         return lines + ([f'**Not complete: {left} of {len(self.runs)} runs are missing.**'] if left else [])
 
     def warn(self):
         """Says what makes a comparison less than fair."""
-        if any(plan.epochs(run.part, self.costs.defaults) is None for run in self.runs):
-            print('the flags leave the epochs to the script, which may choose others for a pretrained backbone: give '
+        if any(plan.epochs(run.part) is None for run in self.runs):
+            print('the flags leave the epochs to training, which may choose others for a pretrained backbone: give '
                   '--head_epochs, --full_epochs and --full_lr in the protocol for equal budgets', file=sys.stderr)
 
     def _total(self) -> list[str]:
@@ -180,15 +180,15 @@ def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
     return tuple(table_file.Token(f'--{name}={spec}', '--data') for name, spec in zip(('train_data', 'val_data'), pair))
 
 
-def data_of(cells) -> tuple[str, str]:
+def data_of(recipes: Mapping[str, Recipe]) -> tuple[str, str]:
     """Training and validation spec of the first cell; one validation set serves all."""
-    train = [flag_set.values.get('train_data') for flag_set in cells.values()]
-    held_out = {flag_set.values.get('val_data', flag_set.values.get('train_data')) for flag_set in cells.values()}
+    train = [recipe.train_data for recipe in recipes.values()]
+    held_out = {recipe.val_data or recipe.train_data for recipe in recipes.values()}
     if None in train:
         raise InputError('no data: give --data=TRAIN,VAL, for example --data=voc:BCCD:train,voc:BCCD:val, or '
                          '--data=shapes:200')
     if len(held_out) > 1:
-        raise InputError(f'cells are measured on different data, {", ".join(sorted(held_out))}: expected one '
+        raise InputError(f'cells are evaluated on different data, {", ".join(sorted(held_out))}: expected one '
                          '--val_data for all')
     return train[0], held_out.pop()
 
@@ -207,21 +207,8 @@ def check_distinct(table, parts):
                              'runs: change one or delete it')
 
 
-def check_shared(script, parts):
-    """Lets the script read the flags of runs that the plan made of others', before anything is trained."""
-    questions = []
-    for cell, last in parts.items():
-        for part in last.chain() if last.needs else []:
-            start = [f'--{part.takes}=shared.h5'] if part.takes else []
-            what = f'{cell}, split into runs: {part.kind}'
-            questions.append(train_flags.Question(what, (), [
-                table_file.Token(text, what) for text in (*part.given.values(), *start)]))
-    if questions:
-        train_flags.read(script, questions)
-
-
-def quiet(answer, flag_set) -> train_flags.FlagSet:
-    """Without an export of every run, where the script can do without and was not asked for it."""
-    if 'export' in answer.names and 'export' not in flag_set.given:
-        return flag_set._replace(given={**flag_set.given, 'export': '--noexport'})
-    return flag_set
+def shared_recipes(parts: Mapping[str, plan.Part]) -> dict[str, Recipe]:
+    """Runs that the plan made of others', with what they start from, by the names they have in messages."""
+    return {f'{cell}, split into runs: {part.kind}':
+            part.recipe._replace(**{part.takes: 'shared.h5'}) if part.takes else part.recipe
+            for cell, last in parts.items() if last.needs for part in last.chain()}

@@ -17,17 +17,17 @@ class State(NamedTuple):
 
 
 def look(folder, kind: str) -> State:
-    """Where a run stands. A 'cell' is finished when it is trained and measured, a stage others start
+    """Where a run stands. A 'cell' is finished when it is trained and evaluated, a stage others start
     from when it is trained. A folder that is not there, or half written, has not begun."""
     folder = pathlib.Path(folder)
     counters = _counters(folder / 'checkpoints' / 'last.h5')
     if counters is None:
         return State(False, False, 0)
-    finished = bool(counters.get('finished')) and (kind != 'cell' or measured(folder))
+    finished = bool(counters.get('finished')) and (kind != 'cell' or evaluated(folder))
     return State(finished, True, int(counters.get('global_step', 0)))
 
 
-def measured(folder) -> bool:
+def evaluated(folder) -> bool:
     """Whether both files of the evaluation are there and whole: a kill may leave half of one."""
     evaluation = pathlib.Path(folder) / 'evaluation'
     try:
@@ -35,13 +35,6 @@ def measured(folder) -> bool:
         return isinstance(json.loads((evaluation / 'detections.json').read_text(encoding='utf-8')), list)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def flag_values(folder) -> dict[str, str]:
-    """The flags that a run wrote down; empty where there is none."""
-    path = pathlib.Path(folder) / 'run.flags'
-    lines = path.read_text(encoding='utf-8').splitlines() if path.is_file() else []
-    return dict(line[2:].partition('=')[::2] for line in lines if line.startswith('--'))
 
 
 class Attempts:

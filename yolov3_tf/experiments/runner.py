@@ -70,14 +70,14 @@ class Runner:
 
     Args:
       out: folder of the run folders; logs go to ``logs/`` in it.
-      script: what trains.
+      command: what trains, before the flags of a run.
       expected: seconds a run will take, or None where nothing is known yet.
       finished: called after each run that came to its end.
     """
 
-    def __init__(self, out, script, runs: Sequence[Run], expected: Callable[[Run], float | None],
+    def __init__(self, out, command: Sequence[str], runs: Sequence[Run], expected: Callable[[Run], float | None],
                  finished: Callable[[Run], None], status: Status | None = None):
-        self.out, self.script, self.runs = pathlib.Path(out), script, list(runs)
+        self.out, self.command, self.runs = pathlib.Path(out), list(command), list(runs)
         self.logs, self.expected, self.finished = self.out / 'logs', expected, finished
         self.status = status or Status()
         self.failures: dict[str, Failure] = {}
@@ -111,7 +111,7 @@ class Runner:
             state, code = self._state(run), 0
             if not state.finished:              # else by the process that was waited for
                 self.status.say(f'{label}: {f"goes on from step {state.steps}" if state.begun else "begins"}'
-                                f'{self._left(place, run, 0.)}')
+                                f'{self._left(place, 0.)}')
                 code = self._train(label, place, run, lock)
         self._judge(label, run, code)
 
@@ -123,7 +123,7 @@ class Runner:
             self.finished(run)
         elif not self.stop:
             log = self.logs / f'{run.name}.log'
-            why = f'exit code {code}' if code else 'exit code 0, but it left no finished run with its measures'
+            why = f'exit code {code}' if code else 'exit code 0, but it left no finished run with its scores'
             self.failures[run.name] = Failure(run, f'{why}; see {log}', tail(log))
             self.status.say(f'{label}: FAILED, {self.failures[run.name].why}\n{self.failures[run.name].tail}')
         self._check_stop()
@@ -131,7 +131,7 @@ class Runner:
     def _train(self, label, place, run, lock) -> int:
         attempts = run_state.Attempts(self.logs, run.name)
         attempts.began()
-        command = [sys.executable, str(self.script), *run.arguments(self.out)]
+        command = [*self.command, *run.arguments(self.out)]
         with open(attempts.log, 'ab') as log:
             log.write(f'\n$ {" ".join(command[1:])}\n'.encode())
             log.flush()
@@ -143,7 +143,7 @@ class Runner:
         lock.flush()
         began = time.monotonic()
         while self.process.poll() is None:
-            self.status.show(lambda: f'{label}{self._left(place, run, time.monotonic() - began)} | '
+            self.status.show(lambda: f'{label}{self._left(place, time.monotonic() - began)} | '
                                      f'{last_line(attempts.log)}')
             time.sleep(POLL_SECONDS)
         code, self.process = self.process.returncode, None
@@ -167,7 +167,7 @@ class Runner:
                 time.sleep(POLL_SECONDS)
             yield lock
 
-    def _left(self, place, run, spent) -> str:
+    def _left(self, place, spent) -> str:
         expected = [self.expected(later) for later in self.runs[place - 1:]
                     if later.name not in self.done]
         if None in expected:

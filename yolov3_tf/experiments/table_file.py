@@ -22,20 +22,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from yolov3_tf.errors import InputError
+from yolov3_tf.training.flag_texts import Token
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 BUILT_IN = {'I': 'table1.ini', 'II': 'table2.ini', 'III': 'table3.ini', 'IV': 'table4.ini'}
 HEAD = 'table'
 HEAD_KEYS = ('title', 'question', 'flags', 'baseline', 'compare')
 CELL_KEYS = ('flags', 'paper', 'note')
 CELL_NAME = r'[A-Za-z0-9][A-Za-z0-9._+-]*'      # it becomes part of a folder's name
-
-
-class Token(NamedTuple):
-    """One flag as written, ``--name=value`` or ``--name``, and where (file:line, or the flag it came by)."""
-    text: str
-    where: str
 
 
 class Cell(NamedTuple):
@@ -95,25 +89,6 @@ def tokens(text: str, where: str) -> tuple[Token, ...]:
             raise InputError(f'{where}: expected flags as --name=value or --name, got {word!r}; the value stands '
                              'behind an = without spaces')
     return tuple(Token(word, where) for word in text.split())
-
-
-def read_flags(path) -> tuple[Token, ...]:
-    """The flags of a file, as ``train.py --flagfile`` takes it: one a line, '#' and '//' before comments.
-
-    Raises:
-      InputError: no such file, or a line that is no flag.
-    """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise InputError(f'{path}: expected a file of flags, got {"a folder" if path.exists() else "nothing"}')
-    found: list[Token] = []
-    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
-        line = line.strip()
-        if line and not line.startswith(('#', '//')):
-            if not re.match(r'--\w', line):
-                raise InputError(f'{path}:{number}: expected a flag as --name=value or --name, got {line!r}')
-            found.append(Token(line, f'{path}:{number}'))
-    return tuple(found)
 
 
 class _Reader:

@@ -1,6 +1,6 @@
 """The table: the paper beside ours, with the spread over seeds and an interval over images.
 
-Only what was measured is written; '-' stands for what was not. Equal runs give equal files, so wall time
+Only what was evaluated is written; '-' stands for what was not. Equal runs give equal files, so wall time
 has a file of its own.
 """
 from __future__ import annotations
@@ -83,10 +83,10 @@ class Measurer:
         """Raises InputError where the run's detections do not give the run's own score."""
         folder = pathlib.Path(folder)
         if folder.name not in self.known:
-            self.known[folder.name] = self._measure(folder)
+            self.known[folder.name] = self._evaluate(folder)
         return self.known[folder.name]
 
-    def _measure(self, folder) -> Measured:
+    def _evaluate(self, folder) -> Measured:
         dataset = self._load(read_class_file(folder / 'labels.txt'))
         summary = json.loads((folder / 'evaluation' / 'metrics.json').read_text(encoding='utf-8'))['summary']
         path = folder / 'evaluation' / 'detections.json'
@@ -95,7 +95,7 @@ class Measurer:
         again, own = float(samples[THE_SCORE][0]), _number(summary[THE_SCORE])
         if not (abs(again - own) < AGREE or (math.isnan(again) and math.isnan(own))):
             raise InputError(f'{path}: its detections give a mAP of {again:.4f} on {self.spec}, {own:.4f} is what the '
-                             'run measured: were the labels changed since? Delete its evaluation/ to measure anew')
+                             'run found: were the annotations changed since? Delete its evaluation/ to make it anew')
         return Measured({name: _number(value) for name, value in summary.items()}, samples)
 
     def _load(self, class_names) -> Dataset:
@@ -140,7 +140,7 @@ def _difference(name, measure, paper, first, second) -> Row:
 
 
 def to_csv(found: Sequence[Row], seeds: Sequence[int]) -> str:
-    """One line a row and measure, in % with four decimals, empty for what was not measured."""
+    """One line a row and measure, in % with four decimals, empty for what was not evaluated."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['kind', 'name', 'measure', 'paper', 'runs', 'mean', 'deviation', 'low', 'high', 'same_sign',

@@ -15,6 +15,7 @@ import functools
 import json
 import os
 import re
+from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
@@ -101,6 +102,13 @@ class Distribution(NamedTuple):
             parts = np.split(self._sum(flat), ends[:-1])
             sent.update({name: part.reshape(shape) for (name, shape), part in zip(named, parts)})
         return sent
+
+    def send_variables(self, variables: Sequence[Any]):
+        """Gives variables the values that they have on the chief."""
+        names = [str(number) for number in range(len(variables))]
+        sent = self.send(dict(zip(names, (variable.numpy() for variable in variables))))
+        for name, variable in zip(names, variables):
+            variable.assign(sent[name])
 
     def _send_json(self, value):
         """The chief's JSON value, on every worker."""

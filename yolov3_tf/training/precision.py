@@ -1,6 +1,7 @@
 """Which arithmetic the network runs in, and what the machine can do."""
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import sys
@@ -49,7 +50,8 @@ def apply(name: str) -> str:
 def grow_memory():
     """Tells every GPU to take memory as it is needed, not all of it at once; before anything is computed."""
     for gpu in tf.config.list_physical_devices('GPU'):
-        tf.config.experimental.set_memory_growth(gpu, True)
+        with contextlib.suppress(RuntimeError):         # a Python user has computed already: it stays as it is
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def unused_gpus() -> str | None:

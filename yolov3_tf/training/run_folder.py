@@ -1,11 +1,11 @@
 """What a run leaves behind, and how it is found again.
 
-    run.flags        the flags, one a line; `train.py --flagfile=` replays them
+    run.flags        the flags, one a line; `train --flagfile=` or `--recipe=` replays them
     labels.txt       class names, one a line
     metrics.jsonl    one JSON object a line; the same bytes whether or not the run was interrupted
     events/          TensorBoard: the same numbers, speed, and validation images with drawn boxes
     checkpoints/     last.h5 (to go on from), best.h5 (highest validation mAP)
-    evaluation/      measures and curves of the best checkpoint
+    evaluation/      scores and curves of the best checkpoint
     saved_model/1/   the best checkpoint, ready to serve
     cache/           images kept by --cache=disk; emptied at every start, may be deleted after it
 """
@@ -23,6 +23,8 @@ import tensorflow as tf
 
 from yolov3_tf import atomic_file
 from yolov3_tf.errors import InputError
+from yolov3_tf.models import checkpoints
+from yolov3_tf.training import flag_texts
 
 try:
     import fcntl
@@ -46,6 +48,10 @@ class RunFolder:
         self.saved_model = self.root / 'saved_model'
         self._events = None
 
+    def cache(self, worker: int = 0, workers: int = 1) -> pathlib.Path:
+        """Folder for the images that one process keeps; workers that share the run's folder hold different ones."""
+        return self.root / 'cache' / (f'worker-{worker}' if workers > 1 else '')
+
     def claim(self, flags: dict[str, str], class_names: Sequence[str], may_differ: Sequence[str] = (),
               defaults: Mapping[str, str] = MappingProxyType({})):
         """Makes the folder for a run of these flags, or finds that it is theirs already.
@@ -66,7 +72,7 @@ class RunFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         self._lock()
         if self.last.exists():
-            self._compare({**defaults, **self._read_flags()}, flags, may_differ)
+            self._compare({**defaults, **flag_texts.read_values(self.flags)}, flags, may_differ)
             if self.labels.read_text(encoding='utf-8') != labels:
                 raise InputError(f'{self.root} was trained for other classes or another order of them than '
                                  f'{", ".join(class_names)} (see {self.labels}): choose another --name')
@@ -76,6 +82,27 @@ class RunFolder:
         self.last.parent.mkdir(exist_ok=True)
         atomic_file.write_text(self.labels, labels)
         atomic_file.write_text(self.flags, ''.join(f'--{name}={value}\n' for name, value in sorted(flags.items())))
+
+    def load(self, model: tf.keras.Model, images: int) -> checkpoints.Progress | None:
+        """Reads the last checkpoint into a model, and cuts the metrics back to it; None for a new run.
+
+        Args:
+          images: in the training set now.
+
+        Raises:
+          InputError: the checkpoint does not fit, or was trained on another number of images.
+        """
+        if not self.last.exists():
+            self.rewind_metrics(0)
+            return None
+        checkpoints.load_weights(str(self.last), model)
+        progress = checkpoints.load_progress(str(self.last))
+        before = progress.counters['images']
+        if before != images:
+            raise InputError(f'{self.root} was trained on {before} images, now there are {images}: restore the data to '
+                             'go on, or choose another --name')
+        self.rewind_metrics(progress.counters['metrics_bytes'])
+        return progress
 
     def append(self, line: dict[str, Any]) -> int:
         """Adds one object to the metrics and returns the file's length in bytes afterwards."""
@@ -134,10 +161,6 @@ class RunFolder:
         if self._events is None:
             self._events = tf.summary.create_file_writer(str(self.root / 'events'))
         return self._events
-
-    def _read_flags(self):
-        lines = self.flags.read_text(encoding='utf-8').splitlines()
-        return dict(line[2:].partition('=')[::2] for line in lines if line.startswith('--'))
 
     def _compare(self, old, new, may_differ):
         changed = [f'--{name}={old.get(name)} (now {new.get(name)})' for name in sorted({*old, *new})

@@ -1,26 +1,26 @@
-"""Training stages as data: what is learned, what rests, for how long, at which learning rate."""
+"""Training stages as data: what is learned, what is frozen, for how long, at which learning rate."""
 from __future__ import annotations
 
 import functools
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 from yolov3_tf.models.blocks import BatchNorm
 from yolov3_tf.models.yolov3_network import BACKBONE
 
-FROZEN_BN = {'adapt': 'resting BatchNorm layers go on normalising by the batch and moving their averages (reference)',
-             'fixed': 'resting BatchNorm layers use their stored averages (Keras)'}
+FROZEN_BN = {'adapt': 'frozen BatchNorm layers go on normalising by the batch and moving their averages (reference)',
+             'fixed': 'frozen BatchNorm layers use their stored averages (Keras)'}
 NOTHING = '^$'
 
 
 class Stage(NamedTuple):
     """Attributes:
       name: in logs, checkpoints and plots.
-      frozen: pattern of the layer names that rest.
+      frozen: pattern of the names of frozen layers.
       rates: (epochs, learning rate) pieces, one after another.
       warmup_epochs: epochs before the first piece in which the rate rises linearly from 0 to it; the
         pieces start counting afterwards.
@@ -56,7 +56,7 @@ def asymptotic(epochs: int, rate: float) -> Stage:
 
 def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='adapt', schedule='piecewise',
                power=1., stop_after=0) -> tuple[Stage, ...]:
-    """The paper's order: the head on a resting backbone until it no longer improves, then everything.
+    """The paper's order: the head on a frozen backbone until it no longer improves, then everything.
 
     A part without epochs is left out; the warm-up belongs to whichever comes first. The schedule shapes
     the second part; the first keeps its rate. ``stop_after`` is of the second part.
@@ -65,15 +65,15 @@ def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='ad
       InputError: an unknown name, or a schedule that cannot be made of these rates.
     """
     choose(FROZEN_BN, frozen_bn, 'frozen_bn')
-    choose(SCHEDULES, schedule, 'schedule')
-    if schedule in ('cosine', 'power') and len(all_rates) > 1:
+    needs = choose(SCHEDULES, schedule, 'schedule')
+    if needs.one_piece and len(all_rates) > 1:
         raise InputError(f'schedule={schedule} falls from one rate by itself: expected one epoch count and one rate '
                          f'of the full stage, got {len(all_rates)}')
-    if schedule == 'plateau' and not patience:
-        raise InputError('schedule=plateau waits for patience epochs without a lower validation loss: expected '
+    if needs.patience and not patience:
+        raise InputError(f'schedule={schedule} waits for patience epochs without a lower validation loss: expected '
                          '--patience of 1 or more, got 0')
     parts = (Stage('head', BACKBONE, tuple(head_rates), patience=patience, frozen_bn=frozen_bn),
-             Stage('full', NOTHING, tuple(all_rates), patience=patience if schedule == 'plateau' else 0,
+             Stage('full', NOTHING, tuple(all_rates), patience=patience if needs.patience else 0,
                    schedule=schedule, power=power, stop_after=stop_after))
     stages = tuple(stage for stage in parts if stage.epochs)
     return (stages[0]._replace(warmup_epochs=warmup_epochs), *stages[1:]) if stages else ()
@@ -102,14 +102,14 @@ def rate_at(stage: Stage, step: int, steps_per_epoch: int, losses: Sequence[floa
     warmup = stage.warmup_epochs * steps_per_epoch
     if step < warmup:
         return stage.rates[0][1] * step / warmup
-    return SCHEDULES[stage.schedule](stage, (step - warmup) / steps_per_epoch, losses)
+    return SCHEDULES[stage.schedule].rate(stage, (step - warmup) / steps_per_epoch, losses)
 
 
 def is_over(stage: Stage, epoch: int, losses: Sequence[float], scores: Sequence[float] = ()) -> bool:
     """Whether the stage ends before this epoch, counted from 0; ``scores`` as ``losses``, but higher is better."""
     if stage.stop_after and scores and len(scores) - 1 - scores.index(max(scores)) >= stage.stop_after:
         return True
-    if stage.schedule == 'plateau':
+    if SCHEDULES[stage.schedule].patience:
         return _piece_on_plateau(stage, losses) == len(stage.rates)
     return epoch >= stage.epochs or has_settled(stage, losses)
 
@@ -165,21 +165,42 @@ def _power(stage, epochs, losses):
     return rate * (1 - min(epochs / length, 1)) ** stage.power
 
 
-SCHEDULES = {'piecewise': _piecewise, 'plateau': _plateau, 'cosine': _cosine, 'power': _power}
+class Schedule(NamedTuple):
+    """How a learning rate falls, and what it takes.
+
+    Attributes:
+      rate: (stage, epochs since the warm-up, validation losses so far) -> learning rate.
+      description: for help.
+      one_piece: it falls by itself, from one rate over one count of epochs; others take several.
+      patience: a piece ends with patience epochs without a lower validation loss, so that is needed.
+      power: it has an exponent.
+    """
+    rate: Callable[[Stage, float, Sequence[float]], float]
+    description: str
+    one_piece: bool = False
+    patience: bool = False
+    power: bool = False
+
+
+SCHEDULES = {
+    'piecewise': Schedule(_piecewise, 'each rate for its epochs'),
+    'plateau': Schedule(_plateau, 'the next rate when the validation loss no longer falls', patience=True),
+    'cosine': Schedule(_cosine, 'one rate falls to 0 as a cosine', one_piece=True),
+    'power': Schedule(_power, 'one rate falls to 0 as a power of the time left', one_piece=True, power=True)}
 
 
 def freeze(model, stage: Stage):
-    """Marks the layers whose name matches ``stage.frozen`` as resting, all others as training.
+    """Freezes the layers whose name matches ``stage.frozen``; all others train.
 
     Raises:
       InputError: a pattern that matches no layer, or every layer with weights.
     """
     layers = [layer for layer in model.layers if layer.weights]
-    rests = [bool(re.search(stage.frozen, layer.name)) for layer in layers]
-    if stage.frozen != NOTHING and (not any(rests) or all(rests)):
-        raise InputError(f'stage {stage.name}: the pattern {stage.frozen!r} matches {sum(rests)} of {len(layers)} '
+    frozen = [bool(re.search(stage.frozen, layer.name)) for layer in layers]
+    if stage.frozen != NOTHING and (not any(frozen) or all(frozen)):
+        raise InputError(f'stage {stage.name}: the pattern {stage.frozen!r} matches {sum(frozen)} of {len(layers)} '
                          'layers; expected some but not all')
-    for layer, rest in zip(layers, rests):
-        layer.trainable = not rest
+    for layer, matches in zip(layers, frozen):
+        layer.trainable = not matches
         if isinstance(layer, BatchNorm):
             layer.adapt = stage.frozen_bn == 'adapt'

@@ -123,7 +123,7 @@ class _Step:
     def _learn(self, images, truth, part=None):
         """Named scalars and the gradients of ``scale`` times their total, all times ``part``."""
         variables = self.optimizer.variables_
-        # Only what trains is watched, so nothing of a resting backbone is kept for the way back.
+        # Only what trains is watched, so nothing of a frozen backbone is kept for the way back.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             parts = self.compute_loss(images, truth, training=True)

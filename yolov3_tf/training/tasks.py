@@ -1,6 +1,6 @@
-"""What a stage teaches a network and how that is judged: one pair of functions a task, one table.
+"""What a stage teaches a network and how that is validated: one pair of functions a task, one table.
 
-    detection        boxes: the criterion of ``losses.total``, judged by mAP
+    detection        boxes: the criterion of ``losses.criterion``, scored by mAP
     classification   which classes an image holds: the paper's asymptotic step between ImageNet and detection
 """
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
     """Outcome of one validation.
 
     Attributes:
-      losses: named means over the images; ``total`` is what plateaus are told by.
+      losses: named means over the images; ``total`` is what patience follows.
       score: in 0..1, higher is better; goes into the metrics as the task's ``measure``.
       skipped: file -> why, of images that could not be read.
       page: uint8 [h, w, 3] RGB, some images with what was found in them, or None.
@@ -41,7 +41,7 @@ class Verdict(NamedTuple):
 
 
 class Detection:
-    """Boxes. Judged by mAP at IoU .5 over the validation set, which also picks the best checkpoint."""
+    """Boxes. Scored by mAP at IoU .5 over the validation set, which also picks the best checkpoint."""
     measure, shown, picks_best = 'mAP', 'mAP@.5', True
 
     def __init__(self, model: tf.keras.Model, config: ModelConfig, val_set: Dataset,
@@ -54,8 +54,8 @@ class Detection:
 
     def validate(self) -> Verdict:
         outcome = self.validator.run()
-        measured = report.read_part(self.val_set, outcome.skipped)
-        return Verdict(outcome.losses, report.mean_ap(measured, outcome.detections), outcome.skipped,
+        read = report.read_part(self.val_set, outcome.skipped)
+        return Verdict(outcome.losses, report.mean_ap(read, outcome.detections), outcome.skipped,
                        self._page(outcome.detections))
 
     def own_weights(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Detection:
 
 
 class Classification:
-    """Which classes occur in an image: binary cross-entropy, judged by the mean AP of ranking the images."""
+    """Which classes occur in an image: binary cross-entropy, scored by the mean AP of ranking the images."""
     measure, shown, picks_best = 'class_mAP', 'mean AP of class presence', False
 
     def __init__(self, model: tf.keras.Model, config: ModelConfig, val_set: Dataset,
@@ -84,7 +84,7 @@ class Classification:
         self.model = classifier(model, len(config.class_names))
         self.batches = pipeline.evaluation_batches(
             val_set, *config.image_size, letterbox=config.letterbox, batch_size=batch_size, strict=strict)
-        self._step = tf.function(self._measure, reduce_retracing=True, autograph=False)
+        self._step = tf.function(self._evaluate, reduce_retracing=True, autograph=False)
         self.report: classification.ClassificationReport | None = None
 
     def compute_loss(self, images, truth, training: bool):
@@ -113,7 +113,7 @@ class Classification:
         output = self.model.get_layer(OUTPUT)
         return {f'{OUTPUT}/kernel': output.kernel, f'{OUTPUT}/bias': output.bias}
 
-    def _measure(self, images, truth):
+    def _evaluate(self, images, truth):
         logits = self.model(to_input(images), training=False)
         return tf.sigmoid(logits), presence_loss(logits, truth)
 

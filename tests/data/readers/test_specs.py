@@ -45,11 +45,14 @@ def test_shapes_gives_the_part_asked_for(tmp_path):
     assert specs.describe('shapes:8', train).startswith('shapes:8: 8 images, ')
 
 
-def test_without_flags_the_devkit_else_shapes(shared_data, tmp_path, monkeypatch):
+def test_without_flags_the_devkit_else_three_ways_on(shared_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    train, held_out, message = specs.default_specs()
-    assert (train, held_out) == ('shapes', 'shapes')
-    assert 'no VOCdevkit/ here' in message and '\n' not in message
+    with pytest.raises(InputError) as error:
+        specs.default_specs()
+    first, *ways = str(error.value).splitlines()
+    assert 'no VOCdevkit/ here' in first and len(ways) == 3
+    for way, words in zip(ways, ('VOCtest_06-Nov-2007.tar', '--val_data=voc:DIR:val', '--train_data=shapes')):
+        assert words in way
     (tmp_path / 'VOCdevkit').symlink_to(shared_data / 'voc_six/VOCdevkit')
     train, held_out, message = specs.default_specs()
     assert (train, held_out) == ('voc:VOCdevkit:2012_train', 'voc:VOCdevkit:2012_val')

@@ -117,19 +117,31 @@ def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, stric
     return sets[0] if len(sets) == 1 else _joined(parts, sets, strict)
 
 
+VOC_HOME = 'http://host.robots.ox.ac.uk/pascal/VOC/'
+VOC_ARCHIVES = ('VOCtrainval_06-Nov-2007.tar', 'VOCtest_06-Nov-2007.tar', 'VOCtrainval_11-May-2012.tar')
+
+
 def default_specs(folder='.') -> tuple[str, str, str]:
-    """What to train on when nothing is said: VOCdevkit where there is one, else the built-in shapes.
+    """What to train on when nothing is said: VOCdevkit, the paper's data.
 
     Returns:
       Training spec, held-out spec, and one line that says so.
+
+    Raises:
+      InputError: there is no VOCdevkit; the message names the three ways on.
     """
     devkit = os.path.join(folder, 'VOCdevkit') if folder != '.' else 'VOCdevkit'
     if not os.path.isdir(devkit):
-        return 'shapes', 'shapes', (f'no data flags and no {devkit}/ here: training on the built-in shapes '
-                                    f'({builtin.DEFAULT_COUNT} images, drawn once into {builtin.CACHE}/)')
+        forms = ', '.join(entry.form for entry in FORMATS.values())
+        raise InputError(
+            f'no data: there is no {devkit}/ here and no --train_data. Three ways on:\n'
+            f'  PASCAL VOC, as in the paper: fetch {", ".join(VOC_ARCHIVES)} from {VOC_HOME}, unpack all three here '
+            f'with tar -xf, which makes VOCdevkit/, and type the same command again\n'
+            f'  your own images: --train_data=voc:DIR:train --val_data=voc:DIR:val; formats: {forms}\n'
+            '  no images yet: make demo, or --train_data=shapes, which draws its own')
     train, held_out = voc.training_splits(devkit)
     return (f'voc:{devkit}:{train}', f'voc:{devkit}:{held_out}',
-            f'no data flags: training on {devkit} {train}, measuring on {held_out}')
+            f'no data flags: training on {devkit} {train}, validating on {held_out}')
 
 
 def describe(spec: str | Sequence[Spec], dataset: Dataset) -> str:

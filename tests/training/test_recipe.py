@@ -1,0 +1,110 @@
+"""Settings: their types, ranges and names, their texts, and a training by them from Python."""
+import json
+import math
+import threading
+
+import pytest
+import tensorflow as tf
+from fixtures import small_cfg
+
+from yolov3_tf.data import pipeline
+from yolov3_tf.errors import InputError
+from yolov3_tf.losses.criterion import LossSettings
+from yolov3_tf.training import flag_texts, plan, recipe, run, stages
+from yolov3_tf.training.flag_texts import Token
+from yolov3_tf.training.stopping import StopRequest
+
+
+def test_python_values_are_taken_as_they_are_meant():
+    made = recipe.make(full_epochs=5, full_lr=[1e-3], train_sizes=[320, 352], head_lr=1, loss='giou', augment='flip')
+    assert made == recipe.DEFAULTS._replace(full_epochs=(5,), full_lr=(1e-3,), train_sizes=(320, 352), head_lr=1.,
+                                            loss='giou', augment=('flip',))
+    assert isinstance(made.head_lr, float)
+
+
+@pytest.mark.parametrize('settings, message', [
+    (dict(epochs=3), "unknown setting 'epochs': is it .*full_epochs"),
+    (dict(xyzzy=3), "unknown setting 'xyzzy': expected one of train_data, .*, checkpoint_steps"),
+    (dict(batch_size='8'), "batch_size='8': expected a whole number, got str"),
+    (dict(batch_size=True), 'expected a whole number, got bool'), (dict(batch_size=8.), 'got float'),
+    (dict(focal='yes'), 'expected true or false'), (dict(full_lr='1e-3'), "full_lr='1e-3': expected a number"),
+    (dict(seed=None), 'seed=None: expected a whole number'), (dict(full_epochs=[1, None]), 'got NoneType')])
+def test_what_is_no_setting_or_of_another_type_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        recipe.make(**settings)
+
+
+@pytest.mark.parametrize('settings, message', [
+    (dict(head_lr=math.nan), 'a finite number'), (dict(clip_norm=math.nan), 'a finite number'),
+    (dict(clip_norm=-math.inf), 'a finite number'), (dict(weight_decay=-1.), '0 or more'),
+    (dict(seed=2**32), 'from 0 to 4294967295'), (dict(ignore_thresh=0.), 'more than 0 to 1'),
+    (dict(train_sizes=(320, 31)), '--train_sizes=31: expected 32 or more'), (dict(schedule='stairs'), 'one of cosine'),
+    (dict(full_epochs=[3], full_lr=(.1,)), 'expected a tuple')])
+def test_what_is_out_of_range_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        recipe.check(recipe.DEFAULTS._replace(**settings))
+
+
+def test_numbers_all_have_a_range_and_names_a_table():
+    for name, (wanted, _, _) in ((name, recipe.kind(name)) for name in recipe.Recipe._fields):
+        assert (name in recipe.RANGES) == (wanted in (int, float)), name
+    free = {'train_data', 'val_data', 'classes', 'backbone_weights', 'init_weights', 'cfg', 'anchors', 'name',
+            'runs_dir'}
+    texts = {name for name in recipe.Recipe._fields if recipe.kind(name).type is str}
+    assert texts - free == set(recipe.choices())
+
+
+def test_defaults_are_those_of_the_tables():
+    assert recipe.DEFAULTS.augment == pipeline.DEFAULT_AUGMENTATIONS
+    assert set(LossSettings._fields) - {'box'} < set(recipe.Recipe._fields)
+    assert plan.loss_of(recipe.DEFAULTS) == LossSettings('mse')
+    recipe.check(recipe.DEFAULTS)
+
+
+@pytest.mark.parametrize('schedule', stages.SCHEDULES)
+@pytest.mark.parametrize('pretrained, epochs', [(True, 40), (False, 80)])
+def test_every_schedule_has_a_plan_by_default(schedule, pretrained, epochs):
+    """30 + 10 epochs, or 60 + 20 from random weights; what falls by itself takes them in one piece."""
+    *before, full = plan.stages_of(recipe.make(schedule=schedule), pretrained)
+    assert full.epochs == epochs and [stage.epochs for stage in before] == [50] * pretrained
+    assert (len(full.rates) == 1) == stages.SCHEDULES[schedule].one_piece
+
+
+@pytest.mark.parametrize('text, name, value', [
+    ('--focal', 'focal', True), ('--nofocal', 'focal', False), ('--focal=True', 'focal', True),
+    ('--augment=', 'augment', ()), ('--full_lr=1e-3, .0001', 'full_lr', (1e-3, 1e-4)), ('--name=a=b', 'name', 'a=b'),
+    ('--stage2_epochs=3,1', 'full_epochs', (3, 1)), ('--clip_norm=inf', 'clip_norm', math.inf)])
+def test_texts_are_read_and_written(text, name, value):
+    assert flag_texts.read_token(Token(text, 'here')) == (name, value)
+    assert flag_texts.value_of(name, flag_texts.text_of(value)) == value
+
+
+def test_a_request_to_stop_outside_of_the_main_thread_takes_no_signal():
+    entered = []
+
+    def listen():
+        with StopRequest().listening():
+            entered.append(True)
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert entered
+
+
+def test_python_trains_with_the_command_s_defaults(tmp_path, monkeypatch):
+    """And finds the run finished the next time. The policy of the caller is the same before and after."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'small.cfg').write_text(small_cfg.TEXT)
+    settings = dict(loss='giou', focal=True, ignore_thresh=.45, cfg='small.cfg', image_size=64, augment=[],
+                    full_epochs=1, full_lr=1e-3, export=False)
+    policy = tf.keras.mixed_precision.global_policy().name
+    first = recipe.train_with('shapes:8', **settings)
+    assert first.status == run.TRAINED and first.folder.name == 'shapes-giou-focal-ignore0.45'
+    assert first.checkpoint.is_file() and first.saved_model is None
+    again = recipe.train_with('shapes:8', **settings)
+    assert again.status == run.EVALUATED and again.folder == first.folder
+    written = json.loads((first.folder / 'evaluation/metrics.json').read_text())['summary']['mAP']
+    assert again.report.summary['mAP'] == pytest.approx(first.report.summary['mAP']) == pytest.approx(written)
+    assert tf.keras.mixed_precision.global_policy().name == policy
+    with pytest.raises(InputError, match=r'--seed=0 \(now 1\)'):
+        recipe.train_with('shapes:8', seed=1, **settings)

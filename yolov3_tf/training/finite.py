@@ -1,0 +1,29 @@
+"""A loss or gradient that is not finite ends a run before it touches a weight."""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss or a gradient is not finite. No weight was changed by it; the message names the batch."""
+
+
+def check(parts: Mapping[str, float], step: int, files: Sequence[str], loss_scaling: bool, last):
+    """Raises NonFiniteLoss for a step whose numbers are not finite.
+
+    Args:
+      parts: what the step returned; ``applied`` is 0 where a gradient was not finite.
+      step: number of the step, for the message.
+      files: of the batch.
+      loss_scaling: under it an overflowing gradient is the scale's business; a NaN in the loss never is.
+      last: path of the last checkpoint.
+    """
+    bad = [name for name, value in parts.items() if not math.isfinite(value)]
+    if not bad and (parts['applied'] or loss_scaling):
+        return
+    terms = ', '.join(f'{name} {value:.6g}' for name, value in parts.items())
+    raise NonFiniteLoss(
+        f'{"the loss" if bad else "a gradient"} is not finite at step {step} ({terms}). '
+        f'No weight was changed by it; the last good checkpoint, if one was due yet, is {last}. '
+        'A lower learning rate (under a new --name) usually helps. The batch:\n  ' + '\n  '.join(files))

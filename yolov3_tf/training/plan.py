@@ -1,0 +1,132 @@
+"""What a recipe becomes: the plan of stages, the settings of the trainer, the network, the run's name."""
+from __future__ import annotations
+
+from yolov3_tf.anchors import YOLOV3_ANCHORS
+from yolov3_tf.anchors import files as anchor_files
+from yolov3_tf.data.pipeline import PipelineSettings
+from yolov3_tf.errors import InputError
+from yolov3_tf.losses import formulations
+from yolov3_tf.losses.criterion import LossSettings
+from yolov3_tf.models import checkpoints
+from yolov3_tf.models.checkpoints import ModelConfig
+from yolov3_tf.models.darknet import cfg, weights_file
+from yolov3_tf.training import stages
+from yolov3_tf.training.optimizers import OptimizerSettings
+from yolov3_tf.training.recipe import Recipe
+from yolov3_tf.training.settings import TrainingSettings
+
+# Epochs and learning rates of the full stage, by whether the network knows anything when it begins.
+FULL = {True: ((30, 10), (1e-4, 1e-5)), False: ((60, 20), (1e-3, 1e-4))}
+HEAD_EPOCHS = {True: 50, False: 0}
+
+
+def settings_of(recipe: Recipe, pretrained: bool, precision: str = 'float32') -> TrainingSettings:
+    """All settings of the trainer.
+
+    Args:
+      pretrained: whether the backbone starts from weights that know anything.
+      precision: resolved, of ``precision.POLICIES``.
+
+    Raises:
+      InputError: settings that contradict each other.
+    """
+    return TrainingSettings(
+        stages=stages_of(recipe, pretrained), loss=loss_of(recipe), batches=batches_of(recipe),
+        optimizer=OptimizerSettings(recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.clip_norm),
+        seed=recipe.seed, log_steps=recipe.log_steps, checkpoint_steps=recipe.checkpoint_steps,
+        loss_scaling=precision == 'float16', sync_batch_norm=recipe.sync_batch_norm,
+        accumulate_steps=recipe.accumulate_steps, ema_decay=recipe.ema_decay,
+        epochs_between_eval=recipe.epochs_between_eval, cache=recipe.cache, profile=recipe.profile)
+
+
+def stages_of(recipe: Recipe, pretrained: bool) -> tuple[stages.Stage, ...]:
+    """The plan: classification if asked for, the head on a frozen backbone, everything.
+
+    Raises:
+      InputError: epochs and rates that do not fit each other or the schedule, or no epoch at all.
+    """
+    known = pretrained or recipe.asymptotic
+    epochs, rates = FULL[known]
+    if stages.SCHEDULES[recipe.schedule].one_piece:         # all epochs, from the first rate
+        epochs, rates = (sum(epochs),), rates[:1]
+    epochs = recipe.full_epochs if recipe.full_epochs is not None else epochs
+    rates = recipe.full_lr if recipe.full_lr is not None else rates
+    head_epochs = recipe.head_epochs if recipe.head_epochs is not None else HEAD_EPOCHS[known]
+    plan = stages.two_stages(
+        stages.pieces([head_epochs], [recipe.head_lr], 'head'),
+        stages.pieces(epochs, rates, 'full') if epochs != (0,) else (),
+        recipe.warmup_epochs, recipe.patience, recipe.frozen_bn, recipe.schedule, recipe.decay_power,
+        recipe.stop_after)
+    if recipe.asymptotic:
+        (piece,) = stages.pieces([recipe.asymptotic_epochs], [recipe.asymptotic_lr], 'asymptotic')
+        plan = (stages.asymptotic(*piece), *plan)
+    if not plan:
+        raise InputError('no epoch to train: give --head_epochs or --full_epochs a positive number')
+    return plan
+
+
+def loss_of(recipe: Recipe) -> LossSettings:
+    """The formulation's loss with the parts that are given beside it."""
+    parts = {name: getattr(recipe, name) for name in LossSettings._fields if name != 'box'}
+    return formulations.settings(recipe.formulation, box=recipe.loss, **parts)
+
+
+def batches_of(recipe: Recipe) -> PipelineSettings:
+    sizes = (recipe.image_size,) if recipe.image_size else recipe.train_sizes
+    return PipelineSettings(batch_size=recipe.batch_size, sizes=sizes, letterbox=recipe.letterbox,
+                            augment=recipe.augment, strict=recipe.strict)
+
+
+def sensitivity_of(recipe: Recipe) -> tuple[float, ...]:
+    """Grid sensitivity a level, finest first; empty for 1 everywhere.
+
+    Raises:
+      InputError: another number of factors than levels.
+    """
+    factors = recipe.grid_sensitivity
+    if factors is None:
+        factors = formulations.FORMULATIONS[recipe.formulation].sensitivity
+    levels = len(YOLOV3_ANCHORS.strides)
+    if factors and len(factors) != levels:
+        raise InputError(f'--grid_sensitivity: expected {levels} factors of 1 to 2, finest level first, got '
+                         f'{",".join(map(str, factors))}')
+    return factors
+
+
+def network_of(recipe: Recipe, class_names) -> ModelConfig:
+    """The network to train, as its checkpoints will describe it.
+
+    Raises:
+      InputError: a cfg, anchors or backbone file that cannot be used.
+    """
+    size = recipe.image_size or recipe.val_size
+    anchors = anchor_files.read_for_yolov3(recipe.anchors) if recipe.anchors else YOLOV3_ANCHORS
+    common = dict(class_names=tuple(class_names), image_size=(size, size), letterbox=recipe.letterbox,
+                  head=recipe.head)
+    if not recipe.cfg:
+        return ModelConfig(width_multiplier=recipe.width_multiplier,
+                           anchors=anchors._replace(sensitivity=sensitivity_of(recipe)), **common)
+    network = _cut_cfg(recipe, len(class_names))
+    return ModelConfig(width_multiplier=1., anchors=network.anchors, cfg=network.text,
+                       backbone_layers=network.backbone_layers, **common)
+
+
+def _cut_cfg(recipe, num_classes) -> cfg.Network:
+    """The cfg's network; its backbone ends where that of the starting weights does."""
+    weights = recipe.backbone_weights or 'imagenet'
+    if weights.endswith('.h5'):
+        return cfg.load(recipe.cfg, num_classes, checkpoints.describe(weights).backbone_layers)
+    network = cfg.load(recipe.cfg, num_classes)
+    if weights in ('none', 'imagenet'):
+        return network
+    _, size = weights_file.inspect(weights)
+    return cfg.cut_for(network, size // weights_file.FLOAT.itemsize)
+
+
+def name_of(recipe: Recipe, on_shapes: bool) -> str:
+    """Folder of the run below ``runs_dir``."""
+    if recipe.name:
+        return recipe.name
+    loss = loss_of(recipe)
+    data = 'shapes' if on_shapes else (recipe.train_data or 'voc').split(':')[0]
+    return f'{data}-{loss.box}{"-focal" if loss.focal else ""}-ignore{loss.ignore_thresh:g}'

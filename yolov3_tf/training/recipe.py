@@ -1,0 +1,376 @@
+"""All settings of a training run with their defaults, and what can be wrong with them.
+
+A setting has one name everywhere: field of ``Recipe``, flag of ``train``, line of run.flags, argument of
+``train_with``. TensorFlow is imported only where a recipe is checked or trained, so that a program that
+merely plans runs (``experiments``) stays small.
+"""
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+import os
+import re
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from yolov3_tf.errors import InputError
+
+if TYPE_CHECKING:
+    from yolov3_tf.training.run import Run
+
+
+class Recipe(NamedTuple):
+    """One training run. None means: what fits the other settings (the formulation, the data, the starting weights).
+
+    Attributes:
+      train_data: Images to train on, as a data spec such as voc:DIR:SPLIT or yolo:YAML:SPLIT, or several joined by
+        commas (docs/DATA.md). Without it VOCdevkit/ is taken where there is one.
+      val_data: Images to validate on, as a data spec; shapes brings its own.
+      classes: File of class names, one a line. Without it VOC's twenty are taken if they fit, else the names found.
+      strict: Stop at the first bad annotation or image instead of skipping and naming it.
+      backbone_weights: Weights that the backbone starts from: imagenet (the default on real data), a darknet
+        backbone file, a checkpoint (.h5) whose backbone is taken, or none.
+      download: Fetch the ImageNet weights from their publisher if they are not there.
+      init_weights: Weights that the whole network starts from: a checkpoint (.h5) or a yolov3.weights. Output layers
+        start afresh where the number of classes differs.
+      cfg: Darknet cfg of the network to train instead of YOLOv3; it brings its own anchors.
+      anchors: File of anchors, as yolov3-tf anchors writes it, instead of the published nine.
+      width_multiplier: Scales the filters of every layer; 1 is the published network.
+      head: Prediction layers: one output a level (coupled), or box and class apart.
+      image_size: One input size in pixels, a multiple of 32, for training and validation.
+      train_sizes: Input sizes to train at, changed every 10 batches (without image_size).
+      val_size: Input size to validate and export at (without image_size).
+      letterbox: Keep the proportions of images between grey margins instead of stretching them.
+      augment: Augmentations of training images, applied in the order of their table; empty for none.
+      mixed_precision: Arithmetic of the network; auto takes what the GPU is good at, float32 on a CPU.
+      formulation: Version of YOLO whose loss is taken; a setting given beside it replaces that part.
+      loss: Box term of the loss.
+      focal: Focal loss on objectness.
+      ignore_thresh: IoU with an object from which a prediction that is not positive is ignored.
+      ignore_scope: Objects that this IoU is taken with.
+      matched: Object that an overlap loss compares a prediction with.
+      label_smoothing: Class targets of .99 y + .01 / C instead of y.
+      assigner: Rule that says which anchors are positive for an object.
+      assign_thresh: Threshold of the assigner, where it has one.
+      objectness: Objectness term of the loss.
+      objectness_target: What the objectness of a positive slot should be.
+      positive_weight: Weight of the objectness of positive slots.
+      classification: Class term of the loss.
+      box_weight: Factor on the box term.
+      background_weight: Factor on the objectness of slots without object.
+      grid_sensitivity: How far beyond its cell a centre can be predicted, a factor a level from the finest, such as
+        1.2,1.1,1.05.
+      asymptotic: Asymptotic fine tuning: first let the backbone learn which classes an image holds.
+      asymptotic_epochs: Epochs of the asymptotic stage.
+      asymptotic_lr: Learning rate of the asymptotic stage.
+      head_epochs: Most epochs of the head stage, which trains the head on the frozen backbone (default 50; 0 from
+        random weights).
+      head_lr: Learning rate of the head stage.
+      patience: Epochs without lower validation loss that end the head stage, or a piece of the plateau schedule; 0
+        for never.
+      full_epochs: Epochs of the full stage, which trains everything, a count a learning rate (default 30,10; 60,20
+        from random weights).
+      full_lr: Learning rates of the full stage (default 1e-4,1e-5; 1e-3,1e-4 from random weights).
+      schedule: How the learning rate of the full stage falls.
+      decay_power: Exponent of the power schedule.
+      warmup_epochs: Epochs of linear warm-up before everything else.
+      frozen_bn: What BatchNorm does in a frozen backbone.
+      stop_after: Epochs without better mAP that end the full stage; 0 for never.
+      batch_size: Images a step, over all devices and workers.
+      accumulate_steps: Pieces that a batch is worked through in, one after another: the batch stays what it is and
+        takes as much less memory.
+      optimizer: Update rule.
+      momentum: Momentum of sgd.
+      weight_decay: Weight decay of convolution kernels.
+      clip_norm: Largest norm of a gradient tensor; inf for no clip.
+      ema_decay: Decay of a moving average of the weights, for example 0.9998, which is then validated and exported; 0
+        takes the weights themselves.
+      strategy: Who trains together: one device, all of this machine, or all workers of TF_CONFIG
+        (docs/DISTRIBUTED.md).
+      logical_devices: Devices that a machine without GPU is split into, to try strategies on it.
+      sync_batch_norm: BatchNorm normalises by the images of all devices, not by those of its own.
+      deterministic: The same bits from every run on a GPU too, more slowly.
+      name: Folder of the run below runs_dir; without it one made of data and loss.
+      runs_dir: Folder of all runs.
+      export: End with a SavedModel of the best checkpoint.
+      seed: Seed of weights, order and augmentation.
+      log_steps: Steps a line of metrics.
+      epochs_between_eval: Epochs from one validation to the next; the last epoch of a stage always has one.
+      cache: Keep the files of images, once read, in memory or in the run's folder: for data on a slow disk or network.
+      profile: Keep a trace of five steps for TensorBoard.
+      checkpoint_steps: Steps between checkpoints inside an epoch; 0 for one at its end only.
+    """
+    train_data: str | None = None
+    val_data: str | None = None
+    classes: str | None = None
+    strict: bool = False
+    backbone_weights: str | None = None
+    download: bool = False
+    init_weights: str | None = None
+    cfg: str | None = None
+    anchors: str | None = None
+    width_multiplier: float = 1.
+    head: str = 'coupled'
+    image_size: int | None = None
+    train_sizes: tuple[int, ...] = tuple(range(320, 641, 32))
+    val_size: int = 416
+    letterbox: bool = True
+    augment: tuple[str, ...] = ('colour', 'expand', 'crop', 'interpolation', 'flip')
+    mixed_precision: str = 'auto'
+    formulation: str = 'yolov3'
+    loss: str | None = None
+    focal: bool | None = None
+    ignore_thresh: float | None = None
+    ignore_scope: str | None = None
+    matched: str | None = None
+    label_smoothing: bool | None = None
+    assigner: str | None = None
+    assign_thresh: float | None = None
+    objectness: str | None = None
+    objectness_target: str | None = None
+    positive_weight: str | None = None
+    classification: str | None = None
+    box_weight: float | None = None
+    background_weight: float | None = None
+    grid_sensitivity: tuple[float, ...] | None = None
+    asymptotic: bool = False
+    asymptotic_epochs: int = 10
+    asymptotic_lr: float = 1e-3
+    head_epochs: int | None = None
+    head_lr: float = 1e-3
+    patience: int = 5
+    full_epochs: tuple[int, ...] | None = None
+    full_lr: tuple[float, ...] | None = None
+    schedule: str = 'piecewise'
+    decay_power: float = 1.
+    warmup_epochs: int = 0
+    frozen_bn: str = 'adapt'
+    stop_after: int = 0
+    batch_size: int = 4
+    accumulate_steps: int = 1
+    optimizer: str = 'sgd'
+    momentum: float = .9
+    weight_decay: float = 5e-4
+    clip_norm: float = 100.
+    ema_decay: float = 0.
+    strategy: str = 'auto'
+    logical_devices: int = 1
+    sync_batch_norm: bool = False
+    deterministic: bool = False
+    name: str | None = None
+    runs_dir: str = 'runs'
+    export: bool = True
+    seed: int = 0
+    log_steps: int = 20
+    epochs_between_eval: int = 1
+    cache: str = 'none'
+    profile: bool = False
+    checkpoint_steps: int = 500
+
+
+DEFAULTS = Recipe()
+# A resumed run may change these; every other setting shapes its result.
+MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps', 'strict', 'export', 'strategy', 'logical_devices',
+              'profile', 'cache')
+# (setting, setting, why they contradict each other)
+CONTRADICTIONS = (
+    ('image_size', 'train_sizes', 'one is a single size, the other is several'),
+    ('image_size', 'val_size', 'the first already says at which size to validate'),
+    ('init_weights', 'backbone_weights', 'the first already brings a backbone'),
+    ('cfg', 'anchors', 'the cfg brings its own'),
+    ('cfg', 'width_multiplier', 'the cfg says how wide every layer is'),
+    ('cfg', 'grid_sensitivity', 'the cfg has its own (scale_x_y)'))
+
+
+class Range(NamedTuple):
+    """Numbers from ``lowest`` to ``highest``; ``above``: without the lowest itself."""
+    lowest: float
+    highest: float = math.inf
+    above: bool = False
+
+    def holds(self, value: float) -> bool:
+        return (value > self.lowest if self.above else value >= self.lowest) and value <= self.highest
+
+    def __str__(self):
+        if self.highest == math.inf:
+            return f'more than {self.lowest:g}' if self.above else f'{self.lowest:g} or more'
+        return f'{"more than" if self.above else "from"} {self.lowest:g} to {self.highest:.12g}'
+
+
+POSITIVE, COUNT, AT_LEAST_ONE = Range(0, above=True), Range(0), Range(1)
+RANGES = {
+    'width_multiplier': POSITIVE, 'image_size': Range(32), 'train_sizes': Range(32), 'val_size': Range(32),
+    'ignore_thresh': Range(0, 1, above=True), 'assign_thresh': POSITIVE, 'box_weight': POSITIVE,
+    'background_weight': POSITIVE, 'grid_sensitivity': Range(1, 2), 'asymptotic_epochs': AT_LEAST_ONE,
+    'asymptotic_lr': POSITIVE, 'head_epochs': COUNT, 'head_lr': POSITIVE, 'patience': COUNT, 'full_epochs': COUNT,
+    'full_lr': POSITIVE, 'decay_power': COUNT, 'warmup_epochs': COUNT, 'stop_after': COUNT,
+    'batch_size': AT_LEAST_ONE, 'accumulate_steps': AT_LEAST_ONE, 'momentum': Range(0, .9999), 'weight_decay': COUNT,
+    'clip_norm': Range(1e-6), 'ema_decay': Range(0, .999999), 'logical_devices': AT_LEAST_ONE,
+    'seed': Range(0, 2**32 - 1), 'log_steps': AT_LEAST_ONE, 'epochs_between_eval': AT_LEAST_ONE,
+    'checkpoint_steps': COUNT}
+MAY_BE_INFINITE = ('clip_norm',)
+
+
+class Kind(NamedTuple):
+    """Of a setting's values. type: of one value; several: a tuple of them; optional: or None."""
+    type: type
+    several: bool
+    optional: bool
+
+
+NAMED = {'int': int, 'float': float, 'str': str, 'bool': bool}
+IN_WORDS = {int: 'a whole number', float: 'a number', str: 'a text', bool: 'true or false'}
+SEVERAL_IN_WORDS = {int: 'whole numbers', float: 'numbers', str: 'names'}
+
+
+def kind(name: str) -> Kind:
+    """What a setting's annotation says."""
+    annotation = Recipe.__annotations__[name]
+    text = getattr(annotation, '__forward_arg__', str(annotation))
+    return Kind(NAMED[re.search('int|float|str|bool', text)[0]], text.startswith('tuple'), 'None' in text)
+
+
+def descriptions() -> dict[str, str]:
+    """Setting -> the sentences on it in ``Recipe``'s docstring."""
+    text = inspect.cleandoc(Recipe.__doc__ or '').partition('Attributes:\n')[2]
+    return {name: ' '.join(words.split()) for name, words in re.findall(r'^  (\w+): (.*(?:\n    .*)*)', text, re.M)}
+
+
+def choices() -> dict[str, Collection[str]]:
+    """Setting -> the names it may take, in the order of their tables. Imports TensorFlow."""
+    from yolov3_tf.assign import ASSIGNERS
+    from yolov3_tf.data.caches import CACHES
+    from yolov3_tf.data.pipeline import AUGMENTATIONS
+    from yolov3_tf.losses import box, classes, criterion, formulations, objectness
+    from yolov3_tf.models.head import HEADS
+    from yolov3_tf.training import distribution, optimizers, precision, stages
+    tables = dict(
+        head=HEADS, augment=AUGMENTATIONS, mixed_precision=precision.POLICIES, formulation=formulations.FORMULATIONS,
+        loss=box.BOX_LOSSES, ignore_scope=criterion.IGNORE_SCOPES, matched=criterion.MATCHES, assigner=ASSIGNERS,
+        objectness=objectness.OBJECTNESS_LOSSES, objectness_target=objectness.TARGETS,
+        positive_weight=objectness.POSITIVE_WEIGHTS, classification=classes.CLASS_LOSSES, schedule=stages.SCHEDULES,
+        frozen_bn=stages.FROZEN_BN, optimizer=optimizers.KINDS, strategy=distribution.STRATEGIES, cache=CACHES)
+    return {name: tuple(table) for name, table in tables.items()}
+
+
+def make(**settings: Any) -> Recipe:
+    """A recipe of these settings and the defaults. Lists count as tuples, one value as a tuple of one.
+
+    Raises:
+      InputError: an unknown setting, or a value of another type. Ranges are looked at by ``check``.
+    """
+    for name in settings:
+        check_name(name)
+    return Recipe(**{name: typed(name, value) for name, value in settings.items()})
+
+
+def check_name(name: str):
+    """Raises InputError for what is no setting; the message names the nearest ones, or all."""
+    if name not in Recipe._fields:
+        near = difflib.get_close_matches(name, Recipe._fields, 3)
+        raise InputError(f'unknown setting {name!r}: '
+                         + (f'is it {" or ".join(near)}?' if near else f'expected one of {", ".join(Recipe._fields)}'))
+
+
+def typed(name: str, value: Any) -> Any:
+    """``value`` as the setting has it: a tuple for a list, a float for a whole number, a text for a path.
+
+    Raises:
+      InputError: it is of another type.
+    """
+    wanted, several, optional = kind(name)
+    if value is None and optional:
+        return None
+    if not several:
+        return _one(name, wanted, value)
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    return tuple(_one(name, wanted, one) for one in values)
+
+
+def _one(name, wanted, value):
+    if wanted is str and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise InputError(f'{name}={value!r}: expected {IN_WORDS[wanted]}, got {type(value).__name__}')
+    return value
+
+
+def given(recipe: Recipe, name: str) -> bool:
+    """Whether a setting asks for something. Its default does not: run.flags of an earlier run holds that too."""
+    return getattr(recipe, name) not in (None, '', (), getattr(DEFAULTS, name))
+
+
+def check_value(name: str, value: Any, names: Collection[str] | None = None):
+    """Raises InputError for a number out of its range, or a value that is not among ``names``."""
+    values = [one for one in (value if isinstance(value, tuple) else (value,)) if one is not None]
+    for one in values:
+        shown = f'--{name}={one}'
+        if isinstance(one, float) and not math.isfinite(one) and not (name in MAY_BE_INFINITE and one > 0):
+            raise InputError(f'{shown}: expected a finite number')
+        if name in RANGES and not RANGES[name].holds(one):
+            raise InputError(f'{shown}: expected {RANGES[name]}')
+        if names is not None and one not in names:
+            raise InputError(f'{shown}: expected one of {", ".join(sorted(names))}')
+
+
+def check(recipe: Recipe):
+    """Everything that can be wrong with the settings alone, before data and network cost time.
+
+    Raises:
+      InputError: a value outside its range, or settings that contradict each other.
+    """
+    from yolov3_tf.anchors import files as anchor_files
+    from yolov3_tf.choices import choose
+    from yolov3_tf.models.darknet import cfg
+    from yolov3_tf.training import plan, settings
+    tables = choices()
+    for name, value in recipe._asdict().items():
+        if typed(name, value) != value and value == value:      # a NaN is refused below
+            raise InputError(f'{name}={value!r}: expected a tuple, as recipe.make gives it')
+        check_value(name, value, tables.get(name))
+    _check_contradictions(recipe)
+    if recipe.cfg:
+        choose(cfg.HEADS, recipe.head, 'head of a cfg network')
+    if recipe.anchors:
+        anchor_files.read_for_yolov3(recipe.anchors)
+    if recipe.name is not None and not re.fullmatch(r'(?!\.\.?$)[^/\\\0]+', recipe.name):
+        raise InputError(f'--name={recipe.name}: expected the name of one folder below --runs_dir')
+    plan.sensitivity_of(recipe)
+    settings.check(plan.settings_of(recipe, pretrained=True))
+    settings.check(plan.settings_of(recipe, pretrained=False))
+
+
+def _check_contradictions(recipe):
+    from yolov3_tf.training import optimizers, stages
+    for one, other, why in CONTRADICTIONS:
+        if given(recipe, one) and given(recipe, other):
+            raise InputError(f'--{one} beside --{other}: {why}; give one of them')
+    for name in ('asymptotic_epochs', 'asymptotic_lr'):
+        if given(recipe, name) and not recipe.asymptotic:
+            raise InputError(f'--{name} without --asymptotic: there is no such stage; give --asymptotic too')
+    if given(recipe, 'decay_power') and not stages.SCHEDULES[recipe.schedule].power:
+        able = [name for name, schedule in stages.SCHEDULES.items() if schedule.power]
+        raise InputError(f'--decay_power beside --schedule={recipe.schedule}: only --schedule={" or ".join(able)} has '
+                         'an exponent')
+    if given(recipe, 'momentum') and 'momentum' not in optimizers.KINDS[recipe.optimizer].slots:
+        raise InputError(f'--momentum beside --optimizer={recipe.optimizer}: only sgd has it')
+
+
+def train_with(train_data: str | None = None, val_data: str | None = None, **settings: Any) -> Run:
+    """Trains a detector with the defaults of the ``train`` command; what ``yolov3_tf.train`` calls.
+
+        run = train_with('voc:mine:train', 'voc:mine:val', loss='giou', focal=True, ignore_thresh=.45)
+
+    Args:
+      train_data, val_data: data specs, see docs/DATA.md.
+      settings: any of ``Recipe``.
+
+    Raises:
+      InputError: an unknown setting, or whatever cannot be used.
+      Interrupted, NonFiniteLoss, PeerLost: see ``run.train``.
+    """
+    from yolov3_tf.training import run
+    return run.train(make(train_data=train_data, val_data=val_data, **settings))

@@ -1,0 +1,178 @@
+"""One training run from data to a served model: what ``train`` does, for the command and for Python."""
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from yolov3_tf import export
+from yolov3_tf.data.readers import specs
+from yolov3_tf.data.readers.class_files import read_class_file
+from yolov3_tf.drawing import plots
+from yolov3_tf.errors import InputError
+from yolov3_tf.evaluation import classification, report, results, validation
+from yolov3_tf.evaluation.report import DetectionReport
+from yolov3_tf.models import checkpoints
+from yolov3_tf.structures import Dataset
+from yolov3_tf.training import distribution, flag_texts, plan, precision, recipe, settings, starting_weights
+from yolov3_tf.training.distribution import Distribution
+from yolov3_tf.training.recipe import Recipe
+from yolov3_tf.training.run_folder import RunFolder
+from yolov3_tf.training.trainer import Trainer
+
+TRAINED, EVALUATED = 'trained', 'evaluated again'
+
+
+class Run(NamedTuple):
+    """A finished run.
+
+    Attributes:
+      folder: of its files (``run_folder``).
+      checkpoint: best.h5, the checkpoint of the highest validation mAP; without a detection stage it is not there.
+      saved_model: of that checkpoint, ready to serve, or None.
+      report: of that checkpoint on the validation data; None without a detection stage, and on workers but the chief.
+      status: ``TRAINED``, or ``EVALUATED`` where nothing was left to train.
+    """
+    folder: pathlib.Path
+    checkpoint: pathlib.Path
+    saved_model: pathlib.Path | None
+    report: DetectionReport | None
+    status: str
+
+
+class Data(NamedTuple):
+    """on_shapes: the training images are drawn shapes."""
+    train: Dataset
+    val: Dataset
+    on_shapes: bool
+
+
+def train(asked: Recipe) -> Run:
+    """Trains, or goes on where an earlier call was stopped; evaluates, plots and exports the best checkpoint.
+
+    The Keras policy is that of the recipe meanwhile, and the caller's again afterwards.
+
+    Raises:
+      InputError: settings, data or files that cannot be used.
+      Interrupted: Ctrl-C or SIGTERM; a checkpoint is written, and the same call goes on from it.
+      NonFiniteLoss: the loss or a gradient is not finite.
+      PeerLost: another worker is gone.
+    """
+    recipe.check(asked)
+    policy = tf.keras.mixed_precision.global_policy()
+    try:
+        precise = precision.apply(asked.mixed_precision)
+        if idle := precision.unused_gpus():
+            print(f'note: {idle}', file=sys.stderr)
+        devices = distribution.start(asked.strategy, asked.logical_devices)
+        settings.check(plan.settings_of(asked, False, precise), devices.replicas)
+        if asked.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        with distribution.watched(devices):
+            return _train(asked, precise, devices)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
+
+
+def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
+    data = load_data(asked)
+    tf.keras.utils.set_random_seed(asked.seed)
+    config = plan.network_of(asked, data.train.class_names)
+    folder = RunFolder(os.path.join(asked.runs_dir, plan.name_of(asked, data.on_shapes)))
+    with devices.scope():
+        start = starting_weights.start(asked, config, data.on_shapes)
+    if not folder.last.exists():
+        print(f'weights: {start.origin}')
+    chosen = plan.settings_of(asked, start.pretrained, precise)
+    trainer = Trainer(folder, start.model, config, data.train, data.val, chosen, devices)
+    devices.by_chief(lambda: folder.claim(flag_texts.texts_of(asked), data.train.class_names, recipe.MAY_DIFFER,
+                                          flag_texts.texts_of(recipe.DEFAULTS)))
+    print(f'run {folder.root}: {len(data.train.records)} training and {len(data.val.records)} validation images, '
+          f'{len(data.train.class_names)} classes, {start.model.count_params():,} parameters, {precise}, '
+          f'{devices.say()}')
+    status = TRAINED if trainer.run() else EVALUATED
+    if status == EVALUATED:
+        print('this run is finished; it is evaluated again')
+    finished: list[Run] = []        # of the chief, whose report is no JSON value that the others could be sent
+    devices.by_chief(lambda: finished.append(_finish(folder, trainer, data.val, asked.export, status)))
+    if trainer.history.skipped:
+        print(f'{len(trainer.history.skipped)} images were skipped:')
+        for why in trainer.history.skipped.values():
+            print(f'  {why}')
+    return finished[0] if finished else Run(folder.root, folder.best, None, None, status)
+
+
+def load_data(asked: Recipe) -> Data:
+    """Reads training and validation data, and prints what they hold and what is wrong with them.
+
+    Raises:
+      InputError: data that are not there, or that nothing can be validated on.
+    """
+    train_spec, val_spec = asked.train_data, asked.val_data
+    if train_spec is None:
+        if val_spec is not None:
+            raise InputError('--val_data without --train_data: give both, or neither')
+        train_spec, val_spec, message = specs.default_specs()
+        print(message)
+    on_shapes = train_spec.split(':')[0] == 'shapes'
+    if val_spec is None:
+        if not on_shapes:
+            raise InputError('--train_data needs a --val_data to validate on, for example voc:DIR:val')
+        val_spec = train_spec
+    classes = read_class_file(asked.classes) if asked.classes else None
+    train_set = specs.load(train_spec, classes, asked.strict, 'train')
+    val_set = specs.load(val_spec, train_set.class_names, asked.strict, 'val')
+    print(f'train: {specs.describe(train_spec, train_set)}\nval:   {specs.describe(val_spec, val_set)}')
+    both = {record.image_path for record in train_set.records} & {record.image_path for record in val_set.records}
+    if both:
+        print(f'note: {len(both)} of the {len(val_set.records)} validation images are trained on too, so the '
+              'scores will flatter', file=sys.stderr)
+    if not any(len(record.boxes) for record in val_set.records):
+        raise InputError(f'{val_spec}: none of its {len(val_set.records)} images has a box to evaluate against')
+    for problem in train_set.problems + val_set.problems:
+        print(f'annotation: {problem}', file=sys.stderr)
+    return Data(train_set, val_set, on_shapes)
+
+
+def _finish(folder: RunFolder, trainer: Trainer, val_set: Dataset, wanted_export: bool, status: str) -> Run:
+    """What a run leaves behind, whatever its last stage."""
+    if trainer.settings.stages[-1].task == 'detection':
+        found, saved_model = evaluate_best(folder, val_set, wanted_export)
+        return Run(folder.root, folder.best, saved_model, found, status)
+    _finish_classification(folder, trainer)
+    return Run(folder.root, folder.best, None, None, status)
+
+
+def evaluate_best(folder: RunFolder, val_set: Dataset, wanted_export: bool
+                  ) -> tuple[DetectionReport, pathlib.Path | None]:
+    """Evaluates, plots and exports the best checkpoint; each part can be done again."""
+    tf.keras.mixed_precision.set_global_policy('float32')
+    model, config = checkpoints.load_model(str(folder.best))
+    outcome = validation.Validator(model, config, val_set).run()
+    results.write_coco(folder.evaluation / 'detections.json', outcome.detections)
+    found = report.evaluate(report.read_part(val_set, outcome.skipped), outcome.detections)
+    print(f'\nbest checkpoint, {len(outcome.detections)} validation images:\n{report.table(found)}')
+    if outcome.skipped:
+        print(report.say_skipped(val_set, outcome.skipped))
+    written = report.write(folder.evaluation, found)
+    curves = plots.training_curves(folder.metrics, folder.root / 'curves.png')
+    plots.precision_recall(written, folder.evaluation / 'precision_recall.png')
+    print(f'scores   {written}\ncurves   {curves}')
+    if not wanted_export:
+        return found, None
+    saved = export.export(model, config, folder.saved_model, version=1, overwrite=True)
+    print(f'serve    {saved}')
+    return found, pathlib.Path(saved)
+
+
+def _finish_classification(folder, trainer):
+    """What a run of the asymptotic stage alone leaves: how well it classifies images, and a backbone."""
+    task = trainer.tasks['classification']
+    task.validate()
+    print(f'\n{classification.table(task.report)}\n'
+          f'scores   {classification.write(folder.evaluation, task.report)}\n'
+          f'curves   {plots.training_curves(folder.metrics, folder.root / "curves.png")}\n'
+          f'backbone {folder.last} (go on with --backbone_weights={folder.last})')

@@ -1,0 +1,63 @@
+"""Settings of the trainer, and what can be wrong with them."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from yolov3_tf.data import pipeline
+from yolov3_tf.errors import InputError
+from yolov3_tf.losses import criterion
+from yolov3_tf.training import stages
+from yolov3_tf.training.optimizers import OptimizerSettings
+
+
+class TrainingSettings(NamedTuple):
+    """Attributes:
+      stages: run one after another.
+      loss, optimizer, batches: settings of the criterion, the optimiser and the input pipeline.
+      seed: of the order of images and of every augmentation.
+      log_steps: steps a line of metrics.
+      checkpoint_steps: steps between checkpoints inside an epoch, 0 for none; one is always written at an
+        epoch's end.
+      validation_batch: images at once when validating.
+      loss_scaling: for float16.
+      sync_batch_norm: BatchNorm normalises by the images of all replicas.
+      accumulate_steps: pieces that a batch is worked through in, one after another, in as much less memory.
+      ema_decay: of the average of the weights that is validated and kept as the best; 0: the weights themselves.
+      epochs_between_eval: every so many epochs of a stage, and after its last, the network is validated.
+      cache: of ``data.caches.CACHES``.
+      profile: keep a trace of some steps for TensorBoard.
+    """
+    stages: tuple[stages.Stage, ...]
+    loss: criterion.LossSettings
+    optimizer: OptimizerSettings
+    batches: pipeline.PipelineSettings
+    seed: int = 0
+    log_steps: int = 20
+    checkpoint_steps: int = 500
+    validation_batch: int = 8
+    loss_scaling: bool = False
+    sync_batch_norm: bool = False
+    accumulate_steps: int = 1
+    ema_decay: float = 0.
+    epochs_between_eval: int = 1
+    cache: str = 'none'
+    profile: bool = False
+
+
+def check(settings: TrainingSettings, replicas: int = 1):
+    """Raises InputError for settings that contradict each other, or cannot be shared by so many replicas."""
+    criterion.check(settings.loss)
+    pipeline.check(settings.batches)
+    pieces, images = settings.accumulate_steps, settings.batches.batch_size
+    if images % (replicas * pieces):
+        raise InputError(f'--batch_size={images} is that of all replicas and pieces together: expected a multiple of '
+                         f'{replicas} replicas x --accumulate_steps={pieces}')
+    if pieces > 1 and settings.loss.positive_weight == 'balanced':
+        raise InputError('--accumulate_steps beside --positive_weight=balanced: that weight is counted over the whole '
+                         'batch, of which a piece sees a part; leave one of them out')
+    for stage in settings.stages:
+        for name in ('patience', 'stop_after'):
+            if 0 < getattr(stage, name) < settings.epochs_between_eval:
+                raise InputError(f'--{name}={getattr(stage, name)} epochs beside --epochs_between_eval='
+                                 f'{settings.epochs_between_eval}: stage {stage.name} would run out of patience before '
+                                 f'it is validated again; give a larger --{name}, or 0 for no early end')

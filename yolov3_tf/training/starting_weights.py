@@ -1,0 +1,55 @@
+"""The network with the weights that a run starts from."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from yolov3_tf.models import checkpoints
+from yolov3_tf.models.checkpoints import ModelConfig
+from yolov3_tf.models.darknet import cfg, pretrained
+from yolov3_tf.models.darknet import weights as darknet_weights
+from yolov3_tf.training.recipe import Recipe
+
+
+class Start(NamedTuple):
+    """Attributes:
+      model: the network with its starting weights.
+      pretrained: whether its backbone knows anything yet.
+      origin: where the weights are from, for the log.
+    """
+    model: tf.keras.Model
+    pretrained: bool
+    origin: str
+
+
+def start(recipe: Recipe, config: ModelConfig, on_shapes: bool) -> Start:
+    """Builds the network and reads its starting weights.
+
+    Args:
+      on_shapes: the data are drawn shapes, for which ImageNet's weights are not taken unless asked for.
+
+    Raises:
+      InputError: weights that are not there or do not fit.
+    """
+    model = checkpoints.build(config)
+    if recipe.init_weights:
+        return _whole(recipe.init_weights, model)
+    choice = recipe.backbone_weights or ('none' if on_shapes else 'imagenet')
+    if choice == 'none':
+        why = 'on built-in shapes, ' if on_shapes and not recipe.backbone_weights else ''
+        return Start(model, False, f'random ({why}nothing pretrained); all layers train from the first step')
+    path = pretrained.locate_backbone(choice, recipe.download)
+    if path.endswith('.h5'):
+        checkpoints.load_backbone(path, model)
+    else:
+        darknet_weights.read_backbone(path, model)
+    return Start(model, True, f'backbone from {path}')
+
+
+def _whole(path, model) -> Start:
+    if path.endswith('.h5'):
+        fresh = checkpoints.load_weights(path, model, cfg.outputs(model))
+    else:
+        fresh = darknet_weights.read_transfer(path, model)
+    return Start(model, True, path + ('; prediction layers start afresh' if fresh else ''))
