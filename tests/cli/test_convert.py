@@ -18,50 +18,50 @@ CLASSES, WIDTH = 3, .125
 HEADER = struct.pack('<iiiQ', 0, 2, 5, 32_013_312)
 
 COMMANDS = {
-    'to checkpoint': ['--weights=net.weights', '--output=new/net.h5', '--classes=names', '--image_size=320,416',
+    'to checkpoint': ['--model=net.weights', '--output=new/net.h5', '--classes=names', '--image_size=320,416',
                       '--noletterbox'],
-    'and back': ['--weights=new/net.h5', '--output=back.weights', '--to_darknet', '--darknet_version=0.2.5',
+    'and back': ['--model=new/net.h5', '--output=back.weights', '--to_darknet', '--darknet_version=0.2.5',
                  '--seen=32013312'],
-    'to plain': ['--weights=net.weights', '--output=net.weights.h5', '--num_classes=3'],
-    'backbone': ['--weights=net.conv.74', '--backbone', '--num_classes=20', '--output=start.h5'],
-    'backbone back': ['--weights=start.h5', '--backbone', '--to_darknet', '--output=back.conv.74'],
-    'onto itself': ['--weights=net.weights', '--output=./net.weights'],
-    'other class count': ['--weights=net.weights', '--output=x.h5', '--num_classes=4'],
-    'names do not fit': ['--weights=net.weights', '--output=x.h5', '--num_classes=3', '--classes=two_names'],
-    'backbone of what': ['--weights=net.conv.74', '--output=x.h5', '--backbone'],
-    'not a checkpoint': ['--weights=net.weights', '--output=x.weights', '--to_darknet'],
-    'cfg to checkpoint': ['--weights=small.weights', '--cfg=small.cfg', '--output=small.h5', '--noletterbox'],
-    'cfg and back': ['--weights=small.h5', '--output=small.back', '--to_darknet', '--darknet_version=0.2.5',
+    'to plain': ['--model=net.weights', '--output=net.weights.h5', '--num_classes=3'],
+    'backbone': ['--model=net.conv.74', '--backbone', '--num_classes=20', '--output=start.h5'],
+    'backbone back': ['--model=start.h5', '--backbone', '--to_darknet', '--output=back.conv.74'],
+    'onto itself': ['--model=net.weights', '--output=./net.weights'],
+    'other class count': ['--model=net.weights', '--output=x.h5', '--num_classes=4'],
+    'names do not fit': ['--model=net.weights', '--output=x.h5', '--num_classes=3', '--classes=two_names'],
+    'backbone of what': ['--model=net.conv.74', '--output=x.h5', '--backbone'],
+    'not a checkpoint': ['--model=net.weights', '--output=x.weights', '--to_darknet'],
+    'cfg to checkpoint': ['--model=small.weights', '--cfg=small.cfg', '--output=small.h5', '--noletterbox'],
+    'ending says darknet': ['--model=small.h5', '--output=small.again.weights', '--darknet_version=0.2.5',
+                            '--seen=32013312'],
+    'ending of neither': ['--model=small.weights', '--cfg=small.cfg', '--output=x.weights'],
+    'cfg and back': ['--model=small.h5', '--output=small.back', '--to_darknet', '--darknet_version=0.2.5',
                      '--seen=32013312'],
-    'cfg backbone': ['--weights=small.conv.2', '--cfg=small.cfg', '--backbone', '--num_classes=3', '--output=three.h5'],
-    'cfg backbone back': ['--weights=three.h5', '--backbone', '--to_darknet', '--output=back.conv.2'],
-    'cfg of other classes': ['--weights=two.h5', '--to_darknet', '--output=two.weights', '--output_cfg=two.cfg'],
-    'over a cfg': ['--weights=two.h5', '--to_darknet', '--output=x.weights', '--output_cfg=two.cfg'],
-    'cfg of nothing': ['--weights=small.weights', '--cfg=small.cfg', '--output=x.h5', '--output_cfg=x.cfg'],
-    'another cfg': ['--weights=net.weights', '--cfg=small.cfg', '--output=x.h5'],
-    'file of no layer': ['--weights=small.weights', '--cfg=small.cfg', '--backbone', '--output=x.h5'],
-    'cfg and width': ['--weights=small.weights', '--cfg=small.cfg', '--width_multiplier=.5', '--output=x.h5'],
-    'cfg too many': ['--weights=small.h5', '--cfg=small.cfg', '--to_darknet', '--output=x.weights'],
-    'no such version': ['--weights=small.h5', '--output=x.weights', '--to_darknet', '--darknet_version=0.1000.0'],
-    'seen too much': ['--weights=small.h5', '--output=x.weights', '--to_darknet', '--darknet_version=0.1.0',
+    'cfg backbone': ['--model=small.conv.2', '--cfg=small.cfg', '--backbone', '--num_classes=3', '--output=three.h5'],
+    'cfg backbone back': ['--model=three.h5', '--backbone', '--to_darknet', '--output=back.conv.2'],
+    'cfg of other classes': ['--model=two.h5', '--to_darknet', '--output=two.weights', '--output_cfg=two.cfg'],
+    'over a cfg': ['--model=two.h5', '--to_darknet', '--output=x.weights', '--output_cfg=two.cfg'],
+    'cfg of nothing': ['--model=small.weights', '--cfg=small.cfg', '--output=x.h5', '--output_cfg=x.cfg'],
+    'another cfg': ['--model=net.weights', '--cfg=small.cfg', '--output=x.h5'],
+    'file of no layer': ['--model=small.weights', '--cfg=small.cfg', '--backbone', '--output=x.h5'],
+    'cfg and width': ['--model=small.weights', '--cfg=small.cfg', '--width_multiplier=.5', '--output=x.h5'],
+    'cfg too many': ['--model=small.h5', '--cfg=small.cfg', '--to_darknet', '--output=x.weights'],
+    'no such version': ['--model=small.h5', '--output=x.weights', '--to_darknet', '--darknet_version=0.1000.0'],
+    'seen too much': ['--model=small.h5', '--output=x.weights', '--to_darknet', '--darknet_version=0.1.0',
                       '--seen=4294967296'],
-    'size of no grid': ['--weights=small.weights', '--cfg=small.cfg', '--image_size=30', '--output=x.h5'],
-    'odd size': ['--weights=net.weights', '--output=x.h5', '--image_size=big'],
+    'size of no grid': ['--model=small.weights', '--cfg=small.cfg', '--image_size=30', '--output=x.h5'],
+    'odd size': ['--model=net.weights', '--output=x.h5', '--image_size=big'],
 }
 # Runs the commands one after another; starting TensorFlow takes longer than all of them.
 DRIVER = '''
 import contextlib, io, json, sys
-from absl.testing import flagsaver
-from yolov3_tf.cli import convert as script
-script.define_flags()
+from absl import flags as absl_flags
+from yolov3_tf.cli import convert as script, program
 answers = {}
 for name, flags in json.loads(sys.argv[1]).items():
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            script.main(script.FLAGS(['convert', *flags]))
-        except SystemExit as stop:
-            code = stop.code
+    out, err, values = io.StringIO(), io.StringIO(), absl_flags.FlagValues()
+    script.define_flags(values)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = program.exit_code(lambda: script.run(values(['convert', *flags])[1:], values))
     answers[name] = code, out.getvalue(), err.getvalue()
 json.dump(answers, open('answers.json', 'w'))
 '''
@@ -142,6 +142,8 @@ def test_a_cfg_network_to_a_checkpoint_and_back_byte_for_byte(folder, answers):
     assert model.output_shape == (None, None, 12)
     assert answers['cfg and back'][0] == 0, answers['cfg and back']
     assert (folder / 'small.back').read_bytes() == (folder / 'small.weights').read_bytes()
+    assert answers['ending says darknet'][0] == 0, answers['ending says darknet']
+    assert (folder / 'small.again.weights').read_bytes() == (folder / 'small.weights').read_bytes()
 
 
 def test_a_cfg_backbone_ends_where_its_file_ends(folder, answers):
@@ -180,6 +182,7 @@ def test_a_network_of_other_classes_leaves_with_its_cfg(folder, answers):
     ('names do not fit', '--classes=two_names: expected 3 names, got 2'),
     ('backbone of what', 'expected --num_classes beside it'),
     ('not a checkpoint', 'net.weights is not a readable checkpoint'),
+    ('ending of neither', '--output=x.weights: expected a file ending in .h5'),
     ('odd size', '--image_size: expected 2 whole numbers')])
 def test_one_line_says_what_is_wrong(folder, answers, name, message):
     code, _, err = answers[name]
@@ -189,7 +192,7 @@ def test_one_line_says_what_is_wrong(folder, answers, name, message):
 
 
 def test_started_as_a_script(tmp_path):
-    done = subprocess.run([sys.executable, str(ROOT / 'convert_darknet_weights.py'), '--weights=none.weights',
+    done = subprocess.run([sys.executable, str(ROOT / 'convert_darknet_weights.py'), '--model=none.weights',
                            '--output=x.h5'], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (

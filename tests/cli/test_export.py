@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 
 def test_export_then_detect_in_a_video(folder):
-    done = run(folder, 'export_saved_model.py', '--checkpoint=net.h5', '--output=served', '--version=4',
+    done = run(folder, 'export_saved_model.py', '--model=net.h5', '--output=served', '--version=4',
                '--score_threshold=.2', '--max_total=40', '--class_offset=0')
     assert done.returncode == 0, done.stderr
     for line in ('served/4:', '  serving_default', '    in  images             string   [?]',
@@ -50,7 +50,7 @@ def test_export_then_detect_in_a_video(folder):
 
 
 def test_wrong_input_is_one_line_and_ends_with_2(folder):
-    done = run(folder, 'export_saved_model.py', '--checkpoint=absent.h5')
+    done = run(folder, 'export_saved_model.py', '--model=absent.h5')
     assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith('error: no checkpoint at absent.h5')
 
 
@@ -58,12 +58,12 @@ def test_wrong_input_is_one_line_and_ends_with_2(folder):
     (['--format=onnx', '--version=2'], '--version is for --format=saved_model'),
     (['--format=tflite', '--tflite_type=int8'], 'needs images to calibrate with')])
 def test_flags_without_effect_are_refused(folder, arguments, message):
-    done = run(folder, 'export_saved_model.py', '--checkpoint=net.h5', *arguments)
+    done = run(folder, 'export_saved_model.py', '--model=net.h5', *arguments)
     assert done.returncode == 2 and message in done.stderr and 'Traceback' not in done.stderr
 
 
 def test_darknet_files_by_the_command_line_and_detections_from_them(folder):
-    done = run(folder, 'export_saved_model.py', '--checkpoint=net.h5', '--format=darknet', '--class_offset=0')
+    done = run(folder, 'export_saved_model.py', '--model=net.h5', '--format=darknet', '--class_offset=0')
     assert done.returncode == 0 and 'wrote net.cfg' in done.stdout, done.stderr
     cv2.imwrite(str(folder / 'a.png'), np.random.RandomState(0).randint(0, 255, [60, 90, 3]).astype(np.uint8))
     done = run(folder, 'detect.py', '--model=net.weights', '--output=dark', '--score_threshold=.1', 'a.png')

@@ -1,4 +1,4 @@
-"""`python -m yolov3_tf.figures`: every figure by one command, and every wrong command in one line."""
+"""`yolov3-tf figures`: every figure by one command, and every wrong command in one line."""
 import json
 import pathlib
 import subprocess
@@ -13,14 +13,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DRIVER = '''
 import json, sys
 from absl import flags
-from absl.testing import flagsaver
-from yolov3_tf.cli import figures as script
-script.define_flags()
+from yolov3_tf.cli import figures as script, program
 for name, arguments in json.loads(sys.argv[1]):
-    with flagsaver.flagsaver():
-        flags.FLAGS([name, *arguments])
-        print('exit', script.main(['figures', *name.split()]), flush=True)
-        print('next', file=sys.stderr, flush=True)
+    values = flags.FlagValues()
+    script.define_flags(values)
+    values([name, *arguments])
+    print('exit', program.exit_code(lambda: script.run(name.split(), values)), flush=True)
+    print('next', file=sys.stderr, flush=True)
 '''
 
 
@@ -39,27 +38,27 @@ def test_figures_of_a_set_and_wrong_commands(tmp_path):
     cv2.imwrite(str(tmp_path / 'one.png'), np.full([64, 96, 3], 90, np.uint8))
     (tmp_path / 'all.txt').write_text('0 one.png 96 64 0 10 10 50 50\n')
     (tmp_path / 'classes.names').write_text('a\n')
-    same = [f'--data=list:{tmp_path}/all.txt', '--image_size=96', '--threshold=0.4']
-    out = f'--out={tmp_path}/wrong/a.png'
+    same = [f'--data=list:{tmp_path}/all.txt', '--image_size=96', '--ignore_thresh=0.4']
+    out = f'--output={tmp_path}/wrong/a.png'
     wrong = [
         ('giou', [out], "unknown figure 'giou': expected one of counts, equal_l2, giou_over_iou, objectness, slots"),
         ('', [out], 'expected one figure'), ('slots counts', [out], 'expected one figure'),
-        ('equal_l2', [], '--out=: expected the PNG to write'),
-        ('equal_l2', [f'--out={tmp_path}/wrong/a.jpg'], 'a.jpg: expected the PNG'),
+        ('equal_l2', [], '--output=: expected the PNG to write'),
+        ('equal_l2', [f'--output={tmp_path}/wrong/a.jpg'], 'a.jpg: expected the PNG'),
         ('equal_l2', [out, '--runs=a,b'], '--runs is no flag of equal_l2'),
         ('giou_over_iou', [out, '--pairs=2'], '--pairs=2: expected at least 10'),
         ('objectness', [out], '--runs=: expected at least two runs'),
         ('objectness', [out, f'--runs={tmp_path}/a,{tmp_path}/b'], 'a/metrics.jsonl: expected the metrics.jsonl'),
-        ('slots', [out], '--data says which labelled images'),
+        ('slots', [out], '--data: expected annotated images'),
         ('slots', [out, f'--data=list:{tmp_path}/none.txt'], 'none.txt'),
-        ('slots', [out, *same, f'--checkpoint={tmp_path}/none.h5'], 'no checkpoint at'),
+        ('slots', [out, *same, f'--model={tmp_path}/none.h5'], 'no checkpoint at'),
         ('slots', [out, *same[:2], '--image_size=100'], 'height 100 is not a positive multiple of 32'),
-        ('counts', [out, '--data=shapes', '--threshold=0'], 'ignore_thresh 0.0 is not in 0..1'),
+        ('counts', [out, '--data=shapes', '--ignore_thresh=0'], 'ignore_thresh 0.0 is not in 0..1'),
         ('counts', [out, '--data=shapes', '--index=1'], '--index is no flag of counts'),
         ('counts', [out, '--data=lists:x'], "unknown kind of data 'lists'")]
     codes, said, errors = run([
-        ('slots', [*same, '--image=one', f'--out={tmp_path}/s.png']),
-        ('counts', [*same, '--assigner=shape_ratio', f'--out={tmp_path}/new/c.png']), *(case[:2] for case in wrong)])
+        ('slots', [*same, '--image=one', f'--output={tmp_path}/s.png']),
+        ('counts', [*same, '--assigner=shape_ratio', f'--output={tmp_path}/new/c.png']), *(case[:2] for case in wrong)])
     assert codes == [0, 0] + [2] * len(wrong), errors
     for (name, arguments, message), error in zip(wrong, errors[2:]):
         last = error.strip().split('\n')[-1]
@@ -73,8 +72,8 @@ def test_figures_of_a_set_and_wrong_commands(tmp_path):
 
 
 def test_a_figure_as_a_user_draws_it(tmp_path):
-    done = subprocess.run([sys.executable, '-m', 'yolov3_tf', 'figures', 'equal_l2', f'--out={tmp_path}/l2.png'], cwd=ROOT,
-                          capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, '-m', 'yolov3_tf', 'figures', 'equal_l2', f'--output={tmp_path}/l2.png'],
+                          cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert 'GIoU' in done.stdout and (tmp_path / 'l2.png').stat().st_size > 10_000
 
@@ -82,7 +81,7 @@ def test_a_figure_as_a_user_draws_it(tmp_path):
 @pytest.mark.slow
 def test_figures_of_real_images(shared_data, tmp_path):
     """BCCD is dense: seldom the paper's "fewer than 5 positives", always "more than 10,000 negatives"."""
-    codes, said, errors = run([('counts', [f'--data=voc:{shared_data}/bccd/BCCD:val', f'--out={tmp_path}/c.png'])])
+    codes, said, errors = run([('counts', [f'--data=voc:{shared_data}/bccd/BCCD:val', f'--output={tmp_path}/c.png'])])
     assert codes == [0], errors
     assert '87 images, 10,647 slots each' in said[0]
     assert 'fewer than 5 positives: 5 of 87 (5.7 %); more than 10,000 negatives: 87 of 87 (100.0 %)' in said[0]

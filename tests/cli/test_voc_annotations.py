@@ -45,7 +45,7 @@ def test_class_file_holds_the_twenty():
 
 def test_paper_splits_by_name(devkit, tmp_path):
     before = {path: path.read_bytes() for path in devkit.rglob('*') if path.is_file()}
-    result = run(f'--voc={devkit}', f'--out={tmp_path}/lists')
+    result = run(f'--voc={devkit}', f'--output={tmp_path}/lists')
     assert result.returncode == 0, result.stderr
     out = tmp_path / 'lists'
     assert (out / 'train.txt').read_text() == (
@@ -64,32 +64,32 @@ def test_paper_splits_by_name(devkit, tmp_path):
 
 
 def test_difficult_may_be_kept(devkit, tmp_path):
-    run(f'--voc={devkit}', f'--out={tmp_path}', '--splits=mine=2012_trainval', '--difficult')
+    run(f'--voc={devkit}', f'--output={tmp_path}', '--splits=mine=2012_trainval', '--difficult')
     assert (tmp_path / 'mine.txt').read_text().endswith(' 40 30 11 10 2 20 30\n')
 
 
 def test_strict_writes_nothing_where_there_is_a_problem(devkit, tmp_path):
-    result = run(f'--voc={devkit}', f'--out={tmp_path}/lists', '--strict')
+    result = run(f'--voc={devkit}', f'--output={tmp_path}/lists', '--strict')
     assert result.returncode == 1 and '000003.xml' in result.stdout and '1 problems' in result.stderr
     assert not (tmp_path / 'lists').exists()
-    assert run(f'--voc={devkit}', f'--out={tmp_path}/lists', '--strict', '--splits=train').returncode == 0
+    assert run(f'--voc={devkit}', f'--output={tmp_path}/lists', '--strict', '--splits=train').returncode == 0
 
 
 @pytest.mark.parametrize('flags, said', [
-    (['--splits=2007_val'], "no split '2007_val'; there are 2007_test"), (['--out='], 'expected --out=DIR'),
-    (['--out={devkit}/VOC2007/ImageSets/Main'], 'whose files are never touched'),
+    (['--splits=2007_val'], "no split '2007_val'; there are 2007_test"), (['--output='], 'expected --output=DIR'),
+    (['--output={devkit}/VOC2007/ImageSets/Main'], 'whose files are never touched'),
     (['--splits=../x=test'], 'expected NAME=SPLIT'), (['--splits=a=test,a=test'], 'each NAME once'),
     (['--voc=nowhere'], 'nowhere: no such folder'), (['--classes=nowhere'], 'nowhere: cannot be read'),
 ])
 def test_bad_flags_are_one_line(devkit, tmp_path, flags, said):
-    result = run(f'--voc={devkit}', f'--out={tmp_path}/lists', '--splits=test', *(
+    result = run(f'--voc={devkit}', f'--output={tmp_path}/lists', '--splits=test', *(
         flag.format(devkit=devkit) for flag in flags))
     assert result.returncode == 2 and result.stderr.startswith('error: ') and said in result.stderr
     assert result.stderr.count('\n') == 1 and not (tmp_path / 'lists').exists()
 
 
 def test_real_folder_reads_back_equal(shared_data, tmp_path):
-    result = run(f'--voc={shared_data}/bccd/BCCD', f'--out={tmp_path}', '--splits=trainval,test')
+    result = run(f'--voc={shared_data}/bccd/BCCD', f'--output={tmp_path}', '--splits=trainval,test')
     assert result.returncode == 0
     assert result.stdout.count('has no area; object dropped') == 2
     dataset = lists.read(str(tmp_path / 'trainval.txt'))

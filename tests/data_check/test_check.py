@@ -1,5 +1,6 @@
 """A set with one fault of every kind: each is found once, shown, and gone from the corrected list."""
 import html.parser
+import json
 import os
 import struct
 import tracemalloc
@@ -12,7 +13,7 @@ from fixtures.program_flags import options
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.cli import check as program
 from yolov3_tf.data.readers import faults, lists, shards, specs, voc_xml
-from yolov3_tf.data_check import check, page
+from yolov3_tf.data_check import check, json_report, page
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -184,3 +185,36 @@ def test_real_sets(shared_data):
     cells = specs.load(f'voc:{shared_data}/bccd/BCCD:val')
     report = check.check(cells._replace(records=cells.records[:20]), YOLOV3_ANCHORS.sizes, 416, 416, True)
     assert {one.kind for one in report.problems} <= {'label'} and report.boxes.sum() > 200
+
+
+def test_json_for_programs(found, tmp_path, capsys):
+    spec, dataset, report = found
+    assert program.run([spec], options(program, '--json=-')) == 1
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    assert '8 problems' in printed.err
+    assert list(result) == ['images', 'objects', 'class_names', 'problems']
+    assert (result['images'], result['objects']) == (len(dataset.records), 14)
+    assert result['class_names'] == dataset.class_names
+    folder = spec.split(':')[1]
+    where = [(os.path.relpath(one['file'], folder), one['line']) for one in result['problems']]
+    # By the annotations as they were written: an object opens on line 4 and takes 5, so the outside ones are on 9, 14.
+    assert where == [('ImageSets/Main/train.txt', 13), ('Annotations/outside.xml', 9),
+                     ('Annotations/outside.xml', 14), ('JPEGImages/broken.png', None),
+                     ('JPEGImages/turned.png', None), ('Annotations/wrong.xml', None), ('JPEGImages/copy.png', None),
+                     ('Annotations/doubled.xml', 14)]
+    for one, finding in zip(result['problems'], report.problems):
+        assert one['what'] and finding.text.endswith(one['what'])
+    assert program.run([spec], options(program, f'--json={tmp_path}/r.json')) == 1
+    assert json.loads((tmp_path / 'r.json').read_text()) == result
+    assert '8 problems' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('message, files, expected', [
+    ('a/b.txt:3: no image x: y; line dropped', [], ('a/b.txt', 3, 'no image x: y; line dropped')),
+    ('c.json: annotation 17: box (1, 2) has no area', [], ('c.json', 17, 'box (1, 2) has no area')),
+    ('t.tfrecord: record 2 at byte 9: damaged', [], ('t.tfrecord', None, 'record 2 at byte 9: damaged')),
+    ('voc:DIR:val: x.jpg is in voc:DIR:train already', [], ('voc:DIR:val', None, 'x.jpg is in voc:DIR:train already')),
+    ('a: b.png: the file is empty', ['a: b.png'], ('a: b.png', None, 'the file is empty'))])
+def test_messages_come_apart(message, files, expected):
+    assert tuple(json_report.split(message, files).values()) == expected

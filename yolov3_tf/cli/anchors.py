@@ -1,9 +1,9 @@
 r"""Finds anchors for a data set by k-means under the IoU of shapes, and says how much better than others they fit.
 
-  yolov3-tf anchors voc:BCCD:train --size=416 --output=bccd.anchors
+  yolov3-tf anchors voc:BCCD:train --image_size=416 --output=bccd.anchors
 
 prints average IoU and best possible recall of the published anchors and of the new ones, and writes bccd.anchors,
-for train.py --anchors=bccd.anchors, and bccd.png, boxes and anchors by width and height. A cfg network takes its
+for yolov3-tf train --anchors=bccd.anchors, and bccd.png, boxes and anchors by width and height. A cfg network takes its
 anchors from the cfg: paste the line that the file's comment holds.
 
 Exit code: 0; 2 when the input cannot be used.
@@ -12,34 +12,31 @@ from __future__ import annotations
 
 import os
 
-from absl import flags, logging
+from absl import flags
 
 from yolov3_tf import atomic_file
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, clusters, files
-from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data import network_sizes
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.drawing import anchors as plot
 from yolov3_tf.errors import InputError
 
+ARGUMENTS = 'SPEC'
+
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
-    flags.DEFINE_integer('count', 9, 'anchors, a multiple of the number of strides', lower_bound=1, upper_bound=100,
-                         flag_values=values)
-    flags.DEFINE_list('strides', ['8', '16', '32'], 'of the levels that share them, smallest anchors to the first',
-                      flag_values=values)
-    flags.DEFINE_integer('size', 416, 'network input that they are for', lower_bound=32, flag_values=values)
-    flags.DEFINE_bool('letterbox', True, 'images keep their proportions, as in training', flag_values=values)
-    flags.DEFINE_integer('seed', 0, 'of the starts', lower_bound=0, upper_bound=2**32 - 1, flag_values=values)
-    flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training', flag_values=values)
-    flags.DEFINE_string('output', None, 'file to write; the plot beside it has the ending .png', flag_values=values)
-
-
-def main(argv):
-    logging.set_verbosity(logging.WARNING)
-    return exit_code(lambda: run(argv[1:], flags.FLAGS))
+    at = dict(flag_values=values)
+    flags.DEFINE_integer('count', 9, 'Number of anchors, a multiple of the number of strides.', lower_bound=1,
+                         upper_bound=100, **at)
+    flags.DEFINE_list('strides', ['8', '16', '32'], 'Strides of the levels that share them. The first level takes the '
+                      'smallest anchors.', **at)
+    flags.DEFINE_integer('image_size', 416, 'Input size of the network that they are for.', lower_bound=32, **at)
+    flags.DEFINE_bool('letterbox', True, 'Images keep their proportions, as in training.', **at)
+    flags.DEFINE_integer('seed', 0, 'Seed of the starts.', lower_bound=0, upper_bound=2**32 - 1, **at)
+    flags.DEFINE_string('classes', None, 'File of class names, one a line. Default: as in training.', **at)
+    flags.DEFINE_string('output', None, 'File to write. The plot beside it has the ending .png.', **at)
 
 
 def run(arguments, options) -> int:
@@ -48,7 +45,7 @@ def run(arguments, options) -> int:
     spec, = arguments
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None)
     print(specs.describe(spec, dataset))
-    sizes = network_sizes.of_boxes(dataset, options.size, options.size, options.letterbox)
+    sizes = network_sizes.of_boxes(dataset, options.image_size, options.image_size, options.letterbox)
     priors = clusters.cluster(sizes, options.count, options.seed).round(1).clip(.1)
     levels = tuple(tuple(map(tuple, level.tolist())) for level in priors.reshape(len(strides), -1, 2))
     anchors = Anchors(levels, strides)
@@ -61,7 +58,7 @@ def run(arguments, options) -> int:
 
 
 def check(arguments, options):
-    """The strides; what can be wrong with the flags is said before the data are read."""
+    """The strides; what can be wrong with the flags is reported before the data are read."""
     if len(arguments) != 1:
         raise InputError('expected one data spec: yolov3-tf anchors SPEC --output=FILE')
     if not all(text.isdecimal() and 1 <= int(text[:6]) <= 1024 for text in options.strides) or not options.strides:
@@ -81,15 +78,16 @@ def describe(quality) -> str:
 
 
 def write(spec, sizes, anchors, before, after, options):
-    """The file for ``train.py --anchors`` and a plot beside it; sizes float [n, 2] pixels of the network input."""
-    place = 'letterbox' if options.letterbox else 'stretched'
-    comments = (f'{spec}: {len(sizes)} boxes at {options.size} x {options.size} ({place}), seed {options.seed}',
+    """The file for ``train --anchors`` and a plot beside it; sizes float [n, 2] pixels of the network input."""
+    resized = 'letterbox' if options.letterbox else 'stretched'
+    size = f'{options.image_size} x {options.image_size}'
+    comments = (f'{spec}: {len(sizes)} boxes at {size} ({resized}), seed {options.seed}',
                 f'{describe(after)} (published anchors: {describe(before)})', files.darknet_line(anchors))
     atomic_file.write_text(options.output, files.text_of(anchors, comments))
     image = os.path.splitext(options.output)[0] + '.png'
     plot.draw(image, sizes, {f'published, average IoU {before.average_iou:.3f}': YOLOV3_ANCHORS.sizes,
-                               f'k-means, average IoU {after.average_iou:.3f}': anchors.sizes},
-              f'{len(sizes)} boxes at {options.size} x {options.size}')
+                            f'k-means, average IoU {after.average_iou:.3f}': anchors.sizes},
+              f'{len(sizes)} boxes at {size}')
     fits = [len(level) for level in anchors.sizes] == [3, 3, 3] and anchors.strides == YOLOV3_ANCHORS.strides
-    use = f'train.py --anchors={options.output}' if fits else 'for a cfg network: YOLOv3 itself takes nine'
+    use = f'yolov3-tf train --anchors={options.output}' if fits else 'for a cfg network: YOLOv3 itself takes nine'
     print(f'anchors {options.output} ({use})\nplot    {image}')

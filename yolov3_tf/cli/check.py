@@ -1,48 +1,49 @@
-r"""Checks a labelled set: every problem by file and line, class balance, box sizes against the anchors.
+r"""Checks a data set: every problem by file and line, class balance, box sizes against the anchors.
 
   yolov3-tf check voc:BCCD:trainval --output=report --fix=fixed/trainval.txt
+  yolov3-tf check coco:instances.json:images --json=-
 
-prints the report, writes it as report/report.txt and, with images, as report/index.html (one file, to be opened
-or sent as it is), and writes a corrected list to use as --train_data=list:fixed/trainval.txt. The set's own files are
-only read.
+The first prints the report, writes it as report/report.txt and, with images, as report/index.html (one file, to be
+opened or sent as it is), and writes a corrected list to use as --train_data=list:fixed/trainval.txt. The set's own
+files are only read.
+--json writes one object: {"images": n, "objects": n, "class_names": [...], "problems": [{"file", "line", "what"}]};
+a line is null where a problem has none, and the id of the annotation where the file is COCO's JSON. With --json=- it
+goes to standard output and everything else to standard error.
 
 Exit code: 0 without a problem (there may be notes); 1 with problems; 2 when the input cannot be used.
 """
 from __future__ import annotations
 
 import os
+import sys
 
-from absl import flags, logging
+from absl import flags
 
 from yolov3_tf import atomic_file
 from yolov3_tf.anchors import YOLOV3_ANCHORS, files
-from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
-from yolov3_tf.data_check import (
-    check,
-    page,
-)
+from yolov3_tf.data_check import check, json_report, page
 from yolov3_tf.errors import InputError
+
+ARGUMENTS = 'SPEC'
+STDOUT = '-'
 
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
-    flags.DEFINE_string('output', None, 'folder for report.txt and index.html; made where missing', flag_values=values)
-    flags.DEFINE_string('fix', None, 'corrected list to write; neither it nor classes.names beside it may be there',
-                        flag_values=values)
-    flags.DEFINE_integer('images', 60, 'most images with problems to show', lower_bound=0, flag_values=values)
-    flags.DEFINE_string('anchors', None, 'anchor file to hold the boxes against; default: the published nine',
-                        flag_values=values)
-    flags.DEFINE_integer('size', 416, 'network input that boxes are looked at in', lower_bound=32, flag_values=values)
-    flags.DEFINE_bool('letterbox', True, 'images keep their proportions, as in training', flag_values=values)
-    flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training', flag_values=values)
-    flags.DEFINE_enum('split', 'train', ['train', 'val'], 'shapes: the part to check', flag_values=values)
-
-
-def main(argv):
-    logging.set_verbosity(logging.WARNING)
-    return exit_code(lambda: run(argv[1:], flags.FLAGS))
+    at = dict(flag_values=values)
+    flags.DEFINE_string('output', None, 'Folder for report.txt and index.html. Made where missing.', **at)
+    flags.DEFINE_string('json', None, 'File for the result as JSON, or - for standard output.', **at)
+    flags.DEFINE_string('fix', None, 'Corrected list to write. Neither it nor classes.names beside it may exist.', **at)
+    flags.DEFINE_integer('images', 60, 'Most images with problems to show.', lower_bound=0, **at)
+    flags.DEFINE_string('anchors', None, 'File of anchors to compare the boxes with. Default: the published nine.',
+                        **at)
+    flags.DEFINE_integer('image_size', 416, 'Input size of the network that boxes are compared in.', lower_bound=32,
+                         **at)
+    flags.DEFINE_bool('letterbox', True, 'Images keep their proportions, as in training.', **at)
+    flags.DEFINE_string('classes', None, 'File of class names, one a line. Default: as in training.', **at)
+    flags.DEFINE_enum('split', 'train', ['train', 'val'], 'Part of the built-in shapes to check.', **at)
 
 
 def run(arguments, options) -> int:
@@ -53,23 +54,37 @@ def run(arguments, options) -> int:
     anchors = files.read(options.anchors) if options.anchors else YOLOV3_ANCHORS
     priors = [pair for level in anchors.sizes for pair in level]
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None, split=options.split)
-    report = check.check(dataset, priors, options.size, options.size, options.letterbox)
-    print('\n'.join(filter(None, [check.text(report), specs.describe(spec, dataset), check.summary(dataset, report)])))
+    size = options.image_size
+    report = check.check(dataset, priors, size, size, options.letterbox)
+    out = sys.stderr if options.json == STDOUT else sys.stdout
+    parts = [check.text(report), specs.describe(spec, dataset), check.summary(dataset, report)]
+    print('\n'.join(filter(None, parts)), file=out)
     if options.output:
-        write(spec, dataset, report, {options.anchors or 'published anchors': priors}, options)
+        write(spec, dataset, report, {options.anchors or 'published anchors': priors}, options, out)
     if options.fix:
         if os.path.dirname(options.fix):
             os.makedirs(os.path.dirname(options.fix), exist_ok=True)
         count = check.write_fixed(options.fix, dataset, report)
-        print(f'fixed   {options.fix}: {count} of {len(dataset.records)} images (use it as list:{options.fix})')
+        print(f'fixed   {options.fix}: {count} of {len(dataset.records)} images (use it as list:{options.fix})',
+              file=out)
+    if options.json:
+        write_json(options.json, json_report.text(dataset, report))
     return 1 if report.problems else 0
 
 
-def write(spec, dataset, report, anchors, options):
+def write(spec, dataset, report, anchors, options, out):
     """The report as text and as a page; ``anchors``: name -> [(width, height)] pixels of the network input."""
     os.makedirs(options.output, exist_ok=True)
     texts = {'report.txt': f'{spec}\n{check.summary(dataset, report)}\n\n{check.text(report)}\n',
              'index.html': page.render(spec, dataset, report, anchors, options.images)}
     for name, text in texts.items():
         atomic_file.write_text(os.path.join(options.output, name), text)
-        print(f'report  {os.path.join(options.output, name)}')
+        print(f'report  {os.path.join(options.output, name)}', file=out)
+
+
+def write_json(path: str, text: str) -> None:
+    """To the file, or to standard output for '-'."""
+    if path == STDOUT:
+        print(text)
+    else:
+        atomic_file.write_text(path, f'{text}\n')

@@ -1,18 +1,18 @@
 r"""Draws what the network sees: images of one training batch after another, augmented, with their boxes.
 
-  yolov3-tf contact-sheet voc:VOCdevkit:2012_train --augment=mosaic,colour,flip --output=sheet.png
+  yolov3-tf contact-sheet voc:VOCdevkit:2012_train --output=sheet.png \
+      --augment=mosaic,colour,flip
 
-The images come out of the training pipeline itself, so the sheet of a run's --augment, --seed and --size shows
-that run's own first images. A box that weighs less than 1 (mix-up) carries its weight in percent.
+The images come out of the training pipeline itself, so the sheet of a run's --augment, --seed and --image_size
+shows that run's own first images. A box that weighs less than 1 (mix-up) carries its weight in percent.
 
 Exit code: 0; 2 when the input cannot be used.
 """
 from __future__ import annotations
 
 import cv2
-from absl import flags, logging
+from absl import flags
 
-from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data import pipeline
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
@@ -21,26 +21,22 @@ from yolov3_tf.errors import InputError
 
 MOST_EMPTY = 20         # batches in a row of nothing but images that cannot be used
 
+ARGUMENTS = 'SPEC'
+
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
-    flags.DEFINE_string('output', None, 'PNG to write', flag_values=values)
-    flags.DEFINE_list('augment', list(pipeline.DEFAULT_AUGMENTATIONS),
-                      f'augmentations, applied in the order of {", ".join(pipeline.AUGMENTATIONS)}; empty for none',
-                      flag_values=values)
-    flags.DEFINE_integer('count', 24, 'images', lower_bound=1, upper_bound=1000, flag_values=values)
-    flags.DEFINE_integer('columns', 6, 'images a row', lower_bound=1, flag_values=values)
-    flags.DEFINE_integer('size', 416, 'network input, a multiple of 32', lower_bound=32, flag_values=values)
-    flags.DEFINE_bool('letterbox', True, 'keep the proportions of images (grey margins) instead of stretching them',
-                      flag_values=values)
-    flags.DEFINE_integer('seed', 0, 'of order and augmentation', lower_bound=0, upper_bound=2**32 - 1,
-                         flag_values=values)
-    flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training', flag_values=values)
-
-
-def main(argv):
-    logging.set_verbosity(logging.WARNING)
-    return exit_code(lambda: run(argv[1:], flags.FLAGS))
+    at = dict(flag_values=values)
+    flags.DEFINE_string('output', None, 'PNG to write.', **at)
+    flags.DEFINE_list('augment', list(pipeline.DEFAULT_AUGMENTATIONS), 'Augmentations, or nothing for none. They are '
+                      f'applied in the order of {", ".join(pipeline.AUGMENTATIONS)}.', **at)
+    flags.DEFINE_integer('images', 24, 'Number of images.', lower_bound=1, upper_bound=1000, **at)
+    flags.DEFINE_integer('columns', 6, 'Images in a row.', lower_bound=1, **at)
+    flags.DEFINE_integer('image_size', 416, 'Input size of the network, a multiple of 32.', lower_bound=32, **at)
+    flags.DEFINE_bool('letterbox', True, 'Keep the proportions of images (grey margins) instead of stretching them.',
+                      **at)
+    flags.DEFINE_integer('seed', 0, 'Seed of order and augmentation.', lower_bound=0, upper_bound=2**32 - 1, **at)
+    flags.DEFINE_string('classes', None, 'File of class names, one a line. Default: as in training.', **at)
 
 
 def run(arguments, options) -> int:
@@ -48,14 +44,14 @@ def run(arguments, options) -> int:
     if len(arguments) != 1 or not (options.output or '').endswith('.png'):
         raise InputError('expected one data spec and --output=FILE.png: '
                          'yolov3-tf contact-sheet SPEC --output=sheet.png')
-    settings = pipeline.PipelineSettings(min(options.count, 8), (options.size,), letterbox=options.letterbox,
+    settings = pipeline.PipelineSettings(min(options.images, 8), (options.image_size,), letterbox=options.letterbox,
                                          augment=tuple(options.augment))
     pipeline.check(settings)
     spec, = arguments
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None)
     print(specs.describe(spec, dataset))
-    shown = images_of(dataset, settings, options.seed, options.count)
-    sheet = draw.grid(shown, options.columns, options.size)
+    shown = images_of(dataset, settings, options.seed, options.images)
+    sheet = draw.grid(shown, options.columns, options.image_size)
     if not cv2.imwrite(options.output, sheet[..., ::-1]):
         raise InputError(f'--output={options.output}: cannot be written')
     print(f'sheet  {options.output}: {len(shown)} images, {sheet.shape[1]} x {sheet.shape[0]}')

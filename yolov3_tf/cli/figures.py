@@ -1,11 +1,11 @@
 r"""Draws one of the paper's figures from formulas, real images, checkpoints or finished runs.
 
-  yolov3-tf figures giou_over_iou --out=fig6.png
-  yolov3-tf figures equal_l2 --out=fig4.png
-  yolov3-tf figures slots --data=voc:BCCD:val --index=3 --checkpoint=runs/NAME/checkpoints/best.h5 \
-      --threshold=0.5 --out=fig7.png
-  yolov3-tf figures objectness --runs=runs/A,runs/B --out=objectness.png
-  yolov3-tf figures counts --data=voc:BCCD:val --image_size=416 --out=counts.png
+  yolov3-tf figures giou_over_iou --output=fig6.png
+  yolov3-tf figures equal_l2 --output=fig4.png
+  yolov3-tf figures slots --data=voc:BCCD:val --index=3 --model=runs/NAME \
+      --ignore_thresh=0.5 --output=fig7.png
+  yolov3-tf figures objectness --runs=runs/A,runs/B --output=objectness.png
+  yolov3-tf figures counts --data=voc:BCCD:val --output=counts.png
 
 Numbers behind a figure are printed; ``counts`` also writes a CSV, a line an image, beside its PNG.
 
@@ -15,104 +15,106 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
-from absl import flags, logging
+from absl import flags
 
 from yolov3_tf.assign import ASSIGNERS
 from yolov3_tf.choices import choose
-from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
 from yolov3_tf.figures import objectness, overlaps, slots
 from yolov3_tf.losses import criterion
+from yolov3_tf.models import model_files
 
-FLAGS = flags.FLAGS
-
-OF_SLOTS = ('data', 'checkpoint', 'image_size', 'threshold', 'ignore_scope', 'assigner', 'seed')
+OF_SLOTS = ('data', 'model', 'image_size', 'ignore_thresh', 'ignore_scope', 'assigner', 'seed')
+ARGUMENTS = 'NAME'
+ANSWERS = {'threshold': '--threshold: it is --ignore_thresh now'}
 
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
-    flags.DEFINE_string('out', None, 'PNG to write', flag_values=values)
-    flags.DEFINE_integer('pairs', 6000, 'giou_over_iou: random pairs of boxes', flag_values=values)
-    flags.DEFINE_integer('seed', 0, 'giou_over_iou: of the pairs; slots, counts: of random weights', lower_bound=0,
-                         upper_bound=2**32 - 1, flag_values=values)
-    flags.DEFINE_list('runs', [], 'objectness: folders of two or more runs of train.py', flag_values=values)
-    flags.DEFINE_string('data', None, 'slots, counts: labelled images: voc:DIR:SPLIT[+SPLIT], list:FILE, '
-                        'coco:JSON:DIR, shapes[:N]', flag_values=values)
-    flags.DEFINE_integer('index', None, 'slots: number of the image in --data, from 0', flag_values=values)
-    flags.DEFINE_string('image', None, 'slots: name or file name of the image in --data', flag_values=values)
-    flags.DEFINE_string('checkpoint', None, 'slots, counts: network to ask (.h5); without it one with random weights', flag_values=values)
-    flags.DEFINE_integer('image_size', None, 'slots, counts: input size, a multiple of 32 (default: the checkpoint\'s own, '
-                         '416 without one)', lower_bound=32, flag_values=values)
-    flags.DEFINE_float('threshold', .5, 'slots, counts: IoU from which a slot without object is ignored', flag_values=values)
+    at = dict(flag_values=values)
+    flags.DEFINE_string('output', None, 'PNG to write.', **at)
+    flags.DEFINE_string('data', None, 'slots, counts: annotated images, a dataset spec as in training.', **at)
+    flags.DEFINE_string('model', None, 'slots, counts: the folder of a run, or a checkpoint (.h5). Default: a network '
+                        'with random weights.', **at)
+    flags.DEFINE_integer('image_size', None, 'slots, counts: input size, a multiple of 32. Default: the checkpoint\'s '
+                         'own, 416 without one.', lower_bound=32, **at)
+    flags.DEFINE_float('ignore_thresh', .5, 'slots, counts: IoU from which a slot without object is ignored.', **at)
     flags.DEFINE_enum('ignore_scope', 'scale', sorted(criterion.IGNORE_SCOPES),
-                      'slots, counts: objects that IoU is taken with', flag_values=values)
-    flags.DEFINE_enum('assigner', 'best_anchor', sorted(ASSIGNERS), 'slots, counts: which slots answer for an object', flag_values=values)
+                      'slots, counts: objects that this IoU is taken with.', **at)
+    flags.DEFINE_enum('assigner', 'best_anchor', sorted(ASSIGNERS), 'slots, counts: which slots are positive for an '
+                      'object.', **at)
+    flags.DEFINE_integer('index', None, 'slots: number of the image in --data, from 0.', **at)
+    flags.DEFINE_string('image', None, 'slots: name or file name of the image in --data.', **at)
+    flags.DEFINE_list('runs', [], 'objectness: folders of two or more runs.', **at)
+    flags.DEFINE_integer('pairs', 6000, 'giou_over_iou: number of random pairs of boxes.', **at)
+    flags.DEFINE_integer('seed', 0, 'giou_over_iou, slots, counts: seed of the pairs, or of random weights.',
+                         lower_bound=0, upper_bound=2**32 - 1, **at)
 
 
 class Figure(NamedTuple):
-    """``draw`` writes the PNG at a path and returns the text to print; ``flags`` are those it reads."""
-    draw: Callable[[pathlib.Path], str]
+    """``draw`` writes the PNG at a path, by the options, and returns the text to print; ``flags``: those it reads."""
+    draw: Callable[[pathlib.Path, Any], str]
     flags: tuple[str, ...]
 
 
-def main(argv):
-    logging.set_verbosity(logging.WARNING)
-    return exit_code(lambda: run(argv[1:]))
-
-
-def run(names: list[str]) -> int:
-    if len(names) != 1:
-        raise InputError(f'expected one figure, {", ".join(sorted(FIGURES))}, got {" ".join(names) or "none"}: '
-                         'yolov3-tf figures NAME --out=FILE.png')
-    figure = choose(FIGURES, names[0], 'figure')
+def run(arguments, options) -> int:
+    """Draws the figure that is named; the exit code."""
+    if len(arguments) != 1:
+        raise InputError(f'expected one figure, {", ".join(sorted(FIGURES))}, got {" ".join(arguments) or "none"}: '
+                         'yolov3-tf figures NAME --output=FILE.png')
+    figure = choose(FIGURES, arguments[0], 'figure')
     for name in sorted(set().union(*(one.flags for one in FIGURES.values())) - set(figure.flags)):
-        if FLAGS[name].present:
-            raise InputError(f'--{name} is no flag of {names[0]}: it takes '
-                             f'{", ".join(f"--{one}" for one in ("out", *figure.flags))}')
-    if not FLAGS.out or pathlib.Path(FLAGS.out).suffix != '.png':
-        raise InputError(f'--out={FLAGS.out or ""}: expected the PNG to write, such as {names[0]}.png')
-    print(figure.draw(pathlib.Path(FLAGS.out)))
-    print(f'figure {FLAGS.out}')
+        if options[name].present:
+            raise InputError(f'--{name} is no flag of {arguments[0]}: it takes '
+                             f'{", ".join(f"--{one}" for one in ("output", *figure.flags))}')
+    if not options.output or pathlib.Path(options.output).suffix != '.png':
+        raise InputError(f'--output={options.output or ""}: expected the PNG to write, such as {arguments[0]}.png')
+    print(figure.draw(pathlib.Path(options.output), options))
+    print(f'figure {options.output}')
     return 0
 
 
-def draw_slots(out) -> str:
-    network, dataset, settings = asked()
-    return slots.draw(out, network, dataset, slots.choose_record(dataset, FLAGS.index, FLAGS.image), settings)
+def draw_slots(output: pathlib.Path, options: Any) -> str:
+    """One image's slots; the text to print."""
+    network, dataset, settings = read(options)
+    return slots.draw(output, network, dataset, slots.choose_record(dataset, options.index, options.image), settings)
 
 
-def draw_counts(out) -> str:
-    network, dataset, settings = asked()
+def draw_counts(output: pathlib.Path, options: Any) -> str:
+    """How many slots of each kind the images have, as a plot and a CSV; the text to print."""
+    network, dataset, settings = read(options)
     counts = slots.count(network, dataset, settings)
     height, width = network.config.image_size
-    text = slots.draw_counts(out, counts, f'{len(counts.image_ids)} images of {short(FLAGS.data)}\n{network.name}, '
-                             f'input {width} x {height}, ignored from IoU {FLAGS.threshold:g} on')
-    return f'{text}\ntable {slots.write_csv(out.with_suffix(".csv"), counts)}'
+    text = slots.draw_counts(output, counts, f'{len(counts.image_ids)} images of {short(options.data)}\n'
+                             f'{network.name}, input {width} x {height}, ignored from IoU {options.ignore_thresh:g} on')
+    return f'{text}\ntable {slots.write_csv(output.with_suffix(".csv"), counts)}'
 
 
-def short(spec) -> str:
-    """A data spec without the folders that its files lie in."""
+def short(spec: str) -> str:
+    """A dataset spec without the folders that its files lie in."""
     return ':'.join(os.path.basename(part.rstrip('/')) for part in spec.split(':'))
 
 
-def asked():
+def read(options: Any):
     """Network, data and loss settings of the flags; what is cheap to check comes first."""
     settings = criterion.LossSettings(
-        ignore_thresh=FLAGS.threshold, ignore_scope=FLAGS.ignore_scope, assigner=FLAGS.assigner)
+        ignore_thresh=options.ignore_thresh, ignore_scope=options.ignore_scope, assigner=options.assigner)
     criterion.check(settings)
-    if not FLAGS.data:
-        raise InputError('--data says which labelled images to look at, for example voc:VOCdevkit:2007_test')
-    dataset = specs.load(FLAGS.data, split='val')
-    return slots.load_network(FLAGS.checkpoint, FLAGS.image_size, FLAGS.seed), dataset, settings
+    if not options.data:
+        raise InputError('--data: expected annotated images, for example voc:VOCdevkit:2007_test, got none')
+    dataset = specs.load(options.data, split='val')
+    checkpoint = model_files.resolve(options.model, checkpoint=True) if options.model else None
+    return slots.load_network(checkpoint, options.image_size, options.seed), dataset, settings
 
 
 FIGURES: dict[str, Figure] = {
-    'giou_over_iou': Figure(lambda out: overlaps.giou_over_iou(out, FLAGS.pairs, FLAGS.seed), ('pairs', 'seed')),
-    'equal_l2': Figure(overlaps.equal_l2, ()),
+    'giou_over_iou': Figure(lambda output, options: overlaps.giou_over_iou(output, options.pairs, options.seed),
+                            ('pairs', 'seed')),
+    'equal_l2': Figure(lambda output, _: overlaps.equal_l2(output), ()),
     'slots': Figure(draw_slots, (*OF_SLOTS, 'index', 'image')),
-    'objectness': Figure(lambda out: objectness.draw(out, FLAGS.runs), ('runs',)),
+    'objectness': Figure(lambda output, options: objectness.draw(output, options.runs), ('runs',)),
     'counts': Figure(draw_counts, OF_SLOTS),
 }

@@ -1,6 +1,7 @@
 """What ``--help``, ``--helpfull`` and ``--version`` print: the module's docstring and its flags."""
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import yolov3_tf
 ASKED = {'--help': 'short', '-help': 'short', '-h': 'short', '--helpshort': 'short', '-?': 'short',
          '--helpfull': 'full', '-helpfull': 'full', '--version': 'version', '-version': 'version'}
 WIDEST = 100            # columns of a line of text, in a terminal wider than that
-LONGEST_VALUE = 22      # characters of a default value on the one line of a flag
+LONGEST_NAME = 26       # characters of --name=default on the one line of a flag; a longer default is left out
 
 
 def asked(arguments: Sequence[str]) -> str:
@@ -32,7 +33,7 @@ def commands(summaries: Mapping[str, str]) -> str:
     width = max(map(len, summaries))
     lines = [f'  {name:{width}}  {summary}' for name, summary in summaries.items()]
     return '\n'.join(['usage: yolov3-tf COMMAND [--flag=value ...]', '', *lines, '',
-                      'yolov3-tf COMMAND --help lists the flags of a command, --version prints the version.'])
+                      'COMMAND --help lists the flags of a command, --version prints the version.'])
 
 
 def command(name: str, module: ModuleType, own: Sequence[flags.Flag], full: bool) -> str:
@@ -40,20 +41,23 @@ def command(name: str, module: ModuleType, own: Sequence[flags.Flag], full: bool
 
     Args:
       name: of the command.
-      module: whose docstring says what it does; its ``MAIN_FLAGS``, where it has them, are the flags of the short help.
+      module: whose docstring says what it does; its ``ARGUMENTS``, where it has them, are the words beside the flags,
+        and its ``MAIN_FLAGS`` the flags of the short help.
       own: its flags, in order.
       full: every flag with its whole text, instead of a line for each main one.
     """
     width = min(shutil.get_terminal_size().columns, WIDEST) - 1
     main = () if full else getattr(module, 'MAIN_FLAGS', ())
     chosen = [flag for flag in own if not main or flag.name in main]
-    lines = [f'usage: yolov3-tf {name} [--flag=value ...]', '', *_reflowed(module.__doc__ or '', width), '']
+    words = [name, getattr(module, 'ARGUMENTS', ''), '[--flag=value ...]']
+    usage = ' '.join(['usage: yolov3-tf', *filter(None, words)])
+    lines = [usage, '', *_reflowed(module.__doc__ or '', width), '']
     if full:
         lines += [line for flag in chosen for line in _whole(flag, width)]
     else:
         lines += _one_line_each(chosen, width)
-        lines += ['', f'yolov3-tf {name} --helpfull says more of {"these" if len(chosen) == len(own) else "all"} '
-                      f'{len(own)} flags.']
+        lines += ['', f'--helpfull for all {len(own)} flags, with more about each' if len(chosen) < len(own) else
+                      '--helpfull for more about each flag']
     return '\n'.join(lines)
 
 
@@ -75,22 +79,27 @@ def _one_line_each(chosen, width):
     names = [_name(flag) for flag in chosen]
     column = max(map(len, names), default=0)
     for flag, name in zip(chosen, names):
-        sentence = ' '.join((flag.help or '').split()).partition('. ')[0]
+        sentence = _text(flag).partition('. ')[0].rstrip('.')
         yield f'  {name:{column}}  {textwrap.shorten(sentence, max(width - column - 4, 20), placeholder=" ...")}'
 
 
-def _name(flag, longest=LONGEST_VALUE):
+def _text(flag):
+    """The help as it was written: absl puts the values of an enum before it."""
+    return re.sub(r'^<[^>]*>: ', '', ' '.join((flag.help or '').split()))
+
+
+def _name(flag, longest=LONGEST_NAME):
     """``--name=default`` as it would be typed; ``--[no]name`` of a boolean flag."""
     if flag.boolean:
         return f'--[no]{flag.name}'
     value = ','.join(map(str, flag.value)) if isinstance(flag.value, (list, tuple)) else flag.value
-    value = '...' if value in (None, '') else str(value)
-    return f'--{flag.name}={value if len(value) <= longest else value[:longest - 3] + "..."}'
+    name = f'--{flag.name}={value}'
+    return name if value not in (None, '') and len(name) <= longest else f'--{flag.name}=...'
 
 
 def _whole(flag, width):
     yield f'  {_name(flag, 200)}'
-    text = ' '.join((flag.help or '').split())
+    text = _text(flag)
     choices = getattr(flag.parser, 'enum_values', None)
     if choices:
         text += f' One of: {", ".join(choices)}.'

@@ -1,8 +1,9 @@
 """How every program starts: one table of commands; the user's mistakes are one line and exit status 2.
 
 A command is a module of this package: a docstring with its usage, ``define_flags(values)``, and
-``run(arguments, options) -> int``, given the words that are no flags and the values of the flags. It may name
-``MAIN_FLAGS``, the flags of its short help, and ``ANSWERS``, what to say to flags that it does not have.
+``run(arguments, options) -> int``, given the words that are no flags and the values of the flags. It may have
+``ARGUMENTS``, the name of these words in the help, ``MAIN_FLAGS``, the flags of the short help, and ``ANSWERS``, the
+message for a flag that it does not have.
 """
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ COMMANDS = {
     'train': Command('train', 'train a detector, evaluate it and export it'),
     'evaluate': Command('evaluate', 'evaluate a detector, or result files, on annotated images'),
     'detect': Command('detect', 'detect objects in images, videos or a camera'),
-    'export': Command('export', 'write a checkpoint as SavedModel, TensorFlow Lite, ONNX or darknet files'),
+    'export': Command('export', 'export to SavedModel, TensorFlow Lite, ONNX or darknet files'),
     'convert': Command('convert', 'convert weights between darknet and Keras, both ways'),
     'check': Command('check', 'find what is wrong with a data set'),
     'anchors': Command('anchors', 'find anchors for a data set'),

@@ -1,4 +1,4 @@
-r"""Writes a labelled set as TFRecord shards that hold its images.
+r"""Writes a data set as TFRecord shards that hold its images.
 
   yolov3-tf shards voc:VOCdevkit:2012_train --output=gs://bucket/voc/train
 
@@ -11,29 +11,25 @@ from __future__ import annotations
 
 import sys
 
-from absl import flags, logging
+from absl import flags
 
-from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data.readers import shards, specs
 from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.errors import InputError
 
+ARGUMENTS = 'SPEC'
+
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
-    flags.DEFINE_string('output', None, 'folder and start of the shards\' names, such as data/train',
-                        flag_values=values)
-    flags.DEFINE_integer('shards', None, f'how many (default: one for every {shards.IMAGES_PER_SHARD} images)',
-                         lower_bound=1, upper_bound=99999, flag_values=values)
-    flags.DEFINE_string('classes', None, 'file of class names, one a line; default as in training', flag_values=values)
-    flags.DEFINE_enum('split', 'train', ['train', 'val'], 'shapes: the part to write', flag_values=values)
-    flags.DEFINE_bool('strict', False, 'stop at the first label fault instead of repairing or dropping',
-                      flag_values=values)
-
-
-def main(argv):
-    logging.set_verbosity(logging.WARNING)
-    return exit_code(lambda: run(argv[1:], flags.FLAGS))
+    at = dict(flag_values=values)
+    flags.DEFINE_string('output', None, 'Folder and start of the shards\' names, such as data/train.', **at)
+    flags.DEFINE_integer('shards', None, f'Number of shards. Default: one for every {shards.IMAGES_PER_SHARD} images.',
+                         lower_bound=1, upper_bound=99999, **at)
+    flags.DEFINE_string('classes', None, 'File of class names, one a line. Default: as in training.', **at)
+    flags.DEFINE_enum('split', 'train', ['train', 'val'], 'Part of the built-in shapes to write.', **at)
+    flags.DEFINE_bool('strict', False, 'Stop at the first fault of an annotation instead of repairing or dropping.',
+                      **at)
 
 
 def run(arguments, options) -> int:
@@ -46,7 +42,7 @@ def run(arguments, options) -> int:
     print(specs.describe(spec, dataset))
     written = shards.write(dataset, options.output, options.shards)
     for problem in dataset.problems:
-        print(f'label: {problem}', file=sys.stderr)
+        print(f'annotation: {problem}', file=sys.stderr)
     for why in written.left_out:
         print(f'left out: {why}', file=sys.stderr)
     print(f'{len(written.paths)} shards with {len(dataset.records) - len(written.left_out)} images\n'

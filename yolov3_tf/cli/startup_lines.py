@@ -68,7 +68,7 @@ def filtered() -> Iterator[None]:
         output = os.dup(2)
     except OSError:
         output = -1
-    if output < 0 or not hasattr(os, 'fork'):
+    if output < 0 or sys.stderr is None or not hasattr(os, 'fork'):
         yield
         return
     sys.stderr.flush()

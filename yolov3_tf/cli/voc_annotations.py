@@ -1,10 +1,11 @@
 r"""Turns a VOCdevkit (or any folder in VOC layout) into checked annotation lists.
 
-  python -m voc_annotations --voc=VOCdevkit --out=data
+  yolov3-tf voc-annotations --voc=VOCdevkit --output=data
+  python -m voc_annotations --voc=VOCdevkit --output=data
 
 writes data/train.txt and data/test.txt (2007_trainval+2012_trainval and 2007_test, the paper's splits, where
 they are there; else what is) and data/classes.names, to be used as --train_data=list:data/train.txt.
-Every label problem is printed with file and line. The images and annotations are only read.
+Every problem of an annotation is printed with file and line. The images and annotations are only read.
 
 Exit code: 0; 1 with --strict when there was any problem (nothing is written then); 2 when the input cannot
 be used at all.
@@ -19,76 +20,72 @@ import cv2
 from absl import flags
 
 from yolov3_tf import atomic_file
-from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data.readers import class_files, lists, voc
 from yolov3_tf.errors import InputError
-from yolov3_tf.structures import Dataset
-
-FLAGS = flags.FLAGS
+from yolov3_tf.structures import Dataset, Record
 
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
-    flags.DEFINE_string('voc', 'VOCdevkit', 'VOCdevkit, or a folder with Annotations, JPEGImages and ImageSets.', flag_values=values)
-    flags.DEFINE_string('out', None, 'Folder for the lists; made where missing, not inside --voc.', flag_values=values)
-    flags.DEFINE_list('splits', None, "Lists to write: NAME=SPLIT[+SPLIT...], or a paper split by its name "
-                      "(train, test), or any split of the folder. Default: the paper's, else those there.", flag_values=values)
-    flags.DEFINE_string('classes', None, "File of class names, one a line; default: VOC's twenty where they fit, "
-                        "else those found.", flag_values=values)
-    flags.DEFINE_bool('difficult', False, 'Keep objects marked difficult, as ordinary ones, for a list cannot '
-                      'mark them. The reference leaves them out.', flag_values=values)
-    flags.DEFINE_bool('strict', False, 'Any problem: write nothing and exit with 1.', flag_values=values)
+    at = dict(flag_values=values)
+    flags.DEFINE_string('voc', 'VOCdevkit', 'VOCdevkit, or a folder with Annotations, JPEGImages and ImageSets.', **at)
+    flags.DEFINE_string('output', None, 'Folder for the lists. Made where missing, not inside --voc.', **at)
+    flags.DEFINE_list('splits', None, "Lists to write, NAME=SPLIT[+SPLIT...]. Or a paper split by its name (train, "
+                      "test), or any split of the folder. Default: the paper's, else those there.", **at)
+    flags.DEFINE_string('classes', None, "File of class names, one a line. Default: VOC's twenty where they fit, else "
+                        "those found.", **at)
+    flags.DEFINE_bool('difficult', False, 'Keep objects marked difficult, as ordinary ones. A list cannot mark them. '
+                      'The reference leaves them out.', **at)
+    flags.DEFINE_bool('strict', False, 'Any problem: write nothing and exit with 1.', **at)
 
 
-def main(_):
-    sys.exit(exit_code(run))
-
-
-def run() -> int:
+def run(arguments, options) -> int:
     """Reads, reports, writes; returns the exit code."""
-    if not os.path.isdir(FLAGS.voc):
-        raise InputError(f'--voc={FLAGS.voc}: no such folder; expected that of a VOC set, such as VOCdevkit')
-    check_out(FLAGS.voc, FLAGS.out)
-    parts = wanted(FLAGS.voc, FLAGS.splits)
-    class_names = class_files.read_class_file(FLAGS.classes) if FLAGS.classes else None
+    if arguments:
+        raise InputError(f'expected flags only, got {" ".join(arguments)}')
+    if not os.path.isdir(options.voc):
+        raise InputError(f'--voc={options.voc}: no such folder; expected that of a VOC set, such as VOCdevkit')
+    check_output(options.voc, options.output)
+    parts = wanted(options.voc, options.splits)
+    class_names = class_files.read_class_file(options.classes) if options.classes else None
     if class_names is None:  # all splits together say which classes there are
-        class_names = voc.read(FLAGS.voc, '+'.join(parts.values())).class_names
-    datasets = {name: voc.read(FLAGS.voc, splits, class_names) for name, splits in parts.items()}
-    contents = {name: for_list(dataset, FLAGS.difficult) for name, dataset in datasets.items()}
-    # Splits may share images (train and trainval), and so their problems: each is told once.
+        class_names = voc.read(options.voc, '+'.join(parts.values())).class_names
+    datasets = {name: voc.read(options.voc, splits, class_names) for name, splits in parts.items()}
+    contents = {name: for_list(dataset, options.difficult) for name, dataset in datasets.items()}
+    # Splits may share images (train and trainval), and so their problems: each is printed once.
     problems = list(dict.fromkeys(text for dataset in datasets.values() for text in dataset.problems))
     for problem in problems:
         print(problem)
-    if FLAGS.strict and problems:
+    if options.strict and problems:
         print(f'{len(problems)} problems; nothing written because of --strict', file=sys.stderr)
         return 1
-    os.makedirs(FLAGS.out, exist_ok=True)
+    os.makedirs(options.output, exist_ok=True)
     for name, records in contents.items():
-        path = os.path.join(FLAGS.out, f'{name}.txt')
+        path = os.path.join(options.output, f'{name}.txt')
         lists.write(path, records)
-        print(f'{path} ({parts[name]}): {summary(records, class_names, datasets[name])}')
-    names_path = os.path.join(FLAGS.out, lists.CLASS_FILE)
+        print(f'{path} ({parts[name]}): {summary(records, class_names, datasets[name], options.difficult)}')
+    names_path = os.path.join(options.output, lists.CLASS_FILE)
     atomic_file.write_text(names_path, ''.join(f'{name}\n' for name in class_names))
     print(f'{names_path}: {class_files.describe_classes(class_names)}')
     print(f'{len(problems)} problems')
     return 0
 
 
-def check_out(folder, out):
+def check_output(folder: str, output: str | None) -> None:
     """Refuses to write among the user's own files.
 
     Raises:
-      InputError: ``out`` is not given, is ``folder``, or lies inside it.
+      InputError: ``output`` is not given, is ``folder``, or lies inside it.
     """
-    if not out:
-        raise InputError('expected --out=DIR, the folder for the lists')
-    inside, home = os.path.realpath(out), os.path.realpath(folder)
+    if not output:
+        raise InputError('expected --output=DIR, the folder for the lists')
+    inside, home = os.path.realpath(output), os.path.realpath(folder)
     if os.path.commonpath([inside, home]) == home:
-        raise InputError(f'--out={out} lies inside --voc={folder}, whose files are never touched; '
+        raise InputError(f'--output={output} lies inside --voc={folder}, whose files are never touched; '
                          'give another folder')
 
 
-def wanted(folder, requests) -> dict:
+def wanted(folder: str, requests: list[str] | None) -> dict[str, str]:
     """{list name: splits joined by '+'} for --splits, or the default where it is None."""
     if not requests:
         train, held_out = voc.training_splits(folder)
@@ -106,7 +103,7 @@ def wanted(folder, requests) -> dict:
     return parts
 
 
-def for_list(dataset, difficult):
+def for_list(dataset: Dataset, difficult: bool) -> list[Record]:
     """The records as a list can hold them: with a size, and without difficult objects unless wanted.
 
     An image whose annotation has no size is opened for it; one that cannot be read is dropped, with a
@@ -126,10 +123,10 @@ def for_list(dataset, difficult):
     return records
 
 
-def summary(records, class_names, dataset: Dataset) -> str:
+def summary(records: list[Record], class_names: list[str], dataset: Dataset, difficult: bool) -> str:
     """Counts: images, boxes by class, and how many were left out as difficult."""
     counts = collections.Counter(int(index) for record in records for index in record.classes)
     by_class = ', '.join(f'{class_names[index]} {counts[index]}' for index in sorted(counts))
     marked = sum(int(record.difficult.sum()) for record in dataset.records)
-    left_out = f'; {marked} difficult {"kept" if FLAGS.difficult else "left out"}' if marked else ''
+    left_out = f'; {marked} difficult {"kept" if difficult else "left out"}' if marked else ''
     return f'{len(records)} images, {sum(counts.values())} boxes: {by_class}{left_out}'
