@@ -14,13 +14,16 @@ SPREAD = --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PYTEST_FLAGS =
 UV = uv==0.13.8
 
-.PHONY: help demo test test-onednn test-slow lint lock clean
+.PHONY: help demo check test test-onednn test-slow test-wheel lint lock clean
 
 help:  ## this list (default)
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1	/p' Makefile
 
 demo:  ## train, evaluate, export and draw on built-in images; again: goes on; FRESH=1: anew
 	@python=$$(tools/bootstrap.sh) && tools/demo.sh "$$python" $(DEMO_SENTENCE) $(DEMO_FLAGS)
+
+check: lint  ## in under a minute: lint, types, and the tests that need no TensorFlow
+	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest --pure -q -rfE --durations=3 $(PYTEST_FLAGS)
 
 test:  ## the suite without the slow proofs
 	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest $(SPREAD) $(PYTEST_FLAGS)
@@ -34,12 +37,15 @@ test-onednn:  ## exports, serving and darknet networks with oneDNN forced on
 test-slow:  ## the slow proofs alone
 	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest -m slow $(PYTEST_FLAGS)
 
-lint:  ## ruff
-	@python=$$(tools/bootstrap.sh) && "$$python" -m ruff check .
+test-wheel:  ## sdist and wheel, installed away from the checkout: a line for each of the commands
+	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest -m slow -s $(PYTEST_FLAGS) tests/test_wheel.py
+
+lint:  ## ruff and mypy
+	@python=$$(tools/bootstrap.sh) && "$$python" -m ruff check . && "$$python" -m mypy
 
 lock:  ## rewrite requirements/*.lock from the .in files; UPGRADE=1 moves every pin to the newest
 	@tools/lock.sh "$(UV)" $(if $(UPGRADE),--upgrade)
 
 clean:  ## remove environments, caches and builds; runs/ and weights/ stay
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis ./*.egg-info
+	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis ./*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
