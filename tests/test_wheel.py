@@ -89,7 +89,7 @@ def test_the_package_comes_from_the_wheel(installed):
 def test_a_command_ends_well_out_of_the_checkout(installed, command):
     arguments, left = STEPS[command]
     done = installed.run(installed.program, command, *arguments)
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
     print(f'\nyolov3-tf {command:16} status {done.returncode}: {lines[-1] if lines else "(no output)"}', end='')
     assert done.returncode == 0, done.stderr[-3000:]
     assert [name for name in left if not (installed.work / name).exists()] == []
