@@ -29,7 +29,8 @@ test:  ## the suite without the slow proofs
 	@python=$$(tools/bootstrap.sh) && "$$python" -m pytest $(SPREAD) $(PYTEST_FLAGS)
 
 # What oneDNN's kernels compute: exports, serving, darknet networks. TensorFlow turns it on by itself on newer processors.
-ONEDNN_TESTS = tests/export tests/test_export.py tests/test_cfg_networks.py tests/test_parity_opencv.py tests/models
+ONEDNN_TESTS = tests/export/test_saved_model.py tests/export/test_formats.py tests/export/test_serving.py \
+	tests/models/darknet/test_cfg_networks.py tests/models/darknet/test_parity_opencv.py
 
 test-onednn:  ## exports, serving and darknet networks with oneDNN forced on
 	@python=$$(tools/bootstrap.sh) && TF_ENABLE_ONEDNN_OPTS=1 "$$python" -m pytest $(SPREAD) $(PYTEST_FLAGS) $(ONEDNN_TESTS)

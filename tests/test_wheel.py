@@ -50,8 +50,8 @@ class Installed:
         venv.create(folder / 'environment', symlinks=True)
         scripts = folder / 'environment' / 'bin'
         self.python, self.program = scripts / 'python', scripts / 'yolov3-tf'
-        subprocess.run([sys.executable, '-m', 'pip', '--disable-pip-version-check', '--quiet', f'--python={self.python}',
-                        'install', '--no-deps', '--no-index', str(wheel)], check=True, stdin=subprocess.DEVNULL)
+        pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check', '--quiet', f'--python={self.python}']
+        subprocess.run([*pip, 'install', '--no-deps', '--no-index', str(wheel)], check=True, stdin=subprocess.DEVNULL)
         asked = self.run(self.python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))')
         self.site_packages = asked.stdout.strip()
         with open(os.path.join(self.site_packages, 'lane.pth'), 'w', encoding='utf-8') as file:
