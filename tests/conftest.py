@@ -2,6 +2,7 @@
 import os
 import pathlib
 import random
+import subprocess
 import sys
 
 import numpy as np
@@ -11,6 +12,41 @@ import pytest
 def pytest_addoption(parser):
     parser.addoption('--auto-precision', choices=('float32', 'bfloat16'), default='float32',
                      help='what --mixed_precision=auto takes on a CPU, in tests that train in this process')
+    parser.addoption('--pure', action='store_true',
+                     help='skip what asks for TensorFlow: files and tests that import it, tests that start a Python')
+
+
+class WithoutTensorFlow:
+    """Finder that ends the test, or the file of tests, that imports TensorFlow or Keras.
+
+    No list says which tests are pure, so none can be out of date. The skip is no ``Exception``: an ``except`` in the
+    code under test does not catch it.
+    """
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in ('tensorflow', 'keras', 'tensorflow_addons'):
+            pytest.skip('imports TensorFlow', allow_module_level=True)
+
+
+class NoOtherPython(subprocess.Popen):
+    """Ends the test that starts this Python again: what that one imports is not seen from here."""
+    allowed = False
+
+    def __init__(self, args, *rest, **named):
+        if not self.allowed and not isinstance(args, str) and str(args[0]) == sys.executable:
+            pytest.skip('starts a Python')
+        super().__init__(args, *rest, **named)
+
+
+def pytest_configure(config):
+    if config.getoption('--pure'):
+        sys.meta_path.insert(0, WithoutTensorFlow())
+        subprocess.Popen = NoOtherPython
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    NoOtherPython.allowed = item.get_closest_marker('pure') is not None
 
 
 def restore_policy():
