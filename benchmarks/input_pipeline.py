@@ -48,8 +48,8 @@ def main():
 
 
 def parse_flags():
-    parser = argparse.ArgumentParser(config=__doc__.splitlines()[0])
-    parser.add_argument('--data', help='data spec; default: photographs-like images drawn for the occasion')
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--data', help='dataset spec; default: drawn images with the spectrum of photographs')
     parser.add_argument('--size', type=int, default=416)
     parser.add_argument('--batch_size', type=int, default=8)
     parser.add_argument('--threads', type=lambda text: [int(part) for part in text.split(',')],
@@ -115,7 +115,7 @@ def cpu_seconds():
 
 
 def draw_photographs(folder, count):
-    """500 x 375 JPEGs with a photograph's spectrum (noise of every scale), so that decoding costs what it does."""
+    """500 x 375 JPEGs with a photograph's spectrum (noise of every scale), so that they decode as slowly."""
     records, rng = [], np.random.default_rng(0)
     for number in range(count):
         image = np.full([375, 500, 3], 128, np.float32)
@@ -159,13 +159,13 @@ def reference_sample(record, size, classes):
     image = distort_colour(image, rng)
     if rng.random() < .5:
         image, boxes = expand(image, boxes, rng)
-    boxes, labels, (x, y, w, h) = crop_by_trial(boxes, record.classes, image.shape, rng)
+    boxes, class_ids, (x, y, w, h) = crop_by_trial(boxes, record.classes, image.shape, rng)
     image, boxes = letterbox(image[y:y + h, x:x + w], boxes, size, INTERPOLATIONS[rng.integers(5)])
     if rng.random() < .5:
         image = cv2.flip(image, 1)
         boxes[:, [0, 2]] = size - boxes[:, [2, 0]]
     image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
-    return (image, *fill_targets(boxes, labels, size, classes))
+    return (image, *fill_targets(boxes, class_ids, size, classes))
 
 
 def distort_colour(image, rng):
@@ -190,7 +190,7 @@ def expand(image, boxes, rng):
     return canvas, boxes + np.array([x, y, x, y], np.float32)
 
 
-def crop_by_trial(boxes, labels, shape, rng):
+def crop_by_trial(boxes, class_ids, shape, rng):
     height, width = shape[:2]
     crops = [(0, 0, width, height)]
     for lowest in (.1, .3, .5, .7, .9, -np.inf):
@@ -208,8 +208,8 @@ def crop_by_trial(boxes, labels, shape, rng):
         inside = ((centres > [x, y]) & (centres < [x + w, y + h])).all(axis=1)
         if inside.any() or not len(boxes):
             cut = np.clip(boxes[inside], [x, y, x, y], [x + w, y + h, x + w, y + h])
-            return cut - np.array([x, y, x, y], np.float32), labels[inside], crop
-    return boxes, labels, (0, 0, width, height)
+            return cut - np.array([x, y, x, y], np.float32), class_ids[inside], crop
+    return boxes, class_ids, (0, 0, width, height)
 
 
 def overlaps(boxes, other):
@@ -228,20 +228,20 @@ def letterbox(image, boxes, size, interpolation):
     return padded, boxes * np.float32(ratio) + np.array([x, y, x, y], np.float32)
 
 
-def fill_targets(boxes, labels, size, classes):
+def fill_targets(boxes, class_ids, size, classes):
     """Target tensors of strides 32, 16, 8, filled box by box."""
     targets = [np.zeros([size // stride, size // stride, 3, 5 + classes], np.float32) for stride in (32, 16, 8)]
     sides = boxes[:, 2:] - boxes[:, :2]
     smaller = np.minimum(sides[:, None], ANCHORS)
     shared = smaller[..., 0] * smaller[..., 1]
     union = sides.prod(axis=1)[:, None] + ANCHORS.prod(axis=1) - shared + 1e-10
-    for box, label, side, best in zip(boxes, labels, sides, np.argmax(shared / union, axis=1)):
+    for box, class_id, side, best in zip(boxes, class_ids, sides, np.argmax(shared / union, axis=1)):
         level = 2 - best // 3
         centre = (box[:2] + box[2:]) / 2
         limit = len(targets[level]) - 1
         column, row = np.minimum(centre / (32, 16, 8)[level], limit).astype(int)
         cell = targets[level][row, column, best % 3]
-        cell[:2], cell[2:4], cell[4], cell[5 + label] = centre, side, 1, 1
+        cell[:2], cell[2:4], cell[4], cell[5 + class_id] = centre, side, 1, 1
     return targets
 
 

@@ -1,11 +1,11 @@
 """What the number of images costs before the first step: start-up, memory of the index, the shuffle.
 
-    python benchmarks/set_size.py [--counts=1000,100000] [--doors=list,voc,coco] [--boxes=7] [--size=64]
+    python benchmarks/set_size.py [--counts=1000,100000] [--formats=list,voc,coco] [--boxes=7] [--size=64]
 
-Simulated sets: every image has its own name and labels, all names are links to one small JPEG, so what is
-measured is ours and not the disk's. Each case is a process of its own, because a peak of memory never falls:
-processor seconds to read the labels, from there to the first training batch, and for the order of an epoch;
-resident memory that the labels took, and that the pipeline took with its first batch.
+Simulated sets: every image has its own name and annotations, all names are links to one small JPEG, so the
+times are those of the package and not of the disk. Each case runs in its own process, because a peak of memory
+never falls. Columns: processor seconds to read the annotations, from there to the first training batch, and for the
+order of an epoch; resident memory of the annotations, and of the pipeline with its first batch.
 """
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ WIDTH, HEIGHT, BATCH = 96, 64, 8
 SPECS = {'list': 'list:{}/list.txt', 'voc': 'voc:{}:train', 'coco': 'coco:{0}/c.json:{0}/JPEGImages'}
 
 
-def write_set(door, folder, count, boxes):
-    """A set of ``count`` images with ``boxes`` boxes each, for one door."""
+def write_set(data_format, folder, count, boxes):
+    """A set of ``count`` images with ``boxes`` boxes each, in one dataset format."""
     import cv2
     import numpy as np
     chance = np.random.default_rng(0)
@@ -39,7 +39,7 @@ def write_set(door, folder, count, boxes):
     cv2.imwrite(str(folder / 'one.jpg'), chance.integers(0, 255, [HEIGHT, WIDTH, 3]).astype(np.uint8))
     for number in range(count):
         os.symlink('../one.jpg', folder / 'JPEGImages' / f'{number:08d}.jpg')
-    WRITERS[door](folder, corners, classes)
+    WRITERS[data_format](folder, corners, classes)
 
 
 def write_list(folder, corners, classes):
@@ -107,9 +107,9 @@ def one_case(spec, size) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(config=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--counts', type=lambda text: [int(part) for part in text.split(',')], default=[1000, 100_000])
-    parser.add_argument('--doors', type=lambda text: text.split(','), default=list(SPECS))
+    parser.add_argument('--formats', type=lambda text: text.split(','), default=list(SPECS))
     parser.add_argument('--boxes', type=int, default=7, help='an image; COCO has 7')
     parser.add_argument('--size', type=int, default=64, help='network input, pixels')
     parser.add_argument('--one_case', help=argparse.SUPPRESS)
@@ -119,19 +119,19 @@ def main():
         return
     print(f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python '
           f'{platform.python_version()}; {options.boxes} boxes an image; processor seconds, MiB')
-    print('| door | images | read labels, s | first batch, s | order of an epoch, s | labels, MiB | pipeline, MiB | '
-          'bytes an image |\n|---|---:|---:|---:|---:|---:|---:|---:|')
-    for door in options.doors:
+    print('| format | images | read annotations, s | first batch, s | order of an epoch, s | annotations, MiB | '
+          'pipeline, MiB | bytes an image |\n|---|---:|---:|---:|---:|---:|---:|---:|')
+    for data_format in options.formats:
         for count in options.counts:
             with tempfile.TemporaryDirectory() as folder:
-                write_set(door, pathlib.Path(folder), count, options.boxes)
+                write_set(data_format, pathlib.Path(folder), count, options.boxes)
                 done = subprocess.run([sys.executable, os.path.abspath(__file__), f'--size={options.size}',
-                                       f'--one_case={SPECS[door].format(folder)}'],
+                                       f'--one_case={SPECS[data_format].format(folder)}'],
                                       check=True, capture_output=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
             numbers = ' | '.join([*(f'{value:.2f}' for value in found['seconds']),
                                   *(f'{value:.0f}' for value in found['mib'])])
-            print(f'| {door} | {count:,} | {numbers} | {found["mib"][0] * 2**20 / count:,.0f} |', flush=True)
+            print(f'| {data_format} | {count:,} | {numbers} | {found["mib"][0] * 2**20 / count:,.0f} |', flush=True)
 
 
 if __name__ == '__main__':

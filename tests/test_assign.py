@@ -1,4 +1,4 @@
-"""Which slot answers for which object, by hand, on an image 96 high and 160 wide."""
+"""Which slots are positive and for which object, by hand, on an image 96 high and 160 wide."""
 import functools
 import itertools
 
@@ -41,7 +41,7 @@ def assign_batch(boxes, valid, priors, rule='best_anchor', decoded=None, thresho
     return [x.numpy() for x in ASSIGNERS[rule](truth, priors, decoded, threshold)]
 
 
-def owned(boxes, **more):
+def matched(boxes, **more):
     """{object: its slots}."""
     slots, objects, positive = assign(boxes, **more)
     assert len(set(slots[positive])) == positive.sum()
@@ -59,7 +59,7 @@ def around(x, y, w, h):
 
 
 @pytest.mark.parametrize('number', range(9))
-def test_each_prior_answers_for_its_own_shape(number):
+def test_each_prior_takes_its_own_shape(number):
     stride = (8, 16, 32)[number // 3]
     slots, objects, positive = assign([around(100, 40, *NINE[number])])
     assert slots[0] == slot(stride, 40 // stride, 100 // stride, number % 3)
@@ -73,7 +73,7 @@ def test_the_best_shape_iou_by_hand():
 
 
 def test_width_and_height_are_not_swapped():
-    """62 x 45 lies, 30 x 61 stands: both at stride 16, as the second and the first prior."""
+    """62 x 45 is wide, 30 x 61 tall: both at stride 16, as the second and the first prior."""
     slots, _, _ = assign([around(100, 40, 62, 45), around(100, 40, 45, 62)])
     assert slots[0] == slot(16, 2, 6, 1) and slots[1] == slot(16, 2, 6, 0)
 
@@ -124,12 +124,12 @@ def test_padding_overwrites_nothing_even_where_it_holds_numbers():
 
 
 def test_x2_zero_is_no_padding_mark():
-    """A box may end at the left border of the image and still count; only ``valid`` says padding."""
+    """A box may end at the left border of the image and still count; only ``valid`` marks padding."""
     assert assign([[-12, 20, 0, 33]])[2].tolist() == [True]
 
 
 @pytest.mark.parametrize('odd', [[20, 28, 20, 28], [20, 20, 20, 33], [15, 28, 25, 28], [25, 34, 15, 21]])
-def test_boxes_without_area_own_nothing_and_overwrite_nothing(odd):
+def test_boxes_without_area_match_nothing_and_overwrite_nothing(odd):
     slots, _, positive = assign([around(20, 28, 10, 13), odd])
     assert positive.tolist() == [True, False]
     assert (0 <= slots).all() and (slots < FIRST[32] + 3 * 5 * 3).all()
@@ -155,39 +155,39 @@ def test_images_of_a_batch_do_not_meet():
 # 20 x 20 against 10 x 13 .. 373 x 326: |2 - 1| + |20/13 - 1| = 1.54, .58, .52, 1.005, 1.23, 1.49, 1.61, 1.77, 1.89
 @pytest.mark.parametrize('threshold, numbers', [(None, range(9)), (1., [1, 2]), (1.01, [1, 2, 3]), (.1, [1])])
 def test_shape_ratio_by_hand_of_a_small_object(threshold, numbers):
-    found = owned([around(100, 40, 20, 20)], rule='shape_ratio', threshold=threshold)
+    found = matched([around(100, 40, 20, 20)], rule='shape_ratio', threshold=threshold)
     assert found == {0: slots_of(numbers, 100, 40)}
 
 
 def test_shape_ratio_is_strict():
     """20 x 13 is off 10 x 13 by |2 - 1| + 0, exactly 1; 16 x 30 and 33 x 23 by .82 and .83."""
-    at, beyond = (owned([around(100, 40, 20, 13)], rule='shape_ratio', threshold=limit) for limit in (1., 1.001))
+    at, beyond = (matched([around(100, 40, 20, 13)], rule='shape_ratio', threshold=limit) for limit in (1., 1.001))
     assert at == {0: slots_of([1, 2], 100, 40)} and beyond == {0: slots_of([0, 1, 2], 100, 40)}
 
 
 # 300 x 100: 116 x 90 at 1.59 + .11, 156 x 198 at .92 + .49, 373 x 326 at .20 + .69; 62 x 45 at 3.8 + 1.2
 @pytest.mark.parametrize('size, numbers', [((300, 100), [6, 7, 8]), ((2000, 2000), [8])])
 def test_shape_ratio_by_hand_of_a_large_object(size, numbers):
-    """The second is 5.4 and 6.1 times the largest prior, so none fits and the best one answers."""
-    assert owned([around(100, 40, *size)], rule='shape_ratio') == {0: slots_of(numbers, 100, 40)}
+    """The second is 5.4 and 6.1 times the largest prior, so none fits and the best one is taken."""
+    assert matched([around(100, 40, *size)], rule='shape_ratio') == {0: slots_of(numbers, 100, 40)}
 
 
 # 20 x 20: 130/400 = .325, 320/560 = .571, 400/759 = .527, 400/1830 = .219, 400/2790 = .143 and less
 @pytest.mark.parametrize('threshold, numbers', [(None, [0, 1, 2, 3]), (.22, [0, 1, 2]), (.325, [1, 2]), (.9, [1])])
 def test_iou_threshold_by_hand(threshold, numbers):
     """Strictly above: at .325 the first prior no longer counts; the best one always does."""
-    found = owned([around(100, 40, 20, 20)], rule='iou_threshold', threshold=threshold)
+    found = matched([around(100, 40, 20, 20)], rule='iou_threshold', threshold=threshold)
     assert found == {0: slots_of(numbers, 100, 40)}
 
 
 def test_the_later_of_two_objects_keeps_only_the_slots_both_propose():
     """10 x 13 takes 10 x 13 and 16 x 30 (130/480), not 33 x 23 (130/759); 20 x 20 the first four, as above."""
     wide, narrow = around(100, 40, 20, 20), around(101, 41, 10, 13)
-    assert owned([wide, narrow], rule='iou_threshold') == {
+    assert matched([wide, narrow], rule='iou_threshold') == {
         0: slots_of([2, 3], 100, 40), 1: slots_of([0, 1], 100, 40)}
-    assert owned([narrow, wide], rule='iou_threshold') == {0: [], 1: slots_of([0, 1, 2, 3], 100, 40)}
+    assert matched([narrow, wide], rule='iou_threshold') == {0: [], 1: slots_of([0, 1, 2, 3], 100, 40)}
     # What does not count takes nothing away.
-    assert owned([wide, narrow], rule='iou_threshold', valid=[True, False]) == {0: slots_of(range(4), 100, 40), 1: []}
+    assert matched([wide, narrow], rule='iou_threshold', valid=[True, False]) == {0: slots_of(range(4), 100, 40), 1: []}
 
 
 def test_best_prediction_by_hand():
@@ -195,11 +195,11 @@ def test_best_prediction_by_hand():
     box, mine = around(100, 40, 20, 20), slots_of(range(9), 100, 40)
     decoded = np.zeros([FIRST[32] + 3 * 5 * 3, 4])
     decoded[slot(8, 9, 9, 0)] = box                                     # perfect, in another cell
-    assert owned([box], rule='best_prediction', decoded=decoded) == {0: [mine[1]]}
+    assert matched([box], rule='best_prediction', decoded=decoded) == {0: [mine[1]]}
     decoded[mine[4]] = around(102, 40, 20, 20)                          # 18 x 20 of 22 x 20: .82
     decoded[mine[7]] = around(101, 40, 20, 20)                          # 19 x 20 of 21 x 20: .90
     decoded[mine[8]] = around(99, 40, 20, 20)                           # the same
-    assert owned([box], rule='best_prediction', decoded=decoded) == {0: [mine[7]]}
+    assert matched([box], rule='best_prediction', decoded=decoded) == {0: [mine[7]]}
 
 
 @pytest.mark.parametrize('rule', sorted(ASSIGNERS))

@@ -39,8 +39,8 @@ def test_text_is_written_in_utf_8_into_folders_made_for_it(tmp_path):
 
 def test_what_cannot_be_written_is_one_error_with_the_path(tmp_path):
     (tmp_path / 'file').write_bytes(b'')
-    for path, said in ((tmp_path, 'got a folder'), (tmp_path / 'file' / 'below', 'cannot be written')):
-        with pytest.raises(InputError, match=said):
+    for path, message in ((tmp_path, 'got a folder'), (tmp_path / 'file' / 'below', 'cannot be written')):
+        with pytest.raises(InputError, match=message):
             atomic_file.write_text(path, '')
 
 

@@ -1,4 +1,4 @@
-"""The overlap measures against hand arithmetic, torchvision's and tensorflow-addons' published numbers."""
+"""The overlaps against hand arithmetic, torchvision's and tensorflow-addons' published numbers."""
 import math
 
 import hypothesis
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from yolov3_tf import boxes
 
-MEASURES = {'iou': boxes.iou, 'giou': boxes.giou, 'diou': boxes.diou, 'ciou': boxes.ciou}
+OVERLAPS = {'iou': boxes.iou, 'giou': boxes.giou, 'diou': boxes.diou, 'ciou': boxes.ciou}
 SAMPLED = hypothesis.settings(deadline=None, max_examples=12, derandomize=True)
 
 # The boxes and the four-digit tables of torchvision's test_ops.py (BoxTestBase), squares first.
@@ -40,18 +40,18 @@ def valid_boxes(rows=6, limit=512):
     return eighths.map(lambda boxes: boxes / np.float32(8))
 
 
-def of_one_pair(measure, a, b):
-    return measure(tf.constant(a, tf.float32), tf.constant(b, tf.float32)).numpy()
+def of_one_pair(overlap, a, b):
+    return overlap(tf.constant(a, tf.float32), tf.constant(b, tf.float32)).numpy()
 
 
-def pairwise(measure, a, b):
-    return measure(tf.constant(a, tf.float32)[:, None, :], tf.constant(b, tf.float32)[None, :, :]).numpy()
+def pairwise(overlap, a, b):
+    return overlap(tf.constant(a, tf.float32)[:, None, :], tf.constant(b, tf.float32)[None, :, :]).numpy()
 
 
-@pytest.mark.parametrize('name', MEASURES)
+@pytest.mark.parametrize('name', OVERLAPS)
 def test_published_tables_of_torchvision(name):
-    np.testing.assert_allclose(pairwise(MEASURES[name], SQUARES, SQUARES), SQUARE_TABLES[name], atol=1e-4)
-    np.testing.assert_allclose(pairwise(MEASURES[name], CLOSE, CLOSE), CLOSE_TABLE, atol=1e-3)
+    np.testing.assert_allclose(pairwise(OVERLAPS[name], SQUARES, SQUARES), SQUARE_TABLES[name], atol=1e-4)
+    np.testing.assert_allclose(pairwise(OVERLAPS[name], CLOSE, CLOSE), CLOSE_TABLE, atol=1e-3)
 
 
 def test_published_giou_of_tensorflow_addons():
@@ -94,32 +94,32 @@ def test_giou_of_disjoint_boxes_is_minus_the_empty_share_of_the_hull():
 @hypothesis.given(valid_boxes(), valid_boxes())
 @SAMPLED
 def test_ranges_and_order(a, b):
-    iou, giou, diou, ciou = (pairwise(MEASURES[name], a, b) for name in ('iou', 'giou', 'diou', 'ciou'))
+    iou, giou, diou, ciou = (pairwise(OVERLAPS[name], a, b) for name in ('iou', 'giou', 'diou', 'ciou'))
     assert (0 <= iou).all() and (iou <= 1).all()
     for smaller, larger in ((giou, iou), (diou, iou), (ciou, diou)):
         assert (smaller <= larger + 1e-6).all()
     assert (giou >= -1).all() and (diou >= -1 - 1e-6).all() and (ciou >= -2 - 1e-6).all()
 
 
-@pytest.mark.parametrize('name', MEASURES)
+@pytest.mark.parametrize('name', OVERLAPS)
 @hypothesis.given(valid_boxes(), valid_boxes())
 @SAMPLED
 def test_symmetries(name, a, b):
-    measure = MEASURES[name]
-    there = pairwise(measure, a, b)
-    np.testing.assert_allclose(there, pairwise(measure, b, a).T, atol=1e-6)
+    overlap = OVERLAPS[name]
+    there = pairwise(overlap, a, b)
+    np.testing.assert_allclose(there, pairwise(overlap, b, a).T, atol=1e-6)
     swap = [1, 0, 3, 2]                                      # mirrored along the diagonal
-    np.testing.assert_allclose(there, pairwise(measure, a[:, swap], b[:, swap]), atol=1e-6)
-    np.testing.assert_allclose(there, pairwise(measure, a * 4, b * 4), atol=1e-5)      # scale free
-    np.testing.assert_allclose(there, pairwise(measure, a + 64, b + 64), atol=1e-5)    # position free
-    np.testing.assert_allclose(np.diag(pairwise(measure, a, a)), 1, atol=1e-6)
+    np.testing.assert_allclose(there, pairwise(overlap, a[:, swap], b[:, swap]), atol=1e-6)
+    np.testing.assert_allclose(there, pairwise(overlap, a * 4, b * 4), atol=1e-5)      # scale free
+    np.testing.assert_allclose(there, pairwise(overlap, a + 64, b + 64), atol=1e-5)    # position free
+    np.testing.assert_allclose(np.diag(pairwise(overlap, a, a)), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize('name', MEASURES)
+@pytest.mark.parametrize('name', OVERLAPS)
 def test_degenerate_pairs_are_finite_in_value_and_gradient(name):
     a, b = (tf.Variable(pair.reshape(-1, 4)) for pair in np.broadcast_arrays(ODD[:, None], ODD[None]))
     with tf.GradientTape() as tape:
-        value = MEASURES[name](a, b)
+        value = OVERLAPS[name](a, b)
     assert np.isfinite(value).all()
     for gradient in tape.gradient(value, [a, b]):
         assert np.isfinite(gradient).all()
@@ -156,16 +156,16 @@ def test_ciou_passes_no_gradient_through_alpha():
 
 @pytest.mark.parametrize('name', ['iou', 'giou', 'diou'])
 def test_gradients_equal_central_differences(name):
-    measure, rng = MEASURES[name], np.random.default_rng(1)
+    overlap, rng = OVERLAPS[name], np.random.default_rng(1)
     near = rng.uniform(0, 40, (2, 60, 2))
     a, b = np.concatenate([near, near + rng.uniform(5, 40, near.shape)], -1)       # float64 on purpose
     with tf.GradientTape() as tape:
         variable = tf.Variable(a)
-        value = measure(variable, tf.constant(b))
+        value = overlap(variable, tf.constant(b))
     gradient = tape.gradient(value, variable).numpy()
     for axis in range(4):
         step = np.eye(4)[axis] * 1e-5
-        above, below = (measure(tf.constant(a + s), tf.constant(b)).numpy() for s in (step, -step))
+        above, below = (overlap(tf.constant(a + s), tf.constant(b)).numpy() for s in (step, -step))
         np.testing.assert_allclose(gradient[:, axis], (above - below) / 2e-5, rtol=1e-5, atol=1e-7)
 
 

@@ -12,7 +12,7 @@ def numbers(fitted):
     return [float(field) for field in placement], [int(part) for part in rest]
 
 
-@pytest.mark.parametrize('image, room, letterbox, placement, place', [
+@pytest.mark.parametrize('image, network, letterbox, placement, position', [
     # 500 x 375 into 416 x 416: 416 / 500 = .832 decides; 375 * .832 = 312; (416 - 312) / 2 = 52 above.
     ((375, 500), (416, 416), True, [.832, .832, 0, 52], [312, 416, 52, 0]),
     # 333 rows: 333 * .832 = 277.06 -> 277, whose real scale is 277 / 333; (416 - 277) // 2 = 69.
@@ -24,9 +24,9 @@ def numbers(fitted):
     # An image of one row keeps a row: 96 / 5000 rounds to 0.
     ((1, 5000), (64, 96), True, [96 / 5000, 1, 0, 31], [1, 96, 31, 0]),
 ])
-def test_fit(image, room, letterbox, placement, place):
-    found_placement, found_place = numbers(geometry.fit(*image, *room, letterbox))
-    assert found_place == place
+def test_fit(image, network, letterbox, placement, position):
+    found_placement, found_position = numbers(geometry.fit(*image, *network, letterbox))
+    assert found_position == position
     np.testing.assert_allclose(found_placement, placement, rtol=1e-6)
 
 
@@ -43,7 +43,7 @@ def test_place_image_resizes_like_opencv(shape, letterbox):
 
 
 @pytest.mark.parametrize('letterbox', [True, False])
-def test_a_drawn_rectangle_is_where_its_box_says(letterbox):
+def test_a_drawn_rectangle_is_where_its_box_is(letterbox):
     image = np.zeros([150, 220, 3], np.uint8)
     image[30:90, 150:210] = 255
     placed, placement = geometry.place_image(image, 160, 96, letterbox)
@@ -78,26 +78,26 @@ def test_mirror_twice_is_nothing():
     np.testing.assert_allclose(geometry.mirror(geometry.mirror(boxes, 100), 100), boxes)
 
 
-def test_look_at_the_whole_image_is_fit():
-    shown = geometry.look(375, 500, tf.constant([0, 0, 500, 375]), 416, 416, True)
+def test_a_view_of_the_whole_image_is_fit():
+    shown = geometry.fit_view(375, 500, tf.constant([0, 0, 500, 375]), 416, 416, True)
     placement, height, width, top, left = geometry.fit(375, 500, 416, 416, True)
     assert shown.rectangle.numpy().tolist() == [0, 0, 500, 375]
-    assert shown.place.numpy().tolist() == [left, top, left + width, top + height]
+    assert shown.target.numpy().tolist() == [left, top, left + width, top + height]
     np.testing.assert_allclose(tf.stack(shown.placement), tf.stack(placement), rtol=1e-6)
 
 
-def test_look_beyond_the_image():
+def test_a_view_beyond_the_image():
     # A 200 x 200 view with the 100 x 100 image in its lower right quarter, stretched onto 64 x 128.
-    shown = geometry.look(100, 100, tf.constant([-100, -100, 100, 100]), 64, 128, False)
+    shown = geometry.fit_view(100, 100, tf.constant([-100, -100, 100, 100]), 64, 128, False)
     assert shown.rectangle.numpy().tolist() == [0, 0, 100, 100]
-    assert shown.place.numpy().tolist() == [64, 32, 128, 64]
+    assert shown.target.numpy().tolist() == [64, 32, 128, 64]
     np.testing.assert_allclose(tf.stack(shown.placement), [.64, .32, 64, 32], rtol=1e-6)
 
 
-def test_look_keeps_a_pixel_of_a_sliver():
-    shown = geometry.look(4, 4, tf.constant([-4000, -4000, 1, 1]), 32, 32, True)
+def test_a_view_keeps_a_pixel_of_a_sliver():
+    shown = geometry.fit_view(4, 4, tf.constant([-4000, -4000, 1, 1]), 32, 32, True)
     assert shown.rectangle.numpy().tolist() == [0, 0, 1, 1]
-    assert shown.place.numpy().tolist() == [31, 31, 32, 32]
+    assert shown.target.numpy().tolist() == [31, 31, 32, 32]
 
 
 @pytest.mark.parametrize('letterbox', [True, False])

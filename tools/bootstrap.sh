@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv/pyXYZ from the lock that fits the Python found (PYTHON= chooses) and prints its interpreter.
-# Ready in an instant when it is there already; begun anew when the lock changed, when its Python is gone, or
-# when an earlier run did not come to its end: the stamp, the lock's checksum, is written last.
+# Returns at once when it exists already; starts over when the lock changed, when its Python is gone, or
+# when an earlier run did not finish: the stamp, the lock's checksum, is written last.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '%s\n' "$*" >&2; }
@@ -30,7 +30,7 @@ if ! ready; then
   mkdir -p .venv
   exec 9>"$environment.busy"
   if command -v flock >/dev/null && ! flock -n 9; then
-    say "Another set-up of $environment is at work; waiting for it ..."
+    say "Another set-up of $environment is running; waiting for it ..."
     flock 9
   fi
   if ! ready; then

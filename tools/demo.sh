@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tools/demo.sh PYTHON FLAG...: trains on the built-in shapes, then draws on held-out images. The run is named
-# after the environment, so each lane has its own. Killed, the same command goes on where it was; finished, it
-# measures and draws again; FRESH=1 begins anew.
+# after the environment, so each lane has its own. After a kill the same command resumes it; when it is
+# finished it evaluates and draws again; FRESH=1 starts over.
 set -euo pipefail
 python=$1; shift
 name=demo-$(basename "${python%/bin/python}")
@@ -16,9 +16,9 @@ step detect.py "--model=$run/saved_model/1" "--output=$run/drawn" "${images[@]:0
 
 cat <<EOF
 
-Where to look, in $run:
+Files in $run:
   drawn/                    held-out images with the boxes found
-  evaluation/, curves.png   measures and curves of the best checkpoint
+  evaluation/, curves.png   scores and curves of the best checkpoint
   saved_model/1/            ready to serve
   events/                   $python -m tensorboard.main --logdir $run/events
 EOF

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the first Python that really runs, can make environments, and is one of the versions named,
+# Prints the first Python that runs, can make environments, and is one of the versions named,
 # the preferred first:    tools/find_python.sh 3.11 3.12
 # With PYTHON set: that one or none. A name on PATH proves nothing (pyenv puts a shim there for every
 # version it has, switched on or not), so each candidate is run.

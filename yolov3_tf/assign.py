@@ -1,10 +1,10 @@
-"""Which slots answer for which object. One signature, one table.
+"""Assigners: which slots are positive, and for which object. One signature, one table.
 
 An assigner sees the padded ground truth of a batch, the priors of its input size, and what the network
 predicts there; it proposes candidates (object, slot). Only the cells that hold an object's centre are
 ever proposed, one on each level; assigners differ in which priors of those cells they take. Where two
 candidates meet in one slot the later object keeps it, class included (the reference overwrites the box
-but leaves both classes standing); so an object may lose some of its slots, or all.
+but keeps both classes); so an object may lose some of its slots, or all.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from yolov3_tf.structures import GroundTruth, Priors
 
 
 class Assignment(NamedTuple):
-    """M candidates an image, each one object and the slot that answers for it.
+    """M candidates an image, each one object and a slot that may be matched with it.
 
     Attributes:
       slots: int32 [B, M] slot, in 0..S-1 also where not positive.
@@ -30,7 +30,8 @@ class Assignment(NamedTuple):
     positive: Any
 
 
-def best_anchor(truth: GroundTruth, priors: Priors, decoded=None, threshold: float | None = None) -> Assignment:
+def best_anchor(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = None,
+                threshold: float | None = None) -> Assignment:
     """The reference's rule: the one prior of all levels with the best shape IoU, in the cell of the centre.
 
     Shape IoU lays both boxes on the same centre; ties go to the lowest prior. A centre exactly on the
@@ -38,11 +39,12 @@ def best_anchor(truth: GroundTruth, priors: Priors, decoded=None, threshold: flo
 
     Args (those of every assigner):
       truth: B images of N boxes; N may be 0.
-      decoded: float32 [B, S, 4] predicted boxes, pixels; ``best_prediction`` alone looks at them.
-      threshold: of ``THRESHOLDS``' kind; assigners without one do not look at it.
+      decoded: float32 [B, S, 4] predicted boxes, pixels; only ``best_prediction`` reads them.
+      threshold: as in ``THRESHOLDS``; assigners without one ignore it.
 
     Returns:
-      M candidates an image: N where an object owns one slot, N A where it may own any of the A priors.
+      M candidates an image: N where an object takes one slot, N A where it may take several, one for each of the
+      A priors.
     """
     del decoded, threshold
     boxes_cxcywh = box_ops.to_cxcywh(truth.boxes)                                     # [B, N, 4]
@@ -50,10 +52,11 @@ def best_anchor(truth: GroundTruth, priors: Priors, decoded=None, threshold: flo
     return _one_slot_each(truth, boxes_cxcywh, best, priors)
 
 
-def shape_ratio(truth: GroundTruth, priors: Priors, decoded=None, threshold: float | None = None) -> Assignment:
+def shape_ratio(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = None,
+                threshold: float | None = None) -> Assignment:
     """Every prior with |w ratio - 1| + |h ratio - 1| < threshold (2); the best anchor where none fits.
 
-    A ratio is the object's side by the prior's. So an object may own slots on several scales; one that
+    A ratio is the object's side by the prior's. So an object may be matched with slots on several scales; one that
     is smaller than a prior in both sides always fits it at a threshold of 2, and 1 is a stricter choice.
     """
     del decoded
@@ -65,7 +68,8 @@ def shape_ratio(truth: GroundTruth, priors: Priors, decoded=None, threshold: flo
     return _several_slots_each(truth, boxes_cxcywh, fits, priors)
 
 
-def iou_threshold(truth: GroundTruth, priors: Priors, decoded=None, threshold: float | None = None) -> Assignment:
+def iou_threshold(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = None,
+                  threshold: float | None = None) -> Assignment:
     """YOLOv4's rule: every prior whose shape IoU with the object exceeds the threshold (.213), and the best one.
 
     Source: ``iou_thresh`` of yolov4.cfg.
@@ -77,11 +81,12 @@ def iou_threshold(truth: GroundTruth, priors: Priors, decoded=None, threshold: f
     return _several_slots_each(truth, boxes_cxcywh, exceeds | _is_best_shape(boxes_cxcywh, sizes), priors)
 
 
-def best_prediction(truth: GroundTruth, priors: Priors, decoded=None, threshold: float | None = None) -> Assignment:
+def best_prediction(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = None,
+                    threshold: float | None = None) -> Assignment:
     """YOLOv1's rule: the slot that predicts the object best at present, by IoU, in the cells of the centre.
 
     All priors of all levels compete; ties go to the lowest. Where no prediction overlaps the object at
-    all, the best anchor answers. The choice carries no gradient. Source: Redmon et al., "You Only Look
+    all, the best anchor is taken. The choice carries no gradient. Source: Redmon et al., "You Only Look
     Once", CVPR 2016, section 2.2 (one predictor is "responsible").
     """
     del threshold
@@ -139,18 +144,18 @@ def _several_slots_each(truth: GroundTruth, boxes_cxcywh, fits, priors: Priors) 
     return Assignment(slots, objects, keep_last(slots, candidate, tf.shape(priors.strides)[0]))
 
 
-def shape_iou(a, b):
+def shape_iou(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """IoU of two boxes on the same centre, given as width, height [..., 2]; broadcasts."""
     shared = tf.reduce_prod(tf.minimum(a, b), axis=-1)
     return tf.math.divide_no_nan(shared, tf.reduce_prod(a, -1) + tf.reduce_prod(b, -1) - shared)
 
 
-def has_area(truth: GroundTruth):
+def has_area(truth: GroundTruth) -> tf.Tensor:
     """bool [B, N]: real objects (not padding) with a positive width and height."""
     return truth.valid & tf.reduce_all(truth.boxes[..., 2:] > truth.boxes[..., :2], axis=-1)
 
 
-def slot_at(centres, prior_index, priors: Priors):
+def slot_at(centres: tf.Tensor, prior_index: tf.Tensor, priors: Priors) -> tf.Tensor:
     """Slot of the prior ``prior_index`` (counted over all levels) in the cell that holds the centre.
 
     Args:
@@ -173,7 +178,7 @@ def slot_at(centres, prior_index, priors: Priors):
     return tf.gather(first_slot, level) + inside + prior_index - tf.gather(first_prior, level)
 
 
-def keep_last(slots, candidate, slot_count):
+def keep_last(slots: tf.Tensor, candidate: tf.Tensor, slot_count: int | tf.Tensor) -> tf.Tensor:
     """Leaves one candidate a slot, the last one: bool [B, M] from slots int32 [B, M], candidate bool [B, M].
 
     A segment maximum instead of a scatter, for the order of a scatter's duplicates is undefined.

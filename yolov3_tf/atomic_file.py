@@ -1,19 +1,21 @@
-"""Files that are there complete or not at all: a kill or a full disk leaves what was there before."""
+"""Files that appear complete or not at all: a kill or a full disk leaves the old file as it was."""
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from yolov3_tf.errors import InputError
 
 
 @contextlib.contextmanager
-def writing(path):
-    """A binary file, readable too, that takes the place of ``path`` when the block ends well, else vanishes.
+def writing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A binary file, readable too, that replaces ``path`` when the block ends without an error, else is removed.
 
-    Folders that lead to it are made. Until then it lies beside ``path`` under a name of its own, ending in ``.part``:
-    processes that share a disk, each perhaps number 1 of its container, keep apart.
+    Missing folders are made. Until then the file is beside ``path`` under a random name ending in ``.part``, so that
+    processes that share a disk do not collide.
 
     Raises:
       InputError: ``path`` is a folder or cannot be written, for example on a full disk.
@@ -35,7 +37,7 @@ def writing(path):
             os.remove(partial)
 
 
-def write_text(path, text: str):
+def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a whole text file in UTF-8; see ``writing``."""
     with writing(path) as file:
         file.write(text.encode('utf-8'))

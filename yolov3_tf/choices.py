@@ -1,4 +1,4 @@
-"""One choice, one table."""
+"""One choice, one table: the look-up that names the entries when it fails."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ T = TypeVar('T')
 
 
 def choose(table: Mapping[str, T], name: str, what: str) -> T:
-    """Looks ``name`` up in ``table``; ``what`` names the choice in the message.
+    """The entry ``name`` of ``table``; ``what`` names the choice in the message.
 
     Raises:
       InputError: the name is not in the table; the message lists those that are.

@@ -17,17 +17,17 @@ from yolov3_tf.structures import Priors, RawPredictions
 # exp(10) times the largest prior is 8 million pixels: no box needs more, and areas of such boxes are
 # still finite in float32. An unbounded exp is the most reported cause of NaN in the reference.
 LARGEST_OFFSET = 10.
-# Nothing a training gets right ever leaves this range; inside it every square, sum and product is finite.
+# A healthy training never leaves this range; inside it every square, sum and product is finite.
 LARGEST_LOGIT = 1e4
 
 
-def to_input(images):
+def to_input(images: tf.Tensor) -> tf.Tensor:
     """uint8 [B, H, W, 3] RGB -> float32 in 0..1, as the network takes it."""
     return tf.cast(images, tf.float32) / 255.
 
 
-def split(outputs) -> RawPredictions:
-    """[B, S, 5 + C] as the network puts it out -> its three parts, float32 and bounded to +-1e4.
+def split(outputs: tf.Tensor) -> RawPredictions:
+    """The network's output [B, S, 5 + C] -> its three parts, float32 and bounded to +-1e4.
 
     The bound changes no value of a healthy network. NaN passes through on purpose: the training loop
     stops on it and names the images.
@@ -36,7 +36,7 @@ def split(outputs) -> RawPredictions:
     return RawPredictions(offsets=outputs[..., :4], objectness=outputs[..., 4], classes=outputs[..., 5:])
 
 
-def decode(offsets, priors: Priors):
+def decode(offsets: tf.Tensor, priors: Priors) -> tf.Tensor:
     """tx, ty, tw, th of all S slots -> boxes.
 
     Args:
@@ -50,14 +50,22 @@ def decode(offsets, priors: Priors):
     return box_ops.from_cxcywh(tf.concat([centre, size], axis=-1))
 
 
-def fraction_of(t_xy, sensitivity):
-    """Where in its cell a centre lies: float32 [..., 2] from offsets [..., 2] and sensitivity [...], in -(s-1)/2..(s+1)/2."""
+def fraction_of(t_xy: tf.Tensor, sensitivity: tf.Tensor) -> tf.Tensor:
+    """Position of a centre in its cell, in -(s - 1) / 2..(s + 1) / 2 of the cell.
+
+    Args:
+      t_xy: float32 [..., 2] raw tx, ty.
+      sensitivity: float32 [...] grid sensitivity s.
+
+    Returns:
+      float32 [..., 2] x, y.
+    """
     scale = sensitivity[..., None]
     return scale * tf.sigmoid(t_xy) - (scale - 1) / 2
 
 
-def encode(boxes, priors: Priors, slots):
-    """Boxes -> what the slots that answer for them should put out.
+def encode(boxes: tf.Tensor, priors: Priors, slots: tf.Tensor) -> tf.Tensor:
+    """Boxes -> the targets of the slots that are assigned to them.
 
     Args:
       boxes: float32 [B, N, 4] pixels of the network input.

@@ -1,8 +1,8 @@
-"""ONE home for the resize: where an image's pixels land in the network input, and the way back.
+"""The one module for the resize: where an image's pixels are in the network input, and the way back.
 
 Training, evaluation, export and detection all place images by :func:`fit`, so a detection undoes exactly
 what the network saw. The resized size is a whole number of pixels; scales are the quotient of the whole
-sizes, not the ratio that was asked for, so boxes move with the pixels and not up to half a pixel beside.
+sizes, not the ratio that was asked for, so boxes move with the pixels and not up to half a pixel beside them.
 Pixel centres lie at half integers (``half_pixel_centers``, OpenCV's convention too). Everything is in graph.
 """
 from __future__ import annotations
@@ -25,20 +25,21 @@ class Placement(NamedTuple):
     offset_y: Any
 
 
-class Shown(NamedTuple):
-    """What of an image is seen through a view, and where it stands in the network input.
+class FittedView(NamedTuple):
+    """The part of an image that a view shows, and where it is in the network input.
 
     Attributes:
       rectangle: int32 [4] x1, y1, x2, y2 pixels of the image, inside it, at least one pixel.
-      place: int32 [4] x1, y1, x2, y2 pixels of the network input that ``rectangle`` fills.
+      target: int32 [4] x1, y1, x2, y2 pixels of the network input that ``rectangle`` fills.
       placement: the exact map of the one onto the other.
     """
     rectangle: Any
-    place: Any
+    target: Any
     placement: Placement
 
 
-def fit(image_height, image_width, height, width, letterbox):
+def fit(image_height: int | tf.Tensor, image_width: int | tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor,
+        letterbox: bool) -> tuple[Placement, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Resized size and position of an image in a network input; sizes are ints or int32 scalars, in pixels.
 
     Args:
@@ -48,51 +49,52 @@ def fit(image_height, image_width, height, width, letterbox):
       (Placement, resized_height, resized_width, top, left), the last four int32 scalars, resized sizes >= 1.
     """
     image = tf.stack([image_width, image_height])
-    room = tf.stack([width, height])
-    size = _letterboxed(image, room) if letterbox else room
-    near = (room - size) // 2
+    network = tf.stack([width, height])
+    size = _letterboxed(image, network) if letterbox else network
+    near = (network - size) // 2
     scale = tf.cast(size, tf.float32) / tf.cast(image, tf.float32)
     offset = tf.cast(near, tf.float32)
     return Placement(scale[0], scale[1], offset[0], offset[1]), size[1], size[0], near[1], near[0]
 
 
-def _letterboxed(image, room):
-    """Largest size of the image's aspect inside the room, int32 [2]; in whole numbers all the way."""
+def _letterboxed(image, network):
+    """Largest size of the image's aspect inside the network input, int32 [2]; in whole numbers all the way."""
     # Not [::-1]: a slice of negative stride in a served graph makes TensorFlow's layout optimiser give up, loudly.
-    other, other_room = tf.reverse(image, [0]), tf.reverse(room, [0])
-    by_other_side = (2 * image * other_room + other) // (2 * other)     # rounded quotient
-    return tf.maximum(tf.minimum(by_other_side, room), 1)
+    other, other_network = tf.reverse(image, [0]), tf.reverse(network, [0])
+    by_other_side = (2 * image * other_network + other) // (2 * other)     # rounded quotient
+    return tf.maximum(tf.minimum(by_other_side, network), 1)
 
 
-def look(image_height, image_width, view, height, width, letterbox):
-    """Fits a view into the network input and tells which pixels of the image are seen in it.
+def fit_view(image_height: int | tf.Tensor, image_width: int | tf.Tensor, view: tf.Tensor, height: int | tf.Tensor,
+             width: int | tf.Tensor, letterbox: bool) -> FittedView:
+    """Fits a view into the network input and finds the pixels of the image that it shows.
 
     Args:
       view: int32 [4] x1, y1, x2, y2 pixels of the image; it may reach beyond the image (that part
         stays grey) but must share at least one pixel with it.
 
     Returns:
-      Shown.
+      FittedView.
     """
     whole, _, _, _, _ = fit(view[3] - view[1], view[2] - view[0], height, width, letterbox)
     limit = tf.stack([image_width, image_height] * 2)
     rectangle = tf.clip_by_value(view, 0, limit)
-    room = tf.stack([width, height])
+    network = tf.stack([width, height])
     in_view = tf.cast(rectangle - tf.tile(view[:2], [2]), tf.float32)
     edges = tf.cast(tf.round(_affine(in_view, whole)), tf.int32)
-    near = tf.minimum(edges[:2], room - 1)
-    far = tf.minimum(tf.maximum(edges[2:], near + 1), room)
+    near = tf.minimum(edges[:2], network - 1)
+    far = tf.minimum(tf.maximum(edges[2:], near + 1), network)
     scale = tf.cast(far - near, tf.float32) / tf.cast(rectangle[2:] - rectangle[:2], tf.float32)
     offset = tf.cast(near, tf.float32) - tf.cast(rectangle[:2], tf.float32) * scale
-    return Shown(rectangle, tf.concat([near, far], 0), Placement(scale[0], scale[1], offset[0], offset[1]))
+    return FittedView(rectangle, tf.concat([near, far], 0), Placement(scale[0], scale[1], offset[0], offset[1]))
 
 
-def to_network(boxes, placement):
+def to_network(boxes: tf.Tensor, placement: Placement) -> tf.Tensor:
     """Boxes [..., N, 4] of the image -> pixels of the network input; placement fields [...]."""
     return _affine(boxes, Placement(*[tf.expand_dims(field, -1) for field in placement]))
 
 
-def to_image(boxes, placement):
+def to_image(boxes: tf.Tensor, placement: Placement) -> tf.Tensor:
     """Boxes [..., N, 4] of the network input -> pixels of the image, unclipped; placement fields [...]."""
     scale, offset = _vectors(Placement(*[tf.expand_dims(field, -1) for field in placement]))
     return (boxes - offset) / scale
@@ -110,14 +112,15 @@ def _vectors(placement):
             tf.stack([placement.offset_x, placement.offset_y] * 2, axis=-1))
 
 
-def mirror(boxes, width):
+def mirror(boxes: tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
     """Boxes [..., 4] seen in a mirror: left and right exchanged in an image of this width in pixels."""
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     width = tf.cast(width, boxes.dtype)
     return tf.stack([width - x2, y1, width - x1, y2], axis=-1)
 
 
-def place_image(image, height, width, letterbox):
+def place_image(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor,
+                letterbox: bool) -> tuple[tf.Tensor, Placement]:
     """Resizes an image into the network input, with grey 128 around it under letterbox.
 
     Args:
@@ -133,12 +136,13 @@ def place_image(image, height, width, letterbox):
     return pad(resized, top, left, height, width, GREY), placement
 
 
-def resize(image, height, width):
+def resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
     """Bilinear, [h, w, 3] uint8 or float -> float32 [height, width, 3], unrounded."""
     return tf.raw_ops.ResizeBilinear(images=image[None], size=[height, width], half_pixel_centers=True)[0]
 
 
-def pad(image, top, left, height, width, value):
+def pad(image: tf.Tensor, top: int | tf.Tensor, left: int | tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor,
+        value: float | tf.Tensor) -> tf.Tensor:
     """[h, w, 3] -> [height, width, 3] of the same dtype, the image at (top, left), ``value`` around it."""
     shape = tf.shape(image)
     around = [[top, height - top - shape[0]], [left, width - left - shape[1]], [0, 0]]
@@ -146,7 +150,7 @@ def pad(image, top, left, height, width, value):
     return tf.ensure_shape(padded, [_static(height), _static(width), 3])
 
 
-def to_uint8(image):
+def to_uint8(image: tf.Tensor) -> tf.Tensor:
     """Rounds and limits float pixels to 0..255: the one kernel that does both in a single pass."""
     quantized = tf.raw_ops.QuantizeV2(input=image, min_range=0., max_range=255., T=tf.quint8, mode='SCALED',
                                       round_mode='HALF_TO_EVEN')

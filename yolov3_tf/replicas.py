@@ -1,10 +1,14 @@
-"""What a replica of the network must ask of the others inside a training step.
+"""What the replicas of a network exchange inside a training step.
 
-Outside of ``tf.distribute`` there is one replica, which asks nobody: the graphs are as if this file were not.
+Outside of ``tf.distribute`` there is one replica and nothing to exchange: the graphs are as without this module.
 """
 from __future__ import annotations
 
+from typing import TypeVar
+
 import tensorflow as tf
+
+Tensors = TypeVar('Tensors')      # a tensor or a list of them
 
 
 def count() -> int:
@@ -13,17 +17,17 @@ def count() -> int:
     return context.num_replicas_in_sync if context else 1
 
 
-def total(tensors):
+def total(tensors: Tensors) -> Tensors:
     """Sums over the replicas of a tensor or a list of them, the same on each; gradients flow through it."""
     if count() == 1:
         return tensors
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
-def write(variable, value):
+def write(variable: tf.Variable, value: tf.Tensor) -> None:
     """Assigns to this replica's copy of a variable alone: every replica must write the same.
 
-    ``assign`` would have the replicas meet for each variable, and cannot do that inside a ``tf.cond``.
+    ``assign`` would synchronise the replicas for each variable, which is impossible inside a ``tf.cond``.
     """
     if count() == 1:
         variable.assign(value)
@@ -31,7 +35,7 @@ def write(variable, value):
         tf.raw_ops.AssignVariableOp(resource=getattr(variable, '_value', variable).handle, value=value)
 
 
-def add(variable, value):
+def add(variable: tf.Variable, value: float | tf.Tensor) -> tf.Tensor:
     """As ``write``, adds instead; returns the sum."""
     if count() == 1:
         return variable.assign_add(value)

@@ -85,15 +85,15 @@ def test_files_there_and_back(tmp_path):
         files.read_for_yolov3(str(path))
 
 
-@pytest.mark.parametrize('text, said', [
+@pytest.mark.parametrize('text, message', [
     ('8 10,13', ':1: expected "STRIDE'), ('8: 10;13', ':1: expected'), ('8: 10,13,4', ':1: expected'),
     ('8:', ':1: expected'), ('8: 0,5', 'sides above 0'), ('8: nan,5', 'sides above 0'), ('8: 1e9,5', 'sides above 0'),
     ('0: 1,5', ':1: expected'), ('-8: 1,5', ':1: expected'), ('8: 1,5\n8: 2,6', ':2: stride 8 behind stride 8'),
     ('# none', 'no anchors'), ('anchors = 10,13, 16,30', ':1: expected'), ('x' * 70000, 'more than 65536 bytes')])
-def test_lines_that_are_not_understood(tmp_path, text, said):
+def test_lines_that_are_not_understood(tmp_path, text, message):
     path = tmp_path / 'a.anchors'
     path.write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         files.read(str(path))
     with pytest.raises(InputError, match='none.anchors: cannot be read'):
         files.read(f'{tmp_path}/none.anchors')
@@ -109,8 +109,8 @@ def test_the_program_on_blood_cells(shared_data, tmp_path, capsys):
     written = files.read_for_yolov3(f'{tmp_path}/bccd.anchors')
     assert files.darknet_line(written) in out
     assert cv2.imread(f'{tmp_path}/bccd.png').shape[0] > 400
-    for arguments, said in [(['a', 'b'], 'expected one data spec'), (['--count=8'], 'as many anchors for each'),
+    for arguments, message in [(['a', 'b'], 'expected one data spec'), (['--count=8'], 'as many anchors for each'),
                             (['--strides=8,x'], 'expected whole numbers'), (['--output=a.png'], "the plot's ending")]:
         chosen = options(program, *(one for one in arguments if one[:2] == '--'))
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             program.check([one for one in arguments if one[:2] != '--'] or ['shapes'], chosen)

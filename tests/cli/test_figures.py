@@ -55,7 +55,7 @@ def test_figures_of_a_set_and_wrong_commands(tmp_path):
         ('slots', [out, *same[:2], '--image_size=100'], 'height 100 is not a positive multiple of 32'),
         ('counts', [out, '--data=shapes', '--ignore_thresh=0'], 'ignore_thresh 0.0 is not in 0..1'),
         ('counts', [out, '--data=shapes', '--index=1'], '--index is no flag of counts'),
-        ('counts', [out, '--data=lists:x'], "unknown kind of data 'lists'")]
+        ('counts', [out, '--data=lists:x'], "unknown dataset format 'lists'")]
     codes, said, errors = run([
         ('slots', [*same, '--image=one', f'--output={tmp_path}/s.png']),
         ('counts', [*same, '--assigner=shape_ratio', f'--output={tmp_path}/new/c.png']), *(case[:2] for case in wrong)])

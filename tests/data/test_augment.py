@@ -150,24 +150,24 @@ def colours():
     return over_seeds(200, augment.draw_colour)
 
 
-def test_colour_draws_stay_in_range_and_rest_half_of_the_time(colours):
+def test_colour_draws_stay_in_range_and_change_nothing_half_of_the_time(colours):
     drawn = np.array(colours)
-    for column, (rest, reach) in zip(drawn.T, [(0, 32), (0, np.pi / 5), (1, .5), (1, .5)]):
-        assert .38 < np.mean(column == rest) < .62
-        assert np.abs(column - rest).max() <= reach and np.abs(column - rest).max() > .8 * reach
+    for column, (neutral, reach) in zip(drawn.T, [(0, 32), (0, np.pi / 5), (1, .5), (1, .5)]):
+        assert .38 < np.mean(column == neutral) < .62
+        assert np.abs(column - neutral).max() <= reach and np.abs(column - neutral).max() > .8 * reach
 
 
 def test_colour_by_hand():
     grey, red = [128., 128, 128], [200., 40, 40]
-    rest = augment.Colour(0., 0., 1., 1.)
-    np.testing.assert_allclose(augment.colour(make(), rest).matrix, np.eye(3), atol=1e-6)
+    neutral = augment.Colour(0., 0., 1., 1.)
+    np.testing.assert_allclose(augment.colour(make(), neutral).matrix, np.eye(3), atol=1e-6)
     for draw, pixel, expected in [
-            (rest._replace(brightness=20.), red, [220, 60, 60]),
-            (rest._replace(value=.5), red, [100, 20, 20]),
-            (rest._replace(hue=.6, saturation=.5), grey, grey),
+            (neutral._replace(brightness=20.), red, [220, 60, 60]),
+            (neutral._replace(value=.5), red, [100, 20, 20]),
+            (neutral._replace(hue=.6, saturation=.5), grey, grey),
             # No saturation: the luma .299 * 200 + .701 * 40 = 87.84.
-            (rest._replace(saturation=0.), red, [87.84] * 3),
-            (rest._replace(brightness=10., value=2.), grey, [276] * 3)]:
+            (neutral._replace(saturation=0.), red, [87.84] * 3),
+            (neutral._replace(brightness=10., value=2.), grey, [276] * 3)]:
         sample = augment.colour(make(), draw)
         np.testing.assert_allclose(sample.matrix.numpy() @ pixel + sample.offset.numpy(), expected, atol=.1)
 

@@ -75,7 +75,7 @@ def no_file(folder):
 
 
 @pytest.mark.parametrize('spoil', [no_folder, no_file, shutil.rmtree])
-def test_a_image_that_cannot_be_kept_is_not_lost(tmp_path, spoil):
+def test_an_image_that_cannot_be_kept_is_not_lost(tmp_path, spoil):
     (tmp_path / 'a').write_bytes(b'image')
     cache = caches.Disk(tmp_path / 'cache')
     spoil(tmp_path / 'cache')

@@ -48,7 +48,7 @@ def found_again(image, box, channel, weight, reach=4):
     (('cutmix', 'flip'), False, 150), (('mixup', 'interpolation', 'flip'), False, 300),
     (('mosaic', 'crop', 'blur', 'flip'), True, 150)])
 def test_boxes_move_with_the_pixels_and_weigh_what_they_show(dataset, names, letterbox, least):
-    """Nowhere do the pixels end within the box; beyond it they go on only where the rest of another one touches it."""
+    """The pixels never end within the box; beyond it they go on only where the remains of another one touch it."""
     checked = crowded = 0
     for images, truth, _ in batches(dataset, 18, names, letterbox=letterbox):
         assert (truth.weights[truth.valid] > 0).all() and (truth.weights[~truth.valid] == 0).all()
@@ -81,7 +81,7 @@ def test_restart_and_reproduce(dataset):
     np.testing.assert_allclose(truth.weights, whole[2][1].weights[mixed][whole[2][1].valid[mixed]], atol=1e-5)
 
 
-def test_a_image_that_cannot_be_used_is_no_partner(dataset, tmp_path):
+def test_an_image_that_cannot_be_used_is_no_partner(dataset, tmp_path):
     (tmp_path / 'bad.png').write_bytes(b'no image')
     bad = dataset.records[1]._replace(image_path=str(tmp_path / 'bad.png'))
     broken = dataset._replace(records=[dataset.records[0], bad, bad, bad])
@@ -95,10 +95,10 @@ def test_a_set_of_one_image_is_mixed_with_itself(dataset):
     assert len(alone[0]) == 6 and alone[1].weights.min() < 1
 
 
-def canvas(height, width, level, boxes, label):
+def canvas(height, width, level, boxes, class_id):
     boxes = np.reshape(np.asarray(boxes, np.float32), [-1, 4])
     return mix.Canvas(tf.fill([height, width, 3], tf.constant(level, tf.uint8)), tf.constant(boxes),
-                      tf.fill([len(boxes)], label), tf.ones([len(boxes)]))
+                      tf.fill([len(boxes)], class_id), tf.ones([len(boxes)]))
 
 
 def whole_of(other):

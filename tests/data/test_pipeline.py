@@ -117,7 +117,7 @@ def usual(dataset):
     return batches(dataset, 6, seed=3)
 
 
-def test_floor_of_n_over_b_batches_as_batch_indices_says(usual):
+def test_floor_of_n_over_b_batches_as_batch_indices_has_them(usual):
     assert pipeline.steps_per_epoch(7, 3) == 2
     expected, other = [[pipeline.batch_indices(7, 3, seed, epoch, step).tolist()
                         for epoch in range(3) for step in range(2)] for seed in (3, 4)]
@@ -236,10 +236,10 @@ def test_reproduce_makes_the_sample_again_or_raises_its_error(spoiled):
         np.testing.assert_allclose(row.boxes, truth.boxes[0][truth.valid[0]], atol=1e-3)
     bad = pipeline.batch_indices(11, 5, 0, 0, 0).tolist() + pipeline.batch_indices(11, 5, 0, 0, 1).tolist()
     with pytest.raises(tf.errors.OpError):
-        pipeline.reproduce(spoiled, choices, 0, 0, next(place for place, index in enumerate(bad) if index > 6))
+        pipeline.reproduce(spoiled, choices, 0, 0, next(row for row, index in enumerate(bad) if index > 6))
 
 
-def test_labels_that_could_hurt(tmp_path):
+def test_annotations_that_could_do_harm(tmp_path):
     path = tmp_path / 'a.png'
     draw_markers(path)
     near = np.random.default_rng(0).uniform(0, [120, 90], [150, 2])
@@ -310,7 +310,7 @@ def test_no_records():
 
 
 def test_real_images(shared_data):
-    """A second of real VOC images through everything, from labels in VOC's own files."""
+    """A second of real VOC images through everything, from annotations in VOC's own files."""
     from yolov3_tf.data.readers import specs
     dataset = specs.load(f'voc:{shared_data / "voc_six" / "VOCdevkit"}:val', None)
     stream = pipeline.training_batches(dataset, settings(batch_size=8, sizes=(128,)), 0)

@@ -1,4 +1,4 @@
-"""Drawings: pixels where the box says, the input untouched, any size of image, nothing outside it."""
+"""Drawings: pixels where the box is, the input untouched, any size of image, nothing outside it."""
 import numpy as np
 import pytest
 
@@ -59,7 +59,7 @@ def test_any_size_of_image(size):
 
 @pytest.mark.parametrize('corner', [[150, 150, 250, 250], [0, 0, 60, 290], [370, 0, 400, 40],
                                     [0, 280, 400, 300]])
-def test_the_label_stays_in_the_image_and_touches_its_box(corner):
+def test_the_plate_stays_in_the_image_and_touches_its_box(corner):
     """The plate: at least as wide as high letters need, and inside the image whatever the corner."""
     image = soft_noise()
     drawn = draw.draw_detections(image, [corner], [2], [.5], NAMES)
@@ -75,11 +75,11 @@ def test_letters_grow_with_the_image():
     assert small.capital == 9 and large.capital == pytest.approx(3500 / 40, abs=1) and large.line > small.line
 
 
-def test_labels_of_neighbours_do_not_cover_each_other():
+def test_plates_of_neighbours_do_not_cover_each_other():
     """Two equal boxes: the plates of the best (above) and of the other (inside) are both whole."""
     drawn = draw.draw_detections(soft_noise(), [[100, 100, 250, 250]] * 2, [0, 1], [.9, .8], NAMES)
-    for plate, label in ((drawn[82:99, 101:130], 0), (drawn[103:116, 103:130], 1)):
-        assert (plate == draw.class_colour(label)).all(axis=-1).any()
+    for plate, class_id in ((drawn[82:99, 101:130], 0), (drawn[103:116, 103:130], 1)):
+        assert (plate == draw.class_colour(class_id)).all(axis=-1).any()
 
 
 def test_colours_are_stable_and_neighbours_distinct():
@@ -97,7 +97,7 @@ def test_truth_is_black_and_white_dashes():
     assert (drawn[100:220, 100:300] == 120).all()
 
 
-def test_other_letters_do_not_break_a_label():
+def test_other_letters_do_not_break_a_plate():
     assert draw.draw_detections(soft_noise(), [[50, 50, 99, 99]], [0], [.5], ['Hündin']).any()
 
 

@@ -102,30 +102,30 @@ def test_bad_metrics(tmp_path, text, message):
         plots.training_curves(tmp_path / 'absent', tmp_path / 'c.png')
 
 
-def measured(classes, seed=0):
+def evaluated(classes, seed=0):
     """A report in which the last class has no object."""
     rng, records, detections = np.random.default_rng(seed), [], []
     for image_number in range(classes):
         near = rng.uniform(0, 90, (8, 2))
         boxes = np.hstack([near, near + 30]).astype(np.float32)
-        labels = ((np.arange(8) + 8 * image_number) % (classes - 1)).astype(np.int32)
+        class_ids = ((np.arange(8) + 8 * image_number) % (classes - 1)).astype(np.int32)
         none = np.zeros(8, bool)
-        records.append(Record('', str(image_number), 0, 0, boxes, labels, none, none, np.full(8, 900.)))
+        records.append(Record('', str(image_number), 0, 0, boxes, class_ids, none, none, np.full(8, 900.)))
         moved = (boxes + rng.normal(0, 4, (8, 1))).astype(np.float32)
-        detections.append(Detections(str(image_number), moved, rng.random(8), labels))
+        detections.append(Detections(str(image_number), moved, rng.random(8), class_ids))
     names = [f'class {k}' for k in range(classes)]
     return report.evaluate(Dataset(records, names, []), detections)
 
 
 @pytest.mark.parametrize('classes', [3, 25, 40])
 def test_precision_recall(tmp_path, classes):
-    path = report.write(tmp_path, measured(classes))
+    path = report.write(tmp_path, evaluated(classes))
     image = read_plot(plots.precision_recall(path, tmp_path / 'new' / 'pr.png'))
     assert has(image, (0, 0, 0)) and has(image, BLUE) == (classes - 1 <= plots.NAMED_CURVES)
 
 
 def test_equal_data_give_an_equal_file(tmp_path):
-    path = report.write(tmp_path, measured(3))
+    path = report.write(tmp_path, evaluated(3))
     first, second = (plots.precision_recall(path, tmp_path / name) for name in ('a.png', 'b.png'))
     assert first.read_bytes() == second.read_bytes()
 
@@ -146,7 +146,7 @@ def test_bad_report(tmp_path, text, message):
 
 
 def test_rooms_of_measuring_and_drawing_need_no_tensorflow_and_import_no_matplotlib():
-    """Result files of any detector are measured on a machine without TensorFlow."""
+    """Result files of any detector are evaluated on a machine without TensorFlow."""
     code = ('import sys; sys.modules["tensorflow"] = None\n'
             'from yolov3_tf.drawing import boxes, plots\nfrom yolov3_tf.evaluation import coco, report, results, voc\n'
             'assert "matplotlib" not in sys.modules')

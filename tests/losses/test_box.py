@@ -1,4 +1,4 @@
-"""Box terms by hand: one or two boxes, every prediction 0 (a prior in the middle of its cell) unless said."""
+"""Box terms by hand: one or two boxes, every prediction 0 (a prior in the middle of its cell) unless noted."""
 import math
 
 import numpy as np
@@ -51,7 +51,7 @@ def test_plain_wh_by_hand():
 
 @pytest.mark.parametrize('name, weight', [('mse', 2 - 260 / 6144), ('sqrt_wh', 1), ('plain_wh', 2 - 260 / 6144)])
 def test_grid_sensitivity_by_hand(name, weight):
-    """At s = 1.2 a sigmoid of .75 stands at 1.2 * .75 - .1 = .8 of the cell."""
+    """At s = 1.2 a sigmoid of .75 is at 1.2 * .75 - .1 = .8 of the cell."""
     table = YOLOV3_ANCHORS._replace(sensitivity=(1.2, 1.1, 1.05))
     parts = cases.loss_of(wide_case(t=(logit(.75), 0, 0, 0), table=table), box=name)
     assert parts['xy'] == pytest.approx(weight * (.5 - .8) ** 2, rel=1e-5)
@@ -74,10 +74,10 @@ def test_smooth_l1_by_hand_on_both_sides_of_one():
     assert parts['smooth_l1'] == pytest.approx(squared + linear, rel=1e-5)
 
 
-@pytest.mark.parametrize('name, wanted', [('iou', .5), ('giou', .5), ('diou', .5)])
-def test_overlaps_on_the_same_centre(name, wanted):
+@pytest.mark.parametrize('name, expected', [('iou', .5), ('giou', .5), ('diou', .5)])
+def test_overlaps_on_the_same_centre(name, expected):
     """Prior 10 x 13 inside the object 20 x 13: IoU 130 / 260, no empty hull, no distance."""
-    assert cases.loss_of(wide_case(), box=name)[name] == pytest.approx(wanted, rel=1e-6)
+    assert cases.loss_of(wide_case(), box=name)[name] == pytest.approx(expected, rel=1e-6)
 
 
 def test_ciou_adds_the_aspect():
@@ -86,15 +86,15 @@ def test_ciou_adds_the_aspect():
 
 
 def test_giou_and_diou_off_the_centre():
-    """sigmoid(tx) = 1 - 1/16: the prediction stands 7/16 of 8 pixels to the right: x from 18.5 to 28.5."""
+    """sigmoid(tx) = 1 - 1/16: the prediction is 7/16 of 8 pixels to the right: x from 18.5 to 28.5."""
     case = wide_case(t=(logit(15 / 16), 0, 0, 0))
     assert cases.loss_of(case, box='giou')['giou'] == pytest.approx(.5, rel=1e-5)      # still inside
-    wanted = .5 + 3.5 ** 2 / (20 ** 2 + 13 ** 2)
-    assert cases.loss_of(case, box='diou')['diou'] == pytest.approx(wanted, rel=1e-5)
+    expected = .5 + 3.5 ** 2 / (20 ** 2 + 13 ** 2)
+    assert cases.loss_of(case, box='diou')['diou'] == pytest.approx(expected, rel=1e-5)
     case = wide_case(t=(0, logit(15 / 16), 0, 0))                                      # 3.5 pixels down
     shared, union, hull = 10 * 9.5, 130 + 260 - 10 * 9.5, 20 * 16.5
-    wanted = 1 - (shared / union - (hull - union) / hull)
-    assert cases.loss_of(case, box='giou')['giou'] == pytest.approx(wanted, rel=1e-5)
+    expected = 1 - (shared / union - (hull - union) / hull)
+    assert cases.loss_of(case, box='giou')['giou'] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize('name', sorted(box_losses.BOX_LOSSES))
@@ -111,8 +111,8 @@ def test_only_mse_weighs_small_boxes_more(name):
     assert small == pytest.approx(large, rel=1e-6)
     mse_small, mse_large = (cases.loss_of(wide_case(height=h, width=w), box='mse')['wh']
                             for h, w in ((64, 96), (160, 128)))
-    wanted = (2 - 260 / (160 * 128)) / (2 - 260 / (64 * 96))
-    assert mse_large / mse_small == pytest.approx(wanted, rel=1e-5)
+    expected = (2 - 260 / (160 * 128)) / (2 - 260 / (64 * 96))
+    assert mse_large / mse_small == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize('name', sorted(box_losses.BOX_LOSSES))
@@ -130,8 +130,8 @@ def test_best_of_scale_takes_a_neighbour_that_fits_better():
     alone = 1 - 10 * 10.5 / (10 * 15 + 10 * 13 - 10 * 10.5)   # its own slot: prior around (20, 36)
     own, other = .5, 1 - 10 * 9.5 / (10 * 15 + 10 * 13 - 10 * 9.5)
     assert cases.loss_of(case, box='iou', matched='assigned')['iou'] == pytest.approx(own + alone, rel=1e-5)
-    wanted = min(own, other) + alone
-    assert cases.loss_of(case, box='iou', matched='best')['iou'] == pytest.approx(wanted, rel=1e-5)
+    expected = min(own, other) + alone
+    assert cases.loss_of(case, box='iou', matched='best')['iou'] == pytest.approx(expected, rel=1e-5)
 
 
 def test_best_of_scale_does_not_see_overwritten_boxes_nor_other_scales_nor_other_images():
@@ -163,8 +163,8 @@ def test_overlap_losses_equal_tensorflow_addons():
     near = rng.uniform(0, 60, (2, 40, 2)).astype(np.float32)
     mine, truth = np.concatenate([near, near + rng.uniform(1, 40, near.shape)], -1).astype(np.float32)
     matched = box_losses.Matched(boxes=tf.constant(mine), truth_boxes=tf.constant(truth),
-                                 offsets=None, truth_offsets=None, anchors=None, strides=None, smallness=None, sensitivity=None,
-                                 image=None)
+                                 offsets=None, truth_offsets=None, anchors=None, strides=None, smallness=None,
+                                 sensitivity=None, image=None)
     for name in ('iou', 'giou'):
-        wanted = addons.losses.giou_loss(truth[..., [1, 0, 3, 2]], mine[..., [1, 0, 3, 2]], mode=name)
-        np.testing.assert_allclose(box_losses.BOX_LOSSES[name](matched)[name], wanted, atol=1e-6)
+        expected = addons.losses.giou_loss(truth[..., [1, 0, 3, 2]], mine[..., [1, 0, 3, 2]], mode=name)
+        np.testing.assert_allclose(box_losses.BOX_LOSSES[name](matched)[name], expected, atol=1e-6)

@@ -67,7 +67,7 @@ def shares_of_a_slot(case):
     """Valid boxes with area that lost their slot to a later one."""
     lost = 0
     for b in range(len(case.boxes)):
-        lost += int(case.valid[b].sum()) - len(cases.owners_of(case, b))
+        lost += int(case.valid[b].sum()) - len(cases.positives_of(case, b))
     return lost
 
 
@@ -87,25 +87,25 @@ def test_the_cases_hold_what_they_are_for(which):
 @pytest.mark.parametrize('settings', COMBINATIONS, ids=name_of)
 def test_equals_the_slow_reference(settings):
     for case, thresh in ((SMALL, .3), (SMALL, .7), (TALL, .5)):
-        wanted = cases.slow_loss_of(case, ignore_thresh=thresh, **settings)
+        expected = cases.slow_loss_of(case, ignore_thresh=thresh, **settings)
         got = cases.loss_of(case, ignore_thresh=thresh, **settings)
-        assert got.keys() == wanted.keys()
-        for name in wanted:
-            assert got[name] == pytest.approx(wanted[name], rel=1e-5, abs=1e-5), (name, thresh)
+        assert got.keys() == expected.keys()
+        for name in expected:
+            assert got[name] == pytest.approx(expected[name], rel=1e-5, abs=1e-5), (name, thresh)
 
 
 @pytest.mark.parametrize('settings', OPTIONS + RULES + CONFIDENCES, ids=name_of)
 def test_other_formulations_equal_the_slow_reference(settings):
     settings = {'ignore_thresh': .4, **settings}
-    wanted, got = cases.slow_loss_of(REACHING, **settings), cases.loss_of(REACHING, **settings)
-    assert got.keys() == wanted.keys()
-    for name in wanted:
-        assert got[name] == pytest.approx(wanted[name], rel=1e-5, abs=1e-5), name
+    expected, got = cases.slow_loss_of(REACHING, **settings), cases.loss_of(REACHING, **settings)
+    assert got.keys() == expected.keys()
+    for name in expected:
+        assert got[name] == pytest.approx(expected[name], rel=1e-5, abs=1e-5), name
 
 
 def test_the_rules_of_assignment_differ_on_the_case_they_are_compared_on():
-    owners = [[cases.owners_of(REACHING, b, assigner=rule) for b in range(3)] for rule in assign.ASSIGNERS]
-    assert all(one != other for one, other in itertools.combinations(owners, 2))
+    positives = [[cases.positives_of(REACHING, b, assigner=rule) for b in range(3)] for rule in assign.ASSIGNERS]
+    assert all(one != other for one, other in itertools.combinations(positives, 2))
 
 
 GRADIENT_CASE = cases.random_case(seed=45, batch=2, height=32, width=64, class_count=2, objects=6)
@@ -135,7 +135,7 @@ def central_difference(case, direction, step=1e-5, **settings):
 def one_hot_directions(case, rng, **rule):
     """Single coordinates: all four t of six owned slots at most an image, and some of everything else."""
     for b in range(len(case.t)):
-        for s in rng.permutation(sorted(cases.owners_of(case, b, **rule)))[:6]:
+        for s in rng.permutation(sorted(cases.positives_of(case, b, **rule)))[:6]:
             yield from ((0, (b, s, axis)) for axis in range(4))
             yield 1, (b, s)
             yield 2, (b, s, int(rng.integers(case.classes.shape[-1])))
@@ -174,8 +174,8 @@ def test_finite_for_degenerate_boxes_and_huge_logits(settings):
     odd = [[10, 10, 10, 10], [20, 5, 20, 25], [5, 20, 40, 20], [40, 20, 10, 5],   # point, lines, inverted
            [95, 31, 97, 33], [0, 0, 0, 0], [-9, -9, 1, 1], [90, 0, 102, 12],      # on and over the border
            [0, 0, 96, 32], [50, 10, 50.0001, 10.0001], [30, 10, 30.001, 25]]      # all, next to nothing
-    labels = [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 7]
-    case = cases.empty_case(32, 96, 2, odd, labels=labels, table=cases.SMALL_ANCHORS)
+    class_ids = [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 7]
+    case = cases.empty_case(32, 96, 2, odd, class_ids=class_ids, table=cases.SMALL_ANCHORS)
     rng = np.random.default_rng(2)
     for size in (0., 1., 1e30):
         t, objectness, classes = (rng.choice(np.float32([-size, size]), x.shape) for x in case[:3])
@@ -187,19 +187,19 @@ def test_finite_for_degenerate_boxes_and_huge_logits(settings):
 @pytest.mark.parametrize('settings', KINDS + OPTIONS, ids=name_of)
 def test_no_boxes_at_all_and_three_hundred(settings):
     nothing = cases.random_case(7, 2, 32, 64, 2, 4)
-    nothing = nothing._replace(boxes=np.zeros((2, 0, 4), np.float32), labels=np.zeros((2, 0), np.int32),
+    nothing = nothing._replace(boxes=np.zeros((2, 0, 4), np.float32), class_ids=np.zeros((2, 0), np.int32),
                                valid=np.zeros((2, 0), bool), weights=np.zeros((2, 0), np.float32))
     assert_finite(nothing, **settings)
-    wanted = cases.slow_loss_of(nothing, **settings)
+    expected = cases.slow_loss_of(nothing, **settings)
     for name, value in cases.loss_of(nothing, **settings).items():
-        assert value == pytest.approx(wanted[name], rel=1e-5)
-    assert all(wanted[name] == 0 for name in wanted if name not in ('objectness', 'total'))
+        assert value == pytest.approx(expected[name], rel=1e-5)
+    assert all(expected[name] == 0 for name in expected if name not in ('objectness', 'total'))
     many = cases.random_case(8, 2, 32, 64, 2, 300)
     assert_finite(many, **settings)
     if settings in KINDS and settings['box'] in ('mse', 'giou'):
-        wanted = cases.slow_loss_of(many, **settings)
+        expected = cases.slow_loss_of(many, **settings)
         for name, value in cases.loss_of(many, **settings).items():
-            assert value == pytest.approx(wanted[name], rel=2e-5), name
+            assert value == pytest.approx(expected[name], rel=2e-5), name
 
 
 @pytest.mark.parametrize('settings', KINDS + OPTIONS, ids=name_of)
@@ -208,7 +208,7 @@ def test_padding_and_boxes_without_area_change_nothing(settings):
     rows = np.tile(np.array([[0, 0, 0, 0], [7, 9, 30, 30], [40, 10, 40, 30]], np.float32), (batch, 1, 1))
     padded = SMALL._replace(
         boxes=np.concatenate([SMALL.boxes, rows], 1),
-        labels=np.concatenate([SMALL.labels, np.ones((batch, 3), np.int32)], 1),
+        class_ids=np.concatenate([SMALL.class_ids, np.ones((batch, 3), np.int32)], 1),
         valid=np.concatenate([SMALL.valid, np.tile([[False, False, True]], (batch, 1))], 1),
         weights=np.concatenate([SMALL.weights, np.tile(np.float32([[0, 0, 1]]), (batch, 1))], 1))
     for scope in ('scale', 'image'):
@@ -250,7 +250,7 @@ def test_inside_a_graph_of_unknown_sizes_as_in_eager_mode(settings):
         return parts, tape.gradient(parts['total'], outputs)
 
     no_objects = REACHING._replace(**{field: getattr(REACHING, field)[:, :0]
-                                      for field in ('boxes', 'labels', 'valid', 'weights')})
+                                      for field in ('boxes', 'class_ids', 'valid', 'weights')})
     for case in (REACHING, cases.random_case(9, 2, 64, 32, 3, 4, table=REACHING.anchors), no_objects):
         outputs = tf.constant(np.concatenate([case.t, case.objectness[..., None], case.classes], -1))
         height, width = tf.constant(case.height), tf.constant(case.width)
@@ -273,9 +273,9 @@ def test_assignment_equals_the_slow_reference(rule):
         slots, objects, positive = (x.numpy() for x in assign.ASSIGNERS[rule['assigner']](
             cases.truth_of(case), priors, decoded, rule.get('assign_thresh')))
         for b in range(3):
-            wanted = cases.owners_of(case, b, **rule)
-            assert dict(zip(slots[b][positive[b]], objects[b][positive[b]])) == wanted
-            assert positive[b].sum() == len(wanted)
+            expected = cases.positives_of(case, b, **rule)
+            assert dict(zip(slots[b][positive[b]], objects[b][positive[b]])) == expected
+            assert positive[b].sum() == len(expected)
 
 
 @pytest.mark.parametrize('box', NO_OVERLAP)
@@ -289,7 +289,7 @@ def test_best_of_scale_is_refused_where_there_is_no_overlap_to_be_best_at(box):
     ('matched', 'assigned, best'), ('assigner', 'best_anchor, best_prediction, iou_threshold, shape_ratio'),
     ('objectness', 'bce, squared'), ('objectness_target', 'iou, one'), ('classification', 'bce, squared'),
     ('positive_weight', 'balanced, none')])
-def test_an_unknown_name_is_answered_with_the_list(field, known):
+def test_an_unknown_name_raises_with_the_list(field, known):
     with pytest.raises(InputError, match=f"'gio'.*one of {known}$"):
         criterion.check(criterion.LossSettings(**{field: 'gio'}))
 

@@ -37,8 +37,8 @@ def test_yolov1_by_hand():
     assert parts['classes'] == pytest.approx((1 / 2) ** 2, rel=1e-6)
 
 
-def test_yolov1_lets_the_best_prediction_answer_and_leaves_nothing_in_peace():
-    """16 x 30 is made 20 x 13: it overlaps the object by 1, so 10 x 13 is background like all the rest."""
+def test_yolov1_matches_the_best_prediction_and_ignores_nothing():
+    """16 x 30 is made 20 x 13: it overlaps the object by 1, so 10 x 13 is negative like all others."""
     case = one_object('yolov1')
     case.t[0, cases.slot_at(case, 0, 3, 2, 1), 2:] = math.log(20 / 16), math.log(13 / 30)
     parts = parts_of('yolov1', case)
@@ -54,7 +54,7 @@ def test_yolov2_by_hand():
     assert parts['classes'] == pytest.approx((1 / 2) ** 2, rel=1e-6)
 
 
-def test_yolov2_lets_the_best_shape_answer_and_leaves_good_predictions_in_peace():
+def test_yolov2_matches_the_best_shape_and_ignores_good_predictions():
     case = one_object('yolov2')
     case.t[0, cases.slot_at(case, 0, 3, 2, 1), 2:] = math.log(20 / 16), math.log(13 / 30)
     parts = parts_of('yolov2', case)

@@ -48,19 +48,19 @@ def test_overlap_losses_by_hand(name):
 @pytest.mark.parametrize('name', sorted(OVERLAPS))
 def test_overlap_losses_do_not_care_for_the_order_of_the_axes(name):
     a, b = random_boxes(0, 3, 7), random_boxes(1, 3, 7)
-    measure = getattr(keras_losses, f'{name}_loss')
-    np.testing.assert_allclose(measure(a, b), measure(a[..., [1, 0, 3, 2]], b[..., [1, 0, 3, 2]]), atol=2e-6)
+    loss_of = getattr(keras_losses, f'{name}_loss')
+    np.testing.assert_allclose(loss_of(a, b), loss_of(a[..., [1, 0, 3, 2]], b[..., [1, 0, 3, 2]]), atol=2e-6)
 
 
 @pytest.mark.parametrize('name', sorted(OVERLAPS))
 def test_overlap_losses_in_half_precision_and_of_whole_numbers(name):
     """500 x 500 pixels are more than float16 can count."""
     truth, predicted = [[0, 0, 500, 500]], [[0, 0, 500, 250]]
-    measure = getattr(keras_losses, f'{name}_loss')
-    wanted = measure(np.float32(truth), np.float32(predicted))
-    np.testing.assert_allclose(measure(np.float16(truth), np.float16(predicted)), wanted, rtol=1e-6)
-    np.testing.assert_allclose(measure(truth, predicted), wanted, rtol=1e-6)
-    assert np.isfinite(wanted).all()
+    loss_of = getattr(keras_losses, f'{name}_loss')
+    expected = loss_of(np.float32(truth), np.float32(predicted))
+    np.testing.assert_allclose(loss_of(np.float16(truth), np.float16(predicted)), expected, rtol=1e-6)
+    np.testing.assert_allclose(loss_of(truth, predicted), expected, rtol=1e-6)
+    assert np.isfinite(expected).all()
 
 
 @pytest.mark.parametrize('odd', [[5, 5, 5, 5], [9, 9, 1, 1], [0, 0, 0, 0], [-1e9, 0, 1e9, 1e-9]])
@@ -102,9 +102,9 @@ def test_focal_equals_tensorflow_addons():
     addons = pytest.importorskip('tensorflow_addons', reason='no tensorflow-addons for this TensorFlow')
     truth, logits = random_answers(1)
     for alpha in (None, .25):
-        wanted = addons.losses.sigmoid_focal_crossentropy(truth, logits, alpha, 2., from_logits=True)    # sums over C
+        expected = addons.losses.sigmoid_focal_crossentropy(truth, logits, alpha, 2., from_logits=True)    # sums over C
         got = keras_losses.focal_binary_crossentropy(truth, logits, alpha, 2., from_logits=True)
-        np.testing.assert_allclose(got, wanted / 7, rtol=1e-5)
+        np.testing.assert_allclose(got, expected / 7, rtol=1e-5)
 
 
 def test_focal_by_hand_for_a_target_between():
@@ -146,14 +146,14 @@ def test_compile_fit_save_and_load(tmp_path):
     tf.keras.utils.set_random_seed(0)
     model, features = small_detector(), np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32)
     near = np.tile(np.float32([[[1, 2], [4, 0]]]), (16, 1, 1))
-    answers = [np.concatenate([near, (*near, 2, 3)], -1).astype(np.float32), np.tile(np.float32([[1, 0]]), (16, 1))]
-    first = model.evaluate(features, answers, verbose=0)[0]
-    model.fit(features, answers, epochs=30, batch_size=8, verbose=0)
-    last = model.evaluate(features, answers, verbose=0)[0]
+    targets = [np.concatenate([near, np.add(near, (2, 3))], -1).astype(np.float32), np.tile(np.float32([[1, 0]]), (16, 1))]
+    first = model.evaluate(features, targets, verbose=0)[0]
+    model.fit(features, targets, epochs=30, batch_size=8, verbose=0)
+    last = model.evaluate(features, targets, verbose=0)[0]
     assert last < first / 3
     model.save(tmp_path / 'model.keras')
     loaded = tf.keras.models.load_model(tmp_path / 'model.keras')
-    assert loaded.evaluate(features, answers, verbose=0)[0] == pytest.approx(last, rel=1e-5)
+    assert loaded.evaluate(features, targets, verbose=0)[0] == pytest.approx(last, rel=1e-5)
 
 
 def test_compile_takes_the_plain_functions():

@@ -1,4 +1,4 @@
-"""The objectness term by hand: who is an object, who is background, who is left in peace."""
+"""The objectness term by hand: which slots are positive, negative and ignored."""
 import math
 
 import numpy as np
@@ -30,20 +30,20 @@ def test_without_objects_every_slot_is_background():
 def test_ignored_from_the_threshold_on_background_strictly_below():
     case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], table=TWINS)
     at, beyond = counted(case, ignore_thresh=.5), counted(case, ignore_thresh=.500001)
-    assert at == pytest.approx(SLOTS - 1, rel=1e-6)    # the twin, at the very threshold, is left in peace
+    assert at == pytest.approx(SLOTS - 1, rel=1e-6)    # the twin, at the very threshold, is ignored
     assert beyond == pytest.approx(SLOTS, rel=1e-6)
 
 
-def test_the_owner_is_never_ignored():
+def test_a_positive_is_never_ignored():
     case = cases.empty_case(HEIGHT, WIDTH, 1, [[15, 21.5, 25, 34.5]])       # the prior itself: IoU 1
     case.objectness[0, cases.slot_at(case, 0, 3, 2, 0)] = -3.
     parts = cases.loss_of(case, ignore_thresh=.99)
-    wanted = (SLOTS - 1) * LN2 + math.log(1 + math.exp(3))
-    assert parts['objectness'] == pytest.approx(wanted, rel=1e-6)
+    expected = (SLOTS - 1) * LN2 + math.log(1 + math.exp(3))
+    assert parts['objectness'] == pytest.approx(expected, rel=1e-6)
 
 
 def test_scope_scale_is_blind_for_objects_of_other_scales():
-    """Stride 16, row 1, column 1 stands around (24, 24), as does the object, which stride 8 answers for."""
+    """Stride 16, row 1, column 1 is around (24, 24), as is the object, which is matched at stride 8."""
     case = cases.empty_case(HEIGHT, WIDTH, 1, [[19, 17.5, 29, 30.5]], table=TWINS)
     scale, image = (counted(case, ignore_scope=scope, ignore_thresh=.9) for scope in ('scale', 'image'))
     assert scale - image == pytest.approx(1, abs=1e-3)
@@ -73,12 +73,12 @@ def test_the_mix_up_weight_counts_for_objects_only():
 def test_focal_by_hand():
     case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE])
     case.objectness[:] = math.log(1 / 3)                      # sigmoid = 1/4
-    wanted = (SLOTS - 1) * (1 / 4) ** 2 * -math.log(3 / 4) + (3 / 4) ** 2 * -math.log(1 / 4)
-    assert cases.loss_of(case, focal=True, ignore_thresh=.9)['objectness'] == pytest.approx(wanted, rel=1e-5)
+    expected = (SLOTS - 1) * (1 / 4) ** 2 * -math.log(3 / 4) + (3 / 4) ** 2 * -math.log(1 / 4)
+    assert cases.loss_of(case, focal=True, ignore_thresh=.9)['objectness'] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_iou_as_target_by_hand():
-    """The prior covers half of the object: its slot should say 1/2. At sigmoid 1/4 the BCE is (ln 4 + ln 4/3) / 2."""
+    """The prior covers half of the object: its slot's target is 1/2. At sigmoid 1/4 the BCE is (ln 4 + ln 4/3) / 2."""
     case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE])
     case.objectness[:] = math.log(1 / 3)
     positive, background = (math.log(4) + math.log(4 / 3)) / 2, math.log(4 / 3)
@@ -88,41 +88,41 @@ def test_the_iou_as_target_by_hand():
     assert cases.loss_of(case, focal=True, **settings)['objectness'] == pytest.approx(focal, rel=1e-5)
 
 
-@pytest.mark.parametrize('target, wanted', [('one', 1), ('iou', .5)])
-def test_squared_by_hand(target, wanted):
+@pytest.mark.parametrize('target, expected', [('one', 1), ('iou', .5)])
+def test_squared_by_hand(target, expected):
     case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], weights=[.7])
     case.objectness[:] = math.log(1 / 3)
     got = cases.loss_of(case, objectness='squared', objectness_target=target, ignore_thresh=.9)['objectness']
-    assert got == pytest.approx(.7 * (wanted - 1 / 4) ** 2 + (SLOTS - 1) * (1 / 4) ** 2, rel=1e-5)
+    assert got == pytest.approx(.7 * (expected - 1 / 4) ** 2 + (SLOTS - 1) * (1 / 4) ** 2, rel=1e-5)
 
 
-def test_the_background_weight_spares_the_owner():
+def test_the_background_weight_spares_the_positive():
     case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE])
     assert counted(case, ignore_thresh=.9, background_weight=.25) == pytest.approx(.25 * (SLOTS - 1) + 1, rel=1e-6)
 
 
 def test_balanced_counts_the_slots_of_the_batch():
-    """Two images, the second without objects, one slot ignored: 2 SLOTS predictions, one label."""
+    """Two images, the second without objects, one slot ignored: 2 SLOTS predictions, one positive."""
     one = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], table=TWINS, weights=[.5])
     two = one._replace(**{field: np.concatenate([getattr(one, field)] * 2) for field in one._fields[:7]})
     two.valid[1] = False
     weight = (2 * SLOTS - 1) / 1 * .5
-    wanted = (.5 * weight + (SLOTS - 2) + SLOTS) / 2
-    assert counted(two, positive_weight='balanced', ignore_thresh=.5) == pytest.approx(wanted, rel=1e-6)
+    expected = (.5 * weight + (SLOTS - 2) + SLOTS) / 2
+    assert counted(two, positive_weight='balanced', ignore_thresh=.5) == pytest.approx(expected, rel=1e-6)
     two.valid[0] = False
     assert counted(two, positive_weight='balanced') == pytest.approx(SLOTS, rel=1e-6)
 
 
 def test_balanced_counts_slots_and_not_objects():
     case = cases.empty_case(HEIGHT, WIDTH, 1, [TWICE_AS_WIDE], table=TWINS)
-    owners = len(cases.owners_of(case, 0, assigner='iou_threshold'))
-    assert owners == 4                                        # 33 x 23 at 260 / 759, and three twins
-    wanted = (SLOTS - owners) / owners * .5 * owners + (SLOTS - owners)
+    positives = len(cases.positives_of(case, 0, assigner='iou_threshold'))
+    assert positives == 4                                        # 33 x 23 at 260 / 759, and three twins
+    expected = (SLOTS - positives) / positives * .5 * positives + (SLOTS - positives)
     got = counted(case, assigner='iou_threshold', positive_weight='balanced', ignore_thresh=.9)
-    assert got == pytest.approx(wanted, rel=1e-6)
+    assert got == pytest.approx(expected, rel=1e-6)
 
 
-def test_an_object_is_looked_at_on_every_scale_where_it_owns_a_slot():
+def test_an_object_is_compared_on_every_scale_where_it_has_a_positive():
     """A prior of stride 16 that no rule gives the object predicts it exactly, from 62 x 45 around (24, 24)."""
     case = cases.empty_case(HEIGHT, WIDTH, 1, [[19, 17.5, 29, 30.5]], table=TWINS)
     case.t[0, cases.slot_at(case, 1, 1, 1, 1), 2:] = math.log(10 / 62), math.log(13 / 45)
@@ -150,17 +150,17 @@ def test_neither_the_target_nor_the_choice_of_a_slot_carries_a_gradient_to_the_b
 def test_focal_equals_tensorflow_addons():
     addons = pytest.importorskip('tensorflow_addons', reason='no tensorflow-addons for this TensorFlow')
     case = cases.random_case(5, 3, 32, 64, 2, 5)              # threshold 1: nothing is ignored
-    owned = np.zeros_like(case.objectness)
+    matched = np.zeros_like(case.objectness)
     for b in range(3):
-        owned[b, list(cases.owners_of(case, b))] = 1
+        matched[b, list(cases.positives_of(case, b))] = 1
     case = case._replace(weights=case.valid.astype(np.float32))
-    wanted = addons.losses.sigmoid_focal_crossentropy(owned, case.objectness, from_logits=True, alpha=None)
+    expected = addons.losses.sigmoid_focal_crossentropy(matched, case.objectness, from_logits=True, alpha=None)
     got = cases.loss_of(case, focal=True, ignore_thresh=1.)['objectness']
-    assert owned.sum() > 3
-    assert got == pytest.approx(np.sum(wanted) / 3, rel=1e-5)
+    assert matched.sum() > 3
+    assert got == pytest.approx(np.sum(expected) / 3, rel=1e-5)
 
 
 def test_balanced_in_a_graph_that_does_not_know_its_batch():
-    """Two images of four slots, two labels: (8 - 2) / 2 x .5."""
+    """Two images of four slots, two positives: (8 - 2) / 2 x .5."""
     balanced = tf.function(objectness.balanced, input_signature=[tf.TensorSpec([None, None], tf.float32)])
     assert float(balanced(tf.constant([[1., 0, 0, 0], [0, 0, 1, 0]]))) == 1.5

@@ -1,4 +1,4 @@
-"""Priors with their source, and how they are laid over an input of a given size."""
+"""Anchors (prior boxes) with their source, and their layout over an input of a given size."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -32,7 +32,7 @@ YOLOV3_ANCHORS = Anchors(
     strides=(8, 16, 32))
 
 
-def lay_out(anchors: Anchors, height, width) -> Priors:
+def lay_out(anchors: Anchors, height: int | tf.Tensor, width: int | tf.Tensor) -> Priors:
     """Geometry of every slot of an input of height x width pixels.
 
     Args:
@@ -64,7 +64,7 @@ def lay_out(anchors: Anchors, height, width) -> Priors:
                   grids=tf.cast(tf.stack(grids), tf.int32), sensitivity=tf.concat(sensitivity, 0))
 
 
-def check_size(anchors: Anchors, height, width):
+def check_size(anchors: Anchors, height: int | tf.Tensor, width: int | tf.Tensor) -> None:
     """Raises InputError when a size known in Python does not fit the coarsest stride."""
     stride = max(anchors.strides)
     for name, size in (('height', height), ('width', width)):

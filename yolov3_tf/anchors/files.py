@@ -9,6 +9,8 @@
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors
 from yolov3_tf.errors import InputError
 
@@ -17,7 +19,7 @@ LARGEST = 10_000.       # pixels of an anchor's side
 LARGEST_FILE = 1 << 16  # bytes
 
 
-def read(path) -> Anchors:
+def read(path: str) -> Anchors:
     """Reads an anchor file.
 
     Raises:
@@ -35,7 +37,7 @@ def read(path) -> Anchors:
     return Anchors(tuple(levels.values()), tuple(levels))
 
 
-def read_for_yolov3(path) -> Anchors:
+def read_for_yolov3(path: str) -> Anchors:
     """Reads an anchor file for YOLOv3 itself, whose levels and anchors a level are fixed.
 
     Raises:
@@ -50,7 +52,7 @@ def read_for_yolov3(path) -> Anchors:
     return anchors
 
 
-def text_of(anchors, comments=()) -> str:
+def text_of(anchors: Anchors, comments: Iterable[str] = ()) -> str:
     """The text of an anchor file."""
     lines = [f'# {comment}' for comment in comments]
     for stride, pairs in zip(anchors.strides, anchors.sizes):
@@ -58,8 +60,8 @@ def text_of(anchors, comments=()) -> str:
     return '\n'.join([*lines, ''])
 
 
-def darknet_line(anchors) -> str:
-    """The same anchors as a darknet cfg has them."""
+def darknet_line(anchors: Anchors) -> str:
+    """The same anchors as the line of a darknet cfg."""
     return 'anchors = ' + ', '.join(f'{width:g},{height:g}' for level in anchors.sizes for width, height in level)
 
 
@@ -77,7 +79,7 @@ def _lines(path):
             yield number, text
 
 
-def _level(place, line):
+def _level(where, line):
     head, colon, rest = line.partition(':')
     head = head.strip()
     try:
@@ -86,6 +88,6 @@ def _level(place, line):
         pairs = ()
     good = all(len(pair) == 2 and all(0 < side <= LARGEST for side in pair) for pair in pairs)
     if not (colon and pairs and good and head.isdecimal() and head.isascii() and 0 < int(head[:6]) <= 1024):
-        raise InputError(f'{place}: expected "{_LINE}" with sides above 0 and up to {LARGEST:g} pixels, got '
+        raise InputError(f'{where}: expected "{_LINE}" with sides above 0 and up to {LARGEST:g} pixels, got '
                          f'{line[:80]!r}')
     return int(head), pairs

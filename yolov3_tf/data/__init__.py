@@ -1,1 +1,1 @@
-"""Labels in, batches out: readers (to Record), augmentation, and the input pipeline."""
+"""Annotations in, batches out: readers (to Record), augmentation, and the input pipeline."""

@@ -1,15 +1,16 @@
-"""Augmentations of one image: sample -> sample, the randomness drawn apart from the geometry.
+"""Augmentations of one image: sample -> sample, the randomness is drawn apart from the geometry.
 
-``draw_*(seed)`` makes the numbers, and the function of the same name applies them: the same numbers give the
+``draw_*(seed)`` draws the numbers, and the function of the same name applies them: the same numbers give the
 same sample. A sample is a plan. Its boxes stay in pixels of the stored image, its view says which rectangle
 will fill the network input, and no pixel is touched before the pipeline renders the plan, once.
-The order stands in ``AUGMENTATIONS``, the reference's: colour, expand, crop, resize, flip; grey and blur are ours.
+The order is that of ``AUGMENTATIONS``, the reference's: colour, expand, crop, resize, flip; grey and blur are ours.
 Augmentations of several images come before all of these (``mix``).
 """
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ _RGB = np.linalg.inv(_YIQ)
 
 
 class Sample(NamedTuple):
-    """An image's labels and the plan of what will be seen of it.
+    """An image's objects and the plan of what will be seen of it.
 
     Attributes:
       height, width: int32 scalars, pixels of the stored image.
@@ -60,10 +61,11 @@ class Sample(NamedTuple):
     blur: Any
 
 
-def whole_image(height, width, boxes, classes, weights=None):
+def whole_image(height: tf.Tensor, width: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor,
+                weights: tf.Tensor | None = None) -> Sample:
     """Sample that shows all of the image as it is; boxes cut at its edges, those without area left out.
 
-    ``weights`` float32 [n] are 1 where they are not given.
+    Args and dtypes as in ``Sample``; ``weights`` are 1 where they are not given.
     """
     boxes = box_ops.clip(boxes, height, width)
     weights = tf.ones_like(boxes[:, 0]) if weights is None else weights
@@ -72,31 +74,32 @@ def whole_image(height, width, boxes, classes, weights=None):
     return keep(sample, has_area(boxes))
 
 
-def has_area(boxes):
+def has_area(boxes: tf.Tensor) -> tf.Tensor:
     """[n, 4] -> bool [n]; a box with a NaN has none."""
     return tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=1)
 
 
-def keep(sample, mask):
-    """Leaves the boxes where ``mask`` (bool [n]) holds, their classes and weights with them."""
+def keep(sample: Sample, mask: tf.Tensor) -> Sample:
+    """Keeps the boxes where ``mask`` (bool [n]) holds, with their classes and weights."""
     rows = tf.where(mask)[:, 0]
     return sample._replace(boxes=tf.gather(sample.boxes, rows), classes=tf.gather(sample.classes, rows),
                            weights=tf.gather(sample.weights, rows))
 
 
 class Expansion(NamedTuple):
-    """ratio in 1..4 of the canvas to the view; left, top in 0..1: share of the added room on those sides."""
+    """ratio in 1..4 of the canvas to the view; left, top in 0..1: share of the added margin on those sides."""
     ratio: Any
     left: Any
     top: Any
 
 
-def draw_expand(seed):
+def draw_expand(seed: tf.Tensor) -> Expansion:
+    """Half of the draws leave the view as it is."""
     coin, ratio, left, top = tf.unstack(tf.random.stateless_uniform([4], seed))
     return Expansion(tf.where(coin < .5, 1 + ratio * (MAX_EXPANSION - 1), 1.), left, top)
 
 
-def expand(sample, draw):
+def expand(sample: Sample, draw: Expansion) -> Sample:
     """Puts the view somewhere on a larger canvas of its own aspect (SSD's zoom out)."""
     size = sample.view[2:] - sample.view[:2]
     canvas = tf.cast(tf.cast(size, tf.float32) * draw.ratio, tf.int32)
@@ -106,7 +109,7 @@ def expand(sample, draw):
 
 
 class Crop(NamedTuple):
-    """One number in 0..1 a trial for size, shape and place; one a rule, the highest that can be met wins."""
+    """One number in 0..1 a trial for size, shape and position; one a rule, the highest that can be met wins."""
     scale: Any          # [50]
     aspect: Any         # [50]
     left: Any           # [50]
@@ -114,12 +117,13 @@ class Crop(NamedTuple):
     priorities: Any     # [7] whole view, then CROP_MIN_IOU
 
 
-def draw_crop(seed):
+def draw_crop(seed: tf.Tensor) -> Crop:
+    """The numbers of all trials and rules."""
     numbers = tf.random.stateless_uniform([4 * CROP_TRIALS + 1 + len(CROP_MIN_IOU)], seed)
     return Crop(*tf.split(numbers, [CROP_TRIALS] * 4 + [1 + len(CROP_MIN_IOU)]))
 
 
-def crop(sample, draw):
+def crop(sample: Sample, draw: Crop) -> Sample:
     """SSD's constrained crop, as the reference has it, all trials at once.
 
     Each rule asks that the crop's IoU with every box be at least its minimum, and takes the first trial that
@@ -134,11 +138,11 @@ def crop(sample, draw):
     firsts = tf.concat([[0], tf.argmax(met, axis=1, output_type=tf.int32)], 0)        # [7]
     allowed = tf.concat([[True], tf.reduce_any(met, axis=1)], 0)                      # [7]
     chosen = crops[firsts[tf.argmax(tf.where(allowed, draw.priorities, -1.))]]
-    return _look_at(sample, chosen)
+    return _crop_to(sample, chosen)
 
 
 def _crop_trials(view, draw):
-    """int32 [50, 4] rectangles inside the view; aspect between 1:2 and 2:1 as far as the view has room."""
+    """int32 [50, 4] rectangles inside the view; aspect between 1:2 and 2:1 as far as the view allows."""
     near, size = view[:2], tf.cast(view[2:] - view[:2], tf.float32)
     scale = CROP_SCALE[0] + draw.scale * (CROP_SCALE[1] - CROP_SCALE[0])
     low, high = tf.maximum(1 / CROP_ASPECT, scale ** 2), tf.minimum(CROP_ASPECT, scale ** -2)
@@ -162,7 +166,7 @@ def _centres_inside(boxes, rectangles):
     return tf.reduce_all((centres >= rectangles[..., :2]) & (centres < rectangles[..., 2:]), axis=-1)
 
 
-def _look_at(sample, view):
+def _crop_to(sample, view):
     edges = tf.cast(view, tf.float32)
     inside = keep(sample, _centres_inside(sample.boxes, edges))
     return inside._replace(view=view, boxes=tf.clip_by_value(inside.boxes, tf.tile(edges[:2], [2]),
@@ -177,14 +181,14 @@ class Colour(NamedTuple):
     value: Any
 
 
-def draw_colour(seed):
-    """Each part is left alone with probability one half."""
+def draw_colour(seed: tf.Tensor) -> Colour:
+    """Each part is unchanged with probability one half."""
     numbers = tf.random.stateless_uniform([4, 2], seed)
     parts = tf.where(numbers[:, 0] < .5, 2 * numbers[:, 1] - 1, 0.) * [BRIGHTNESS, HUE, SATURATION, VALUE]
     return Colour(parts[0], parts[1], 1 + parts[2], 1 + parts[3])
 
 
-def colour(sample, draw):
+def colour(sample: Sample, draw: Colour) -> Sample:
     """Brightness, then hue, saturation and value as one matrix: a turn and a stretch of the I-Q plane of YIQ.
 
     In HSV these are a cylinder's coordinates and need branches for every pixel; turning the chroma plane is
@@ -198,13 +202,13 @@ def colour(sample, draw):
                            offset=draw.value * (sample.offset + draw.brightness))
 
 
-def draw_grey(seed):
+def draw_grey(seed: tf.Tensor) -> tf.Tensor:
     """bool scalar."""
     return tf.random.stateless_uniform([], seed) < GREY_CHANCE
 
 
-def grey(sample, draw):
-    """Takes the colour away: every channel becomes the luma."""
+def grey(sample: Sample, draw: tf.Tensor) -> Sample:
+    """Removes the colour: every channel becomes the luma."""
     luma = tf.tile(tf.constant(_YIQ[:1]), [3, 1])
     matrix = tf.where(draw, tf.matmul(luma, sample.matrix), sample.matrix)
     return sample._replace(matrix=matrix)
@@ -227,34 +231,34 @@ def _area(image, height, width):
 RESIZES = (geometry.resize, _nearest, _bicubic, _area)
 
 
-def draw_interpolation(seed):
+def draw_interpolation(seed: tf.Tensor) -> tf.Tensor:
     """int32 scalar, index into ``RESIZES``; bilinear (0), as without augmentation, is one of them."""
     return tf.random.stateless_uniform([], seed, 0, len(RESIZES), tf.int32)
 
 
-def interpolate(sample, draw):
+def interpolate(sample: Sample, draw: tf.Tensor) -> Sample:
     """Chooses the kernel that will resize the pixels; all have pixel centres at half integers."""
     return sample._replace(interpolation=draw)
 
 
-def draw_flip(seed):
+def draw_flip(seed: tf.Tensor) -> tf.Tensor:
     """bool scalar."""
     return tf.random.stateless_uniform([], seed) < .5
 
 
-def flip(sample, draw):
+def flip(sample: Sample, draw: tf.Tensor) -> Sample:
     """Exchanges left and right of what is seen."""
     return sample._replace(mirrored=tf.not_equal(sample.mirrored, draw))
 
 
-def draw_blur(seed):
+def draw_blur(seed: tf.Tensor) -> tf.Tensor:
     """float32 scalar, sigma; 0 for none."""
-    coin, place = tf.unstack(tf.random.stateless_uniform([2], seed))
-    return tf.where(coin < BLUR_CHANCE, BLUR_SIGMA[0] + place * (BLUR_SIGMA[1] - BLUR_SIGMA[0]), 0.)
+    coin, share = tf.unstack(tf.random.stateless_uniform([2], seed))
+    return tf.where(coin < BLUR_CHANCE, BLUR_SIGMA[0] + share * (BLUR_SIGMA[1] - BLUR_SIGMA[0]), 0.)
 
 
-def blur(sample, draw):
-    """Lets what is seen be a little out of focus."""
+def blur(sample: Sample, draw: tf.Tensor) -> Sample:
+    """Blurs what is seen a little, as if out of focus."""
     return sample._replace(blur=draw)
 
 
@@ -287,7 +291,7 @@ AUGMENTATIONS = {
 }
 
 
-def augment(sample, names, seed):
+def augment(sample: Sample, names: Iterable[str], seed: tf.Tensor) -> Sample:
     """Applies the named augmentations in the table's order; int64 [2] ``seed`` decides everything.
 
     Each draws from a stream of its own, so leaving one out does not change the others.
@@ -298,12 +302,12 @@ def augment(sample, names, seed):
     return sample
 
 
-def resize(image, height, width, sample):
+def resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor, sample: Sample) -> tf.Tensor:
     """uint8 [h, w, 3] -> float32 [height, width, 3] by the sample's kernel; bicubic leaves 0..255 at edges."""
     return tf.switch_case(sample.interpolation, [functools.partial(kernel, image, height, width) for kernel in RESIZES])
 
 
-def soften(image, sample):
+def soften(image: tf.Tensor, sample: Sample) -> tf.Tensor:
     """The sample's Gaussian blur on float32 [h, w, 3], edges repeated; weights add up to 1."""
     def softened():
         near = tf.range(-BLUR_RADIUS, BLUR_RADIUS + 1)
@@ -321,7 +325,7 @@ def soften(image, sample):
     return tf.cond(sample.blur > 0, softened, lambda: image)
 
 
-def paint(canvas, sample):
+def paint(canvas: tf.Tensor, sample: Sample) -> tf.Tensor:
     """Applies the sample's colour to float32 [H, W, 3] of its view; W a multiple of eight. Not rounded.
 
     Eight pixels are multiplied at once by a block diagonal: more arithmetic, a third of the time of the
@@ -332,6 +336,6 @@ def paint(canvas, sample):
     return tf.reshape(tf.nn.bias_add(rows, tf.fill([24], sample.offset)), tf.shape(canvas))
 
 
-def grey_to_paint(sample, grey):
-    """The level that ``paint`` turns into ``grey``, so that what lies around the image keeps its grey."""
+def grey_to_paint(sample: Sample, grey: float) -> tf.Tensor:
+    """The level that ``paint`` turns into ``grey``, so that the bars around the image keep their grey."""
     return (grey - sample.offset) / tf.reduce_sum(sample.matrix[0])

@@ -1,13 +1,14 @@
-"""Where encoded images are kept once they have been read, so that slow storage is asked for each once.
+"""Caches of encoded images, so that slow storage is read once for each image.
 
-What is kept is the file's bytes, before decoding and augmentation: a run has the same batches with and
-without, only sooner where the disk or the network is what it waits for. In memory that takes a fifth to a
+A cache keeps the file's bytes, before decoding and augmentation: a run has the same batches with and
+without it, only sooner where it waits for the disk or the network. In memory the bytes take a fifth to a
 tenth of the decoded images.
 """
 from __future__ import annotations
 
 import os
 import shutil
+from typing import Callable
 
 import tensorflow as tf
 
@@ -15,14 +16,14 @@ from yolov3_tf.errors import InputError
 
 
 class Memory:
-    """Keeps them in this process's memory."""
+    """Keeps images in this process's memory; ``folder`` is not used."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str):
         del folder
         self.table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.string, '')
 
-    def contents(self, index, read):
-        """String scalar with what ``read()`` gives for this image; in graph."""
+    def contents(self, index: tf.Tensor, read: Callable[[], tf.Tensor]) -> tf.Tensor:
+        """String scalar: the image's bytes, from the cache or else from ``read()``; in graph."""
         key = tf.cast(index, tf.int64)
         kept = self.table.lookup(key)
 
@@ -34,16 +35,16 @@ class Memory:
 
 
 class Disk:
-    """Keeps them as files of a folder that is emptied first; for data on a slower disk than this folder's.
+    """Keeps images as files of a folder that is emptied first; for data on a slower disk than this folder's.
 
-    A file starts with its contents' hash, so that one half written (two threads, a kill, a full disk) counts as
-    none. Processes may share a folder. What cannot be written is read from its own place again.
+    A file starts with its contents' hash, so that one half written (two threads, a kill, a full disk) is
+    ignored. Processes may share a folder. An image that cannot be written is read from its source again.
 
     Raises:
       InputError: the folder cannot be made.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str):
         self.folder = str(folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
@@ -52,8 +53,8 @@ class Disk:
             raise InputError(f'{self.folder}: no folder to keep images in can be made ({error.strerror}): choose '
                              'another kind of cache') from None
 
-    def contents(self, index, read):
-        """String scalar with what ``read()`` gives for this image; in graph."""
+    def contents(self, index: tf.Tensor, read: Callable[[], tf.Tensor]) -> tf.Tensor:
+        """String scalar: the image's bytes, from the cache or else from ``read()``; in graph."""
         path = tf.strings.join([self.folder, '/', tf.strings.as_string(index)])
         kept = self._kept(path)
         head = tf.minimum(_DIGITS, tf.strings.length(kept))
@@ -69,13 +70,19 @@ class Disk:
     def _kept(self, path):
         if _PATTERN.isdisjoint(self.folder):
             return tf.cond(tf.size(tf.io.matching_files(path)) > 0, lambda: tf.io.read_file(path), lambda: '')
-        # Of such a folder the look-up would list whole directories; this takes .3 ms more than one of a plain path.
+        # In such a folder matching_files would list whole directories; this takes .3 ms more than with a plain path.
         return _unless_it_fails(tf.io.read_file, path, '')
 
 
-CACHES = {'none': lambda folder: None, 'ram': Memory, 'disk': Disk}
+def _none(folder):
+    """No cache."""
+    del folder
+
+
+CACHES = {'none': _none, 'ram': Memory, 'disk': Disk}       # name -> makes one of a folder
+
 _DIGITS = 20
-_PATTERN = frozenset('*?[\\')     # what tf.io.matching_files takes for more than letters
+_PATTERN = frozenset('*?[\\')     # special to tf.io.matching_files
 
 
 def _hash(contents):

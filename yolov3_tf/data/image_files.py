@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from yolov3_tf.data import image_formats
@@ -19,16 +20,16 @@ _TURNED = (r'\C*?Exif\x00\x00(?:'
            r'II\x2a\x00\x08\x00\x00\x00\C{2}(?:\C{12}){0,40}?\x12\x01\x03\x00\x01\x00\x00\x00[\x02-\x08]\x00|'
            r'MM\x00\x2a\x00\x00\x00\x08\C{2}(?:\C{12}){0,40}?\x01\x12\x00\x03\x00\x00\x00\x01\x00[\x02-\x08])\C*')
 _JPEG, = image_formats.FORMATS['JPEG'].magic
-_HEADER_BYTES = 4096        # EXIF stands first in the file
+_HEADER_BYTES = 4096        # EXIF is at the start of the file
 _IN_SHARD = re.compile(r'(.+)#(\d{1,18})\+(\d{1,10})', re.DOTALL)
 _FRAMING = 16               # bytes of a TFRecord around its contents
 ENCODED = 'image/encoded'   # of a tf.train.Example, as the Object Detection API names it
 
 
-class Place(NamedTuple):
-    """Where the bytes of an image stand: a file, or a record of a TFRecord shard.
+class Location(NamedTuple):
+    """Where the bytes of an image are: a file, or a record of a TFRecord shard.
 
-    A shard's image is written ``SHARD#OFFSET+LENGTH``: the record's place in the file and the bytes of its
+    A shard's image is written ``SHARD#OFFSET+LENGTH``: the record's offset in the file and the length of its
     contents, a serialized tf.train.Example that holds the image under ``ENCODED``.
 
     Attributes:
@@ -49,7 +50,7 @@ class Image(NamedTuple):
     Attributes:
       contents: string scalar, the file.
       height, width: int32 scalars, pixels as stored.
-      partly: bool scalar, whether ``decode_part`` may decode just the part (a JPEG with its end in place).
+      partly: bool scalar, whether ``decode_part`` may decode just the part (a JPEG that has its end mark).
       pixels: uint8 [h, w, 3] RGB, or [0, 0, 3] where ``partly``.
     """
     contents: Any
@@ -59,13 +60,13 @@ class Image(NamedTuple):
     pixels: Any
 
 
-def place_of(path) -> Place:
-    """The place that a Record's ``image_path`` tells of."""
+def location_of(path: str) -> Location:
+    """Parses a Record's ``image_path``."""
     match = _IN_SHARD.fullmatch(path)
-    return Place(match.group(1), int(match.group(2)), int(match.group(3))) if match else Place(path, -1, 0)
+    return Location(match.group(1), int(match.group(2)), int(match.group(3))) if match else Location(path, -1, 0)
 
 
-def read_record(file, offset, length):
+def read_record(file: tf.Tensor, offset: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     """Encoded image of a record: string, int64 and int64 scalars -> string scalar. In graph.
 
     The file is not read before the offset, and the record's check sums are verified.
@@ -81,22 +82,23 @@ def read_record(file, offset, length):
     return tf.io.parse_single_example(example, {ENCODED: tf.io.FixedLenFeature([], tf.string)})[ENCODED]
 
 
-def read_contents(path) -> bytes:
+def read_contents(path: str) -> bytes:
     """The encoded bytes of a Record's image.
 
     Raises:
       InputError: they cannot be read.
     """
-    place = place_of(path)
+    location = location_of(path)
     try:
-        if place.offset < 0:
+        if location.offset < 0:
             return tf.io.read_file(path).numpy()
-        return read_record(place.file, tf.constant(place.offset, tf.int64), tf.constant(place.length, tf.int64)).numpy()
+        offset, length = tf.constant(location.offset, tf.int64), tf.constant(location.length, tf.int64)
+        return read_record(location.file, offset, length).numpy()
     except tf.errors.OpError as error:
         raise InputError(f'{path}: cannot be read ({first_line(error)})') from None
 
 
-def open_image(contents):
+def open_image(contents: tf.Tensor) -> Image:
     """String scalar with an encoded image -> Image. In graph.
 
     A JPEG without its end mark is decoded whole, because only that shows whether it is truncated: decoding
@@ -114,7 +116,7 @@ def open_image(contents):
     return Image(contents, height, width, partly, pixels)
 
 
-def decode_part(image, rectangle):
+def decode_part(image: Image, rectangle: tf.Tensor) -> tf.Tensor:
     """Pixels of a rectangle (int32 [4] x1, y1, x2, y2, inside the image) -> uint8 [h, w, 3] RGB. In graph.
 
     Raises:
@@ -128,20 +130,20 @@ def decode_part(image, rectangle):
         lambda: image.pixels[y1:y2, x1:x2])
 
 
-def is_turned(contents):
+def is_turned(contents: tf.Tensor) -> tf.Tensor:
     """Whether a JPEG's EXIF asks the viewer to turn or mirror it; string scalar -> bool scalar. In graph.
 
-    Labels were drawn on the turned image by some tools and on the stored one by others, so neither
+    Some tools annotate the turned image and others the stored one, so neither
     reading of such a file can be trusted.
     """
     return tf.strings.regex_full_match(tf.strings.substr(contents, 0, _HEADER_BYTES), _TURNED)
 
 
-def read_image(path):
+def read_image(path: str) -> np.ndarray:
     """Pixels of an image file as uint8 [h, w, 3] RGB, NumPy.
 
     Raises:
-      InputError: it cannot be used; the message says why.
+      InputError: it cannot be used; the message is that of ``explain``.
     """
     why = explain(path)
     if why:
@@ -149,11 +151,11 @@ def read_image(path):
     return _decode_whole(tf.constant(read_contents(path)))[2].numpy()
 
 
-def explain(path) -> str | None:
+def explain(path: str) -> str | None:
     """Why the image cannot be used, as one message with the path and the way out; None where it can."""
-    file = place_of(path).file
+    file = location_of(path).file
     if not tf.io.gfile.exists(file):
-        return f'{file}: there is no such file; restore the image or remove it from the labels'
+        return f'{file}: there is no such file; restore the image or remove it from the annotations'
     if tf.io.gfile.isdir(file):
         return f'{file}: expected an image file, got a folder'
     try:
@@ -161,9 +163,9 @@ def explain(path) -> str | None:
     except InputError as error:
         return str(error)
     if tf.strings.length(contents) == 0:
-        return f'{path}: the file is empty; restore the image or remove it from the labels'
+        return f'{path}: the file is empty; restore the image or remove it from the annotations'
     if is_turned(contents):
-        return (f'{path}: its EXIF orientation turns the image, so the labels may not fit the stored '
+        return (f'{path}: its EXIF orientation turns the image, so the annotations may not fit the stored '
                 'pixels; turn the pixels themselves and re-save it upright, without the mark')
     return _why_undecodable(path, contents)
 
@@ -180,7 +182,7 @@ def _why_undecodable(path, contents):
     return None
 
 
-def first_line(error):
+def first_line(error: tf.errors.OpError) -> str:
     """TensorFlow's message of an error, without the names of its nodes."""
     lines = str(error.message).splitlines() or ['no reason given']
     return lines[0].rpartition('}} ')[2].partition(' [Op:')[0]

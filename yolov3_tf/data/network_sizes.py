@@ -5,18 +5,19 @@ import numpy as np
 
 from yolov3_tf.data.readers import headers
 from yolov3_tf.errors import InputError
+from yolov3_tf.structures import Dataset
 
 
-def of_boxes(dataset, height, width, letterbox):
+def of_boxes(dataset: Dataset, height: int, width: int, letterbox: bool) -> np.ndarray:
     """Widths and heights of all boxes but crowds, in pixels of a network input without augmentation.
 
     Args:
-      dataset: ``Dataset``; where a Record does not say its image's size, the file's header does.
+      dataset: ``Dataset``; where a Record does not hold its image's size, the file's header is read.
       height, width: of the network input.
       letterbox: images keep their proportions.
 
     Returns:
-      float64 [n, 2]; boxes of images whose size is not to be had are left out.
+      float64 [n, 2]; boxes of images whose size is unknown are left out.
 
     Raises:
       InputError: no box is left.
@@ -34,5 +35,5 @@ def of_boxes(dataset, height, width, letterbox):
             sizes.append((boxes[:, 2:] - boxes[:, :2]) * scale)
     sizes = np.concatenate(sizes)
     if not len(sizes):
-        raise InputError('there is no box to measure anchors against: none of the images has one')
+        raise InputError('there is no box to compare anchors with: none of the images has one')
     return sizes

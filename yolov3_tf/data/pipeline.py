@@ -3,7 +3,7 @@
     permutation of the records -> read -> header (-> mix with others) -> plan (augment) -> decode the part that
         is seen -> flip -> resize into place, grey around it (-> blur) -> colour -> pad the boxes -> prefetch
 
-All of it is in graph. One numpy_function around OpenCV was measured some 15 % faster on one or two threads
+All of it is in graph. One numpy_function around OpenCV was some 15 % faster on one or two threads
 (TensorFlow decode, OpenCV resize on uint8: 688 / 1228 images/s against 604 / 1028 for 500 x 375 -> 416),
 but it holds the interpreter lock between its calls, cannot move to a tf.data service worker, and draws its
 randomness outside the stateless seeds. Against the reference's design with all augmentations
@@ -11,9 +11,9 @@ randomness outside the stateless seeds. Against the reference's design with all 
 this file makes 3.9 to 7.1 times the images/s on one thread and 4.8 to 6.5 times on two, for 3.7 to 4.3 times
 less processor time an image (4.2 to 4.7 ms against 17.2 to 18.7).
 
-What pays: the plan moves rectangles and boxes only, so an image is decoded no further than it is seen and
+What makes it fast: the plan moves rectangles and boxes only, so an image is decoded no further than it is seen and
 resized once; colour is one matrix product; images stay uint8 until the device. The resizing kernel is drawn
-as in the reference; nearest, bicubic and area were measured at 1.2 to 1.6 times bilinear's 1.0 ms, Lanczos at 5.
+as in the reference; nearest, bicubic and area take 1.2 to 1.6 times bilinear's 1.0 ms, Lanczos 5 times.
 Evaluation always takes bilinear.
 
 A batch is a small dataset of its own inside a parallel map, so that a bad image is an element less of its
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,13 +33,13 @@ import tensorflow as tf
 
 from yolov3_tf import geometry
 from yolov3_tf.choices import choose
-from yolov3_tf.data import augment, image_files, mix
+from yolov3_tf.data import augment, caches, image_files, mix
 from yolov3_tf.errors import InputError
-from yolov3_tf.structures import GroundTruth
+from yolov3_tf.structures import Dataset, GroundTruth
 
 AUGMENTATIONS = {**mix.MIXES, **augment.AUGMENTATIONS}      # name -> augmentation, in the order of application
-# The reference's but for mix-up, which its plain VOC recipe adds (recipes/reference.flags): without it were the
-# published tables of this package measured.
+# The reference's but for mix-up, which its plain VOC recipe adds (recipes/reference.flags): the
+# published tables of this package were made without it.
 DEFAULT_AUGMENTATIONS = ('colour', 'expand', 'crop', 'interpolation', 'flip')
 _ORDER, _SAMPLE, _SIZE = range(3)       # streams of random numbers
 
@@ -81,17 +81,19 @@ class EvaluationBatch(NamedTuple):
     truth: GroundTruth
 
 
-class _Labels(NamedTuple):
+class _Annotations(NamedTuple):
     """All records as tensors: record i has the boxes from ``starts[i]`` to ``starts[i + 1]``."""
     paths: Any          # string [n]
-    places: Any         # int64 [n, 2] offset and length in a shard, None where every image is a file
+    locations: Any      # int64 [n, 2] offset and length in a shard, None where every image is a file
     starts: Any         # int64 [n + 1]
     boxes: Any          # float32 [M, 4]
     classes: Any        # int32 [M]
     cache: Any = None   # of ``caches``
 
 
-def training_batches(dataset, settings, seed, first_epoch=0, first_step=0, share=(0, 1), cache=None):
+def training_batches(dataset: Dataset, settings: PipelineSettings, seed: int, first_epoch: int = 0, first_step: int = 0,
+                     share: tuple[int, int] = (0, 1),
+                     cache: caches.Memory | caches.Disk | None = None) -> tf.data.Dataset:
     """Endless batches over shuffled epochs, the same for the same (seed, epoch, step) wherever it starts.
 
     An epoch is a permutation of all records, cut into full batches; a set smaller than one batch repeats
@@ -114,7 +116,7 @@ def training_batches(dataset, settings, seed, first_epoch=0, first_step=0, share
     Raises:
       InputError: no records, an unknown augmentation, a size no multiple of 32.
     """
-    sizes, labels = _sizes(settings), _flatten(dataset.records)._replace(cache=cache)
+    sizes, annotations = _sizes(settings), _flatten(dataset.records)._replace(cache=cache)
     n, batch_size = len(dataset.records), settings.batch_size
     steps = steps_per_epoch(n, batch_size)
     part, first = batch_size // share[1], batch_size // share[1] * share[0]
@@ -129,7 +131,7 @@ def training_batches(dataset, settings, seed, first_epoch=0, first_step=0, share
         size = _draw_size(sizes, seed, number // settings.batches_per_size)
         keys = number * batch_size + first + tf.range(part, dtype=tf.int64)
         planned = tf.data.Dataset.from_tensor_slices((indices, keys)).map(
-            lambda index, key: _plan(labels, index, size, settings, _key(seed, _SAMPLE, key)))
+            lambda index, key: _plan(annotations, index, size, settings, _key(seed, _SAMPLE, key)))
         made = _usable(planned, settings.strict).map(lambda *plan: _render(*plan, size, settings))
         return _one_batch(made, part)
 
@@ -137,15 +139,16 @@ def training_batches(dataset, settings, seed, first_epoch=0, first_step=0, share
     return _side_by_side(batches, batch, settings.threads)
 
 
-def check(settings):
+def check(settings: PipelineSettings) -> None:
     """Raises InputError for an unknown augmentation, a size no multiple of 32, or a batch of none."""
     _sizes(settings)
 
 
-def evaluation_batches(dataset, height, width, letterbox, batch_size, strict=False, threads=None):
+def evaluation_batches(dataset: Dataset, height: int, width: int, letterbox: bool, batch_size: int,
+                       strict: bool = False, threads: int | None = None) -> tf.data.Dataset:
     """Every record once, in order, unaugmented; the last batch may be smaller.
 
-    Images that cannot be used are left out (``strict``: stop the iteration); ``indices`` tells which came.
+    Images that cannot be used are left out (``strict``: stop the iteration); ``indices`` holds those that are there.
 
     Returns:
       tf.data.Dataset of EvaluationBatch.
@@ -153,10 +156,10 @@ def evaluation_batches(dataset, height, width, letterbox, batch_size, strict=Fal
     Raises:
       InputError: no records.
     """
-    labels = _flatten(dataset.records)
+    annotations = _flatten(dataset.records)
 
     def batch(indices):
-        read = tf.data.Dataset.from_tensor_slices(indices).map(lambda index: _read_whole(labels, index))
+        read = tf.data.Dataset.from_tensor_slices(indices).map(lambda index: _read_whole(annotations, index))
         made = _usable(read, strict).map(lambda *read: _place_whole(*read, height, width, letterbox))
         return _one_batch(made, batch_size)
 
@@ -164,55 +167,56 @@ def evaluation_batches(dataset, height, width, letterbox, batch_size, strict=Fal
     return _side_by_side(indices, batch, threads).filter(lambda batch: tf.size(batch.indices) > 0)
 
 
-def steps_per_epoch(n, batch_size):
+def steps_per_epoch(n: int, batch_size: int) -> int:
     """Batches an epoch of n records; a set smaller than a batch makes one."""
     return max(n // batch_size, 1)
 
 
-def batch_indices(n, batch_size, seed, epoch, step):
+def batch_indices(n: int, batch_size: int, seed: int, epoch: int, step: int) -> np.ndarray:
     """The records that batch ``step`` of ``epoch`` should hold, int32 [batch_size] NumPy."""
     return _order_array(n, batch_size, seed, epoch)[step * batch_size:(step + 1) * batch_size]
 
 
-def reproduce(dataset, settings, seed, epoch, position):
-    """Makes one training sample again, op by op, so that whatever goes wrong is raised where it does.
+def reproduce(dataset: Dataset, settings: PipelineSettings, seed: int, epoch: int,
+              position: int) -> tuple[tf.Tensor, GroundTruth, tf.Tensor]:
+    """Makes one training sample again, op by op, so that an error is raised by the operation that fails.
 
     Args:
-      position: of the sample in its epoch: step * batch_size + its place in the batch.
+      position: of the sample in its epoch: step * batch_size + its index in the batch.
 
     Returns:
       (image uint8 [H, W, 3], GroundTruth with fields [n, ...], index int32 scalar).
     """
-    labels, n = _flatten(dataset.records), len(dataset.records)
+    annotations, n = _flatten(dataset.records), len(dataset.records)
     steps = steps_per_epoch(n, settings.batch_size)
-    step, place = divmod(position, settings.batch_size)
-    index = batch_indices(n, settings.batch_size, seed, epoch, step)[place]
+    step, row = divmod(position, settings.batch_size)
+    index = batch_indices(n, settings.batch_size, seed, epoch, step)[row]
     number = epoch * steps + step
     size = _draw_size(_sizes(settings), seed, number // settings.batches_per_size)
-    key = _key(seed, _SAMPLE, number * settings.batch_size + place)
-    return _render(*_plan(labels, tf.constant(index), size, settings, key), size, settings)
+    key = _key(seed, _SAMPLE, number * settings.batch_size + row)
+    return _render(*_plan(annotations, tf.constant(index), size, settings, key), size, settings)
 
 
-def reason(path):
-    """Why the image was left out, as one message; an image that can be read is blamed on us."""
+def reason(path: str) -> str:
+    """Why the image was left out, as one message; if it can be read, the message names ``reproduce``."""
     return image_files.explain(path) or (f'{path}: can be read now, so it changed meanwhile or an augmentation '
                                       'failed on it; pipeline.reproduce raises the error itself')
 
 
-def _plan(labels, index, size, settings, key):
-    """All that may fail on a bad image: (pixels of the part seen, their place, the sample, index)."""
-    image = image_files.open_image(_contents(labels, index))
-    sample = _sample(labels, index, image)
+def _plan(annotations, index, size, settings, key):
+    """All that may fail on a bad image: (pixels of the part seen, their target in the input, the sample, index)."""
+    image = image_files.open_image(_contents(annotations, index))
+    sample = _sample(annotations, index, image)
     if _changes('images', settings):
-        image, *boxes = mix.mix(image, sample, settings.augment, key, _others(labels, index), size)
+        image, *boxes = mix.mix(image, sample, settings.augment, key, _others(annotations, index), size)
         sample = augment.whole_image(image.height, image.width, *boxes)
     sample = augment.augment(sample, settings.augment, key)
-    shown = geometry.look(sample.height, sample.width, sample.view, *size, settings.letterbox)
+    shown = geometry.fit_view(sample.height, sample.width, sample.view, *size, settings.letterbox)
     boxes = geometry.to_network(sample.boxes, shown.placement)
     boxes = tf.where(sample.mirrored, geometry.mirror(boxes, size[1]), boxes)
-    place = tf.where(sample.mirrored, geometry.mirror(shown.place, size[1]), shown.place)
+    target = tf.where(sample.mirrored, geometry.mirror(shown.target, size[1]), shown.target)
     sample = augment.keep(sample._replace(boxes=boxes), augment.has_area(boxes))
-    return image_files.decode_part(image, shown.rectangle), place, sample, index
+    return image_files.decode_part(image, shown.rectangle), target, sample, index
 
 
 def _changes(what, settings):
@@ -220,23 +224,23 @@ def _changes(what, settings):
     return any(AUGMENTATIONS[name].changes == what for name in settings.augment)
 
 
-def _render(pixels, place, sample, index, size, settings):
+def _render(pixels, target, sample, index, size, settings):
     """Touches the pixels, each once: (image uint8 [H, W, 3], GroundTruth, index)."""
     pixels = tf.cond(sample.mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
-    image = augment.resize(pixels, place[3] - place[1], place[2] - place[0], sample)
+    image = augment.resize(pixels, target[3] - target[1], target[2] - target[0], sample)
     image = augment.soften(image, sample) if _changes('focus', settings) else image
     if _changes('colour', settings):
         grey = augment.grey_to_paint(sample, geometry.GREY)
-        image = augment.paint(geometry.pad(image, place[1], place[0], *size, grey), sample)
+        image = augment.paint(geometry.pad(image, target[1], target[0], *size, grey), sample)
         image = geometry.to_uint8(image)
     else:
-        image = geometry.pad(geometry.to_uint8(image), place[1], place[0], *size, geometry.GREY)
+        image = geometry.pad(geometry.to_uint8(image), target[1], target[0], *size, geometry.GREY)
     return image, _truth(sample), index
 
 
-def _read_whole(labels, index):
-    image = image_files.open_image(_contents(labels, index))
-    sample = _sample(labels, index, image)
+def _read_whole(annotations, index):
+    image = image_files.open_image(_contents(annotations, index))
+    sample = _sample(annotations, index, image)
     return image_files.decode_part(image, sample.view), sample, index
 
 
@@ -246,38 +250,38 @@ def _place_whole(pixels, sample, index, height, width, letterbox):
     return EvaluationBatch(image, placement, tf.stack([sample.height, sample.width]), index, truth)
 
 
-def _contents(labels, index):
+def _contents(annotations, index):
     """Encoded bytes of a record's image."""
-    if labels.cache is None:
-        return _read(labels, index)
-    return labels.cache.contents(index, lambda: _read(labels, index))
+    if annotations.cache is None:
+        return _read(annotations, index)
+    return annotations.cache.contents(index, lambda: _read(annotations, index))
 
 
-def _read(labels, index):
-    path = labels.paths[index]
-    if labels.places is None:
+def _read(annotations, index):
+    path = annotations.paths[index]
+    if annotations.locations is None:
         return tf.io.read_file(path)
-    offset, length = tf.unstack(labels.places[index])
+    offset, length = tf.unstack(annotations.locations[index])
     return tf.cond(offset < 0, lambda: tf.io.read_file(path), lambda: image_files.read_record(path, offset, length))
 
 
-def _sample(labels, index, image):
-    near, far = labels.starts[index], labels.starts[index + 1]
-    boxes, classes = labels.boxes[near:far], labels.classes[near:far]
+def _sample(annotations, index, image):
+    near, far = annotations.starts[index], annotations.starts[index + 1]
+    boxes, classes = annotations.boxes[near:far], annotations.classes[near:far]
     return augment.whole_image(image.height, image.width, boxes, classes)
 
 
-def _others(labels, index):
+def _others(annotations, index):
     """``mix.Others``: parts of any image of the set but this one, where there is another."""
-    count = tf.shape(labels.starts)[0] - 1
+    count = tf.shape(annotations.starts)[0] - 1
 
     def others(number, window):
         step = tf.cast(number * tf.cast(count - 1, tf.float32), tf.int32)
         other = (index + 1 + tf.minimum(step, tf.maximum(count - 2, 0))) % count
 
         def read(other):
-            image = image_files.open_image(_contents(labels, other))
-            return mix.part_of(image, _sample(labels, other, image), window(image.height, image.width))
+            image = image_files.open_image(_contents(annotations, other))
+            return mix.part_of(image, _sample(annotations, other, image), window(image.height, image.width))
         # A dataset of one, because only a dataset can leave out what fails.
         one = tf.data.Dataset.from_tensors(other).map(read).ignore_errors()
         return one.concatenate(tf.data.Dataset.from_tensors(mix.empty())).take(1).get_single_element()
@@ -310,7 +314,7 @@ def _side_by_side(batches, make, threads):
 
 
 def _sizes(settings):
-    """(height, width) pairs; checks what the user can get wrong in the settings."""
+    """(height, width) pairs; checks the user's settings."""
     for name in settings.augment:
         choose(AUGMENTATIONS, name, 'augmentation')
     sizes = [tuple(size) if isinstance(size, (tuple, list)) else (size, size) for size in settings.sizes]
@@ -327,9 +331,9 @@ def _flatten(records):
         raise InputError('no images to make batches from: the data spec gave no records')
     targets = ~np.concatenate([record.crowd for record in records])
     counts = [np.count_nonzero(~record.crowd) for record in records]
-    files, offsets, lengths = zip(*(image_files.place_of(record.image_path) for record in records))
+    files, offsets, lengths = zip(*(image_files.location_of(record.image_path) for record in records))
     in_shards = np.array([offsets, lengths], np.int64).T if max(offsets) >= 0 else None
-    return _Labels(tf.constant(files), None if in_shards is None else tf.constant(in_shards),
+    return _Annotations(tf.constant(files), None if in_shards is None else tf.constant(in_shards),
                    tf.constant(np.cumsum([0, *counts], dtype=np.int64)),
                    tf.constant(np.concatenate([record.boxes for record in records])[targets], tf.float32),
                    tf.constant(np.concatenate([record.classes for record in records])[targets], tf.int32))
@@ -355,8 +359,8 @@ def _epoch_order(n, batch_size, seed, epoch):
     return tf.gather(order, tf.range(steps_per_epoch(n, batch_size) * batch_size) % n)
 
 
-def blame(dataset, indices, error):
-    """The InputError to raise for a tf error under ``strict``: names the first of these records that is at fault.
+def explain_failure(dataset: Dataset, indices: Iterable[int], error: Exception) -> InputError:
+    """The InputError to raise for a tf error under ``strict``: names the first of these records that is faulty.
 
     Raises:
       The error itself, where every one of the images can be used.

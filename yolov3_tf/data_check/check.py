@@ -157,7 +157,7 @@ def write_fixed(path, dataset: Dataset, report: CheckReport) -> int:
         if os.path.lexists(file):
             raise InputError(f'{file} is there already and is not touched: choose another --fix, in a folder of its '
                              'own')
-    if any(image_files.place_of(record.image_path).offset >= 0 for record in dataset.records):
+    if any(image_files.location_of(record.image_path).offset >= 0 for record in dataset.records):
         raise InputError('--fix: a list names files, and these images stand in TFRecord shards: write it from the '
                          'data that the shards were made of')
     out = {one.index for one in report.findings if one.kind in ('unreadable', 'copy')}

@@ -1,6 +1,6 @@
-"""Boxes and labels on images, and contact sheets. Images are uint8 RGB [h, w, 3]; none is ever changed.
+"""Boxes with class names on images, and contact sheets. Images are uint8 RGB [h, w, 3]; none is ever changed.
 
-Line widths and letters grow with the image, so a drawing reads the same at 300 and at 3000 pixels.
+Line widths and letters grow with the image, so a drawing is as legible at 300 as at 3000 pixels.
 """
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 CAPITAL = 22.         # height in pixels of this font's capitals at scale 1
@@ -21,55 +22,56 @@ Corners = tuple[int, int, int, int]    # x1, y1, x2, y2
 
 
 class Pen(NamedTuple):
-    """Sizes in pixels that fit one image: box lines, height of capitals, their strokes, room about text."""
+    """Sizes in pixels that fit one image: box lines, height of capitals, their strokes, padding around text."""
     line: int
     capital: int
     stroke: int
     pad: int
 
 
-def class_colour(label: int) -> Colour:
-    """RGB of a class. It depends on the index alone, and neighbours lie far apart on the colour circle.
+def class_colour(class_id: int) -> Colour:
+    """RGB of a class. It depends on the class id alone, and neighbours are far apart on the colour circle.
 
-    Hues step by the golden section, which never comes back near a recent one; brightness takes turns.
+    Hues step by the golden section, which never returns close to a recent one; brightness alternates.
     """
-    hue = (.02 + label * .618034) % 1
-    red, green, blue = colorsys.hsv_to_rgb(hue, (.85, .6)[label // 7 % 2], (1., .8)[label // 14 % 2])
+    hue = (.02 + class_id * .618034) % 1
+    red, green, blue = colorsys.hsv_to_rgb(hue, (.85, .6)[class_id // 7 % 2], (1., .8)[class_id // 14 % 2])
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def draw_detections(image: np.ndarray, boxes, classes, scores, class_names: Sequence[str]) -> np.ndarray:
-    """A copy of the image with solid boxes, each labelled with its class and score in percent.
+def draw_detections(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int], scores: Sequence[float] | None,
+                    class_names: Sequence[str]) -> np.ndarray:
+    """A copy of the image with solid boxes, each with its class name and score in percent.
 
     Args:
       image: uint8 [h, w, 3] RGB.
-      boxes: float [n, 4] pixels of the image, cut at its edges; one that lies outside is left out.
-      classes: int [n]; scores: float [n] in 0..1, or None for labels without a score.
-      class_names: names the classes point to.
+      boxes: float [n, 4] pixels of the image, cut at its edges; one outside is left out.
+      classes: int [n]; scores: float [n] in 0..1, or None to write no scores.
+      class_names: names of the class ids.
 
     Raises:
-      ValueError: another kind of image, or lengths that differ.
+      ValueError: not a uint8 RGB image, or lengths that differ.
     """
-    texts = [class_names[label] for label in classes]
+    texts = [class_names[class_id] for class_id in classes]
     if scores is not None:
         texts = [f'{text} {100 * score:.0f}%' for text, score in zip(texts, _same_length(scores, classes))]
     order = range(len(texts)) if scores is None else np.argsort(np.asarray(scores), kind='stable')
     canvas, corners = _prepare(image, boxes, classes)
     pen = pen_for(image)
-    shown = [k for k in order if corners[k] is not None]    # best last, so on top
+    shown = [k for k in order if corners[k] is not None]    # the best last, so on top
     for k in shown:
         cv2.rectangle(canvas, corners[k][:2], corners[k][2:], class_colour(int(classes[k])), pen.line)
     plates: list[Corners] = []
-    for k in reversed(shown):    # the best chooses its place first
-        plates.append(_place(texts[k], corners[k], image.shape[:2], pen, plates))
+    for k in reversed(shown):    # the best chooses its position first
+        plates.append(_plate(texts[k], corners[k], image.shape[:2], pen, plates))
     for k, plate in zip(shown, reversed(plates)):
         _write(canvas, texts[k], plate, class_colour(int(classes[k])), pen)
     return canvas
 
 
-def draw_truth(image: np.ndarray, boxes, classes=None,
+def draw_truth(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] | None = None,
                class_names: Sequence[str] | None = None) -> np.ndarray:
-    """A copy of the image with the labelled boxes as white dashes on black, told apart from detections.
+    """A copy of the image with the annotated boxes as white dashes on black, distinct from detections.
 
     With ``classes`` int [n] and ``class_names`` each box carries its name at the lower edge, so that
     detections drawn over it keep the upper one.
@@ -82,7 +84,7 @@ def draw_truth(image: np.ndarray, boxes, classes=None,
             if classes is not None and class_names is not None:
                 foot = (corner[0], corner[3], corner[2], corner[3])
                 name = class_names[classes[k]]
-                _write(canvas, name, _place(name, foot, image.shape[:2], pen, []), WHITE, pen)
+                _write(canvas, name, _plate(name, foot, image.shape[:2], pen, []), WHITE, pen)
     return canvas
 
 
@@ -92,7 +94,7 @@ def grid(images: Sequence[np.ndarray], columns: int, cell: int = 480) -> np.ndar
     Proportions are kept and small images are enlarged; a row is as high as its highest image.
 
     Raises:
-      ValueError: no image, fewer than one column, or another kind of image.
+      ValueError: no image, fewer than one column, or not a uint8 RGB image.
     """
     if not images or columns < 1:
         raise ValueError(f'expected images and at least 1 column, got {len(images)} and {columns}')
@@ -112,7 +114,7 @@ def grid(images: Sequence[np.ndarray], columns: int, cell: int = 480) -> np.ndar
 
 
 def pen_for(image: np.ndarray) -> Pen:
-    """Capitals of a fortieth of the image's mean side, never under 9 pixels: smaller ones are not read."""
+    """Capitals of a fortieth of the image's mean side, never under 9 pixels: smaller ones are not legible."""
     capital = max(9, round(sum(image.shape[:2]) / 2 / 40))
     return Pen(line=round(capital / 5), capital=capital, stroke=max(1, capital // 10), pad=capital // 3)
 
@@ -134,10 +136,10 @@ def _prepare(image, boxes, classes):
     return canvas, corners
 
 
-def _place(text, corner, size, pen, taken) -> Corners:
-    """A plate for the text at a place of its box that no other plate takes: above it, in it, below it.
+def _plate(text, corner, size, pen, taken) -> Corners:
+    """A plate for the text at the first free position: above its box, in it, below it.
 
-    Far edges are exclusive. Where all are taken it lies above the box, behind the plates of better ones.
+    Far edges are exclusive. Where none is free it is above the box, behind the plates of better ones.
     """
     height, width = size
     (letters, _), _ = cv2.getTextSize(_ascii(text), FONT, pen.capital / CAPITAL, pen.stroke)
@@ -156,7 +158,7 @@ def _write(canvas, text, plate, colour, pen):
 
 
 def _ascii(text):
-    """The font has no other letters."""
+    """Text with ? for what is not ASCII: the font has no other letters."""
     return text.encode('ascii', 'replace').decode()
 
 
@@ -165,12 +167,12 @@ def _overlap(a, b):
 
 
 def _ink(colour) -> Colour:
-    """Black or white, whichever stands out on the colour (luma of ITU-R BT.601)."""
+    """Black or white, whichever has more contrast with the colour (luma of ITU-R BT.601)."""
     return BLACK if .299 * colour[0] + .587 * colour[1] + .114 * colour[2] > 110 else WHITE
 
 
 def _dashes(canvas, corner, pen):
-    """A black rectangle with white dashes upon it, so that it shows on any background."""
+    """A black rectangle with white dashes on it, visible on any background."""
     x1, y1, x2, y2 = corner
     cv2.rectangle(canvas, (x1, y1), (x2, y2), BLACK, pen.line)
     dash = 4 * pen.line + 2

@@ -1,15 +1,16 @@
 """Figures of runs, drawn from their files alone: metrics.jsonl of training, metrics.json of evaluation.
 
-Matplotlib is imported where it draws and used without pyplot, so nothing needs a display or leaves a
-window behind. Figures are sized for a column of text, 200 dots an inch.
+Matplotlib is imported where it draws and used without pyplot, so no display is needed and no
+window stays open. Figures are sized for a column of text, 200 dots an inch.
 """
 from __future__ import annotations
 
 import json
 import math
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
@@ -17,15 +18,18 @@ from yolov3_tf.errors import InputError
 
 SCORES = {'mAP': 'detection', 'class_mAP': 'classes present'}
 NOT_LOSSES = {'kind', 'stage', 'epoch', 'step', 'lr', *SCORES}
-# Okabe and Ito's colours, told apart by colour-blind readers too.
+# Okabe and Ito's colours, distinct for colour-blind readers too.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 GREY = '#666666'
-NAMED_CURVES = 24    # beyond this many classes a legend tells nobody anything
+NAMED_CURVES = 24    # with more classes a legend is useless
 STYLE = {'font.size': 8, 'axes.titlesize': 8, 'figure.titlesize': 9, 'legend.fontsize': 7,
          'legend.title_fontsize': 7, 'legend.frameon': False, 'axes.grid': True, 'grid.alpha': .25,
          'axes.axisbelow': True, 'axes.spines.top': False, 'axes.spines.right': False}
-MEASURED = dict(linestyle=(0, (4, 2)), marker='o', markersize=2.5)    # on the validation set
+VALIDATION = dict(linestyle=(0, (4, 2)), marker='o', markersize=2.5)    # on the validation set
 BESIDE = dict(loc='upper left', bbox_to_anchor=(1.01, 1.02))          # a legend right of its panel
+
+
+Path = Union[str, 'os.PathLike[str]']
 
 
 class Series(NamedTuple):
@@ -34,7 +38,7 @@ class Series(NamedTuple):
     values: np.ndarray
 
 
-def training_curves(metrics_file, figure_file) -> pathlib.Path:
+def training_curves(metrics_file: Path, figure_file: Path) -> pathlib.Path:
     """Draws losses, validation mAP and learning rate over the steps, with the stages marked.
 
     Args:
@@ -45,7 +49,7 @@ def training_curves(metrics_file, figure_file) -> pathlib.Path:
 
     Raises:
       InputError: the file is missing or empty, or a line is not such an object. A last line that a
-        killed run left unfinished is passed over.
+        killed run left unfinished is ignored.
     """
     lines = read_metrics(metrics_file)
     scored = any(len(series(lines, 'val', name).steps) for name in SCORES)
@@ -62,7 +66,7 @@ def training_curves(metrics_file, figure_file) -> pathlib.Path:
         return save(figure, figure_file)
 
 
-def precision_recall(report_file, figure_file) -> pathlib.Path:
+def precision_recall(report_file: Path, figure_file: Path) -> pathlib.Path:
     """Draws precision over recall at IoU .5, one line a class and their mean, from a report's metrics.json.
 
     Precision is the best at this recall or beyond, so the area under a line is the AP beside its name.
@@ -76,10 +80,10 @@ def precision_recall(report_file, figure_file) -> pathlib.Path:
     classes.sort(key=lambda one: -one[1])
     with styled():
         figure, (axis,) = _figure(5.6, [4.])
-        for place, (name, ap, curve) in enumerate(classes):
+        for number, (name, ap, curve) in enumerate(classes):
             best = np.maximum.accumulate(np.array(curve['precision'], np.float64)[::-1])[::-1]
             axis.plot([0, *curve['recall']], [*best, *best[-1:]] if len(best) else [0], linewidth=.9,
-                      drawstyle='steps-post', **_class_style(place, len(classes), f'{100 * ap:.1f}  {name}'))
+                      drawstyle='steps-post', **_class_style(number, len(classes), f'{100 * ap:.1f}  {name}'))
         if classes:
             axis.plot(content['mean_curve']['recall'], content['mean_curve']['precision'], 'k', linewidth=2.,
                       label=f'{100 * content["summary"]["mAP"]:.1f}  mean of {len(classes)}')
@@ -90,8 +94,8 @@ def precision_recall(report_file, figure_file) -> pathlib.Path:
         return save(figure, figure_file)
 
 
-def compared_curves(cells: Mapping[str, Sequence[Any]], figure_file) -> pathlib.Path:
-    """Draws validation mAP over the steps, one line a cell: the mean of its runs on the band from lowest to highest.
+def compared_curves(cells: Mapping[str, Sequence[Any]], figure_file: Path) -> pathlib.Path:
+    """Draws validation mAP over the steps, one line a cell: the mean of its runs over a band from lowest to highest.
 
     Runs that end at different steps are averaged as far as each goes.
 
@@ -101,11 +105,11 @@ def compared_curves(cells: Mapping[str, Sequence[Any]], figure_file) -> pathlib.
     """
     with styled():
         figure, (axis,) = _figure(7., [4.2])
-        for place, (name, files) in enumerate(cells.items()):
+        for number, (name, files) in enumerate(cells.items()):
             scores = [series(read_metrics(file), 'val', 'mAP') for file in files]
             steps, (low, mean, high) = spread([score for score in scores if len(score.steps)])
             if len(steps):
-                style = _class_style(place, len(cells), f'{100 * mean[-1]:.1f}  {name}')
+                style = _class_style(number, len(cells), f'{100 * mean[-1]:.1f}  {name}')
                 axis.plot(steps, 100 * mean, linewidth=1.3, **style)
                 axis.fill_between(steps, 100 * low, 100 * high, color=style['color'], alpha=.12, linewidth=0)
         if axis.get_legend_handles_labels()[0]:
@@ -117,7 +121,7 @@ def compared_curves(cells: Mapping[str, Sequence[Any]], figure_file) -> pathlib.
 def spread(runs: Sequence[Series]) -> tuple[np.ndarray, np.ndarray]:
     """Lowest, mean and highest value of several lines, [3, n], at every step [n] of any, straight between its own.
 
-    At a step only those lines count that have begun and not ended.
+    Each line counts only from its first to its last step.
     """
     if not runs:
         return np.zeros(0), np.zeros((3, 0))
@@ -126,7 +130,7 @@ def spread(runs: Sequence[Series]) -> tuple[np.ndarray, np.ndarray]:
     return steps, np.array([np.nanmin(table, axis=0), np.nanmean(table, axis=0), np.nanmax(table, axis=0)])
 
 
-def read_metrics(path) -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Objects of a metrics.jsonl; errors as in ``training_curves``."""
     path = pathlib.Path(path)
     if not path.is_file():
@@ -138,7 +142,7 @@ def read_metrics(path) -> list[dict[str, Any]]:
             line = _metrics_line(row)
             if line is not None:
                 lines.append(line)
-            elif number < len(rows):    # the last has no line end: a kill came in between
+            elif number < len(rows):    # the last has no line end: the run was killed
                 raise InputError(f'{path}:{number}: expected a JSON object with kind, stage and step, '
                                  f'got {row[:80]}')
     if not lines:
@@ -147,7 +151,7 @@ def read_metrics(path) -> list[dict[str, Any]]:
 
 
 def series(lines: Sequence[dict[str, Any]], kind: str, name: str) -> Series:
-    """The numbers of one name over the steps; what is not finite is left out."""
+    """The values of one name over the steps; those that are not finite are left out."""
     points = [(line['step'], line[name]) for line in lines if line['kind'] == kind
               and isinstance(line.get(name), (int, float)) and math.isfinite(line[name])]
     table = np.array(points, np.float64).reshape(-1, 2)
@@ -164,10 +168,10 @@ def stage_starts(lines: Sequence[dict[str, Any]]) -> list[tuple[float, str]]:
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean over the window around each value, [n] -> [n]; at both ends over the part of it that is there."""
+    """Mean over the window around each value, [n] -> [n]; at both ends over the part of it that exists."""
     sums = np.concatenate([[0.], np.cumsum(values)])
-    places = np.arange(len(values))
-    first, end = np.maximum(places - window // 2, 0), np.minimum(places + window // 2 + 1, len(values))
+    centres = np.arange(len(values))
+    first, end = np.maximum(centres - window // 2, 0), np.minimum(centres + window // 2 + 1, len(values))
     return (sums[end] - sums[first]) / (end - first)
 
 
@@ -183,21 +187,21 @@ def _metrics_line(row):
 def _draw_losses(axis, lines):
     names = _loss_names(lines)
     edges = [step for step, _ in stage_starts(lines)[1:]]
-    for place, name in enumerate(names):
-        colour, width = ('k', 1.6) if name == 'total' else (COLOURS[place % len(COLOURS)], 1.)
+    for number, name in enumerate(names):
+        colour, width = ('k', 1.6) if name == 'total' else (COLOURS[number % len(COLOURS)], 1.)
         _draw_trained(axis, series(lines, 'train', name), edges, color=colour, linewidth=width, label=name)
-        axis.plot(*series(lines, 'val', name), color=colour, linewidth=width, **MEASURED)
+        axis.plot(*series(lines, 'val', name), color=colour, linewidth=width, **VALIDATION)
     drawn = [series(lines, kind, name).values for kind in ('train', 'val') for name in names]
     if min(np.concatenate([*drawn, []]), default=0) > 0:
         plain_log(axis)
     if any(line['kind'] == 'val' for line in lines):
-        axis.plot([], [], color=GREY, label='validation', **MEASURED)
+        axis.plot([], [], color=GREY, label='validation', **VALIDATION)
     axis.legend(**BESIDE)
     axis.set_ylabel('loss')
 
 
 def _draw_trained(axis, train, edges, **style):
-    """A running mean over a fiftieth of the line, begun anew in each stage, upon the pale numbers."""
+    """A running mean over a fiftieth of the line, restarted in each stage, over the pale raw values."""
     window = len(train.values) // 50
     if window > 1:
         axis.plot(*train, color=style['color'], linewidth=.4, alpha=.25)
@@ -206,14 +210,14 @@ def _draw_trained(axis, train, edges, **style):
 
 
 def _loss_names(lines):
-    """Parts of the loss in the order they first come, their sum last so that it lies on top."""
+    """Parts of the loss in the order of their first appearance, their sum last so that it is on top."""
     numbers = {name: None for line in lines for name, value in line.items()
                if isinstance(value, (int, float)) and name not in NOT_LOSSES}
     return [name for name in numbers if name != 'total'] + ['total'] * ('total' in numbers)
 
 
-def plain_log(axis):
-    """Logarithmic axis with 20 where matplotlib would write 2 x 10^1."""
+def plain_log(axis) -> None:
+    """Logarithmic axis with labels such as 20, not 2 x 10^1."""
     from matplotlib.ticker import LogFormatter
     axis.set_yscale('log')
     axis.yaxis.set_major_formatter('{x:g}')
@@ -245,19 +249,19 @@ def _draw_rate(axis, lines):
 
 def _mark_stages(axes, lines):
     """A dotted line where one stage follows another, and the stages' names over the first panel."""
-    for place, (step, name) in enumerate(stage_starts(lines)):
-        for axis in axes if place else []:
+    for number, (step, name) in enumerate(stage_starts(lines)):
+        for axis in axes if number else []:
             axis.axvline(step, color=GREY, linewidth=.8, linestyle=':')
         axes[0].annotate(name, (step, 1), xycoords=('data', 'axes fraction'), xytext=(3, 2),
                          textcoords='offset points', color=GREY, fontsize=7)
 
 
-def _class_style(place, count, label) -> dict[str, Any]:
-    """Six colours in four line styles tell 24 classes apart; more are a grey cloud about the mean."""
+def _class_style(number, count, label) -> dict[str, Any]:
+    """Six colours in four line styles distinguish 24 classes; more are a grey cloud around the mean."""
     if count > NAMED_CURVES:
-        return dict(color='#999999', alpha=.35, label='a class' if place == 0 else None)
-    dashes = ('-', '--', ':', '-.')[place // len(COLOURS)]
-    return dict(color=COLOURS[place % len(COLOURS)], linestyle=dashes, label=label)
+        return dict(color='#999999', alpha=.35, label='a class' if number == 0 else None)
+    dashes = ('-', '--', ':', '-.')[number // len(COLOURS)]
+    return dict(color=COLOURS[number % len(COLOURS)], linestyle=dashes, label=label)
 
 
 def _read_report(path):
@@ -274,7 +278,7 @@ def _read_report(path):
 
 
 def styled():
-    """The house's style, while the context is open."""
+    """A context in which matplotlib has the style of our figures."""
     import matplotlib
     return matplotlib.rc_context(STYLE)
 
@@ -287,8 +291,8 @@ def _figure(width: float, heights: Sequence[float]) -> tuple[Any, list[Any]]:
     return figure, list(axes[:, 0])
 
 
-def save(figure, path) -> pathlib.Path:
-    """Writes the PNG without matplotlib's own version in it, so equal data give an equal file."""
+def save(figure, path: Path) -> pathlib.Path:
+    """Writes the PNG without matplotlib's own version in it, so equal data make an equal file."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=200, format='png', metadata={'Software': None})

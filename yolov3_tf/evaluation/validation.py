@@ -111,7 +111,7 @@ def batches_of(batches, dataset: Dataset):
     try:
         yield from batches
     except tf.errors.OpError as error:          # only under strict
-        raise pipeline.blame(dataset, range(len(dataset.records)), error) from error
+        raise pipeline.explain_failure(dataset, range(len(dataset.records)), error) from error
 
 
 def nothing_read(dataset: Dataset) -> InputError:

@@ -1,4 +1,4 @@
-"""Box terms: how far the assigned slot's box is from its object. One table, one signature.
+"""Box terms: how far a positive slot's box is from its object. One table, one signature.
 
 Each takes ``Matched`` and returns named losses, each [B, M], before weighting and masking.
 """
@@ -13,7 +13,7 @@ from yolov3_tf.codec import LARGEST_OFFSET, fraction_of
 
 
 class Matched(NamedTuple):
-    """Predictions of the assigned slots beside their objects; M candidates an image.
+    """Predictions of the matched slots beside their objects; M candidates an image.
 
     Attributes:
       offsets: float32 [B, M, 4] raw tx, ty, tw, th.
@@ -22,7 +22,7 @@ class Matched(NamedTuple):
       truth_boxes: float32 [B, M, 4] pixels.
       anchors: float32 [B, M, 2] prior width, height in pixels.
       strides: float32 [B, M].
-      smallness: float32 [B, M] 2 - w h / (W H) of the object: small boxes count up to twice.
+      smallness: float32 [B, M] 2 - w h / (W H) of the object: small boxes weigh up to twice as much.
       sensitivity: float32 [B, M] grid sensitivity of the slot's level.
       image: float32 [2] width, height of the network input in pixels.
       rivals: [B, N, 4] boxes and bool [B, M, N] mask of the objects that ``matched='best'`` may choose
@@ -40,25 +40,25 @@ class Matched(NamedTuple):
     rivals: Any = None
 
 
-def mse(matched: Matched):
+def mse(matched: Matched) -> dict[str, tf.Tensor]:
     """The reference's squared error in t-space, (2 - wh) sum of squares, centre and size apart."""
     size = tf.square(matched.truth_offsets[..., 2:] - matched.offsets[..., 2:])
     return {'xy': matched.smallness * _centre_squares(matched), 'wh': matched.smallness * tf.reduce_sum(size, -1)}
 
 
-def sqrt_wh(matched: Matched):
+def sqrt_wh(matched: Matched) -> dict[str, tf.Tensor]:
     """YOLOv1: squared error of x, y and of sqrt w, sqrt h, so that a pixel counts more on a small box.
 
-    x, y as fractions of the cell, w, h as fractions of the input (as there), which keeps every term
+    x, y as fractions of the cell, w, h as fractions of the input (as in the paper), which keeps every term
     below about 1. Source: Redmon et al., "You Only Look Once", CVPR 2016, equation 3.
     """
-    wanted = tf.sqrt(_size_in_image(matched))
-    # By half the exponent, for the square root of a decoded size has no finite gradient near 0.
+    target = tf.sqrt(_size_in_image(matched))
+    # Half the exponent, because the square root of a decoded size has no finite gradient near 0.
     size = tf.sqrt(matched.anchors / matched.image) * tf.exp(_bounded(matched.offsets[..., 2:]) / 2)
-    return {'xy': _centre_squares(matched), 'wh': tf.reduce_sum(tf.square(wanted - size), -1)}
+    return {'xy': _centre_squares(matched), 'wh': tf.reduce_sum(tf.square(target - size), -1)}
 
 
-def plain_wh(matched: Matched):
+def plain_wh(matched: Matched) -> dict[str, tf.Tensor]:
     """YOLOv2: (2 - wh) times the squared error of x, y, w, h; units as in ``sqrt_wh``."""
     size = matched.anchors / matched.image * tf.exp(_bounded(matched.offsets[..., 2:]))
     squares = tf.reduce_sum(tf.square(_size_in_image(matched) - size), -1)
@@ -76,14 +76,14 @@ def _size_in_image(matched: Matched):
 
 
 def _bounded(t_wh):
-    """As ``codec.decode`` bounds them: beyond, the size is as good as infinite and no longer pulls."""
+    """Bounded as in ``codec.decode``: beyond, the size has no gradient."""
     return tf.clip_by_value(t_wh, -LARGEST_OFFSET, LARGEST_OFFSET)
 
 
-def smooth_l1(matched: Matched):
+def smooth_l1(matched: Matched) -> dict[str, tf.Tensor]:
     """Smooth L1 (beta 1) over SSD's four offsets from the prior on its cell's centre (the paper's eq. 3).
 
-    The two centres differ by (fraction of the offsets - fraction of the object) strides, so the cell's own place
+    The two centres differ by (fraction of the offsets - fraction of the object) strides, so the cell's own position
     cancels; the size offsets log(w / w_anchor) are tw, th themselves.
     """
     fraction = fraction_of(matched.offsets[..., :2], matched.sensitivity) - matched.truth_offsets[..., :2]
@@ -92,12 +92,12 @@ def smooth_l1(matched: Matched):
     return {'smooth_l1': tf.reduce_sum(tf.where(away < 1, away * away / 2, away - .5), axis=-1)}
 
 
-def _overlap_loss(name, measure):
+def _overlap_loss(name, overlap):
     def loss(matched: Matched):
         if matched.rivals is None:
-            return {name: 1 - measure(matched.boxes, matched.truth_boxes)}
+            return {name: 1 - overlap(matched.boxes, matched.truth_boxes)}
         boxes, mask = matched.rivals
-        every = measure(matched.boxes[..., :, None, :], boxes[..., None, :, :])         # [B, M, N]
+        every = overlap(matched.boxes[..., :, None, :], boxes[..., None, :, :])         # [B, M, N]
         return {name: 1 - tf.reduce_max(tf.where(mask, every, -2.), axis=-1)}
     loss.__name__ = name
     loss.__doc__ = (f'1 - {name} of the decoded box and its object (``boxes.{name}``), without the (2 - wh) weight; '
@@ -112,5 +112,5 @@ ciou = _overlap_loss('ciou', box_ops.ciou)
 
 BOX_LOSSES = {'mse': mse, 'sqrt_wh': sqrt_wh, 'plain_wh': plain_wh, 'smooth_l1': smooth_l1,
               'iou': iou, 'giou': giou, 'diou': diou, 'ciou': ciou}
-# Losses that measure an overlap, and so can be taken with the best object of the scale.
+# Losses of an overlap, which can be taken with the best object of the scale.
 OVERLAPS = frozenset(('iou', 'giou', 'diou', 'ciou'))

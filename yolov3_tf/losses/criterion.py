@@ -3,7 +3,7 @@
     loss = 1/B sum [ positive q (v box + class) + F (positive q p + background b) objectness ]
 
 over all slots of all images of a batch of B; q is an object's mix-up weight, F the focal factor, v the
-weight of the box terms, p that of the objectness of positive slots, b that of background ones. By default
+weight of the box terms, p that of the objectness of positive slots, b that of negative (background) ones. By default
 v, p and b are 1 and the semantics are those of the YOLOv3 TF1 implementation by wizyoung, with the IoU
 and GIoU terms of the paper; ``losses.formulations`` names other sets.
 """
@@ -25,30 +25,30 @@ from yolov3_tf.losses.classes import CLASS_LOSSES
 from yolov3_tf.losses.objectness import OBJECTNESS_LOSSES, POSITIVE_WEIGHTS, TARGETS
 from yolov3_tf.structures import GroundTruth, Priors, RawPredictions
 
-IGNORE_SCOPES = {'scale': 'objects that own a slot of the same scale (the reference)',
+IGNORE_SCOPES = {'scale': 'objects that are matched with a slot of the same scale (the reference)',
                  'image': 'all objects of the image (darknet)'}
-MATCHES = {'assigned': 'the object the slot answers for (the paper\'s text)',
+MATCHES = {'assigned': 'the object the slot is matched with (the paper\'s text)',
            'best': 'the best object of the scale (the paper\'s published code)'}
 
 
 class LossSettings(NamedTuple):
-    """What the criterion is made of; names are keys of the tables.
+    """The parts of the criterion; names are keys of the tables.
 
     Attributes:
       box: of ``BOX_LOSSES``.
       focal: focal factor on objectness.
-      ignore_thresh: IoU from which a slot without object is left in peace.
+      ignore_thresh: IoU from which a slot without object is ignored.
       ignore_scope: of ``IGNORE_SCOPES``.
       matched: of ``MATCHES``; 'best' is for overlap losses only.
       label_smoothing: .99 y + .01 / C class targets.
       assigner: of ``ASSIGNERS``.
       assign_thresh: of an assigner in ``assign.THRESHOLDS``; None: that table's.
       box_weight: factor on the box terms.
-      background_weight: factor on the objectness of background slots.
+      background_weight: factor on the objectness of negative (background) slots.
       objectness: of ``OBJECTNESS_LOSSES``.
-      objectness_target: of ``objectness.TARGETS``: what the objectness of a slot with an object should be.
+      objectness_target: of ``objectness.TARGETS``, of the objectness of positive slots.
       classification: of ``CLASS_LOSSES``.
-      positive_weight: of ``POSITIVE_WEIGHTS``, on the objectness of slots with an object.
+      positive_weight: of ``POSITIVE_WEIGHTS``, on the objectness of positive slots.
     """
     box: str = 'giou'
     focal: bool = False
@@ -66,7 +66,7 @@ class LossSettings(NamedTuple):
     positive_weight: str = 'none'
 
 
-def check(settings: LossSettings):
+def check(settings: LossSettings) -> None:
     """Raises InputError for an unknown name, a number out of its range or parts that contradict each other."""
     choose(BOX_LOSSES, settings.box, 'loss')
     choose(IGNORE_SCOPES, settings.ignore_scope, 'ignore_scope')
@@ -111,7 +111,8 @@ def _check_contradictions(settings: LossSettings):
                          'label_smoothing out')
 
 
-def detection_loss(raw: RawPredictions, truth: GroundTruth, priors: Priors, settings: LossSettings):
+def detection_loss(raw: RawPredictions, truth: GroundTruth, priors: Priors,
+                   settings: LossSettings) -> dict[str, tf.Tensor]:
     """Named scalars of one batch: the parts, each summed and divided by B, and their sum ``total``.
 
     Args:
@@ -127,17 +128,17 @@ def detection_loss(raw: RawPredictions, truth: GroundTruth, priors: Priors, sett
     matched = _match(raw, decoded, truth, priors, assignment)
     if settings.matched == 'best':
         level = tf.gather(priors.levels, assignment.slots)                            # [B, M]
-        owns = _levels_owned(assignment, truth, priors)                               # [B, N, L]
-        same_scale = tf.gather(tf.transpose(owns, [0, 2, 1]), level, batch_dims=1)    # [B, M, N]
+        matches = _matched_levels(assignment, truth, priors)                          # [B, N, L]
+        same_scale = tf.gather(tf.transpose(matches, [0, 2, 1]), level, batch_dims=1)    # [B, M, N]
         matched = matched._replace(rivals=(truth.boxes, same_scale))
     weight = tf.cast(assignment.positive, tf.float32) * _gather(truth.weights, assignment.truth_index)
     parts = {name: settings.box_weight * _sum(weight, loss)
              for name, loss in BOX_LOSSES[settings.box](matched).items()}
 
     logits = _gather(raw.classes, assignment.slots)                                   # [B, M, C]
-    labels = _gather(truth.classes, assignment.truth_index)
-    wanted = class_loss.targets(labels, tf.shape(logits)[-1], settings.label_smoothing)
-    parts['classes'] = _sum(weight, CLASS_LOSSES[settings.classification](wanted, logits))
+    classes = _gather(truth.classes, assignment.truth_index)
+    target = class_loss.targets(classes, tf.shape(logits)[-1], settings.label_smoothing)
+    parts['classes'] = _sum(weight, CLASS_LOSSES[settings.classification](target, logits))
 
     background = background_slots(decoded, truth, priors, assignment, settings)
     parts['objectness'] = _objectness(raw.objectness, background, matched, weight, assignment, priors, settings)
@@ -147,15 +148,16 @@ def detection_loss(raw: RawPredictions, truth: GroundTruth, priors: Priors, sett
     return {**parts, 'total': tf.add_n(list(parts.values()))}
 
 
-def background_slots(decoded, truth: GroundTruth, priors: Priors, assignment: Assignment, settings: LossSettings):
-    """Which slots count as having no object, unless they own one: float32 [B, S] (``objectness.background``).
+def background_slots(decoded: tf.Tensor, truth: GroundTruth, priors: Priors, assignment: Assignment,
+                     settings: LossSettings) -> tf.Tensor:
+    """Which slots are negative unless they are positive, float32 [B, S] (``objectness.background``).
 
     Args:
       decoded: float32 [B, S, 4] predicted boxes, pixels of the network input.
       settings: its ignore_thresh and ignore_scope.
     """
     if settings.ignore_scope == 'scale':
-        considered = _over_slots(_levels_owned(assignment, truth, priors), priors)    # [B, N, S]
+        considered = _over_slots(_matched_levels(assignment, truth, priors), priors)  # [B, N, S]
     else:
         considered = has_area(truth)[:, :, None]
     return objectness.background(decoded, truth.boxes, considered, settings.ignore_thresh)
@@ -163,26 +165,26 @@ def background_slots(decoded, truth: GroundTruth, priors: Priors, assignment: As
 
 def _objectness(logits, background, matched, weight, assignment, priors, settings: LossSettings):
     """Sum over all slots; background float32 [B, S], weight float32 [B, M] of the candidates."""
-    owned = _spread(tf.cast(assignment.positive, tf.float32), assignment, priors)     # [B, S]
+    positive = _spread(tf.cast(assignment.positive, tf.float32), assignment, priors)  # [B, S]
     target = _spread(TARGETS[settings.objectness_target](matched), assignment, priors)
-    positive_weight = POSITIVE_WEIGHTS[settings.positive_weight](owned)
-    slot_weight = tf.where(owned > 0, positive_weight * _spread(weight, assignment, priors),
+    positive_weight = POSITIVE_WEIGHTS[settings.positive_weight](positive)
+    slot_weight = tf.where(positive > 0, positive_weight * _spread(weight, assignment, priors),
                            settings.background_weight * background)
     loss = slot_weight * OBJECTNESS_LOSSES[settings.objectness](target, logits)
     return tf.reduce_sum(loss * objectness.focal_factor(target, logits) if settings.focal else loss)
 
 
-def _levels_owned(assignment: Assignment, truth: GroundTruth, priors: Priors):
-    """Whether an object owns a slot of a level, one or several: bool [B, N, L]."""
+def _matched_levels(assignment: Assignment, truth: GroundTruth, priors: Priors):
+    """Whether an object is matched with a slot of a level: bool [B, N, L]."""
     batch, count, levels = tf.shape(truth.boxes)[0], tf.shape(truth.boxes)[1], len(priors.table.strides)
     level = tf.gather(priors.levels, assignment.slots)                                # [B, M]
     segment = (assignment.truth_index + count * tf.range(batch)[:, None]) * levels + level
-    owned = tf.math.unsorted_segment_max(tf.cast(assignment.positive, tf.int32), segment, batch * count * levels)
-    return tf.reshape(owned > 0, [batch, count, levels])
+    matched = tf.math.unsorted_segment_max(tf.cast(assignment.positive, tf.int32), segment, batch * count * levels)
+    return tf.reshape(matched > 0, [batch, count, levels])
 
 
 def _over_slots(by_level, priors: Priors):
-    """Values [B, N, L] of the levels at every slot, [B, N, S]; laid out, for a gather measured six times slower."""
+    """Values [B, N, L] of the levels at every slot, [B, N, S]. By broadcasting: a gather is six times slower."""
     batch, count, _ = tf.unstack(tf.shape(by_level))
     slots = tf.reduce_prod(priors.grids, axis=-1) * [len(level) for level in priors.table.sizes]
     return tf.concat([tf.broadcast_to(by_level[..., level:level + 1], [batch, count, slots[level]])
@@ -214,7 +216,7 @@ def _sum(weight, loss):
 
 
 def _spread(values, assignment: Assignment, priors: Priors):
-    """Values [B, M] of the positive candidates laid out over the slots, [B, S]; 0 elsewhere."""
+    """Values [B, M] of the positive candidates placed at their slots, [B, S]; 0 elsewhere."""
     batch, slots = tf.shape(values)[0], tf.shape(priors.strides)[0]
     segment = assignment.slots + slots * tf.range(batch)[:, None]
     flat = tf.math.unsorted_segment_sum(tf.where(assignment.positive, values, 0.), segment, batch * slots)

@@ -1,8 +1,8 @@
 """The formulations of YOLO's loss from its first to its fourth version, as settings of one criterion.
 
-All of them train YOLOv3's network, anchors and slots; what differs is what this file says. Where a
+All of them train YOLOv3's network, anchors and slots; they differ only in the settings below. Where a
 version's own network had no such thing (YOLOv1 has no anchors, YOLOv2 one scale), its rule is applied to
-YOLOv3's slots as the note tells.
+YOLOv3's slots as the note describes.
 """
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ FORMULATIONS = {
         LossSettings(box='plain_wh', box_weight=5., objectness='squared', objectness_target='iou',
                      background_weight=.5, classification='squared', ignore_thresh=.6, ignore_scope='image'),
         (), 'as yolov1, with the anchor of the best shape responsible, plain w, h, weight (2 - w h), and predictions '
-            'that overlap any object by .6 left in peace. Redmon & Farhadi, CVPR 2017; thresh of yolov2-voc.cfg'),
+            'that overlap any object by .6 ignored. Redmon & Farhadi, CVPR 2017; thresh of yolov2-voc.cfg'),
     'yolov3': Formulation(
         LossSettings(box='mse'),
         (), '(2 - w h) squared error of sigmoid(t_xy), t_wh; binary cross-entropy of objectness and classes; '
-            'predictions that overlap an object of their scale by .5 left in peace. Redmon & Farhadi 2018, as the '
+            'predictions that overlap an object of their scale by .5 ignored. Redmon & Farhadi 2018, as the '
             'TensorFlow 1 implementation by wizyoung has it'),
     'yolov4': Formulation(
         LossSettings(box='ciou', assigner='iou_threshold', ignore_thresh=.7, ignore_scope='image'),
         (1.2, 1.1, 1.05), '1 - CIoU; every anchor whose shape IoU exceeds .213, and the best; centre = s sigmoid(t) - '
-                          '(s - 1) / 2; binary cross-entropies; predictions that overlap any object by .7 left in '
-                          'peace. Bochkovskiy et al. 2020 and yolov4.cfg'),
+                          '(s - 1) / 2; binary cross-entropies; predictions that overlap any object by .7 '
+                          'ignored. Bochkovskiy et al. 2020 and yolov4.cfg'),
 }
 
 
@@ -54,7 +54,7 @@ def settings(name: str | None = None, **chosen) -> LossSettings:
 
     Args:
       name: of ``FORMULATIONS``; None: the defaults of ``LossSettings``.
-      chosen: fields of ``LossSettings`` that were asked for; None leaves the formulation's.
+      chosen: fields of ``LossSettings`` to replace; None keeps the formulation's.
 
     Raises:
       InputError: an unknown formulation, or parts that contradict each other.

@@ -3,9 +3,9 @@
     model.compile(loss={'boxes': GIoULoss(), 'object': FocalBinaryCrossentropy(from_logits=True)})
 
 Boxes are [..., 4] x1, y1, x2, y2 in any unit (fractions of an image down to 1e-4 wide, or pixels); as every
-measure treats both axes alike, y1, x1, y2, x2 gives the same. Arithmetic is float32 whatever comes in, for
+overlap treats both axes alike, y1, x1, y2, x2 gives the same. Arithmetic is float32 whatever comes in, for
 areas in pixels overflow float16. Functions return one loss for all axes but the last; classes then weight
-by ``sample_weight`` (for boxes [B, N, 4]: [B, N], or [B, 1] for one an image) and reduce as all of Keras's
+by ``sample_weight`` (for boxes [B, N, 4]: [B, N], or [B, 1] for one an image) and reduce as all of Keras's losses
 do. All are registered with Keras, so a saved model that was compiled with one is loaded again where this
 module was imported.
 """
@@ -23,31 +23,32 @@ _NEAR_0 = 1e-7      # probabilities are kept that far from 0 and 1, as Keras doe
 
 
 @_registered
-def iou_loss(y_true, y_pred):
+def iou_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """1 - IoU of boxes [..., 4] -> float32 [...] in 0..1; without gradient where they do not overlap."""
     return 1 - box_ops.iou(_boxes(y_pred), _boxes(y_true))
 
 
 @_registered
-def giou_loss(y_true, y_pred):
+def giou_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """1 - generalised IoU of boxes [..., 4] -> float32 [...] in 0..2 (Rezatofighi et al., CVPR 2019)."""
     return 1 - box_ops.giou(_boxes(y_pred), _boxes(y_true))
 
 
 @_registered
-def diou_loss(y_true, y_pred):
+def diou_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """1 - distance IoU of boxes [..., 4] -> float32 [...] in 0..2 (Zheng et al., AAAI 2020)."""
     return 1 - box_ops.diou(_boxes(y_pred), _boxes(y_true))
 
 
 @_registered
-def ciou_loss(y_true, y_pred):
+def ciou_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """1 - complete IoU of boxes [..., 4] -> float32 [...] in 0..2.5 (Zheng et al., AAAI 2020)."""
     return 1 - box_ops.ciou(_boxes(y_pred), _boxes(y_true))
 
 
 @_registered
-def focal_binary_crossentropy(y_true, y_pred, alpha=None, gamma=2., from_logits=False):
+def focal_binary_crossentropy(y_true: tf.Tensor, y_pred: tf.Tensor, alpha: float | None = None, gamma: float = 2.,
+                              from_logits: bool = False) -> tf.Tensor:
     """Mean over the last axis of a |y - p|^gamma BCE(y, p) (Lin et al., ICCV 2017).
 
     Where y is 0 or 1 this is ``tf.keras.losses.BinaryFocalCrossentropy``; where y lies between (an IoU as
@@ -55,7 +56,7 @@ def focal_binary_crossentropy(y_true, y_pred, alpha=None, gamma=2., from_logits=
 
     Args:
       y_true: [..., C] in 0..1.
-      y_pred: [..., C] probabilities, or logits with ``from_logits``, which is the stabler choice.
+      y_pred: [..., C] probabilities, or logits with ``from_logits``, which is numerically stabler.
       alpha: a is alpha for y = 1, 1 - alpha for y = 0, in between by y; None: a is 1, as in ``losses.objectness``.
       gamma: 0 or more; 0 is the plain cross-entropy.
 
@@ -81,37 +82,37 @@ def focal_binary_crossentropy(y_true, y_pred, alpha=None, gamma=2., from_logits=
 
 
 class _OverlapLoss(tf.keras.losses.Loss):
-    """Keras's reduction around the class's ``measure``."""
+    """Keras's reduction around the class's ``loss``."""
 
     def __init__(self, reduction='sum_over_batch_size', name=None):
-        super().__init__(reduction=reduction, name=name or self.measure.__name__)
+        super().__init__(reduction=reduction, name=name or self.loss.__name__)
 
     def call(self, y_true, y_pred):
-        return self.measure(y_true, y_pred)
+        return self.loss(y_true, y_pred)
 
 
 @_registered
 class IoULoss(_OverlapLoss):
     """``iou_loss`` as a class; reduction 'sum_over_batch_size' (the mean), 'sum' or 'none'."""
-    measure = staticmethod(iou_loss)
+    loss = staticmethod(iou_loss)
 
 
 @_registered
 class GIoULoss(_OverlapLoss):
     """``giou_loss`` as a class; reduction 'sum_over_batch_size' (the mean), 'sum' or 'none'."""
-    measure = staticmethod(giou_loss)
+    loss = staticmethod(giou_loss)
 
 
 @_registered
 class DIoULoss(_OverlapLoss):
     """``diou_loss`` as a class; reduction 'sum_over_batch_size' (the mean), 'sum' or 'none'."""
-    measure = staticmethod(diou_loss)
+    loss = staticmethod(diou_loss)
 
 
 @_registered
 class CIoULoss(_OverlapLoss):
     """``ciou_loss`` as a class; reduction 'sum_over_batch_size' (the mean), 'sum' or 'none'."""
-    measure = staticmethod(ciou_loss)
+    loss = staticmethod(ciou_loss)
 
 
 @_registered

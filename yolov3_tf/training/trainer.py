@@ -196,7 +196,7 @@ class Trainer:
         try:
             return next(stream)
         except tf.errors.OpError as error:          # only under strict: the pipeline leaves bad images out
-            raise pipeline.blame(self.train_set, self._expected(), error) from error
+            raise pipeline.explain_failure(self.train_set, self._expected(), error) from error
 
     def _expected(self):
         """Records that the batch at hand should hold."""

@@ -31,15 +31,15 @@ def test_old_macintosh_line_ends(tmp_path):
     assert class_files.read_class_file(path) == ['dog', 'cat']
 
 
-@pytest.mark.parametrize('content, said', [
+@pytest.mark.parametrize('content, message', [
     (b'dog\ncat\n\ndog\n', ":4: class 'dog' repeats line 1"),
     (b'\r\n \n', 'no class names'),
     (b'dog\n\xff\xfe\x00\n', ':2: expected UTF-8'),
 ])
-def test_a_bad_class_file_is_named_with_its_line(tmp_path, content, said):
+def test_a_bad_class_file_is_named_with_its_line(tmp_path, content, message):
     path = tmp_path / 'a.names'
     path.write_bytes(content)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         class_files.read_class_file(path)
     assert str(caught.value).startswith(str(path))
 
@@ -59,9 +59,9 @@ def test_rule_given_else_voc_else_found(found, given, expected):
     assert class_files.resolve_classes(dict.fromkeys(found, 'f:1'), given) == expected
 
 
-def test_an_unknown_class_is_told_with_its_place_and_the_nearest_name():
-    said = r"^a.xml:7: unknown class 'Dog' \(did you mean 'dog'\?\): expected one of dog, cat;.*--classes"
-    with pytest.raises(InputError, match=said):
+def test_an_unknown_class_is_reported_with_file_line_and_the_nearest_name():
+    message = r"^a.xml:7: unknown class 'Dog' \(did you mean 'dog'\?\): expected one of dog, cat;.*--classes"
+    with pytest.raises(InputError, match=message):
         class_files.resolve_classes({'cat': 'a.xml:1', 'Dog': 'a.xml:7'}, ['dog', 'cat'])
 
 

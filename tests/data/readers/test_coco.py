@@ -56,7 +56,7 @@ def test_given_names_decide_the_indices(tmp_path):
         coco.read(path, folder, ['car', 'brush'])
 
 
-@pytest.mark.parametrize('change, said', [
+@pytest.mark.parametrize('change, message', [
     ({'bbox': [10, 20, 30]}, r'expected bbox \[x, y, width, height\], got \[10, 20, 30\]; object dropped'),
     ({'bbox': [10, 20, 30, 'x']}, 'expected bbox'),
     ({'bbox': None}, 'expected bbox'),
@@ -69,37 +69,37 @@ def test_given_names_decide_the_indices(tmp_path):
     ({'image_id': 8}, 'no image has the id 8; annotation dropped'),
     ({'image_id': None}, 'no image has the id None'),
 ])
-def test_a_bad_annotation_is_told_by_its_id(tmp_path, change, said):
+def test_a_bad_annotation_is_reported_by_its_id(tmp_path, change, message):
     content = instances()
     content['annotations'][0].update(change)
     path, folder = write(tmp_path, content)
     dataset = coco.read(path, folder)
     assert len(dataset.records) == 2 and len(dataset.problems) == 1
-    assert dataset.problems[0].startswith(f'{path}: annotation 1: ') and re.search(said, dataset.problems[0])
+    assert dataset.problems[0].startswith(f'{path}: annotation 1: ') and re.search(message, dataset.problems[0])
     with pytest.raises(InputError, match='annotation 1: .*--strict'):
         coco.read(path, folder, strict=True)
 
 
-@pytest.mark.parametrize('change, said', [
+@pytest.mark.parametrize('change, message', [
     ({'file_name': 'none.jpg'}, 'image 7: no image .*none.jpg; image dropped'),
     ({'file_name': '../a.jpg'}, 'leads outside the folder'), ({'file_name': '/etc/passwd'}, 'leads outside'),
     ({'file_name': None}, 'expected id and file_name'), ({'width': 0}, 'expected width and height'),
-    ({'id': 3}, 'image 3: the id stands there twice')])
-def test_a_bad_image_is_dropped_with_its_annotations(tmp_path, change, said):
+    ({'id': 3}, 'image 3: the id is listed twice')])
+def test_a_bad_image_is_dropped_with_its_annotations(tmp_path, change, message):
     content = instances()
     content['images'][0].update(change)
     content['annotations'] = []
     dataset = coco.read(*write(tmp_path, content))
-    assert len(dataset.records) == 1 and len(dataset.problems) == 1 and re.search(said, dataset.problems[0])
+    assert len(dataset.records) == 1 and len(dataset.problems) == 1 and re.search(message, dataset.problems[0])
 
 
-def test_annotations_of_a_missing_image_are_not_told_again(tmp_path):
+def test_annotations_of_a_missing_image_are_not_reported_again(tmp_path):
     content = instances()
     content['images'][0]['file_name'] = 'none.jpg'
     assert len(coco.read(*write(tmp_path, content)).problems) == 1
 
 
-@pytest.mark.parametrize('content, said', [
+@pytest.mark.parametrize('content, message', [
     ('{"images": [\n1,,]}', r'instances.json:2: not JSON \(.*column 3\)'),
     ('{"images": [', 'is the file truncated'),
     ('', 'instances.json:1: not JSON'),
@@ -110,8 +110,8 @@ def test_annotations_of_a_missing_image_are_not_told_again(tmp_path):
     (instances(categories=[{'id': 1, 'name': 'a'}, {'id': 2, 'name': 'a'}]), "category 'a' .* twice"),
     (instances(categories=[{'name': 'a'}]), 'expected categories with id and name'),
 ])
-def test_an_unusable_file_stops(tmp_path, content, said):
-    with pytest.raises(InputError, match=said):
+def test_an_unusable_file_stops(tmp_path, content, message):
+    with pytest.raises(InputError, match=message):
         coco.read(*write(tmp_path, content))
     with pytest.raises(InputError, match='cannot be read'):
         coco.read(str(tmp_path / 'none.json'), str(tmp_path))

@@ -1,4 +1,4 @@
-"""Darknet's lists and label files: where they are looked for, what they say, and every fault."""
+"""Darknet's lists and annotation files: where they are searched for, what they hold, and every fault."""
 import re
 
 import numpy as np
@@ -20,7 +20,7 @@ def test_shares_become_pixels_of_a_image_that_is_not_square(tmp_path):
     assert record.label_file == str(tmp_path / 'a.txt') and record.label_lines.tolist() == [1, 3]
 
 
-def test_labels_are_found_in_the_folder_labels_or_beside(tmp_path):
+def test_annotations_are_found_in_the_folder_labels_or_beside(tmp_path):
     line = '0 .5 .5 .{} .1\n'
     path = write_set(tmp_path, {
         'images/train/a.jpg': '', 'labels/train/a.txt': line.format(2), 'images/train/a.txt': line.format(9),
@@ -28,17 +28,18 @@ def test_labels_are_found_in_the_folder_labels_or_beside(tmp_path):
         'images/c.txt': line.format(4), 'train.txt': 'images/train/a.jpg\nVOC/JPEGImages/b.png\n./images/c.jpg\n'})
     widths = [record.boxes[0, 2] - record.boxes[0, 0] for record in darknet.read(path).records]
     np.testing.assert_allclose(widths, [20, 30, 40], atol=1e-3)
-    assert darknet.label_files('/d/images/images/x.y.jpg') == ['/d/images/labels/x.y.txt', '/d/images/images/x.y.txt']
+    assert darknet.annotation_files('/d/images/images/x.y.jpg') == [
+        '/d/images/labels/x.y.txt', '/d/images/images/x.y.txt']
 
 
 @pytest.mark.parametrize('images', ['images', 'JPEGImages'])
-def test_labels_are_found_from_within_the_folder(tmp_path, monkeypatch, images):
+def test_annotations_are_found_from_within_the_folder(tmp_path, monkeypatch, images):
     write_set(tmp_path, {f'{images}/train/a.jpg': '', 'labels/train/a.txt': '0 .5 .5 .2 .1\n',
                          'train.txt': f'{images}/train/a.jpg\n'})
     monkeypatch.chdir(tmp_path)
     record, = darknet.read('train.txt').records
     assert record.image_path == f'{images}/train/a.jpg' and record.label_file == 'labels/train/a.txt'
-    assert darknet.label_files('myimages/a.jpg') == ['myimages/a.txt']
+    assert darknet.annotation_files('myimages/a.jpg') == ['myimages/a.txt']
 
 
 def test_paths_from_the_lists_folder_else_from_here(tmp_path, monkeypatch):
@@ -51,21 +52,21 @@ def test_paths_from_the_lists_folder_else_from_here(tmp_path, monkeypatch):
     assert darknet.read(path).records[0].image_path == str(tmp_path / 'data/a.jpg')
 
 
-@pytest.mark.parametrize('line, said', [
+@pytest.mark.parametrize('line, message', [
     ('0 .5 .5 .1', 'expected "class cx cy w h" or an outline of three points or more, got 4 numbers'),
     ('0 .5 .5 .1 .1 .9', 'outline of three points or more, got 6 numbers'),
     ('0 .1 .1 .2 .2 nan .1', 'not finite pixels; object dropped'), ('0 .1 .1 .2 .1 .3 .1', 'has no area'),
     ('cat .5 .5 .1 .1', "could not convert string to float: 'cat'"),
-    ('0 50 50 20 20', 'expected shares of the image from 0 to 1, got 50 50 20 20; are they pixels'),
-    ('-1 .5 .5 .1 .1', 'expected a class number from 0'), ('.5 .5 .5 .1 .1', 'expected a class number'),
-    ('nan .5 .5 .1 .1', 'expected a class number'), ('0 nan .5 .1 .1', 'not finite pixels; object dropped'),
+    ('0 50 50 20 20', 'expected fractions of the image from 0 to 1, got 50 50 20 20; are they pixels'),
+    ('-1 .5 .5 .1 .1', 'expected a class id from 0'), ('.5 .5 .5 .1 .1', 'expected a class id'),
+    ('nan .5 .5 .1 .1', 'expected a class id'), ('0 nan .5 .1 .1', 'not finite pixels; object dropped'),
     ('0 .5 .5 0 .1', 'has no area; object dropped'), ('0 .5 .5 -.1 .1', 'swapped; put in order'),
     ('0 .95 .5 .2 .1', 'reaches outside the 100x50 image; clipped'), ('0 1.5 .5 .1 .1', 'lies outside')])
-def test_a_bad_line_is_told_with_its_place(tmp_path, line, said):
+def test_a_bad_line_is_reported_with_file_and_line(tmp_path, line, message):
     path = write_set(tmp_path, {'a.jpg': '', 'a.txt': f'1 .5 .5 .1 .1\n{line}\n', 'train.txt': 'a.jpg\n'})
     dataset = darknet.read(path)
     problem, = dataset.problems
-    assert problem.startswith(f'{tmp_path}/a.txt:2: ') and re.search(said, problem)
+    assert problem.startswith(f'{tmp_path}/a.txt:2: ') and re.search(message, problem)
     assert dataset.records[0].classes[0] == 1
     with pytest.raises(InputError, match='a.txt:2: .*--strict'):
         darknet.read(path, strict=True)
@@ -79,17 +80,17 @@ def test_an_outline_gives_its_box(tmp_path):
     assert record.classes.tolist() == [1]
 
 
-def test_images_without_labels_and_labels_that_are_no_text(tmp_path):
+def test_images_without_annotations_and_annotations_that_are_no_text(tmp_path):
     path = write_set(tmp_path, {'a.jpg': '', 'a.txt': '', 'b.jpg': '', 'c.jpg': '', 'c.txt': '', 'd.txt': '',
                                 'train.txt': 'a.jpg\nb.jpg\nc.jpg\nnone.jpg\na.jpg\nd.txt\n'})
     (tmp_path / 'c.txt').write_bytes(b'\xff\xfe0 .5')
     dataset = darknet.read(path)
     assert [len(record.boxes) for record in dataset.records] == [0, 0, 0]
-    for found, said in zip(dataset.problems, [
+    for found, message in zip(dataset.problems, [
             'train.txt:4: no image .*none.jpg', 'train.txt:5: a.jpg is listed already',
-            r'b.jpg: no label file .*b.txt; taken as without objects', 'c.txt:1: expected UTF-8 text.*left out',
+            r'b.jpg: no annotation file .*b.txt; taken as without objects', 'c.txt:1: expected UTF-8 text.*left out',
             'd.txt: expected a JPEG']):
-        assert re.search(said, found)
+        assert re.search(message, found)
 
 
 def test_class_names_beside_given_or_none(tmp_path):
@@ -102,13 +103,13 @@ def test_class_names_beside_given_or_none(tmp_path):
     assert darknet.read(path, str(tmp_path / 'other')).class_names == ['p', 'q']
     (tmp_path / 'obj.names').unlink()
     assert darknet.read(path).class_names == ['0', '1']
-    with pytest.raises(InputError, match=r'a.txt:1: class 1, but there are 1 class names \(x\)'):
+    with pytest.raises(InputError, match=r'a.txt:1: class id 1, but there are 1 class names \(x\)'):
         darknet.read(path, classes=['x'])
 
 
 def test_sets_that_are_of_no_use(tmp_path):
     path = write_set(tmp_path, {'a.jpg': '', 'train.txt': 'a.jpg\n'})
-    with pytest.raises(InputError, match='none of the 1 images has a label file; tried .*a.txt for the first'):
+    with pytest.raises(InputError, match='none of the 1 images has an annotation file; tried .*a.txt for the first'):
         darknet.read(path)
     (tmp_path / 'train.txt').write_text('')
     with pytest.raises(InputError, match='no usable line.*it is empty'):

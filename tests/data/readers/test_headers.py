@@ -1,4 +1,4 @@
-"""What files say of themselves, against OpenCV's encoders and bytes written by hand."""
+"""What image headers hold, against OpenCV's encoders and bytes written by hand."""
 import io
 import struct
 

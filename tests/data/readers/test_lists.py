@@ -38,7 +38,7 @@ def test_paths_with_blanks_and_shared_stems(tmp_path):
     assert [record.image_id for record in lists.read(path).records] == ['a b', 'x/1', 'y/1']
 
 
-@pytest.mark.parametrize('line, said', [
+@pytest.mark.parametrize('line, message', [
     ('1 b.jpg 60', 'expected "index path width height'),
     ('hello', 'expected "index path width height'),
     ('1 b.jpg 60 70 3 1 2 3', 'expected five numbers a box, got 4'),
@@ -48,31 +48,31 @@ def test_paths_with_blanks_and_shared_stems(tmp_path):
     ('1 none.jpg 60 70', 'no image .*none.jpg'),
     ('1 a.jpg 60 70', 'a.jpg is listed already; used once'),
 ])
-def test_a_bad_line_is_dropped_and_told(tmp_path, line, said):
+def test_a_bad_line_is_dropped_and_reported(tmp_path, line, message):
     path = write_list(tmp_path, '0 a.jpg 100 50', '', line)
     dataset = lists.read(path)
     assert len(dataset.records) == 1 and len(dataset.problems) == 1
-    assert dataset.problems[0].startswith(f'{path}:3: ') and re.search(said, dataset.problems[0])
+    assert dataset.problems[0].startswith(f'{path}:3: ') and re.search(message, dataset.problems[0])
     with pytest.raises(InputError, match='list.txt:3: .*--strict'):
         lists.read(path, strict=True)
 
 
-@pytest.mark.parametrize('box, boxes, said', [
+@pytest.mark.parametrize('box, boxes, message', [
     ('9 8 1 2', [[1, 2, 9, 8]], 'swapped; put in order'),
     ('1 1 900 5', [[1, 1, 100, 5]], 'outside .*; clipped'),
     ('1 1 1 5', [], 'no area; object dropped'), ('nan 1 2 5', [], 'not finite pixels; object dropped')])
-def test_a_bad_box_is_mended_or_dropped_and_told(tmp_path, box, boxes, said):
+def test_a_bad_box_is_repaired_or_dropped_and_reported(tmp_path, box, boxes, message):
     dataset = lists.read(write_list(tmp_path, f'0 a.jpg 100 50 3 {box}'))
     np.testing.assert_array_equal(dataset.records[0].boxes, np.reshape(boxes, (-1, 4)))
-    assert re.search(f'list.txt:1: object 1: .*{said}', dataset.problems[0])
+    assert re.search(f'list.txt:1: object 1: .*{message}', dataset.problems[0])
 
 
-@pytest.mark.parametrize('index, said', [('3', 'class index 3, but there are 3 class names'),
-                                         ('-1', 'expected a class index from 0, got -1'),
-                                         ('.5', 'expected a class index'), ('nan', 'expected a class index')])
-def test_a_class_index_without_a_name_stops(tmp_path, index, said):
+@pytest.mark.parametrize('index, message', [('3', 'class id 3, but there are 3 class names'),
+                                         ('-1', 'expected a class id from 0 to 9999, got -1'),
+                                         ('.5', 'expected a class id'), ('nan', 'expected a class id')])
+def test_a_class_id_without_a_name_stops(tmp_path, index, message):
     path = write_list(tmp_path, f'0 a.jpg 100 50 {index} 1 1 5 5')
-    with pytest.raises(InputError, match=f'list.txt:1: {said}'):
+    with pytest.raises(InputError, match=f'list.txt:1: {message}'):
         lists.read(path, ['x', 'y', 'z'])
 
 

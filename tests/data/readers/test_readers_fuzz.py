@@ -1,4 +1,4 @@
-"""Whatever bytes stand in a label file, a reader gives a data set or one InputError; never another exception."""
+"""Whatever bytes an annotation file holds, a reader gives a dataset or one InputError; never another exception."""
 import json
 import os
 
@@ -51,16 +51,16 @@ def damaged(draw, contents):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp('doors')
-    write_set(place, {'a.jpg': '', 'images/b.jpg': '', 'images/b.txt': '0 .5 .5 .2 .2', 'JPEGImages/a.jpg': ''})
-    with tf.io.TFRecordWriter(str(place / 's.tfrecord')) as writer:
+    folder = tmp_path_factory.mktemp('formats')
+    write_set(folder, {'a.jpg': '', 'images/b.jpg': '', 'images/b.txt': '0 .5 .5 .2 .2', 'JPEGImages/a.jpg': ''})
+    with tf.io.TFRecordWriter(str(folder / 's.tfrecord')) as writer:
         writer.write(serialized(THEIRS))
         writer.write(serialized(THEIRS))
-    VALID['s.tfrecord'] = (place / 's.tfrecord').read_bytes()
+    VALID['s.tfrecord'] = (folder / 's.tfrecord').read_bytes()
     for name, contents in VALID.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(contents)
-    return place
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(contents)
+    return folder
 
 
 def load(folder, name, contents, strict):

@@ -69,16 +69,16 @@ def test_the_pipeline_makes_the_same_batches(tmp_path):
 
 def test_a_damaged_image_is_left_out_of_its_batch_and_named(tmp_path):
     dataset = shards.read(shards.write(draw_set(tmp_path), f'{tmp_path}/x', 1).pattern)
-    place = image_files.place_of(dataset.records[2].image_path)
+    location = image_files.location_of(dataset.records[2].image_path)
     content = bytearray((tmp_path / 'x-00000-of-00001.tfrecord').read_bytes())
-    content[place.offset + 60] ^= 1
+    content[location.offset + 60] ^= 1
     (tmp_path / 'x-00000-of-00001.tfrecord').write_bytes(content)
     found = list(pipeline.evaluation_batches(dataset, 64, 64, True, 8).as_numpy_iterator())
     assert found[0].indices.tolist() == [0, 1, 3, 4]
     assert 'cannot be read (corrupted record' in pipeline.reason(dataset.records[2].image_path)
     again = shards.read(f'{tmp_path}/x-*.tfrecord')
     assert len(again.records) == 2
-    assert f'record 2 at byte {place.offset}: damaged, or no uncompressed TFRecord' in again.problems[0]
+    assert f'record 2 at byte {location.offset}: damaged, or no uncompressed TFRecord' in again.problems[0]
     (tmp_path / 'x-00000-of-00001.tfrecord').unlink()
     assert 'there is no such file' in pipeline.reason(dataset.records[2].image_path)
 
@@ -102,12 +102,12 @@ def test_files_of_the_object_detection_api(tmp_path):
     assert dataset.records[2].boxes.shape == (0, 4) and not dataset.problems
 
 
-def test_labels_without_text_need_names(tmp_path):
+def test_class_ids_without_names_need_names(tmp_path):
     path = write_examples(tmp_path / 'a.record', UNLABELLED)
     assert shards.read(path, ['cat', 'dog']).records[0].classes.tolist() == [1, 0]
-    with pytest.raises(InputError, match='record 0: class label 2, but no class names are known'):
+    with pytest.raises(InputError, match='record 0: class id 2, but no class names are known'):
         shards.read(path)
-    with pytest.raises(InputError, match='class label 2, but there are 1 class names'):
+    with pytest.raises(InputError, match='class id 2, but there are 1 class names'):
         shards.read(path, ['cat'])
     (tmp_path / 'classes.names').write_text('cat\ndog\n')
     assert shards.read(path).class_names == ['cat', 'dog']
@@ -115,24 +115,24 @@ def test_labels_without_text_need_names(tmp_path):
         shards.read(write_examples(tmp_path / 'b.record', THEIRS), ['cat'])
 
 
-@pytest.mark.parametrize('change, said', [
+@pytest.mark.parametrize('change, message', [
     ({'image/encoded': [b'']}, 'no image under image/encoded'), ({'image/width': [-1]}, 'expected image/width'),
     ({'image/width': [1.5]}, 'expected image/width'), ({'image/object/bbox/ymin': [.1]}, 'expected 2 numbers under'),
-    ({'image/object/class/text': [b'dog']}, 'expected 2 class names or labels, got 1 and'),
+    ({'image/object/class/text': [b'dog']}, 'expected 2 class names or class ids, got 1 and'),
     ({'image/object/class/text': [b'dog', b'\xff']}, 'expected UTF-8 text'),
-    ({'image/object/difficult': [1]}, 'expected 2 marks'), ({'image/width': [0]}, 'shares of the image, but its'),
+    ({'image/object/difficult': [1]}, 'expected 2 marks'), ({'image/width': [0]}, 'fractions of the image, but its'),
     ({shards.PIXELS: [1., 2., 3.]}, 'expected four numbers an object'), (b'\x00\xff', 'not a tf.train.Example')])
-def test_a_bad_record_is_dropped_and_told(tmp_path, change, said):
+def test_a_bad_record_is_dropped_and_reported(tmp_path, change, message):
     bad = change if isinstance(change, bytes) else {**THEIRS, **change}
     path = write_examples(tmp_path / 'a.record', THEIRS, bad)
     dataset = shards.read(path)
     assert len(dataset.records) == 1 and len(dataset.problems) == 1
-    assert dataset.problems[0].startswith(f'{path}: record 1: ') and said in dataset.problems[0]
+    assert dataset.problems[0].startswith(f'{path}: record 1: ') and message in dataset.problems[0]
     with pytest.raises(InputError, match='record 1: .*--strict'):
         shards.read(path, strict=True)
 
 
-def test_a_bad_box_is_mended_or_dropped(tmp_path):
+def test_a_bad_box_is_repaired_or_dropped(tmp_path):
     path = write_examples(tmp_path / 'a.record', {**THEIRS, 'image/object/bbox/xmax': [1.5, float('nan')]})
     dataset = shards.read(path)
     np.testing.assert_array_equal(dataset.records[0].boxes, [[30, 10, 60, 20]])
@@ -145,9 +145,9 @@ def test_files_that_are_no_shards(tmp_path):
     (tmp_path / 'text.tfrecord').write_text('hello ' * 20)
     with tf.io.TFRecordWriter(str(tmp_path / 'zip.tfrecord'), 'GZIP') as writer:
         writer.write(b'x' * 1000)
-    with pytest.raises(InputError, match='no usable record in 2 files; .*record 0 at byte 0: damaged, or no ') as told:
+    with pytest.raises(InputError, match='no usable record in 2 files; .*record 0 at byte 0: damaged, or ') as raised:
         shards.read(f'{tmp_path}/*.tfrecord')
-    assert '{{' not in str(told.value) and 'write the shard again' in str(told.value)
+    assert '{{' not in str(raised.value) and 'write the shard again' in str(raised.value)
     (tmp_path / 'empty.tfrecord').touch()
     with pytest.raises(InputError, match='no usable record in 3 files; .*empty.tfrecord: the file is empty: copy'):
         shards.read(f'{tmp_path}/*.tfrecord')
@@ -175,9 +175,9 @@ def test_writing_overwrites_nothing_and_leaves_out_what_cannot_be_used(tmp_path)
     assert len(shards.read(written.pattern).records) == 4
     assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == [
         'classes.names', 'x-00000-of-00002.tfrecord', 'x-00001-of-00002.tfrecord']
-    for prefix, names, said in [('new/x', 'abü', 'is there already'), ('new/y', 'abc', 'with other class names'),
+    for prefix, names, message in [('new/x', 'abü', 'is there already'), ('new/y', 'abc', 'with other class names'),
                                 ('new/', 'abü', 'the start of the shards'), ('p0.png/x', 'abü', 'cannot be')]:
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             shards.write(dataset._replace(class_names=list(names)), f'{tmp_path}/{prefix}')
 
 
@@ -197,7 +197,7 @@ def test_a_jpeg_with_bytes_between_its_segments_is_written(tmp_path, stray):
     assert example.features.feature['image/format'].bytes_list.value == [b'jpeg']
 
 
-def test_a_name_that_is_not_text_is_told(tmp_path):
+def test_a_name_that_is_not_text_is_reported(tmp_path):
     try:
         open(os.fsencode(tmp_path) + b'/caf\xe9.tfrecord', 'wb').close()
     except OSError:

@@ -18,7 +18,7 @@ from yolov3_tf.errors import InputError
     ('shapes:0', 'N from 1 to'), ('shapes:many', 'N from 1 to'), ('shapes:-3', 'N from 1 to'),
     ('shapes:99999999999999', 'N from 1 to'), ('shapes:²', 'N from 1 to'),
 ])
-def test_a_spec_that_is_not_understood_says_what_is(spec, message):
+def test_a_spec_that_is_not_understood_names_the_formats(spec, message):
     with pytest.raises(InputError, match=message):
         specs.load(spec)
 
@@ -69,11 +69,11 @@ def test_describe_names_classes_found_marks_and_problems(shared_data):
 
 
 def write_list(folder, name, lines, classes=None):
-    """A list of one-box images; ``lines`` are (image, class number)."""
+    """A list of one-box images; ``lines`` are (image, class id)."""
     (folder / name).mkdir(parents=True)
     for image, _ in lines:
         (folder / name / image).touch()
-    (folder / name / 'all.txt').write_text(''.join(f'0 {image} 9 9 {label} 1 1 5 5\n' for image, label in lines))
+    (folder / name / 'all.txt').write_text(''.join(f'0 {image} 9 9 {number} 1 1 5 5\n' for image, number in lines))
     if classes:
         (folder / name / 'classes.names').write_text('\n'.join(classes))
     return f'list:{folder}/{name}/all.txt'
@@ -94,11 +94,11 @@ def test_joined_sets_share_their_classes_by_name(tmp_path):
     assert classes_of(specs.load(two, both.class_names)) == {'a': ['dog'], 'c': ['emu']}
     assert classes_of(specs.load(f'{two},{one}', both.class_names)) == {
         '2:a': ['cat'], 'b': ['dog'], '1:a': ['dog'], 'c': ['emu']}
-    with pytest.raises(InputError, match="'dog' has the number 0 there and 1 in the list asked for.*'emu' is missing"):
+    with pytest.raises(InputError, match="'dog' has the class id 0 there and 1 in the list .*'emu' is missing"):
         specs.load(two, ['cat', 'dog'])
 
 
-def test_a_image_in_two_joined_sets_is_used_once(tmp_path):
+def test_an_image_in_two_joined_sets_is_used_once(tmp_path):
     one = write_list(tmp_path, 'one', [('a.jpg', 0), ('b.jpg', 1)], ['cat', 'dog'])
     twice = specs.load(f'{one},{one}')
     assert len(twice.records) == 2 and len(twice.problems) == 2
@@ -133,7 +133,7 @@ def test_a_spec_is_parsed_into_its_fields():
     assert specs.parse('shapes')[0].count == 600 and specs.parse('shapes:7')[0].count == 7
 
 
-def test_a_spec_answers_what_others_ask_of_it(tmp_path):
+def test_a_spec_has_the_properties_others_need(tmp_path):
     coco, shapes, listed = specs.parse('coco:a.json:b,shapes,list:c.txt')
     assert coco.is_coco and coco.category_file == 'a.json' and not coco.is_builtin
     assert shapes.is_builtin and not shapes.is_coco and listed.category_file is None

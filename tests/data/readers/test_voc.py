@@ -104,7 +104,7 @@ def test_float_coordinates_and_stray_whitespace(tmp_path):
     assert record.classes.tolist() == [class_files.VOC_CLASSES.index('dog')] and not problems
 
 
-@pytest.mark.parametrize('xml, boxes, said', [
+@pytest.mark.parametrize('xml, boxes, message', [
     (thing(40, 30, 10, 5), [[9, 4, 40, 30]],
      ":3: object 'dog': corners of box (40, 30, 10, 5) are swapped; put in order"),
     (thing(-20, 5, 10, 500), [[0, 4, 10, 50]],
@@ -125,15 +125,15 @@ def test_float_coordinates_and_stray_whitespace(tmp_path):
     ('<object><name>dog</name><part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax>'
      '<ymax>9</ymax></bndbox></part></object>', [], ":3: object 'dog' has no box; object dropped"),
 ])
-def test_a_faulty_object_is_mended_or_dropped_and_told(tmp_path, xml, boxes, said):
+def test_a_faulty_object_is_repaired_or_dropped_and_reported(tmp_path, xml, boxes, message):
     record, problems = read_one(tmp_path, annotation(xml))
     np.testing.assert_array_equal(record.boxes, np.reshape(boxes, (-1, 4)))
-    assert len(problems) == 1 and said in problems[0] and '/a.xml:3: ' in problems[0]
+    assert len(problems) == 1 and message in problems[0] and '/a.xml:3: ' in problems[0]
     with pytest.raises(InputError, match='a.xml:3: .*--strict'):
         read_one(tmp_path, annotation(xml), strict=True)
 
 
-def test_unknown_class_stops_with_place_and_names(tmp_path):
+def test_unknown_class_stops_with_file_line_and_names(tmp_path):
     with pytest.raises(InputError, match="a.xml:3: unknown class 'dgo' .*'dog'.*expected one of cat, dog;"):
         read_one(tmp_path, annotation(thing(1, 1, 5, 5, 'dgo')), classes=['cat', 'dog'])
 
@@ -148,7 +148,7 @@ def test_an_unknown_size_is_zero_and_clips_nothing(tmp_path, size):
     assert record.boxes.tolist() == [[0, 0, 900, 800]] and not problems
 
 
-def test_a_image_without_objects_is_a_record(tmp_path):
+def test_an_image_without_objects_is_a_record(tmp_path):
     record, problems = read_one(tmp_path, annotation())
     assert record.boxes.shape == (0, 4) and record.areas.shape == (0,) and not problems
 
@@ -157,7 +157,7 @@ BOMB = ('<!DOCTYPE a [<!ENTITY b "dogdogdog"><!ENTITY c "&b;&b;&b;&b;">]>\n<anno
         '<name>&c;</name></object></annotation>')
 
 
-@pytest.mark.parametrize('xml, said', [
+@pytest.mark.parametrize('xml, message', [
     (annotation(thing(1, 1, 5, 5))[:-30],
      r'a.xml:3: not well-formed XML \(.*\); is the file truncated\?; image dropped'),
     ('', r'a.xml:1: not well-formed XML \(no element found\)'),
@@ -171,9 +171,9 @@ BOMB = ('<!DOCTYPE a [<!ENTITY b "dogdogdog"><!ENTITY c "&b;&b;&b;&b;">]>\n<anno
     (b'\x89PNG\r\n\x1a\n\0\0', 'a.xml:1: not well-formed'),
     (None, r'train.txt:2: no annotation .*a.xml; image dropped'),
 ])
-def test_an_unusable_annotation_drops_the_image(tmp_path, xml, said):
+def test_an_unusable_annotation_drops_the_image(tmp_path, xml, message):
     record, problems = read_one(tmp_path, xml)
-    assert record is None and len(problems) == 1 and re.search(said, problems[0])
+    assert record is None and len(problems) == 1 and re.search(message, problems[0])
     with pytest.raises(InputError, match='--strict'):
         read_one(tmp_path, xml, strict=True)
 
@@ -207,7 +207,7 @@ def test_jpg_goes_first(tmp_path):
     assert voc.read(str(folder), 'train').records[0].image_path.endswith('/a.jpg')
 
 
-@pytest.mark.parametrize('line, said', [
+@pytest.mark.parametrize('line, message', [
     ('none', 'train.txt:2: no image .*JPEGImages/none with the ending .jpg'),
     ('a.jpg', 'lists hold names without ending'),
     ('../../secret', "train.txt:2: expected the bare name of an image, got '../../secret'"),
@@ -215,12 +215,12 @@ def test_jpg_goes_first(tmp_path):
     ('..', 'expected the bare name'),
     ('a', r'train.txt:2: a is listed already in .*train.txt:1; used once'),
 ])
-def test_a_bad_line_of_a_split_drops_that_image(tmp_path, line, said):
+def test_a_bad_line_of_a_split_drops_that_image(tmp_path, line, message):
     folder = write_voc(tmp_path, {'a': annotation()})
     (folder / 'ImageSets/Main/train.txt').write_text(f'a\n{line}\n')
     dataset = voc.read(str(folder), 'train')
     assert [record.image_id for record in dataset.records] == ['a']
-    assert len(dataset.problems) == 1 and re.search(said, dataset.problems[0])
+    assert len(dataset.problems) == 1 and re.search(message, dataset.problems[0])
 
 
 def test_carriage_returns_and_per_class_marks_in_a_split(tmp_path):
@@ -251,15 +251,15 @@ def test_splits_of_a_devkit(devkit, splits, ids):
     assert [record.image_id for record in voc.read(str(devkit), splits).records] == ids
 
 
-@pytest.mark.parametrize('splits, said', [
+@pytest.mark.parametrize('splits, message', [
     ('train', "no split 'train'; there are 2012_val, 2007_test, 2007_trainval, 2012_trainval"),
     ('2007_val', "no split '2007_val'; there are"),
     ('../x', 'no split'),
     ('test+', 'expected the name of a split; there are'),
     ('trainval', 'several years have the split .trainval.; name one of 2007_trainval, 2012_trainval'),
 ])
-def test_a_split_that_is_not_there_lists_those_that_are(devkit, splits, said):
-    with pytest.raises(InputError, match=said):
+def test_a_split_that_is_not_there_lists_those_that_are(devkit, splits, message):
+    with pytest.raises(InputError, match=message):
         voc.read(str(devkit), splits)
 
 

@@ -53,7 +53,7 @@ def test_published_forms(tmp_path, text, root):
     assert [record.image_id for record in train.records] == ['b', 'a']
     assert train.records[1].image_path == str(tmp_path / root / 'images/train/sub/a.jpg')
     assert train.records[1].classes.tolist() == [2]
-    assert len(train.problems) == 1 and 'b.png: no label file' in train.problems[0]
+    assert len(train.problems) == 1 and 'b.png: no annotation file' in train.problems[0]
     assert len(yolo.read(str(path), 'val').records) == (1 if root else 2)
     with pytest.raises(InputError, match="no split 'test'; there are: train, val"):
         yolo.read(str(path), 'test')
@@ -71,29 +71,29 @@ def test_ways_to_write_names(tmp_path, text, names):
     assert (list(value.values()) if isinstance(value, dict) else value) == names
 
 
-@pytest.mark.parametrize('text, said', [
+@pytest.mark.parametrize('text, message', [
     ('names: *all', ':1: expected plain or quoted text'), ('names: !!python/object:os [x]', ':1: expected plain'),
     ('names: [[a]]', ':1: expected values parted'), ('names: [a, b', ':1: expected plain'),
-    ('names: |\n  a', ':1: expected plain'), ('names:\n  a: b', ":2: expected a class number, got 'a'"),
-    ('names:\n  0: a\n  0: b', ':3: the number 0 stands there twice'), ('names:\n  0: a\n   1: b', 'indented '),
-    ('names:\n\t- a', ':2: tabs'), ('names: [a]\nnames: [b]', ":2: the key 'names' stands there twice"),
+    ('names: |\n  a', ':1: expected plain'), ('names:\n  a: b', ":2: expected a class id, got 'a'"),
+    ('names:\n  0: a\n  0: b', ':3: the number 0 is there twice'), ('names:\n  0: a\n   1: b', 'indented '),
+    ('names:\n\t- a', ':2: tabs'), ('names: [a]\nnames: [b]', ":2: the key 'names' is there twice"),
     ('hello', ':1: expected "key: value"'), ('- a', ':1: expected "key: value"'), ('<<: x', ':1: expected "key'),
-    ('names: [a, ""]', "a name is empty"), ('names: [a, a]', "class 'a' stands there twice"),
+    ('names: [a, ""]', "a name is empty"), ('names: [a, a]', "class 'a' is there twice"),
     ('names: a', ':1: expected names as a list'), ('names: {1: a}', 'numbered from 0 to 0 without a gap'),
     ('nc: 2\nnames: [a]', ':1: nc is 2, but there are 1 names'), ('train: x', 'expected the key names'),
     ('names: [a]', "no split 'train'; there are: none"), ('names: [a]\ntrain: no', ':2: no folder or list'),
     ('names: [a]\ntrain: d.yaml', ':2: expected a folder or a .txt list'), ('names: [a]\ntrain: .', ':2: no images'),
     ('names: [a]\ntrain: {0: x}', ':2: expected the split as the path'),
     ('names: [a]\npath: [x]\ntrain: x', 'expected path')])
-def test_what_goes_beyond_is_refused_by_line(tmp_path, text, said):
+def test_what_goes_beyond_is_refused_by_line(tmp_path, text, message):
     path = tmp_path / 'd.yaml'
     path.write_text(text, encoding='utf-8')
-    with pytest.raises(InputError, match=re.escape(said)) as caught:
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
         yolo.read(str(path), 'train')
     assert str(caught.value).startswith(str(path))
 
 
-def test_names_that_are_not_text_are_told_and_left_out(tmp_path):
+def test_names_that_are_not_text_are_reported_and_left_out(tmp_path):
     write_set(tmp_path, {'images/a.jpg': '', 'labels/a.txt': '0 .5 .5 .1 .1', 'd.yaml': 'names: [x]\ntrain: images'})
     odd = os.fsencode(tmp_path / 'images') + b'/caf\xe9.jpg'
     try:

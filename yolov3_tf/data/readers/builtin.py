@@ -1,4 +1,4 @@
-"""The built-in data set: drawn once, written in real VOC layout, read like any other VOC folder.
+"""The built-in dataset: drawn once, written in real VOC layout, read like any other VOC folder.
 
 Image i of a part depends on (VERSION, part, i) alone: ``shapes:100`` holds the first images of
 ``shapes:600``, and the held-out part is drawn from numbers the training part never uses.
@@ -21,7 +21,7 @@ VERSION = 2  # of the drawings; a change of shapes.py that changes a pixel or a 
 QUALITY = 92  # JPEG
 
 
-def prepare(count=DEFAULT_COUNT, cache=CACHE) -> str:
+def prepare(count: int = DEFAULT_COUNT, cache: str = CACHE) -> str:
     """Draws the set where it does not exist yet.
 
     Args:
@@ -29,13 +29,13 @@ def prepare(count=DEFAULT_COUNT, cache=CACHE) -> str:
       cache: folder in which the set has its own, ``shapes-COUNT-vVERSION``.
 
     Returns:
-      A folder in VOC layout with the splits train and val. It appears complete or not at all: a kill half
-      way leaves only a hidden folder that nothing reads.
+      A folder in VOC layout with the splits train and val. It appears complete or not at all: a process killed
+      on the way leaves only a hidden folder that nothing reads.
     """
     folder = os.path.join(cache, f'shapes-{count}-v{VERSION}')
     if os.path.isdir(folder):
         return folder
-    part = os.path.join(cache, f'.shapes-{count}-v{VERSION}.{secrets.token_hex(4)}')    # a pid is not one of its kind
+    part = os.path.join(cache, f'.shapes-{count}-v{VERSION}.{secrets.token_hex(4)}')    # containers share process ids
     for name in ('Annotations', 'JPEGImages', os.path.join('ImageSets', 'Main')):
         os.makedirs(os.path.join(part, name))
     for number, (split, size) in enumerate((('train', count), ('val', held_out_count(count)))):
@@ -51,7 +51,7 @@ def prepare(count=DEFAULT_COUNT, cache=CACHE) -> str:
     return folder
 
 
-def held_out_count(count) -> int:
+def held_out_count(count: int) -> int:
     """Images held out beside ``count`` training images."""
     return max(1, count // 4)
 

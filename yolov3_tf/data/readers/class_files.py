@@ -1,7 +1,10 @@
-"""Class names: the published lists, class files, and the rule by which a data set gets its names."""
+"""Class names: the published lists, class files, and the rule by which a dataset gets its names."""
 from __future__ import annotations
 
 import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Callable
 
 from yolov3_tf.errors import InputError
 
@@ -24,16 +27,18 @@ COCO_CLASSES = (
     'teddy bear', 'hair drier', 'toothbrush')
 
 
-MOST_CLASSES = 10_000       # more is a damaged file: names are made for all numbers below the highest
+MOST_CLASSES = 10_000       # more is a damaged file: names are made for all class ids below the highest
 
 
 def is_text(name: str) -> bool:
-    """Whether a file's name can be printed and written. Bytes of it that are not UTF-8 came from the disk as lone
-    surrogates, which cannot."""
+    """Whether a file's name can be printed and written.
+
+    Python reads bytes of a name that are not UTF-8 as lone surrogates, which can be neither.
+    """
     return name.encode('utf-8', 'replace').decode() == name
 
 
-def read_lines(path, opened=open):
+def read_lines(path: str | os.PathLike, opened: Callable = open) -> Iterator[tuple[int, str]]:
     """Yields (line number, text) of a text file, stripped; blank lines, '\\r' and a byte order mark vanish.
 
     Raises:
@@ -53,11 +58,11 @@ def read_lines(path, opened=open):
             yield number, text
 
 
-def read_class_file(path, opened=open) -> list[str]:
+def read_class_file(path: str | os.PathLike, opened: Callable = open) -> list[str]:
     """Class names, one a line, in the file's order; ``opened`` as ``open``, for files that are not local.
 
     Raises:
-      InputError: the file is missing or empty, or a name stands in it twice (with file and line).
+      InputError: the file is missing or empty, or it holds a name twice (with file and line).
     """
     names = {}
     for number, name in read_lines(path, opened):
@@ -69,14 +74,14 @@ def read_class_file(path, opened=open) -> list[str]:
     return list(names)
 
 
-def resolve_classes(found, given=None) -> list[str]:
-    """The class list of a data set.
+def resolve_classes(found: Mapping[str, str], given: Sequence[str] | None = None) -> list[str]:
+    """The class names of a dataset.
 
-    Given names count; else VOC's twenty where every name found is one of them (so that parts of VOC keep
-    VOC's indices); else the names found, sorted.
+    The given names are used; without them VOC's twenty where every name found is one of them (so that parts of VOC keep
+    VOC's class ids); otherwise the names found, sorted.
 
     Args:
-      found: mapping of each name in the data to the place (file:line) of its first object.
+      found: each name in the data -> file and line of its first object.
       given: names in order, or None.
 
     Raises:
@@ -84,28 +89,28 @@ def resolve_classes(found, given=None) -> list[str]:
     """
     if given is None:
         return list(VOC_CLASSES) if set(found) <= set(VOC_CLASSES) else sorted(found)
-    for name, place in found.items():
+    for name, where in found.items():
         if name not in given:
-            raise InputError(f'{place}: {unknown_class(name, given)}')
+            raise InputError(f'{where}: {unknown_class(name, given)}')
     return list(given)
 
 
-def renumber(own, given, place):
-    """Where the classes that a label file numbers stand among ``given``.
+def renumber(own: Sequence[str] | None, given: Sequence[str], where: str) -> list[int] | None:
+    """Maps the class ids of annotation files to those of ``given``.
 
-    Names decide where all of the file's own are among those given. Otherwise the numbers count as they are, and
-    the names given are other names for the same classes; but not where a shared name has another number.
+    Names decide where all of the dataset's own are among those given. Otherwise the ids are taken as they are, and
+    the given names are other names for the same classes; but not where a shared name has another id.
 
     Args:
-      own: names the label file brings along, or None.
+      own: class names that belong to the annotation files, or None.
       given: names in order.
-      place: of ``own``, for the message.
+      where: file of ``own``, for the message.
 
     Returns:
-      A list, own number -> number among ``given``; None where the numbers stay as they are.
+      A list, own class id -> class id among ``given``; None where the ids stay as they are.
 
     Raises:
-      InputError: some names are shared and differ in number, so neither reading is safe.
+      InputError: some names are shared and differ in their ids, so neither reading is safe.
     """
     if own is None or list(own) == list(given):
         return None
@@ -114,22 +119,22 @@ def renumber(own, given, place):
         return [given.index(name) for name in own]
     for number, name in enumerate(own):
         if name in given and given.index(name) != number:
-            raise InputError(f'{place}: class {name!r} has the number {number} there and {given.index(name)} in the '
-                             f'list asked for, where {missing[0]!r} is missing: give the list that holds all of them '
-                             'with --classes=FILE')
+            raise InputError(f'{where}: class {name!r} has the class id {number} there and {given.index(name)} in '
+                             f'the list asked for, where {missing[0]!r} is missing: give the list that holds all of '
+                             'them with --classes=FILE')
     return None
 
 
-def unknown_class(name, known) -> str:
+def unknown_class(name: str, known: Sequence[str]) -> str:
     """The message for a class that is not in the list, with the nearest name where one is near."""
     near = difflib.get_close_matches(name, known, n=1)
     meant = f' (did you mean {near[0]!r}?)' if near else ''
-    return (f'unknown class {name!r}{meant}: expected one of {", ".join(known)}; correct the label, or give '
-            'the list that holds it with --classes=FILE')
+    return (f'unknown class {name!r}{meant}: expected one of {", ".join(known)}; correct the annotation, or '
+            'give the list that holds it with --classes=FILE')
 
 
-def describe_classes(class_names) -> str:
-    """How the classes came about, for one line on the screen: the published list, or every name."""
+def describe_classes(class_names: Sequence[str]) -> str:
+    """The class names for one line on the screen: the published list they equal, or every name."""
     for title, published in (("VOC's", VOC_CLASSES), ("COCO's", COCO_CLASSES)):
         if tuple(class_names) == published:
             return f'{title} {len(published)} classes'

@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 
 from yolov3_tf.data.readers import class_files, faults
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 
-def read(path, image_folder, classes=None, strict=False) -> Dataset:
+def read(path: str, image_folder: str, classes: Sequence[str] | None = None, strict: bool = False) -> Dataset:
     """Reads the images of an instances file in its order, those without annotations too.
 
     Boxes x, y, width, height become our x1, y1, x2, y2; ``iscrowd`` becomes ``crowd`` and the area of the
@@ -19,7 +20,7 @@ def read(path, image_folder, classes=None, strict=False) -> Dataset:
       path: the JSON file.
       image_folder: folder to which the file names are relative.
       classes: names in order; None takes the file's categories in the order of their ids, so COCO's ids
-        1..90 with gaps become 0..79.
+        1..90 with gaps become the class ids 0..79.
       strict: stop at the first fault instead of repairing or dropping.
 
     Raises:
@@ -37,12 +38,12 @@ def read(path, image_folder, classes=None, strict=False) -> Dataset:
     listed = {_id(image) for image in content['images']}
     objects = {image_id: [] for image_id in images}
     for annotation in content['annotations']:
-        place = _place(path, annotation)
+        where = _where(path, annotation)
         image_id = annotation.get('image_id') if isinstance(annotation, dict) else None
         if not isinstance(image_id, int) or image_id not in listed:
-            problems.add(f'{place}: no image has the id {image_id!r}', 'annotation dropped')
+            problems.add(f'{where}: no image has the id {image_id!r}', 'annotation dropped')
         elif image_id in images:
-            item = _object(place, annotation, images[image_id], names, class_names, problems)
+            item = _object(where, annotation, images[image_id], names, class_names, problems)
             if item is not None:
                 objects[image_id].append(item)
     records = [faults.record(os.path.join(image_folder, image['file_name']), str(image_id), image['width'],
@@ -75,7 +76,7 @@ def _category_names(path, categories):
         if not isinstance(name, str) or not name.strip() or _id(category) is None:
             raise InputError(f'{path}: expected categories with id and name, got {str(category)[:80]}')
         if _id(category) in names or name.strip() in names.values():
-            raise InputError(f'{path}: category {name!r} (id {_id(category)}) stands there twice')
+            raise InputError(f'{path}: category {name!r} (id {_id(category)}) is listed twice')
         names[_id(category)] = name.strip()
     return {number: names[number] for number in sorted(names)}
 
@@ -97,7 +98,7 @@ def _image_fault(image, images, folder):
     if _id(image) is None or not isinstance(image.get('file_name'), str):
         return f'expected id and file_name, got {str(image)[:80]}'
     if _id(image) in images:
-        return 'the id stands there twice'
+        return 'the id is listed twice'
     if not all(_is_count(image.get(side)) for side in ('width', 'height')):
         size = image.get('width'), image.get('height')
         return f'expected width and height as whole pixels, got {size}'
@@ -107,23 +108,23 @@ def _image_fault(image, images, folder):
     return '' if os.path.isfile(os.path.join(folder, name)) else f'no image {os.path.join(folder, name)}'
 
 
-def _object(place, annotation, image, names, class_names, problems):
+def _object(where, annotation, image, names, class_names, problems):
     """One entry for ``faults.record``, or None with the problem noted."""
     name = names.get(annotation.get('category_id')) if _is_count(annotation.get('category_id')) else None
     if name is None:
-        problems.add(f'{place}: no category has the id {annotation.get("category_id")!r}',
+        problems.add(f'{where}: no category has the id {annotation.get("category_id")!r}',
                      'annotation dropped')
         return None
     if name not in class_names:
-        raise InputError(f'{place}: {class_files.unknown_class(name, class_names)}')
+        raise InputError(f'{where}: {class_files.unknown_class(name, class_names)}')
     values = annotation.get('bbox')
     if not isinstance(values, list) or len(values) != 4 or not all(_is_number(value) for value in values):
-        problems.add(f'{place}: expected bbox [x, y, width, height], got {str(values)[:80]}',
+        problems.add(f'{where}: expected bbox [x, y, width, height], got {str(values)[:80]}',
                      'object dropped')
         return None
     x, y, width, height = values
     corners = x, y, x + width, y + height
-    box = faults.mend(place, corners, image['width'], image['height'], problems)
+    box = faults.repair(where, corners, image['width'], image['height'], problems)
     if box is None:
         return None
     area = annotation.get('area')
@@ -131,7 +132,7 @@ def _object(place, annotation, image, names, class_names, problems):
             area if _is_number(area) and 0 < area < 2 ** 48 else None, _line(annotation))
 
 
-def _place(path, annotation):
+def _where(path, annotation):
     name = annotation.get('id') if isinstance(annotation, dict) else str(annotation)[:40]
     return f'{path}: annotation {name}'
 

@@ -1,16 +1,17 @@
-"""Darknet's labels: a list of images, and for each a text file with lines ``class cx cy w h``.
+"""Darknet's annotations: a list of images, and for each a text file with lines ``class cx cy w h``.
 
-Centre and size are shares of the image's width and height, classes count from 0. The label file of
-``x/images/y/a.jpg`` (or ``JPEGImages``) is ``x/labels/y/a.txt`` where it is there, else ``x/images/y/a.txt``,
-beside the image. An image without a label file counts as one without objects, and is told as a problem;
-an empty label file says that on purpose.
+Centre and size are fractions of the image's width and height, class ids count from 0. The annotation file of
+``x/images/y/a.jpg`` (or ``JPEGImages``) is ``x/labels/y/a.txt`` if it exists, else ``x/images/y/a.txt``,
+beside the image. An image without an annotation file is taken as one without objects, and reported as a problem;
+an empty annotation file means the same and is no problem.
 
-Labels do not state the images' sizes, so their headers are read (``headers``), not their pixels.
+Annotations do not state the images' sizes, so the headers of the images are read (``headers``), not their pixels.
 """
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,25 +20,25 @@ from yolov3_tf.data.readers import class_files, faults, headers, lists
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
-NAME_FILES = 'classes.names', 'obj.names', 'classes.txt'        # beside a list, the first that is there
+NAME_FILES = 'classes.names', 'obj.names', 'classes.txt'        # beside a list, the first that exists
 _LINE = 'class cx cy w h'
 _IMAGES = re.compile(r'((?:.*/)?)(?:images|JPEGImages)(/.*)', re.DOTALL)
 LARGEST_FILE = 4 << 20      # bytes; some hundred thousand objects
 
 
-def read(path, names=None, classes=None, strict=False) -> Dataset:
+def read(path: str, names: str | None = None, classes: Sequence[str] | None = None, strict: bool = False) -> Dataset:
     """Reads a list of images, one path a line, relative to the list's folder or else to the current one.
 
     Args:
       path: the list.
       names: class file of its classes; None takes the first of ``NAME_FILES`` beside the list.
-      classes: names in order; ``labels.renumber`` says how they meet the list's own. None takes the list's
-        own, else the numbers themselves as names.
+      classes: names in order, matched with the list's own by ``class_files.renumber``. None takes the list's
+        own, else the class ids themselves as names.
       strict: stop at the first fault instead of repairing or dropping.
 
     Raises:
-      InputError: the list is missing or without a usable line, no image has a label file, or a class
-        number has no name.
+      InputError: the list is missing or without a usable line, no image has an annotation file, or a class
+        id has no name.
     """
     problems = faults.Problems(strict)
     images = listed(path, problems)
@@ -47,7 +48,7 @@ def read(path, names=None, classes=None, strict=False) -> Dataset:
     return read_images(images, own_names(path, names), classes, problems, path)
 
 
-def own_names(path, names=None):
+def own_names(path: str, names: str | None = None) -> list[str] | None:
     """Class names of a list: of the file ``names``, or beside it; None where there are none."""
     if names is not None:
         return class_files.read_class_file(names)
@@ -55,7 +56,7 @@ def own_names(path, names=None):
     return next((class_files.read_class_file(file) for file in beside if os.path.isfile(file)), None)
 
 
-def listed(path, problems):
+def listed(path: str, problems: faults.Problems) -> dict[str, str]:
     """{path as written: path of the image} of a list's lines; each image once."""
     found = {}
     for number, line in class_files.read_lines(path):
@@ -70,19 +71,23 @@ def listed(path, problems):
     return found
 
 
-def read_images(images, own, classes, problems, place) -> Dataset:
-    """Reads the labels of images that are there.
+def read_images(images: Mapping[str, str], own: Sequence[str] | None, classes: Sequence[str] | None,
+                problems: faults.Problems, where: str) -> Dataset:
+    """Reads the annotations of images that exist.
 
     Args:
       images: {name: path}.
-      own: class names that the labels' numbers point to, or None.
+      own: class names that belong to the annotations' class ids, or None.
       classes: names asked for, or None.
       problems: the collector.
-      place: file that names the images, for messages.
+      where: file that names the images, for messages.
+
+    Raises:
+      InputError: no image is usable, none has an annotation file, or a class id has no name.
     """
-    numbers = class_files.renumber(own, classes, place) if classes else None
+    numbers = class_files.renumber(own, classes, where) if classes else None
     known = own if numbers or not classes else classes
-    reader = _LabelFiles(numbers, known, problems)
+    reader = _AnnotationFiles(numbers, known, problems)
     records = {}
     for name, image in images.items():
         header = headers.of_file(image)
@@ -91,29 +96,30 @@ def read_images(images, own, classes, problems, place) -> Dataset:
             continue
         records[name] = reader.record(image, header.width, header.height)
     if not records:
-        raise InputError(f'{place}: no usable image; the first problem: {problems.messages[0]}')
+        raise InputError(f'{where}: no usable image; the first problem: {problems.messages[0]}')
     if not reader.found:
-        tried = ' and '.join(label_files(next(iter(images.values()))))
-        raise InputError(f'{place}: none of the {len(records)} images has a label file; tried {tried} for the first')
+        tried = ' and '.join(annotation_files(next(iter(images.values()))))
+        raise InputError(f'{where}: none of the {len(records)} images has an annotation file; tried {tried} for the '
+                         'first')
     return Dataset(lists.with_ids(records), _class_names(own, classes, reader.highest), problems.messages)
 
 
-def label_files(image):
-    """Where the labels of an image may stand, in the order they are tried."""
+def annotation_files(image: str) -> list[str]:
+    """Paths at which an image's annotation file may be, in the order they are tried."""
     stem = os.path.splitext(image)[0]
     match = _IMAGES.fullmatch(stem.replace(os.sep, '/'))
     apart = [f'{match.group(1)}labels{match.group(2)}.txt'] if match else []
     return [*apart, f'{stem}.txt']
 
 
-class _LabelFiles:
-    """Reads one label file after another.
+class _AnnotationFiles:
+    """Reads one annotation file after another.
 
     Attributes:
-      numbers: number in the file -> index of the class, None: the same.
-      known: names that the files' numbers point to, None: any number goes.
-      found: label files that were there.
-      highest: class number met.
+      numbers: class id in the file -> class id in the dataset, None: the same.
+      known: names of the files' class ids, None: any id is accepted.
+      found: annotation files that exist.
+      highest: highest class id so far.
     """
 
     def __init__(self, numbers, known, problems):
@@ -121,49 +127,49 @@ class _LabelFiles:
         self.found, self.highest = 0, -1
 
     def record(self, image, width, height):
-        """The Record of an image of this size in pixels; a missing label file means no objects, and is noted."""
-        candidates = label_files(image)
+        """The Record of an image of this size in pixels; a missing annotation file means no objects, and is noted."""
+        candidates = annotation_files(image)
         path = next((file for file in candidates if os.path.isfile(file)), None)
         if path is None:
-            self.problems.add(f'{image}: no label file {" or ".join(candidates)}', 'taken as without objects')
+            self.problems.add(f'{image}: no annotation file {" or ".join(candidates)}', 'taken as without objects')
             return faults.record(image, '', width, height, [])
         self.found += 1
         try:
             objects = self._objects(path, width, height)
         except _FileFault as fault:
-            self.problems.add(str(fault), 'label file left out')
+            self.problems.add(str(fault), 'annotation file left out')
             objects = []
         return faults.record(image, '', width, height, objects, path)
 
     def _objects(self, path, width, height):
         objects = []
         for number, line in _lines(path):
-            place = f'{path}:{number}'
+            where = f'{path}:{number}'
             try:
-                index, *shares = _numbers(line)
+                index, *fractions = _numbers(line)
             except _LineFault as fault:
-                self.problems.add(f'{place}: {fault}', 'line dropped')
+                self.problems.add(f'{where}: {fault}', 'line dropped')
                 continue
-            index = self._class(place, index)
-            box = faults.mend(place, _corners(shares, width, height), width, height, self.problems)
+            index = self._class(where, index)
+            box = faults.repair(where, _corners(fractions, width, height), width, height, self.problems)
             if box is not None:
                 objects.append((box, index, False, False, None, number))
         return objects
 
-    def _class(self, place, number):
+    def _class(self, where, number):
         if self.known is not None and number >= len(self.known):
-            raise InputError(f'{place}: class {number}, but there are {len(self.known)} class names '
+            raise InputError(f'{where}: class id {number}, but there are {len(self.known)} class names '
                              f'({", ".join(self.known)}); give the right list with --classes=FILE')
         self.highest = max(self.highest, number)
         return self.numbers[number] if self.numbers else number
 
 
 class _LineFault(Exception):
-    """A line that cannot be used; the text says why."""
+    """A line that cannot be used; the text is the reason."""
 
 
 class _FileFault(Exception):
-    """A label file that cannot be used; the text says which and why."""
+    """An annotation file that cannot be used; the text names it and the reason."""
 
 
 def _lines(path):
@@ -177,7 +183,7 @@ def _lines(path):
 
 
 def _numbers(line):
-    """Class number and four shares of a line; of an outline (segmentation: class x1 y1 x2 y2 x3 y3 ...) its box's."""
+    """Class id and box of a line, as fractions; of an outline (segmentation: class x1 y1 x2 y2 x3 y3 ...) its box."""
     texts = line.split()
     try:
         values = [float(text) for text in texts]
@@ -187,9 +193,9 @@ def _numbers(line):
     if len(values) != 5 and not outline:
         raise _LineFault(f'expected "{_LINE}" or an outline of three points or more, got {len(values)} numbers')
     if not (0 <= values[0] < class_files.MOST_CLASSES and values[0] == int(values[0])):
-        raise _LineFault(f'expected a class number from 0 to {class_files.MOST_CLASSES - 1}, got {texts[0][:40]}')
+        raise _LineFault(f'expected a class id from 0 to {class_files.MOST_CLASSES - 1}, got {texts[0][:40]}')
     if any(value > 2 for value in values[1:]):
-        raise _LineFault(f'expected shares of the image from 0 to 1, got {" ".join(texts[1:])[:80]}; are they '
+        raise _LineFault(f'expected fractions of the image from 0 to 1, got {" ".join(texts[1:])[:80]}; are they '
                          'pixels?')
     if outline:
         points = np.reshape(values[1:], [-1, 2])
@@ -198,15 +204,15 @@ def _numbers(line):
     return [int(values[0]), *values[1:]]
 
 
-def _corners(shares, width, height):
-    cx, cy, w, h = shares
+def _corners(fractions, width, height):
+    cx, cy, w, h = fractions
     return (cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height
 
 
 def _find(folder, name):
     """The file that a line names, or None."""
-    places = os.path.join(folder, name), name
-    return next((place for place in places if os.path.isfile(place)), None)
+    candidates = os.path.join(folder, name), name
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def _class_names(own, classes, highest):

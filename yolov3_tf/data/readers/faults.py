@@ -1,16 +1,20 @@
-"""What can be wrong with a label, and what is done about it: one policy for every reader.
+"""What can be wrong with an annotation, and what is done about it: one policy for every reader.
 
-A fault of one label or one image never stops a run: it is repaired or dropped, and one message
+A fault of one annotation or one image never stops a run: it is repaired or dropped, and one message
 with file and line (JSON: the annotation's id) goes to ``Dataset.problems``. ``strict`` turns the first
 into an ``InputError``. What makes the whole set useless (a missing split, an unknown class) always stops.
 """
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Callable
 
 import numpy as np
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Record
 
+Corners = tuple[float, float, float, float]     # x1, y1, x2, y2
 # Beyond this a float32 pixel is no longer exact, and no image is that large.
 LARGEST_COORDINATE = 2. ** 24
 # COCO rounds to hundredths of a pixel, so boxes that touch the border may pass it by that much.
@@ -24,15 +28,15 @@ class Problems:
         self.strict = strict
         self.messages: list[str] = []
 
-    def add(self, fault: str, done: str):
+    def add(self, fault: str, done: str) -> None:
         """Notes a fault (where and what) and what was done about it."""
         if self.strict:
             raise InputError(f'{fault}; correct it, or go on without --strict')
         self.messages.append(f'{fault}; {done}')
 
 
-def order(corners):
-    """Puts the corners (x1, y1, x2, y2) of a box in order.
+def order(corners: Corners) -> tuple[Corners | None, str]:
+    """Puts the corners (x1, y1, x2, y2) of a box in order, in pixels of the image.
 
     Returns:
       The box, or None where nothing usable is left, and a remark on what was wrong ('' for nothing).
@@ -48,8 +52,8 @@ def order(corners):
     return ordered, f'corners of box {_text(corners)} are swapped'
 
 
-def clip(box, width, height):
-    """Cuts an ordered box at the image's edges; a size of 0 (unknown) leaves that far edge alone.
+def clip(box: Corners, width: float, height: float) -> tuple[Corners | None, str]:
+    """Cuts an ordered box at the image's edges; a size of 0 (unknown) leaves that far edge as it is.
 
     Returns:
       The box or None, and a remark, as ``order`` does.
@@ -67,15 +71,16 @@ def clip(box, width, height):
     return inside, f'box {_text(box)} reaches outside the {size}'
 
 
-def mend(place, corners, width, height, problems, convert=None):
-    """Orders, converts and clips one box, noting what was wrong with it.
+def repair(where: str, corners: Corners, width: float, height: float, problems: Problems,
+           convert: Callable[[Corners], Corners] | None = None) -> Corners | None:
+    """Orders, converts and clips one box, and notes what was wrong with it.
 
     Args:
-      place: where the object stands, for the message.
-      corners: x1, y1, x2, y2 as the labels have them.
-      width, height: of the image, 0 where unknown.
+      where: file and line of the object, for the message.
+      corners: x1, y1, x2, y2 as the annotation has them.
+      width, height: of the image in pixels, 0 where unknown.
       problems: the collector.
-      convert: applied to the ordered corners, for labels in another pixel convention.
+      convert: applied to the ordered corners, for annotations in another pixel convention.
 
     Returns:
       The box, inside the image and with area, or None where it was dropped.
@@ -86,20 +91,24 @@ def mend(place, corners, width, height, problems, convert=None):
         box, outside = clip(convert(box) if convert else box, width, height)
     if swapped or outside:
         done = ' and '.join(['put in order'] * bool(swapped) + ['clipped'] * bool(outside))
-        problems.add(f'{place}: {", ".join(filter(None, (swapped, outside)))}',
+        problems.add(f'{where}: {", ".join(filter(None, (swapped, outside)))}',
                      'object dropped' if box is None else done)
     return box
 
 
-def record(image_path, image_id, width, height, objects, label_file=''):
-    """Builds a Record from ``objects``, tuples (box, class index, difficult, crowd, area or None, line)."""
+def record(image_path: str, image_id: str, width: int, height: int, objects: Sequence[tuple],
+           annotation_file: str = '') -> Record:
+    """Builds a Record from ``objects``, tuples (box, class index, difficult, crowd, area or None, line).
+
+    Boxes are x1, y1, x2, y2 in pixels of the image; an area of None is that of the box.
+    """
     boxes = np.array([item[0] for item in objects], np.float32).reshape(-1, 4)
     areas = [_area(box) if area is None else area for box, _, _, _, area, _ in objects]
     return Record(image_path, image_id, width, height, boxes,
                   np.array([item[1] for item in objects], np.int32),
                   np.array([item[2] for item in objects], bool),
                   np.array([item[3] for item in objects], bool),
-                  np.array(areas, np.float32), label_file, np.array([item[5] for item in objects], np.int64))
+                  np.array(areas, np.float32), annotation_file, np.array([item[5] for item in objects], np.int64))
 
 
 def _area(box):

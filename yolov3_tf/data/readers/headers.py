@@ -1,4 +1,4 @@
-"""What an image file says of itself in its first bytes, read without decoding and without the whole file.
+"""Format and size of an image file from its first bytes, read without decoding and without the whole file.
 
 Layouts: JPEG ITU-T T.81 B.2.2, PNG (ISO 15948) 11.2.2, GIF89a 18, Windows bitmaps.
 """
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from yolov3_tf.data import image_formats
 
@@ -30,8 +30,8 @@ class Header(NamedTuple):
     bits: int
 
 
-def of_file(path) -> Header | None:
-    """Header of an image file; None where there is none, or none that is understood."""
+def of_file(path: str) -> Header | None:
+    """Header of an image file; None where there is no such file, or its header is not understood."""
     try:
         with open(path, 'rb') as file:
             return read(file)
@@ -39,7 +39,7 @@ def of_file(path) -> Header | None:
         return None
 
 
-def read(file) -> Header | None:
+def read(file: BinaryIO) -> Header | None:
     """Header of an opened image, as ``of_file``; reads and seeks no further than needed."""
     start = file.read(2)
     name = next((name for name in _READERS if image_formats.FORMATS[name].magic[0][:2] == start), None)
@@ -69,7 +69,7 @@ def _jpeg(file):
 
 
 def _marker(file, stray):
-    """The next marker, behind fill bytes and any that are none, as libjpeg takes it; 0 where no more is to come."""
+    """The next marker, behind fill bytes and stray bytes, as libjpeg finds it; 0 where there is no other."""
     before, byte = b'', file.read(1)
     while byte and (before != b'\xff' or byte in b'\x00\xff'):
         if next(stray, None) is None:

@@ -1,6 +1,6 @@
-"""Draws one labelled image of the built-in set: shapes on a cluttered ground.
+"""Draws one annotated image of the built-in set: shapes on a cluttered ground.
 
-What a class is must be told from its outline alone: colour, size, tilt, squeeze and place are independent
+A class can be recognised by its outline alone: colour, size, tilt, squeeze and position are independent
 of it. Everything comes from the one NumPy generator passed in.
 """
 from __future__ import annotations
@@ -47,7 +47,7 @@ def draw(rng: np.random.Generator) -> Drawing:
     noise = rng.integers(0, 256, image.shape, np.uint8).astype(np.float32)  # ten times faster than normal
     image += (noise - 127.5) * np.float32(rng.uniform(.02, .12))
     image = np.clip(image, 0, 255).astype(np.uint8)
-    return Drawing(image, [_labelled(name, mask, visible)
+    return Drawing(image, [_object(name, mask, visible)
                            for name, mask, visible in zip(names, masks, _visible(masks))])
 
 
@@ -78,21 +78,21 @@ def _pattern(rng, height, width):
 def _distract(rng, image, height, width):
     """Something that is no object: a line, an arc, or a blob without an outline."""
     colour = rng.uniform(20, 235, 3)
-    place = rng.uniform(0, 1, (2, 2)) * (width, height)
+    points = rng.uniform(0, 1, (2, 2)) * (width, height)
     kind = rng.integers(0, 3)
     if kind == 2:
         soft = np.zeros((height // 4, width // 4), np.float32)  # a blur has no detail to lose
-        cv2.circle(soft, _pixel(place[0] / 4), int(rng.integers(2, 10)), .7, -1)
+        cv2.circle(soft, _pixel(points[0] / 4), int(rng.integers(2, 10)), .7, -1)
         soft = cv2.GaussianBlur(soft, (0, 0), rng.uniform(2, 5))
         soft = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
         image += soft * (colour.astype(np.float32) - image)
     elif kind == 1:
         axes = _pixel(rng.uniform(15, 120, 2))
         start, length, turn = rng.uniform(0, 360), rng.uniform(60, 200), rng.uniform(0, 180)
-        cv2.ellipse(image, _pixel(place[0]), axes, turn, start, start + length, colour,
+        cv2.ellipse(image, _pixel(points[0]), axes, turn, start, start + length, colour,
                     int(rng.integers(1, 4)), cv2.LINE_AA)
     else:
-        cv2.line(image, _pixel(place[0]), _pixel(place[1]), colour, int(rng.integers(1, 4)), cv2.LINE_AA)
+        cv2.line(image, _pixel(points[0]), _pixel(points[1]), colour, int(rng.integers(1, 4)), cv2.LINE_AA)
 
 
 def _mask(rng, name, height, width):
@@ -141,7 +141,7 @@ def _paint(rng, image, mask):
     image[window] += cover * (colour.astype(np.float32) + shade[..., None] - image[window])
 
 
-def _labelled(name, mask, visible):
+def _object(name, mask, visible):
     rows, columns = (np.flatnonzero(visible.any(axis)) for axis in (1, 0))
     box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
     return DrawnObject(name, box, bool(visible.sum() < .5 * mask.sum()))

@@ -1,13 +1,13 @@
-"""TFRecord shards: images with their labels in a few large files, for object stores and clusters.
+"""TFRecord shards: images with their annotations in a few large files, for object stores and clusters.
 
 A record is a tf.train.Example with the keys of the Object Detection API (``image/encoded``,
 ``image/object/bbox/xmin`` ..., ``image/object/class/text``), so that other programs read ours and theirs are read
-here. Theirs are shares of the image; ours hold the boxes' exact pixels besides (``PIXELS``), so that Records
-read back as they were written. Class names stand in ``classes.names`` beside the shards.
+here. Theirs hold boxes as fractions of the image; ours also hold the boxes' exact pixels (``PIXELS``), so that
+Records read back as they were written. Class names are in ``classes.names`` beside the shards.
 
-Labels are read once at the start; the images stay where they are, and the pipeline takes each by its place in
-its shard (``images.Place``). All files are opened through ``tf.io.gfile``: gs:// and the like work where
-TensorFlow has the file system. Compressed shards have no such places and are refused.
+Annotations are read once at the start; the images stay in the shards, and the pipeline reads each from its
+location (``image_files.Location``). All files are opened through ``tf.io.gfile``: gs:// and the like work where
+TensorFlow has the file system. Compressed shards have no such locations and are refused.
 """
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import collections
 import io
 import os
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,13 +41,13 @@ class Written(NamedTuple):
     left_out: list[str]
 
 
-def read(pattern, classes=None, strict=False) -> Dataset:
-    """Reads the labels of all shards that a pattern names, in the order of the files' names.
+def read(pattern: str, classes: Sequence[str] | None = None, strict: bool = False) -> Dataset:
+    """Reads the annotations of all shards that a pattern names, in the order of the files' names.
 
     Args:
       pattern: of file names, ``data/train-*.tfrecord`` (``tf.io.gfile.glob``).
       classes: names in order; None takes ``classes.names`` beside the shards, else the rule of
-        ``labels.resolve_classes``.
+        ``class_files.resolve_classes``.
       strict: stop at the first fault instead of repairing or dropping.
 
     Raises:
@@ -63,8 +64,8 @@ def read(pattern, classes=None, strict=False) -> Dataset:
     problems = faults.Problems(strict)
     if len(paths) > 1:          # one named alone is meant alone
         _name_missing(paths, problems)
-    read_ones = [_labelled(place, example, shard, problems)
-                 for path in paths for place, shard, example in _examples(path, problems)]
+    read_ones = [_annotated(location, example, shard, problems)
+                 for path in paths for location, shard, example in _examples(path, problems)]
     read_ones = [one for one in read_ones if one]
     if not read_ones:
         first = ([*problems.messages, 'they are empty'])[0]
@@ -75,14 +76,15 @@ def read(pattern, classes=None, strict=False) -> Dataset:
     for one in read_ones:
         image_id = one.image_id if one.image_id and one.image_id not in records else one.name
         objects = [(box, index[name], *rest) for box, name, *rest in one.objects]
-        records[image_id] = faults.record(str(one.place), image_id, one.width, one.height, objects, one.place.file)
+        records[image_id] = faults.record(str(one.location), image_id, one.width, one.height, objects,
+                                          one.location.file)
     return Dataset(list(records.values()), names, problems.messages)
 
 
-def write(dataset, prefix, count=None) -> Written:
+def write(dataset: Dataset, prefix: str, count: int | None = None) -> Written:
     """Writes a set as shards ``PREFIX-00000-of-00004.tfrecord`` and ``classes.names`` beside them.
 
-    A record takes the image's bytes as they are; Records without a labelled size get the image's own. Records
+    A record takes the image's bytes as they are; Records of unknown size get the image's own. Records
     stay in order, so the shards read back as the same set. A shard appears under its name when it is complete.
 
     Args:
@@ -116,9 +118,9 @@ def write(dataset, prefix, count=None) -> Written:
     return Written(paths, pattern, left_out)
 
 
-class _Labelled(NamedTuple):
+class _AnnotatedRecord(NamedTuple):
     """A record before class names have become indices; ``objects`` as ``faults.record`` takes them, with names."""
-    place: image_files.Place
+    location: image_files.Location
     name: str
     image_id: str
     width: int
@@ -127,7 +129,7 @@ class _Labelled(NamedTuple):
 
 
 def _name_missing(paths, problems):
-    """Notes which of the shards are not there, where names say how many there should be."""
+    """Notes missing shards, where the names hold how many there should be."""
     sets = collections.defaultdict(set)
     for path in paths:
         match = _NUMBERED.fullmatch(path)
@@ -142,17 +144,17 @@ def _name_missing(paths, problems):
 
 
 def _examples(path, problems):
-    """Yields (``images.Place``, 'FILE: record N', Example) of a shard, up to the first damaged record."""
+    """Yields (``image_files.Location``, 'FILE: record N', Example) of a shard, up to the first damaged record."""
     offset, number = 0, 0
     if not tf.io.gfile.stat(path).length:
         problems.add(f'{path}: the file is empty: copy the shard again', 'shard dropped')
         return
     try:
         for contents in tf.data.TFRecordDataset(path).as_numpy_iterator():
-            place = image_files.Place(path, offset, len(contents))
+            location = image_files.Location(path, offset, len(contents))
             offset += len(contents) + _FRAMING
             try:
-                yield place, (path, number), tf.train.Example.FromString(contents)
+                yield location, (path, number), tf.train.Example.FromString(contents)
             except Exception as error:
                 if type(error).__name__ != 'DecodeError':
                     raise
@@ -164,8 +166,8 @@ def _examples(path, problems):
                      'or write the shard again', f'it and all behind it dropped, {number} records kept')
 
 
-def _labelled(place, example, shard, problems):
-    """The labels of one Example, or None with the problem noted."""
+def _annotated(location, example, shard, problems):
+    """The annotations of one Example, or None with the problem noted."""
     path, number = shard
     where, feature = f'{path}: record {number}', _Features(example)
     try:
@@ -181,21 +183,21 @@ def _labelled(place, example, shard, problems):
         return None
     objects = []
     for row, corner in enumerate(corners):
-        box = faults.mend(f'{where}: object {row + 1}', corner, width, height, problems)
+        box = faults.repair(f'{where}: object {row + 1}', corner, width, height, problems)
         if box is not None:
             area = areas[row] if areas and 0 < areas[row] < 2 ** 48 else None
             objects.append((box, names[row], marks[0][row], marks[1][row], area, number))
     stem = os.path.splitext(os.path.basename(path))[0]
     image_id = feature.text('image/source_id') or os.path.splitext(feature.text('image/filename'))[0]
-    return _Labelled(place, f'{stem}-{number}', image_id, width, height, objects)
+    return _AnnotatedRecord(location, f'{stem}-{number}', image_id, width, height, objects)
 
 
 class _RecordFault(Exception):
-    """A record that cannot be used; the text says why."""
+    """A record that cannot be used; the text is the reason."""
 
 
 class _Features:
-    """The features of an Example by name; whatever kind they are of, only what is asked for is taken."""
+    """The features of an Example by name; whatever their type, only what is asked for is taken."""
 
     def __init__(self, example):
         self.feature = example.features.feature
@@ -238,17 +240,17 @@ class _Features:
         length = len(self.feature[_BOX + 'xmin'].float_list.value) if self.has(_BOX + 'xmin') else 0
         columns = [self.floats(_BOX + side, length) for side in _SIDES] if length else []
         if length and not (width and height):
-            raise _RecordFault('boxes are shares of the image, but its size is 0')
+            raise _RecordFault('boxes are fractions of the image, but its size is 0')
         return [(x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in zip(*columns)]
 
     def names(self, length):
-        """Class of each object: its name, or its number from 0 where there are no names."""
+        """Class of each object: its name, or its class id from 0 where there are no names."""
         texts = self._texts('image/object/class/text')
         if len(texts) == length:
             return texts
         numbers = list(self.feature['image/object/class/label'].int64_list.value)
         if texts or len(numbers) != length:
-            raise _RecordFault(f'expected {length} class names or labels, got {len(texts)} and {len(numbers)}')
+            raise _RecordFault(f'expected {length} class names or class ids, got {len(texts)} and {len(numbers)}')
         return [number - 1 for number in numbers]
 
     def _texts(self, name):
@@ -268,14 +270,14 @@ def _class_names(folder, read_ones, classes):
         for position, (box, name, *rest) in enumerate(one.objects):
             if isinstance(name, int):
                 if classes is None or not 0 <= name < len(classes):
-                    raise InputError(f'{one.place.file}: record {rest[-1]}: class label {name + 1}, but '
+                    raise InputError(f'{one.location.file}: record {rest[-1]}: class id {name + 1}, but '
                                      + (f'there are {len(classes)} class names' if classes else 'no class names are '
                                         'known; give them with --classes=FILE'))
                 one.objects[position] = box, classes[name], *rest
             elif not name:
-                raise InputError(f'{one.place.file}: record {rest[-1]}: an object has no class name')
+                raise InputError(f'{one.location.file}: record {rest[-1]}: an object has no class name')
             else:
-                found.setdefault(name, f'{one.place.file}: record {rest[-1]}')
+                found.setdefault(name, f'{one.location.file}: record {rest[-1]}')
     return class_files.resolve_classes(found, classes)
 
 
@@ -307,13 +309,13 @@ def _example(record, class_names):
     contents = image_files.read_contents(record.image_path)
     header = headers.read(io.BytesIO(contents)) or _decoded(contents)
     width, height = record.width or header.width, record.height or header.height
-    name = os.path.basename(image_files.place_of(record.image_path).file)
-    shares = record.boxes / np.array([width, height] * 2, np.float32)
+    name = os.path.basename(image_files.location_of(record.image_path).file)
+    fractions = record.boxes / np.array([width, height] * 2, np.float32)
     features = {
         image_files.ENCODED: [contents], 'image/format': [header.kind.lower().encode()],
         'image/filename': [name.encode()], 'image/source_id': [record.image_id.encode()],
         'image/width': [width], 'image/height': [height], PIXELS: record.boxes.ravel(),
-        **{_BOX + side: column for side, column in zip(_SIDES, shares.T)},
+        **{_BOX + side: column for side, column in zip(_SIDES, fractions.T)},
         'image/object/class/text': [class_names[index].encode() for index in record.classes],
         'image/object/class/label': [int(index) + 1 for index in record.classes],
         'image/object/difficult': record.difficult.astype(int).tolist(),
@@ -323,7 +325,7 @@ def _example(record, class_names):
 
 
 def _decoded(contents):
-    """The header of an image that says nothing of itself we understand, from its pixels."""
+    """The header of an image whose own is not understood, from its pixels."""
     height, width, channels = tf.io.decode_image(contents, channels=3, expand_animations=False).shape
     return headers.Header(image_formats.name_of(contents) or '', width, height, channels, 8)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from yolov3_tf.data import image_formats
@@ -22,7 +23,7 @@ class _Part(NamedTuple):
     list_file: str
 
 
-class _Labelled(NamedTuple):
+class _AnnotatedImage(NamedTuple):
     """One image before class names have become indices."""
     image_path: str
     image_id: str
@@ -30,22 +31,22 @@ class _Labelled(NamedTuple):
     annotation: voc_xml.Annotation
 
 
-def read(folder, splits, classes=None, strict=False) -> Dataset:
+def read(folder: str, splits: str, classes: Sequence[str] | None = None, strict: bool = False) -> Dataset:
     """Reads the images of one or more splits, in the order of their lists.
 
     Every image listed becomes a Record, without objects too. Image and annotation are found by the
     listed name; <filename> inside the XML is ignored (people copy and rename). <part> boxes are not objects.
-    A box whose corners coincide counts as one without area, although inclusive pixels would give it one.
+    A box whose corners coincide counts as one without area, although with inclusive pixels it would have one.
 
     Args:
       folder: a VOCdevkit (holding VOC2007, VOC2012, ...) or one folder in VOC layout.
       splits: names joined by '+'; in a VOCdevkit '2007_trainval', or 'train' where one year alone has it.
-      classes: names in order, or None to apply the rule of ``labels.resolve_classes``.
-      strict: stop at the first label fault instead of repairing or dropping.
+      classes: names in order, or None to apply the rule of ``class_files.resolve_classes``.
+      strict: stop at the first faulty annotation instead of repairing or dropping it.
 
     Raises:
       InputError: the folder or a split is missing or empty (the message lists the splits there), a class
-        is not among ``classes``, no image is usable, or a label is at fault under ``strict``.
+        is not among ``classes``, no image is usable, or, under ``strict``, an annotation is faulty.
     """
     problems = faults.Problems(strict)
     images = _images([_find(folder, name.strip()) for name in splits.split('+')], problems)
@@ -62,18 +63,18 @@ def read(folder, splits, classes=None, strict=False) -> Dataset:
     return Dataset(records, class_names, problems.messages)
 
 
-def splits_of(folder) -> list[str]:
+def splits_of(folder: str) -> list[str]:
     """Names of the splits in a VOC folder or VOCdevkit ('2007_trainval'), shortest first."""
     if _is_voc(folder):
-        names = {ending[:-4] for place in _list_folders(folder) for ending in _listing(place)
+        names = {ending[:-4] for lists in _list_folders(folder) for ending in _listing(lists)
                  if ending.endswith('.txt')}
     else:
         names = {f'{year}_{name}' for year in _years(folder) for name in splits_of(f'{folder}/VOC{year}')}
     return sorted(names, key=lambda name: (len(name), name))
 
 
-def training_splits(folder) -> tuple[str, str]:
-    """The paper's (training, held-out) splits where present, else the nearest thing that is there.
+def training_splits(folder: str) -> tuple[str, str]:
+    """The paper's (training, held-out) splits where present, else train and val, or trainval and test, of one year.
 
     Raises:
       InputError: neither a test set nor train and val of one year are there.
@@ -123,12 +124,12 @@ def _images(parts, problems):
         for number, line in class_files.read_lines(part.list_file):
             empty = False
             image_id = re.sub(r'\s+(-1|0|1)$', '', line)  # dog_train.txt and its like add a mark to each name
-            place = f'{part.list_file}:{number}'
+            where = f'{part.list_file}:{number}'
             if image_id in first:
-                problems.add(f'{place}: {image_id} is listed already in {first[image_id]}', 'used once')
+                problems.add(f'{where}: {image_id} is listed already in {first[image_id]}', 'used once')
                 continue
-            first[image_id] = place
-            image = _labelled(part.folder, image_id, files, place, problems)
+            first[image_id] = where
+            image = _annotated(part.folder, image_id, files, where, problems)
             if image:
                 images.append(image)
         if empty:
@@ -136,38 +137,38 @@ def _images(parts, problems):
     return images
 
 
-def _labelled(folder, image_id, files, place, problems):
+def _annotated(folder, image_id, files, where, problems):
     """Reads one annotation; None, with the problem noted, where annotation or image cannot be used."""
     if re.search(r'[/\\\0]', image_id) or image_id in ('.', '..'):
-        problems.add(f'{place}: expected the bare name of an image, got {image_id[:80]!r}',
+        problems.add(f'{where}: expected the bare name of an image, got {image_id[:80]!r}',
                      'image dropped')
         return None
     xml = f'{folder}/Annotations/{image_id}.xml'
     if image_id not in files:
         endings = ', '.join(image_formats.ENDINGS)
-        problems.add(f'{place}: no image {folder}/JPEGImages/{image_id} with the ending {endings}'
+        problems.add(f'{where}: no image {folder}/JPEGImages/{image_id} with the ending {endings}'
                      f'{_ending_hint(image_id)}', 'image dropped')
         return None
     try:
         annotation = voc_xml.parse(xml)
     except FileNotFoundError:
-        problems.add(f'{place}: no annotation {xml}', 'image dropped')
+        problems.add(f'{where}: no annotation {xml}', 'image dropped')
     except InputError as error:
         problems.add(str(error), 'image dropped')
     else:
-        return _Labelled(f'{folder}/JPEGImages/{files[image_id]}', image_id, xml, annotation)
+        return _AnnotatedImage(f'{folder}/JPEGImages/{files[image_id]}', image_id, xml, annotation)
     return None
 
 
 def _record(image, index, problems):
-    width, height, labelled = image.annotation
+    width, height, annotated = image.annotation
     objects = []
-    for item in labelled:
-        place = f'{image.xml}:{item.line}: object' + (f' {item.name!r}' if item.name else '')
+    for item in annotated:
+        where = f'{image.xml}:{item.line}: object' + (f' {item.name!r}' if item.name else '')
         if item.corners is None or not item.name:
-            problems.add(f'{place} {item.fault or "has no class name"}', 'object dropped')
+            problems.add(f'{where} {item.fault or "has no class name"}', 'object dropped')
             continue
-        box = faults.mend(place, item.corners, width, height, problems, voc_xml.to_exclusive)
+        box = faults.repair(where, item.corners, width, height, problems, voc_xml.to_exclusive)
         if box is not None:
             objects.append((box, index[item.name], item.difficult, False, None, item.line))
     return faults.record(image.image_path, image.image_id, width, height, objects, image.xml)
@@ -199,9 +200,9 @@ def _list_folders(folder):
 
 def _list_file(folder, split):
     """Path of the split's list, or None; the name comes from a listing, so it cannot lead elsewhere."""
-    for place in _list_folders(folder):
-        if f'{split}.txt' in _listing(place):
-            return f'{place}/{split}.txt'
+    for lists in _list_folders(folder):
+        if f'{split}.txt' in _listing(lists):
+            return f'{lists}/{split}.txt'
     return None
 
 

@@ -1,17 +1,19 @@
-"""One VOC annotation file: XML to labels and back, with the line number of every object.
+"""One VOC annotation file: XML to objects and back, with the line number of every object.
 
-Written over expat itself, because the tree parsers of the standard library do not tell line numbers
+Built on expat itself, because the tree parsers of the standard library report no line numbers
 and expand entities. Coordinates in the file are VOC's: pixels counted from 1, far edge inclusive.
 """
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from yolov3_tf.errors import InputError
 
+Corners = tuple[float, float, float, float]
 LARGEST_FILE = 4 << 20  # bytes; some ten thousand objects
 DEEPEST_NESTING = 32  # VOC needs 6 (a part's box)
 
@@ -23,8 +25,8 @@ _TEXTS = {'/annotation/size/width': 'width', '/annotation/size/height': 'height'
 _TEXTS.update({f'{_OBJECT}/bndbox/{corner}': corner for corner in _CORNERS})
 
 
-class LabelledObject(NamedTuple):
-    """One <object> as it stands in the file.
+class AnnotatedObject(NamedTuple):
+    """One <object> as the file has it.
 
     Attributes:
       line: of its opening tag.
@@ -44,10 +46,10 @@ class Annotation(NamedTuple):
     """Width and height in pixels (0 where the file does not say) and the objects in the file's order."""
     width: int
     height: int
-    objects: list[LabelledObject]
+    objects: list[AnnotatedObject]
 
 
-def parse(path) -> Annotation:
+def parse(path: str) -> Annotation:
     """Reads one annotation file.
 
     Raises:
@@ -69,8 +71,14 @@ def parse(path) -> Annotation:
     return reader.result()
 
 
-def serialize(file_name, width, height, objects) -> str:
-    """The text of an annotation file; ``objects`` are tuples (class name, box, difficult)."""
+def serialize(file_name: str, width: int, height: int, objects: Iterable[tuple]) -> str:
+    """The text of an annotation file.
+
+    Args:
+      file_name: of the image.
+      width, height: of the image in pixels.
+      objects: tuples (class name, box, difficult); boxes are our x1, y1, x2, y2.
+    """
     lines = ['<annotation>', f'\t<filename>{escape(file_name)}</filename>',
              f'\t<size><width>{width}</width><height>{height}</height><depth>3</depth></size>']
     for name, box, difficult in objects:
@@ -81,7 +89,7 @@ def serialize(file_name, width, height, objects) -> str:
     return '\n'.join([*lines, '</annotation>', ''])
 
 
-def to_exclusive(corners):
+def to_exclusive(corners: Corners) -> Corners:
     """VOC's xmin, ymin, xmax, ymax (from 1, inclusive) -> our x1, y1, x2, y2 (from 0, far edge exclusive).
 
     Many tools write VOC files but count from 0: their edge 0 means the border, not a pixel outside.
@@ -90,7 +98,7 @@ def to_exclusive(corners):
     return (0. if 0 <= xmin < 1 else xmin - 1), (0. if 0 <= ymin < 1 else ymin - 1), xmax, ymax
 
 
-def to_inclusive(box):
+def to_inclusive(box: Corners) -> Corners:
     """Our x1, y1, x2, y2 -> VOC's xmin, ymin, xmax, ymax; the inverse of ``to_exclusive``."""
     x1, y1, x2, y2 = box
     return x1 + 1, y1 + 1, x2, y2
@@ -115,9 +123,9 @@ class _Reader:
     def start(self, tag, _):
         path = f'{self.paths[-1]}/{tag}'
         if len(self.paths) == 1 and path != '/annotation':
-            raise InputError(f'{self.place()}: expected <annotation>, got <{tag[:40]}>')
+            raise InputError(f'{self.where()}: expected <annotation>, got <{tag[:40]}>')
         if len(self.paths) > DEEPEST_NESTING:
-            raise InputError(f'{self.place()}: elements nested deeper than {DEEPEST_NESTING}')
+            raise InputError(f'{self.where()}: elements nested deeper than {DEEPEST_NESTING}')
         self.paths.append(path)
         if path == _OBJECT:
             self.objects.append((self.parser.CurrentLineNumber, {}))
@@ -135,15 +143,15 @@ class _Reader:
             self.text.append(text)
 
     def doctype(self, *_):
-        raise InputError(f'{self.place()}: declares a document type, which annotations do not need and '
+        raise InputError(f'{self.where()}: declares a document type, which annotations do not need and '
                          'hostile files use; remove the <!DOCTYPE')
 
-    def place(self):
+    def where(self):
         return f'{self.file}:{self.parser.CurrentLineNumber}'
 
     def result(self):
         width, height = (_size(self.size.get(side, '')) for side in ('width', 'height'))
-        return Annotation(width, height, [_labelled(line, texts) for line, texts in self.objects])
+        return Annotation(width, height, [_object(line, texts) for line, texts in self.objects])
 
 
 def _read(path):
@@ -169,7 +177,7 @@ def _size(text):
     return int(value) if 1 <= value < 2 ** 24 else 0
 
 
-def _labelled(line, texts):
+def _object(line, texts):
     corners, fault = None, ''
     missing = [tag for tag in _CORNERS if not texts.get(tag)]
     if missing:
@@ -180,4 +188,4 @@ def _labelled(line, texts):
         except ValueError:
             written = ', '.join(f'{tag} {texts[tag][:20]!r}' for tag in _CORNERS)
             fault = f'has a box that is not four numbers: {written}'
-    return LabelledObject(line, texts.get('name', ''), corners, fault, texts.get('difficult') == '1')
+    return AnnotatedObject(line, texts.get('name', ''), corners, fault, texts.get('difficult') == '1')

@@ -1,15 +1,16 @@
-"""YOLO's data.yaml: folders or lists of images for train, val and test, class names, labels as darknet's.
+"""YOLO's data.yaml: folders or lists of images for train, val and test, class names, and annotations as darknet's.
 
 Only the part of YAML that such files need is read, strictly, by this file alone (YAML in full can build objects
 and expand without bound): top-level ``key: value`` lines, ``#`` comments, plain and quoted scalars, lists
 ``[a, b]`` or ``- a`` lines, mappings ``{0: a}`` or indented ``0: a`` lines. Keys other than ``KEYS``, such as
-``download`` or ``roboflow``, are passed over with all that is indented below them. Anything else is refused by line.
+``download`` or ``roboflow``, are ignored with all that is indented below them. Anything else is refused with its line.
 """
 from __future__ import annotations
 
 import collections
 import os
 import re
+from collections.abc import Sequence
 
 from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import class_files, darknet, faults
@@ -24,17 +25,17 @@ _QUOTED = re.compile(r"""'((?:[^']|'')*)'|"([^"\\]*)\"""")
 _SPECIAL = '&*!|>%@`?'      # open what this reader does not know: anchors, tags, blocks ...
 
 
-def read(path, split, classes=None, strict=False) -> Dataset:
+def read(path: str, split: str, classes: Sequence[str] | None = None, strict: bool = False) -> Dataset:
     """Reads one split of a data.yaml.
 
     ``path`` in the file is relative to the file's folder; train, val and test are folders (searched to any
     depth), lists of images (.txt), or several of them, relative to ``path``. A leading ``../`` that leads
-    nowhere is passed over, because exports of Roboflow have one too many.
+    nowhere is ignored, because exports of Roboflow have one too many.
 
     Args:
       path: the yaml file.
       split: 'train', 'val' or 'test'.
-      classes: names in order, or None for the file's own (``labels.renumber``).
+      classes: names in order, or None for the file's own (``class_files.renumber``).
       strict: stop at the first fault instead of repairing or dropping.
 
     Raises:
@@ -60,8 +61,8 @@ def read(path, split, classes=None, strict=False) -> Dataset:
     return darknet.read_images(images, names, classes, problems, path)
 
 
-def parse(path) -> dict:
-    """The keys of a data.yaml that count: {key: (line, text, list of texts or {number: text})}.
+def parse(path: str) -> dict:
+    """The keys of a data.yaml that are read: {key: (line, text, list of texts or {number: text})}.
 
     Raises:
       InputError: something beyond the subset, a key twice, or a value of the wrong kind; with the line.
@@ -74,20 +75,20 @@ def parse(path) -> dict:
         raise InputError(f'{path}: {size} bytes; expected at most {LARGEST_FILE}')
     values, below = {}, None                    # below: (key, its line, indented lines so far)
     for number, line in _raw_lines(path):
-        place = f'{path}:{number}'
+        where = f'{path}:{number}'
         if line[0] in ' \t-' and below is not None:
-            below[2].append((place, line))
+            below[2].append((where, line))
             continue
-        _check_letters(place, line)
+        _check_letters(where, line)
         _close(values, below)
         match = _KEY.match(line)
         if not match:
-            raise InputError(f'{place}: expected "key: value", got {line[:80]!r}')
+            raise InputError(f'{where}: expected "key: value", got {line[:80]!r}')
         key, text = match.group(1).strip('\'"'), match.group(2) or ''
         if key in values:
-            raise InputError(f'{place}: the key {key!r} stands there twice')
+            raise InputError(f'{where}: the key {key!r} is there twice')
         if key in KEYS and text:
-            values[key] = number, _value(place, text)
+            values[key] = number, _value(where, text)
         below = (key, number, []) if not text or key not in KEYS else None
     _close(values, below)
     return values
@@ -108,7 +109,7 @@ def _raw_lines(path):
 
 
 def _without_comment(text):
-    """Cuts at a # that stands at the start or behind a blank, outside quotes."""
+    """Cuts at a # at the start or behind a blank, outside quotes."""
     for position, letter in _outside_quotes(text):
         if letter == '#' and (position == 0 or text[position - 1] == ' '):
             return text[:position].rstrip()
@@ -128,79 +129,79 @@ def _outside_quotes(text):
         before = letter if letter != ' ' else before
 
 
-def _check_letters(place, line):
+def _check_letters(where, line):
     if not line.isprintable():
-        raise InputError(f'{place}: tabs and control characters are not read here; indent with blanks')
+        raise InputError(f'{where}: tabs and control characters are not read here; indent with blanks')
 
 
 def _close(values, below):
-    """Takes the lines under a key as a list or a mapping; those under a key that does not count are let go."""
+    """Takes the lines under a key as a list or a mapping; those under a key that is not read are ignored."""
     if below is None or below[0] not in KEYS:
         return
     key, number, lines = below
     if not lines:
         return
-    for place, line in lines:
-        _check_letters(place, line)
+    for where, line in lines:
+        _check_letters(where, line)
     if len({len(line) - len(line.lstrip(' ')) for _, line in lines}) > 1:
         raise InputError(f'{lines[0][0]}: the lines under {key!r} are indented differently')
-    stripped = [(place, line.strip()) for place, line in lines]
+    stripped = [(where, line.strip()) for where, line in lines]
     if all(re.match(r'-(\s|$)', line) for _, line in stripped):
-        values[key] = number, [_scalar(place, line[1:].strip()) for place, line in stripped]
+        values[key] = number, [_scalar(where, line[1:].strip()) for where, line in stripped]
         return
     pairs = []
-    for place, line in stripped:
+    for where, line in stripped:
         match = _KEY.match(line)
         if not match:
-            raise InputError(f'{place}: expected "- value" or "number: value", got {line[:80]!r}')
-        pairs.append((place, match.group(1), _scalar(place, match.group(2) or '')))
+            raise InputError(f'{where}: expected "- value" or "number: value", got {line[:80]!r}')
+        pairs.append((where, match.group(1), _scalar(where, match.group(2) or '')))
     values[key] = number, _mapping(pairs)
 
 
-def _value(place, text):
+def _value(where, text):
     """A scalar, [list] or {mapping} on one line."""
     if text[0] == '[' and text[-1] == ']':
-        return [_scalar(place, part) for part in _parts(place, text[1:-1])]
+        return [_scalar(where, part) for part in _parts(where, text[1:-1])]
     if text[0] == '{' and text[-1] == '}':
-        matches = [(part, re.match(r'(\S+?)\s*:\s*(.+)$', part)) for part in _parts(place, text[1:-1])]
+        matches = [(part, re.match(r'(\S+?)\s*:\s*(.+)$', part)) for part in _parts(where, text[1:-1])]
         for part, match in matches:
             if not match:
-                raise InputError(f'{place}: expected "number: value", got {part[:80]!r}')
-        return _mapping([(place, match.group(1), _scalar(place, match.group(2))) for _, match in matches])
-    return _scalar(place, text)
+                raise InputError(f'{where}: expected "number: value", got {part[:80]!r}')
+        return _mapping([(where, match.group(1), _scalar(where, match.group(2))) for _, match in matches])
+    return _scalar(where, text)
 
 
-def _parts(place, text):
+def _parts(where, text):
     """The parts between commas that are outside quotes; one comma may end them."""
     cuts = [-1]
     for position, letter in _outside_quotes(text):
         if letter in '[]{}':
-            raise InputError(f'{place}: expected values parted by commas, got {text[position:position + 80]!r}')
+            raise InputError(f'{where}: expected values separated by commas, got {text[position:position + 80]!r}')
         if letter == ',':
             cuts.append(position)
     parts = [text[near + 1:far].strip() for near, far in zip(cuts, [*cuts[1:], len(text)])]
     return parts if parts[-1] else parts[:-1]
 
 
-def _scalar(place, text):
+def _scalar(where, text):
     """Plain or quoted text."""
     quoted = _QUOTED.fullmatch(text)
     if quoted:
         return quoted.group(1).replace("''", "'") if quoted.group(1) is not None else quoted.group(2)
     if not text or text[0] in _SPECIAL + '[]{},\'"#' or text.startswith('- ') or ': ' in text or text.endswith(':'):
-        raise InputError(f'{place}: expected plain or quoted text, got {text[:80]!r}; anchors, tags, blocks and '
+        raise InputError(f'{where}: expected plain or quoted text, got {text[:80]!r}; anchors, tags, blocks and '
                          'nested values are not read here')
     return text
 
 
 def _mapping(pairs):
-    """{number: text} of (place, key, text)."""
+    """{number: text} of (where, key, text)."""
     mapping = {}
-    for place, key, text in pairs:
+    for where, key, text in pairs:
         if not (key.isdecimal() and key.isascii() and len(key) < 10):
-            raise InputError(f'{place}: expected a class number, got {key[:40]!r}')
+            raise InputError(f'{where}: expected a class id, got {key[:40]!r}')
         if int(key) in mapping:
-            raise InputError(f'{place}: the number {key} stands there twice')
+            raise InputError(f'{where}: the number {key} is there twice')
         mapping[int(key)] = text
     return mapping
 
@@ -218,7 +219,7 @@ def _names(path, values):
         raise InputError(f'{path}:{line}: expected names as a list or as "number: name"')
     name, count = collections.Counter(names).most_common(1)[0]
     if count > 1 or not all(name.strip() for name in names):
-        raise InputError(f'{path}:{line}: class {name!r} stands there twice, or a name is empty')
+        raise InputError(f'{path}:{line}: class {name!r} is there twice, or a name is empty')
     if 'nc' in values and values['nc'][1] != str(len(names)):
         raise InputError(f'{path}:{values["nc"][0]}: nc is {values["nc"][1]}, but there are {len(names)} names')
     return names
@@ -234,22 +235,22 @@ def _locate(path, values, line, source):
     candidates = [os.path.join(folder, source)]
     if source.startswith('../'):
         candidates.append(os.path.join(folder, source[3:]))
-    found = next((place for place in candidates if os.path.exists(place)), None)
+    found = next((candidate for candidate in candidates if os.path.exists(candidate)), None)
     if found is None:
         raise InputError(f'{path}:{line}: no folder or list {candidates[0]}')
     return os.path.normpath(found)
 
 
-def _images(place, source, problems):
+def _images(where, source, problems):
     """{name: path} of the images below a folder, in order, or on a list."""
     if not os.path.isdir(source):
         if not source.endswith('.txt'):
-            raise InputError(f'{place}: expected a folder or a .txt list of images, got {source}')
+            raise InputError(f'{where}: expected a folder or a .txt list of images, got {source}')
         return darknet.listed(source, problems)
     found = [os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names
              if os.path.splitext(name)[1].lower() in image_formats.ENDINGS]
     images = {os.path.relpath(image, source): image for image in sorted(found)}
     for name in [name for name in images if not class_files.is_text(name)]:
-        problems.add(f'{place}: image {name!r}: its name is not UTF-8, so rename it', 'image dropped')
+        problems.add(f'{where}: image {name!r}: its name is not UTF-8, so rename it', 'image dropped')
         del images[name]
     return images
