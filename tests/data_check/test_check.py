@@ -73,9 +73,9 @@ def stems_of(found, kind):
             if one.kind == kind]
 
 
-def test_every_fault_is_found_once_with_its_place(found):
+def test_every_fault_is_found_once_with_file_and_line(found):
     _, dataset, report = found
-    assert set(stems_of(found, 'label')) == {'outside', '-'} and len(stems_of(found, 'label')) == 3
+    assert set(stems_of(found, 'annotation')) == {'outside', '-'} and len(stems_of(found, 'annotation')) == 3
     expected = dict(unreadable=['broken', 'turned'], size=['wrong'], copy=['copy'], double=['doubled'], grey=['grey'],
                     deep=['deep'], extent=['small', 'wrong'], speck=['speck'], empty=['small', 'empty'], cmyk=[])
     assert {kind: stems_of(found, kind) for kind in expected} == expected
@@ -83,8 +83,8 @@ def test_every_fault_is_found_once_with_its_place(found):
     double = texts['double']
     # The annotation's lines: the first object opens on line 4 and each takes 5.
     assert 'doubled.xml:14: ' in double and double.endswith('doubled.xml:4')
-    assert 'labelled as 80 x 60, but ' in texts['size'] and texts['size'].endswith('wrong.png has 40 x 30')
-    assert texts['copy'].endswith('fine.png, with OTHER labels')
+    assert 'annotated as 80 x 60, but ' in texts['size'] and texts['size'].endswith('wrong.png has 40 x 30')
+    assert texts['copy'].endswith('fine.png, with OTHER annotations')
     # 416 / 400 times 1.5 x 23
     assert 'speck.xml:4' in texts['speck'] and 'has 1.6 x 23.9 pixels' in texts['speck']
     assert len(report.problems) == 3 + 2 + 1 + 1 + 1
@@ -139,7 +139,7 @@ def test_the_corrected_list_has_no_problem_left_and_touches_nothing(found, tmp_p
     np.testing.assert_array_equal(by_id['wrong'].boxes, [[10, 10, 40, 30]])
     assert not check.check(again, YOLOV3_ANCHORS.sizes, 416, 416, True).problems
     for name in ('fixed.txt', 'classes.names'):
-        with pytest.raises(InputError, match=f'{name} is there already and is not touched'):
+        with pytest.raises(InputError, match=f'{name} exists already and is not touched'):
             check.write_fixed(path, dataset, report)
         os.unlink(path) if name == 'fixed.txt' else None
     clean = again._replace(records=again.records[:2])
@@ -184,7 +184,7 @@ def test_real_sets(shared_data):
     """Two boxes without area are all that is wrong with the blood cells; nothing is with the six VOC classes."""
     cells = specs.load(f'voc:{shared_data}/bccd/BCCD:val')
     report = check.check(cells._replace(records=cells.records[:20]), YOLOV3_ANCHORS.sizes, 416, 416, True)
-    assert {one.kind for one in report.problems} <= {'label'} and report.boxes.sum() > 200
+    assert {one.kind for one in report.problems} <= {'annotation'} and report.boxes.sum() > 200
 
 
 def test_json_for_programs(found, tmp_path, capsys):

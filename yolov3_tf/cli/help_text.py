@@ -3,13 +3,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 from absl import flags
-
-import yolov3_tf
 
 ASKED = {'--help': 'short', '-help': 'short', '-h': 'short', '--helpshort': 'short', '-?': 'short',
          '--helpfull': 'full', '-helpfull': 'full', '--version': 'version', '-version': 'version'}
@@ -25,7 +24,8 @@ def asked(arguments: Sequence[str]) -> str:
 
 def version() -> str:
     """The line of --version."""
-    return f'yolov3_tf {yolov3_tf.__version__}'
+    package = __name__.partition('.')[0]
+    return f'{package} {sys.modules[package].__version__}'
 
 
 def commands(summaries: Mapping[str, str]) -> str:

@@ -1,1 +1,1 @@
-"""What is wrong or odd with a labelled set, and a page that shows it."""
+"""What is wrong or odd with a data set, and a page that shows it."""

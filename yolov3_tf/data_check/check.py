@@ -1,7 +1,7 @@
-"""Everything that is wrong or odd with a labelled set, found by opening every image once.
+"""Everything that is wrong or odd with a data set, found by opening every image once.
 
-The readers name each fault of a label by file and line; here are added what only the images tell, and what only
-shows between labels. Problems are what training leaves out, mends or learns twice; notes are odd, but go well.
+The readers name each fault of an annotation by file and line; here are added what only the images tell, and what only
+shows between annotations. Problems are what training leaves out, repairs or learns twice; notes are odd but harmless.
 """
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    'label': Kind('labels at fault (left out or mended by the reader)', True),
+    'annotation': Kind('faults of annotations (left out or repaired by the reader)', True),
     'unreadable': Kind('images that cannot be used', True),
-    'size': Kind('labelled size differs from the image\'s', True),
+    'size': Kind('annotated size differs from the image\'s', True),
     'copy': Kind('images with the same content', True),
-    'double': Kind('objects labelled twice', True),
+    'double': Kind('objects annotated twice', True),
     'grey': Kind('grey images', False),
     'cmyk': Kind('CMYK images', False),
     'deep': Kind('more than 8 bits a channel, cut to 8', False),
@@ -92,7 +92,7 @@ def check(dataset: Dataset, anchors, height, width, letterbox) -> CheckReport:
       InputError: no image has a box.
     """
     by_line = _index_of_lines(dataset)
-    found = [Finding('label', text, _record_of(text, by_line)) for text in dataset.problems]
+    found = [Finding('annotation', text, _record_of(text, by_line)) for text in dataset.problems]
     boxes, in_images = np.zeros([2, len(dataset.class_names)], np.int64)
     seen: dict[bytes, int] = {}
     all_headers: list[headers.Header | None] = []
@@ -140,28 +140,28 @@ def text(report: CheckReport) -> str:
 
 
 def write_fixed(path, dataset: Dataset, report: CheckReport) -> int:
-    """Writes what is left of the set when all problems are mended, as a list with its class names beside it.
+    """Writes what is left of the set when all problems are repaired, as a list with its class names beside it.
 
     Images that cannot be used and later copies are left out, repeated objects written once, sizes taken from
-    the images and boxes cut to them. Crowds are left out and the mark ``difficult`` is lost: a list has no room
-    for them. No file that is there is touched.
+    the images and boxes cut to them. Crowds are left out and the mark ``difficult`` is lost: a list cannot
+    hold them. No file that is there is touched.
 
     Returns:
       Number of images written.
 
     Raises:
-      InputError: one of the files is there already, or the images stand in shards, which a list cannot name.
+      InputError: one of the files exists already, or the images are in shards, which a list cannot name.
     """
     names = os.path.join(os.path.dirname(path), lists.CLASS_FILE)
     for file in path, names:
         if os.path.lexists(file):
-            raise InputError(f'{file} is there already and is not touched: choose another --fix, in a folder of its '
+            raise InputError(f'{file} exists already and is not touched: choose another --fix, in a folder of its '
                              'own')
     if any(image_files.location_of(record.image_path).offset >= 0 for record in dataset.records):
-        raise InputError('--fix: a list names files, and these images stand in TFRecord shards: write it from the '
+        raise InputError('--fix: a list names files, and these images are in TFRecord shards: write it from the '
                          'data that the shards were made of')
     out = {one.index for one in report.findings if one.kind in ('unreadable', 'copy')}
-    records = [_mended(record, header) for index, (record, header) in enumerate(zip(dataset.records, report.headers))
+    records = [_repaired(record, header) for index, (record, header) in enumerate(zip(dataset.records, report.headers))
                if index not in out]
     if not records:
         raise InputError('--fix: no image can be used')
@@ -181,13 +181,13 @@ def _look(index, record, seen, dataset):
     found = []
     first = seen.setdefault(hashlib.sha256(contents).digest(), index)
     if first != index:
-        same = _same_labels(dataset.records[first], record)
+        same = _same_annotations(dataset.records[first], record)
         found.append(Finding('copy', f'{path}: the same content as {dataset.records[first].image_path}, with '
-                                     f'{"the same" if same else "OTHER"} labels', index))
+                                     f'{"the same" if same else "OTHER"} annotations', index))
     if header is None:
         return None, found
     if record.width and record.height and (record.width, record.height) != (header.width, header.height):
-        found.append(Finding('size', f'{record.label_file or path}: labelled as {record.width} x {record.height}, but '
+        found.append(Finding('size', f'{record.label_file or path}: annotated as {record.width} x {record.height}, but '
                                      f'{path} has {header.width} x {header.height}', index))
     return header, found + [Finding(kind, f'{path}: {said}', index) for kind, said in _odd(header)]
 
@@ -211,28 +211,28 @@ def _doubles(index, record, class_names):
         earlier = first.setdefault(key, row)
         if earlier != row:
             box = ', '.join(f'{value:g}' for value in record.boxes[row])
-            yield Finding('double', f'{_place(record, row)}: {class_names[record.classes[row]]!r} ({box}) is labelled '
-                                    f'already at {_place(record, earlier)}', index)
+            yield Finding('double', f'{_where(record, row)}: {class_names[record.classes[row]]!r} ({box}) is annotated '
+                                    f'already at {_where(record, earlier)}', index)
 
 
 def _specks(index, record, header, class_names, height, width, letterbox):
     scale = np.array([width / header.width, height / header.height])
     sides = (record.boxes[:, 2:] - record.boxes[:, :2]) * (scale.min() if letterbox else scale)
     for row in np.flatnonzero((sides < SMALLEST_BOX).any(axis=1) & ~record.crowd):
-        yield Finding('speck', f'{_place(record, row)}: {class_names[record.classes[row]]!r} has {sides[row, 0]:.1f} x '
+        yield Finding('speck', f'{_where(record, row)}: {class_names[record.classes[row]]!r} has {sides[row, 0]:.1f} x '
                                f'{sides[row, 1]:.1f} pixels in an input of {width} x {height}', index)
 
 
 def _keys(record):
-    return [(int(label), *box.tolist()) for label, box in zip(record.classes, record.boxes)]
+    return [(int(class_id), *box.tolist()) for class_id, box in zip(record.classes, record.boxes)]
 
 
-def _same_labels(one, other):
+def _same_annotations(one, other):
     return sorted(_keys(one)) == sorted(_keys(other))
 
 
-def _place(record, row):
-    """File and line of an object's label."""
+def _where(record, row):
+    """File and line of an object's annotation."""
     if not record.label_file or record.label_lines is None or record.label_lines[row] < 0:
         return f'{record.label_file or record.image_path}: object {row + 1}'
     name = 'annotation ' if record.label_file.endswith('.json') else ''
@@ -257,7 +257,7 @@ def _record_of(message, by_line):
     return by_line.get(match.group(1), by_line.get((match.group(1), int(match.group(2)[:18])), -1))
 
 
-def _mended(record, header):
+def _repaired(record, header):
     width, height = (header.width, header.height) if header else (record.width, record.height)
     rows, boxes, known = [], [], set()
     for row, key in enumerate(_keys(record)):

@@ -1,4 +1,4 @@
-"""What IoU and GIoU say of two boxes: over random pairs, and where an L2 distance tells nothing apart."""
+"""What IoU and GIoU say of two boxes: over random pairs, and where an L2 distance sees no difference."""
 from __future__ import annotations
 
 import math

@@ -28,7 +28,7 @@ FEW_POSITIVES, MANY_NEGATIVES = 5, 10_000
 
 
 class Network(NamedTuple):
-    """A network that slots are asked of.
+    """A network whose slots are drawn or counted.
 
     Attributes:
       model: ``models.yolov3`` or any with its outputs.
@@ -112,9 +112,9 @@ def choose_record(dataset: Dataset, index: int | None, image: str | None) -> int
         raise InputError(f'--index={index} beside --image={image}: both choose the image; give one of them')
     if image:
         wanted = pathlib.Path(image).name
-        for place, record in enumerate(dataset.records):
+        for number, record in enumerate(dataset.records):
             if wanted in (record.image_id, pathlib.Path(record.image_path).name):
-                return place
+                return number
         raise InputError(f'--image={image}: expected one of the {len(dataset.records)} images of --data, such as '
                          f'{dataset.records[0].image_id}')
     if not 0 <= (index or 0) < len(dataset.records):
@@ -122,7 +122,7 @@ def choose_record(dataset: Dataset, index: int | None, image: str | None) -> int
     return index or 0
 
 
-def draw(figure_file, network: Network, dataset: Dataset, place: int, settings: criterion.LossSettings) -> str:
+def draw(figure_file, network: Network, dataset: Dataset, number: int, settings: criterion.LossSettings) -> str:
     """Draws one image's slots: what the interesting ones predict, then each level's cells and anchors.
 
     Returns:
@@ -131,7 +131,7 @@ def draw(figure_file, network: Network, dataset: Dataset, place: int, settings: 
     Raises:
       InputError: the image cannot be used.
     """
-    record = dataset.records[place]
+    record = dataset.records[number]
     batch = next(iter(batches(network, dataset._replace(records=[record]), 1)), None)
     if batch is None:
         raise InputError(pipeline.reason(record.image_path))
@@ -296,7 +296,7 @@ def _centres(priors, chosen):
     cells, strides = priors.cells.numpy()[chosen], priors.strides.numpy()[chosen]
     level = int(priors.levels.numpy()[chosen][0])
     count = len(priors.table.sizes[level])
-    anchor = np.arange(len(cells)) % count          # slots of a level stand by row, column, anchor
+    anchor = np.arange(len(cells)) % count          # slots of a level are in the order row, column, anchor
     return (cells[:, 0] + (anchor + .5) / count) * strides, (cells[:, 1] + .5) * strides
 
 
