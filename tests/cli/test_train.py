@@ -84,7 +84,7 @@ def test_a_run_killed_in_both_stages_ends_like_an_undisturbed_one(folder):
     assert (runs / 'killed/saved_model/1/saved_model.pb').exists()
 
 
-def test_the_sentence_ends_measured_drawn_and_exported(folder):
+def test_the_sentence_ends_evaluated_drawn_and_exported(folder):
     run = start(folder, '--name=one', '--full_epochs=1', '--full_lr=1e-3')
     output = run.communicate()[0]
     assert run.returncode == 0, output

@@ -46,7 +46,7 @@ def test_weights_are_images_written_out(seed, images):
     """Row 0 is the set as it is."""
     records, detections = cases(seed, images)
     weights = bootstrap.resamples(images, 6, seed)
-    measured = bootstrap.measure(records, detections, CLASSES, weights)
+    measured = bootstrap.evaluate(records, detections, CLASSES, weights)
     assert set(measured) == set(bootstrap.MEASURES)
     for row, drawn in enumerate(weights):
         slow = written_out(records, detections, drawn)
@@ -57,9 +57,9 @@ def test_weights_are_images_written_out(seed, images):
 def test_a_table_of_counts_in_pieces_is_the_same(monkeypatch):
     records, detections = cases(3, 40)
     weights = bootstrap.resamples(40, 20)
-    whole = bootstrap.measure(records, detections, CLASSES, weights)
+    whole = bootstrap.evaluate(records, detections, CLASSES, weights)
     monkeypatch.setattr(bootstrap, 'CELLS', 120)        # three columns at a time
-    pieces = bootstrap.measure(records, detections, CLASSES, weights)
+    pieces = bootstrap.evaluate(records, detections, CLASSES, weights)
     assert all(np.array_equal(whole[name], pieces[name], equal_nan=True) for name in whole)
 
 
@@ -73,7 +73,7 @@ def test_by_hand():
     records = [record(box, [0])] * 2
     detections = [Detections('a', box, np.array([.9]), np.array([0])),
                   Detections('b', box + 50, np.array([.95]), np.array([0]))]
-    measured = bootstrap.measure(records, detections, 1, np.array([[1, 1], [2, 0], [0, 2]], np.float32))
+    measured = bootstrap.evaluate(records, detections, 1, np.array([[1, 1], [2, 0], [0, 2]], np.float32))
     np.testing.assert_allclose(measured['mAP'], [1 / 4, 1, 0], atol=1e-15)
     np.testing.assert_allclose(measured['mAP_07'], [6 * .5 / 11, 1, 0], atol=1e-15)
     np.testing.assert_allclose(measured['coco_AP'], [51 * .5 / 101, 1, 0], atol=1e-15)
@@ -83,9 +83,9 @@ def test_without_objects_or_detections():
     nothing = record(np.zeros((0, 4)), [])
     none = Detections('', np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
     ones = np.ones((2, 1), np.float32)
-    assert all(np.isnan(values).all() for values in bootstrap.measure([nothing], [none], 2, ones).values())
+    assert all(np.isnan(values).all() for values in bootstrap.evaluate([nothing], [none], 2, ones).values())
     one = record([[0., 0, 9, 9]], [1])
-    assert all(values.tolist() == [0, 0] for values in bootstrap.measure([one], [none], 2, ones).values())
+    assert all(values.tolist() == [0, 0] for values in bootstrap.evaluate([one], [none], 2, ones).values())
 
 
 def test_resamples_draw_every_image_alike():
@@ -132,5 +132,5 @@ def test_it_is_fast():
         found = np.tile(boxes, (15, 1)) + rng.normal(0, 15, (60, 1))
         detections.append(Detections(str(number), found, rng.random(60), np.tile(classes, 15)))
     began = time.process_time()
-    bootstrap.measure(records, detections, CLASSES, bootstrap.resamples(500, 2000))
+    bootstrap.evaluate(records, detections, CLASSES, bootstrap.resamples(500, 2000))
     assert time.process_time() - began < 60

@@ -23,7 +23,7 @@ def table(comparisons=(('giou', 'mse'),)):
 def run(score, *samples):
     """A run of this mAP; its samples are the mAP as it is and then on each resample."""
     summary = dict.fromkeys(tabulate.MEASURES, score)
-    return tabulate.Measured(summary, {name: np.array([score, *samples]) for name in tabulate.MEASURES})
+    return tabulate.Scored(summary, {name: np.array([score, *samples]) for name in tabulate.MEASURES})
 
 
 MEASURED = {'mse': {0: run(.50, .5, .4), 1: run(.60, .6, .5), 2: run(.70, .7, .6)},
@@ -116,8 +116,8 @@ def test_a_run_is_read_from_its_files_and_checked_against_its_own_score(tmp_path
     dataset = random_set()
     monkeypatch.setattr(tabulate.specs, 'load', lambda spec, classes, split: dataset)
     measured = finished_run(tmp_path / 'a', dataset, 1)
-    measurer = tabulate.Measurer('voc:somewhere:val', 50)
-    got = measurer.of(tmp_path / 'a')
+    finished_runs = tabulate.FinishedRuns('voc:somewhere:val', 50)
+    got = finished_runs.of(tmp_path / 'a')
     assert got.summary['coco_AP'] == pytest.approx(measured.summary['coco_AP'])
     assert {name: values[0] for name, values in got.samples.items()} == pytest.approx(
         {name: measured.summary[name] for name in got.samples}, abs=1e-9)
@@ -125,7 +125,7 @@ def test_a_run_is_read_from_its_files_and_checked_against_its_own_score(tmp_path
     finished_run(tmp_path / 'b', dataset, 2)
     (tmp_path / 'b/evaluation/detections.json').write_text((tmp_path / 'a/evaluation/detections.json').read_text())
     with pytest.raises(InputError, match='is what the run found: were the annotations changed'):
-        measurer.of(tmp_path / 'b')
+        finished_runs.of(tmp_path / 'b')
     finished_run(tmp_path / 'c', dataset._replace(class_names=['dog', 'cat']), 2)
     with pytest.raises(InputError, match='other classes are compared: cat, dog and dog, cat'):
-        measurer.of(tmp_path / 'c')
+        finished_runs.of(tmp_path / 'c')

@@ -1,4 +1,4 @@
-"""The smallest proof that a formulation learns: eight images by heart, measured on the same eight.
+"""The smallest proof that a formulation learns: eight images by heart, validated on the same eight.
 
 The whole path is the user's: images from disk, YOLOv3 at an eighth of its width, from random weights, the
 trainer, its validation. Two things are made to fit eight images. An epoch shows each of them fifty times,

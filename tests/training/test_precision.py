@@ -41,7 +41,7 @@ def test_unknown_names_are_refused_with_the_list():
 @pytest.mark.parametrize('found, hidden, gpus, said', [
     (2, None, [], r'2 NVIDIA GPU\(s\).*tensorflow\[and-cuda\]==' + re.escape(tf.__version__)), (2, None, GPU, None),
     (2, '', [], None), (2, '-1', [], None), (0, None, [], None), (None, None, [], None)])
-def test_gpus_that_take_no_part_are_told_with_the_way_out(monkeypatch, tmp_path, found, hidden, gpus, said):
+def test_gpus_that_take_no_part_are_named_with_the_way_out(monkeypatch, tmp_path, found, hidden, gpus, said):
     machine(monkeypatch, gpus)
     monkeypatch.setattr(precision, 'DRIVER', tmp_path / 'gpus')
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)

@@ -73,7 +73,7 @@ def lines_of(run, kind):
     return [line for line in lines if line['kind'] == kind]
 
 
-def test_the_stages_follow_each_other_and_each_is_judged_its_own_way(whole):
+def test_the_stages_follow_each_other_and_each_is_validated_its_own_way(whole):
     val = lines_of(whole, 'val')
     assert [line['stage'] for line in val] == ['asymptotic', 'asymptotic', 'head', 'full']
     assert all(0 <= line['class_mAP'] <= 1 and 'mAP' not in line for line in val[:2])

@@ -38,8 +38,8 @@ def resamples(images: int, count: int, seed: int = 0) -> np.ndarray:
     return np.concatenate([np.ones((1, images)), drawn]).astype(np.float32)
 
 
-def measure(records: Sequence[Record], detections: Sequence[Detections], num_classes: int,
-            weights: np.ndarray) -> dict[str, np.ndarray]:
+def evaluate(records: Sequence[Record], detections: Sequence[Detections], num_classes: int,
+             weights: np.ndarray) -> dict[str, np.ndarray]:
     """Each of ``MEASURES`` under each row of weights, float64 [rows], 0..1; nan where no object is drawn.
 
     Args:

@@ -50,7 +50,7 @@ class Experiment:
         cells.check(table.cells, common, recipes, shared_recipes(self.parts))
         there = [path.name for path in self.out.iterdir() if path.is_dir()] if self.out.is_dir() else []
         self.runs = plan.runs(self.parts, self.seeds, there)
-        self.measurer = tabulate.Measurer(self.data[1], resamples)
+        self.finished_runs = tabulate.FinishedRuns(self.data[1], resamples)
         self.costs = costs.Costs(self.out)
         self.done: dict[str, run_state.State] = {}      # finished runs stay finished
         self.written = time.monotonic()
@@ -115,9 +115,9 @@ class Experiment:
     def write(self, quietly=False):
         """The table of what is finished, with curves and times."""
         finished = self._finished()
-        measured = {cell: {seed: self.measurer.of(folder) for seed, folder in folders.items()}
+        scored = {cell: {seed: self.finished_runs.of(folder) for seed, folder in folders.items()}
                     for cell, folders in finished.items()}
-        found = tabulate.rows(self.table, measured)
+        found = tabulate.rows(self.table, scored)
         self.out.mkdir(parents=True, exist_ok=True)
         figure = ''
         if any(finished.values()):
@@ -144,10 +144,11 @@ class Experiment:
         return finished
 
     def _about(self) -> list[str]:
-        data = self.measurer.dataset
+        data = self.finished_runs.dataset
         images = f': {len(data.records)} images, {len(data.class_names)} classes' if data else ''
         lines = [f'Evaluated on `{self.data[1]}`{images}. AP in %: mean over seeds ± standard deviation (n - 1), '
-                 f'{len(self.seeds)} seeds a cell; intervals from {self.measurer.count} resamples. "-": not evaluated.']
+                 f'{len(self.seeds)} seeds a cell; intervals from {self.finished_runs.count} resamples. '
+                 '"-": not evaluated.']
         left = sum(not self.state(run).finished for run in self.runs)
         return lines + ([f'**Not complete: {left} of {len(self.runs)} runs are missing.**'] if left else [])
 

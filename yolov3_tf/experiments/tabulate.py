@@ -31,7 +31,7 @@ THE_SCORE = 'mAP'       # the paper's measure
 AGREE = 1e-3            # largest difference between a run's own mAP and that of its detections
 
 
-class Measured(NamedTuple):
+class Scored(NamedTuple):
     """One finished run. summary: of its metrics.json; samples: its measures under each resample, by name."""
     summary: dict[str, float]
     samples: dict[str, np.ndarray]
@@ -65,7 +65,7 @@ class Row(NamedTuple):
         return sum(value * self.mean > 0 for value in self.values.values())
 
 
-class Measurer:
+class FinishedRuns:
     """Reads finished runs of one validation set; each once, for a table is written after every run.
 
     Args:
@@ -77,26 +77,26 @@ class Measurer:
         self.spec, self.count = spec, count
         self.dataset: Dataset | None = None
         self.weights: np.ndarray | None = None
-        self.known: dict[str, Measured] = {}
+        self.known: dict[str, Scored] = {}
 
-    def of(self, folder) -> Measured:
+    def of(self, folder) -> Scored:
         """Raises InputError where the run's detections do not give the run's own score."""
         folder = pathlib.Path(folder)
         if folder.name not in self.known:
             self.known[folder.name] = self._evaluate(folder)
         return self.known[folder.name]
 
-    def _evaluate(self, folder) -> Measured:
+    def _evaluate(self, folder) -> Scored:
         dataset = self._load(read_class_file(folder / 'labels.txt'))
         summary = json.loads((folder / 'evaluation' / 'metrics.json').read_text(encoding='utf-8'))['summary']
         path = folder / 'evaluation' / 'detections.json'
         detections = report.align(dataset, results.read_coco(path, dataset))
-        samples = bootstrap.measure(dataset.records, detections, len(dataset.class_names), self.weights)
+        samples = bootstrap.evaluate(dataset.records, detections, len(dataset.class_names), self.weights)
         again, own = float(samples[THE_SCORE][0]), _number(summary[THE_SCORE])
         if not (abs(again - own) < AGREE or (math.isnan(again) and math.isnan(own))):
             raise InputError(f'{path}: its detections give a mAP of {again:.4f} on {self.spec}, {own:.4f} is what the '
                              'run found: were the annotations changed since? Delete its evaluation/ to make it anew')
-        return Measured({name: _number(value) for name, value in summary.items()}, samples)
+        return Scored({name: _number(value) for name, value in summary.items()}, samples)
 
     def _load(self, class_names) -> Dataset:
         if self.dataset is None:
@@ -108,23 +108,23 @@ class Measurer:
         return self.dataset
 
 
-def rows(table: Table, measured: Mapping[str, Mapping[int, Measured]]) -> list[Row]:
+def rows(table: Table, scored: Mapping[str, Mapping[int, Scored]]) -> list[Row]:
     """Every measure of every cell, then of every difference.
 
     Args:
-      measured: cell -> seed -> run, of the runs that are finished.
+      scored: cell -> seed -> run, of the runs that are finished.
     """
     found = []
     for cell in table.cells:
         for name in MEASURES:
-            values = {seed: 100 * run.summary[name] for seed, run in measured[cell.name].items()}
+            values = {seed: 100 * run.summary[name] for seed, run in scored[cell.name].items()}
             found.append(Row('cell', cell.name, name, cell.paper if name == THE_SCORE else None, values))
     paper = {cell.name: cell.paper for cell in table.cells}
     for first, second in table.comparisons:
         for name in MEASURES:
             known = None not in (paper[first], paper[second]) and name == THE_SCORE
             found.append(_difference(f'{first} - {second}', name, paper[first] - paper[second] if known else None,
-                                     measured[first], measured[second]))
+                                     scored[first], scored[second]))
     return found
 
 

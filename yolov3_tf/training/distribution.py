@@ -50,7 +50,7 @@ class Distribution(NamedTuple):
     def replicas(self) -> int:
         return self.strategy.num_replicas_in_sync if self.strategy else 1
 
-    def say(self) -> str:
+    def describe(self) -> str:
         """In words, for the log."""
         if self.workers > 1:
             return f'worker {self.worker} of {self.workers}, {self.replicas} replicas'

@@ -92,7 +92,7 @@ def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
                                           flag_texts.texts_of(recipe.DEFAULTS)))
     print(f'run {folder.root}: {len(data.train.records)} training and {len(data.val.records)} validation images, '
           f'{len(data.train.class_names)} classes, {start.model.count_params():,} parameters, {precise}, '
-          f'{devices.say()}')
+          f'{devices.describe()}')
     status = TRAINED if trainer.run() else EVALUATED
     if status == EVALUATED:
         print('this run is finished; it is evaluated again')

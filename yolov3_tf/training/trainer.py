@@ -21,9 +21,10 @@ from yolov3_tf.models import checkpoints
 from yolov3_tf.models.blocks import BatchNorm
 from yolov3_tf.progress import Bar
 from yolov3_tf.structures import Dataset
-from yolov3_tf.training import agreement, counters, finite, skipped, stages
+from yolov3_tf.training import agreement, counters, finite, stages
 from yolov3_tf.training import step as training_step
 from yolov3_tf.training.averaging import Average
+from yolov3_tf.training.batches import Batches
 from yolov3_tf.training.distribution import ALONE, Distribution
 from yolov3_tf.training.optimizers import Optimizer
 from yolov3_tf.training.profiling import Profiler
@@ -60,7 +61,7 @@ class Trainer:
             layer.synchronized = settings.sync_batch_norm
         self.statistics = [] if settings.sync_batch_norm else [
             variable for layer in norms for variable in (layer.moving_mean, layer.moving_variance)]
-        self.optimizer, self.task, self.average, self.step = None, None, None, None
+        self.batches, self.optimizer, self.task, self.average, self.step = None, None, None, None, None
         self.stopping = StopRequest(distribution.workers)
         self.profiler = Profiler(folder.root / 'events' if settings.profile and distribution.chief else None)
         self.position, self.history = counters.Position(), counters.History(images=len(train_set.records))
@@ -82,33 +83,31 @@ class Trainer:
             return False
         if self.position.global_step and self.distribution.chief:
             print(f'going on from {self.folder.last}: step {self.position.global_step}', flush=True)
-        # One endless stream for all stages: an epoch's images do not depend on the stage.
-        batches = pipeline.training_batches(self.train_set, self.settings.batches, self.settings.seed,
-                                            self.position.data_epoch, self.position.step, self._share(),
-                                            caches.CACHES[self.settings.cache](self.folder.cache(*self._share())))
-        stream = iter(batches)
+        share = self.distribution.worker, self.distribution.workers
+        self.batches = Batches(self.train_set, self.settings, self.position, share,
+                               caches.CACHES[self.settings.cache](self.folder.cache(*share)))
         with contextlib.ExitStack() as exits:
             exits.callback(self.profiler.end)
             exits.enter_context(self.stopping.listening())
             while not self.position.finished:
-                self._run_stage(self.settings.stages[self.position.stage], stream, resumed)
+                self._run_stage(self.settings.stages[self.position.stage], resumed)
                 resumed = None
         return True
 
-    def _run_stage(self, stage: stages.Stage, stream, resumed):
-        self._prepare(stage, stream, resumed)
+    def _run_stage(self, stage: stages.Stage, resumed):
+        self._prepare(stage, resumed)
         with self._bar(stage) as bar:
             while not stages.is_over(stage, self.position.epoch, self.history.val_losses, self.history.scores):
-                self._run_epoch(stage, stream, bar)
+                self._run_epoch(stage, bar)
         self.position.stage, self.position.epoch = self.position.stage + 1, 0
         self.history.val_losses, self.history.scores = [], []
         self.position.finished = self.position.stage == len(self.settings.stages)
         self.optimizer = self.task = None
         self._save()
 
-    def _run_epoch(self, stage, stream, bar):
+    def _run_epoch(self, stage, bar):
         while self.position.step < self.steps:
-            self._run_step(stage, self._next(stream), bar)
+            self._run_step(stage, self.batches.next(), bar)
             every = self.settings.checkpoint_steps
             if self.stopping.agreed or (every and self.position.step % every == 0 and self.position.step < self.steps):
                 self._save()
@@ -139,7 +138,8 @@ class Trainer:
                                                   tf.constant(self.stopping.asked, tf.float32)).items()}
         count = round(parts.pop('images'))
         self.stopping.agreed |= bool(parts.pop('asked'))
-        self._name_skipped(indices, count, bar)
+        for path, why in self.batches.missing(indices.numpy(), count, self.history.skipped):
+            self._skip(path, why, bar)
         if count:
             finite.check(parts, self.position.global_step,
                          [self.train_set.records[index].image_path for index in indices.numpy()],
@@ -157,7 +157,7 @@ class Trainer:
         if self.position.step % self.settings.log_steps == 0 or self.position.step == self.steps:
             self._log_train(stage, rate, bar)
 
-    def _prepare(self, stage, stream, resumed):
+    def _prepare(self, stage, resumed):
         """Freezes, and makes the optimiser, the average and the step of a stage, as they were where it goes on."""
         stages.freeze(self.model, stage)
         self.task = self.tasks[stage.task]
@@ -174,8 +174,8 @@ class Trainer:
             self.average.restore(resumed)
         shares = training_step.Shares(self.distribution.strategy, self.settings.batches.batch_size,
                                       self.settings.accumulate_steps)
-        self.step = training_step.make(self.task.compute_loss, self.optimizer, stream.element_spec[:2], shares,
-                                       self.average if self.task.picks_best else None, self.statistics)
+        self.step = training_step.make(self.task.compute_loss, self.optimizer, self.batches.stream.element_spec[:2],
+                                       shares, self.average if self.task.picks_best else None, self.statistics)
 
     @contextlib.contextmanager
     def _bar(self, stage):
@@ -189,28 +189,9 @@ class Trainer:
                 bar.score = self._score(self.history.scores[-1])
             yield bar
 
-    def _share(self):
-        return self.distribution.worker, self.distribution.workers
-
-    def _next(self, stream):
-        try:
-            return next(stream)
-        except tf.errors.OpError as error:          # only under strict: the pipeline leaves bad images out
-            raise pipeline.explain_failure(self.train_set, self._expected(), error) from error
-
-    def _expected(self):
-        """Records that the batch at hand should hold."""
-        return pipeline.batch_indices(len(self.train_set.records), self.settings.batches.batch_size,
-                                      self.settings.seed, self.position.data_epoch, self.position.step)
-
-    def _name_skipped(self, indices, count, bar):
-        expected = self._expected()
-        if count == len(expected):
-            return
-        position = self.settings.seed, self.position.data_epoch, self.position.step
-        for path, why in skipped.explain_missing(self.train_set, self.settings.batches, expected, indices.numpy(),
-                                                 self.history.skipped, position, self._share()):
-            self.history.skipped[path] = why
+    def _skip(self, path, why, bar):
+        """Names an image that cannot be used, once."""
+        if self.history.skipped.setdefault(path, why) is why:
             bar.message(f'skipped: {why}')
 
     def _validate_if_due(self, stage, bar):
@@ -234,8 +215,7 @@ class Trainer:
                 checkpoints.save_model(str(self.folder.best), self.model, self.config)
         loss = verdict.losses.get('total', float('inf'))
         for path, why in verdict.skipped.items():
-            if self.history.skipped.setdefault(path, why) is why:
-                bar.message(f'skipped: {why}')
+            self._skip(path, why, bar)
         self._log('val', stage, {**verdict.losses, self.task.measure: verdict.score})
         bar.score = self._score(verdict.score)
         bar.message(f'stage {stage.name}, epoch {self.position.epoch}/{stage.epochs}: validation loss '
