@@ -217,8 +217,8 @@ def _repeated(names):
     return next((name for name in names if name in seen or seen.add(name)), None)
 
 
-def _each(measure, curves) -> np.ndarray:
-    return np.array([measure(of) for of in curves], np.float64)
+def _each(score, curves) -> np.ndarray:
+    return np.array([score(of) for of in curves], np.float64)
 
 
 def _over_thresholds(pairing):

@@ -15,7 +15,7 @@ from yolov3_tf.export.settings import DEFAULTS, Settings
 
 
 class Options(NamedTuple):
-    """What the formats may be told.
+    """Options of the formats.
 
     Attributes:
       settings: of all of them.

@@ -156,7 +156,7 @@ def detect_video(detector: Detector, path: str, output: str, threshold: float, b
     """Detects in every frame of a video, camera or stream and writes the drawn video into the folder ``output``.
 
     Entries carry ``frame`` (from 0) and ``time`` in seconds. A video that ends before its announced
-    length is a problem, told with what was read. A live source is read until ``max_frames``, Ctrl-C or its end,
+    length is a problem, reported with what was read. A live source is read until ``max_frames``, Ctrl-C or its end,
     one frame at a time so that none waits for others; what was detected until then is reported.
     """
     entries, problems, seconds = [], [], 0.
