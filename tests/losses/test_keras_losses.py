@@ -146,7 +146,8 @@ def test_compile_fit_save_and_load(tmp_path):
     tf.keras.utils.set_random_seed(0)
     model, features = small_detector(), np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32)
     near = np.tile(np.float32([[[1, 2], [4, 0]]]), (16, 1, 1))
-    targets = [np.concatenate([near, np.add(near, (2, 3))], -1).astype(np.float32), np.tile(np.float32([[1, 0]]), (16, 1))]
+    boxes = np.concatenate([near, np.add(near, (2, 3))], -1).astype(np.float32)
+    targets = [boxes, np.tile(np.float32([[1, 0]]), (16, 1))]
     first = model.evaluate(features, targets, verbose=0)[0]
     model.fit(features, targets, epochs=30, batch_size=8, verbose=0)
     last = model.evaluate(features, targets, verbose=0)[0]

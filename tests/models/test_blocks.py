@@ -74,7 +74,7 @@ def test_batch_norm_moves_its_averages_by_a_hundredth(ours, images):
     np.testing.assert_allclose(ours.moving_variance.numpy(), .99 * VECTORS[3] + .01 * flat.var(0, ddof=1), rtol=1e-5)
 
 
-def test_batch_norm_that_is_not_trainable_rests_as_in_keras(ours, stock, images):
+def test_batch_norm_that_is_not_trainable_is_frozen_as_in_keras(ours, stock, images):
     ours.trainable = stock.trainable = False
     np.testing.assert_allclose(ours(images, training=True), stock(images, training=True), 1e-5, 1e-5)
     np.testing.assert_array_equal(ours.get_weights(), VECTORS)
@@ -97,7 +97,7 @@ def test_batch_norm_of_half_precision_images_keeps_float32_inside(ours, images, 
     exact = filled(BatchNorm())(images, training=training).numpy()
     half = ours(tf.cast(images, tf.bfloat16), training=training)
     assert half.dtype == tf.bfloat16 and {weight.dtype for weight in ours.get_weights()} == {np.dtype('float32')}
-    # bfloat16 keeps 8 bits: half a unit in the last place coming in, the same going out.
+    # bfloat16 keeps 8 bits: half a unit in the last digit coming in, the same going out.
     np.testing.assert_allclose(tf.cast(half, tf.float32), exact, rtol=2 ** -7, atol=2 ** -5)
 
 

@@ -49,13 +49,13 @@ def test_a_write_that_failed_half_way_leaves_the_old_file(saved, tmp_path, monke
     def full_disk(number):
         raise OSError('No space left on device')
     monkeypatch.setattr(os, 'fsync', full_disk)
-    with pytest.raises(InputError, match='last.h5: cannot be written: No space.*before is whole'):
+    with pytest.raises(InputError, match='last.h5: cannot be written: No space.*older checkpoint there is unchanged'):
         checkpoints.save_model(path, model, DESCRIPTION, Progress({}, {'new': 1}))
     assert pathlib.Path(path).read_bytes() == before and os.listdir(tmp_path) == ['last.h5']
 
 
 def test_a_disk_without_room_is_an_error_and_no_crash(saved, tmp_path):
-    """A process of its own, whose files may not grow beyond 300 kB, as on a full disk."""
+    """A separate process, whose files may not grow beyond 300 kB, as on a full disk."""
     (tmp_path / 'try.py').write_text(
         'import resource, signal, sys\n'
         'from yolov3_tf.models import checkpoints\n'
@@ -127,7 +127,7 @@ def test_a_separated_head_for_other_classes_starts_only_what_depends_on_them_afr
         np.testing.assert_array_equal(other.get_layer(name).get_weights()[0], model.get_layer(name).get_weights()[0])
 
 
-def test_another_head_gives_what_both_have_and_says_so_otherwise(saved, separated):
+def test_another_head_gives_what_both_have_and_is_refused_otherwise(saved, separated):
     path, model = saved
     other = yolov3_network.build(2, .125, head='separated')
     with pytest.raises(InputError, match='head_75_.*got None.*--head'):
@@ -176,7 +176,7 @@ def test_a_backbone_that_does_not_fit_changes_nothing(separated, tmp_path):
     for mine, old in zip(wider.get_weights(), before):
         np.testing.assert_array_equal(mine, old)
     images = tf.keras.Input([None, None, 3])
-    with pytest.raises(InputError, match='no layers named as one'):
+    with pytest.raises(InputError, match='no layer of such a name'):
         checkpoints.load_backbone(path, tf.keras.Model(images, tf.keras.layers.Conv2D(3, 1, name='conv_01')(images)))
 
 

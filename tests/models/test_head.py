@@ -139,7 +139,7 @@ def test_fields_are_put_together_anchor_by_anchor():
 
 
 def test_the_trunk_has_the_same_names_with_every_head(heads):
-    """So that the weights of one head find their place in another."""
+    """So that the weights of one head can be loaded into another."""
     def trunk(head):
         return {layer.name: tuple(layer.kernel.shape) for layer in heads[head].layers
                 if re.match(r'head_conv_\d+$', layer.name)}

@@ -129,12 +129,12 @@ def test_names_are_numbered_as_in_darknets_files(model):
 
 
 @pytest.mark.parametrize('head, first', [('separated', 59), ('separated_early', 53)])
-def test_branches_stand_where_the_convolutions_they_replace_would(head, first):
+def test_branches_are_in_the_position_of_the_convolutions_they_replace(head, first):
     names = [conv.name for conv, _ in yolov3_network.convolutions(yolov3_network.build(CLASSES, .125, head=head))]
     numbers = [int(re.search(r'\d+', name).group()) for name in names]
     assert numbers == sorted(numbers) and numbers[first - 1:first + 13] == [first] * 14
     assert all(re.match(yolov3_network.OUTPUTS, name) for name in names[first - 1:first + 13])
-    # Darknet's 75 less its 3 outputs, and the level's own blocks if they are in the branches; 6 x 7 in their place.
+    # Darknet's 75 less its 3 outputs, and the level's own blocks if they are in the branches; 6 x 7 instead.
     assert len(names) == 75 - 3 - (18 if head == 'separated_early' else 0) + 42
 
 

@@ -1,6 +1,6 @@
 """The layers every darknet network is made of: convolution, BatchNorm and LeakyReLU, numbered as in darknet's files.
 
-Two of them are our own because the stock ones cost a fifth to a quarter of a training step in half
+Two of them are our own because the stock ones take a fifth to a quarter of a training step in half
 precision on a CPU: Keras 3's BatchNormalization is not fused, and TensorFlow 2.15's bfloat16 gradient
 of LeakyReLU is a scalar kernel. Variables, names and arithmetic are the stock layers'.
 """
@@ -19,11 +19,11 @@ class BatchNorm(tf.keras.layers.Layer):
 
     float32 statistics and parameters whatever the dtype of the images. While training it normalises by
     the batch and moves its averages; otherwise it uses the averages. A layer that is not ``trainable``
-    does the latter (Keras semantics), unless ``adapt`` is set: then gamma and beta rest but statistics
+    does the latter (Keras semantics), unless ``adapt`` is set: then gamma and beta are frozen but statistics
     and averages go on as if training (how the TF1 reference "fixes" a backbone).
 
     Where several replicas share a batch, each normalises by its own images and moves its own averages (of
-    which the step then takes the mean), or, with ``synchronized`` set, by all of them, in plain operations, for
+    which the step then takes the mean), or, with ``synchronized`` set, by all of them, in plain operations, because
     the kernel knows one replica only.
 
     Args:
@@ -58,7 +58,7 @@ class BatchNorm(tf.keras.layers.Layer):
         return y
 
     def _fused(self, x, by_batch):
-        """(normalised, mean and variance as they have moved)."""
+        """(normalised input, updated moving mean, updated moving variance)."""
         # Any momentum under 1 makes the kernel return the moved averages themselves.
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x, scale=_value(self.gamma), offset=_value(self.beta), mean=_value(self.moving_mean),
@@ -68,7 +68,7 @@ class BatchNorm(tf.keras.layers.Layer):
 
     def _over_replicas(self, x):
         """The same by the statistics of all replicas' images."""
-        shift = _value(self.moving_mean)            # the sums are about it, so that they cancel little
+        shift = _value(self.moving_mean)            # subtracted before summing, against cancellation
         pixels = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
         mean, variance = tf.nn.moments(tf.cast(x, tf.float32), [0, 1, 2])
         off = mean - shift
@@ -144,8 +144,8 @@ class Upsample(tf.keras.layers.Layer):
         return {**super().get_config(), 'factor': self.factor}
 
 
-def upsample(factor, folded, name):
-    """The layer for training, or for inference."""
+def upsample(factor: int, folded: bool, name: str) -> tf.keras.layers.Layer:
+    """The up-sampling layer for training or, where ``folded``, for inference."""
     return tf.keras.layers.UpSampling2D(factor, name=name) if folded else Upsample(factor, name=name)
 
 
@@ -175,11 +175,15 @@ class ConvStack:
         self.width_multiplier, self.folded, self.count, self.part = width_multiplier, folded, 0, 'backbone'
 
     def width(self, filters: int) -> int:
+        """Filters of a convolution that has so many at width 1."""
         return max(8, round(filters * self.width_multiplier / 8) * 8)
 
-    def conv(self, x, filters: int, size: int, stride: int = 1):
-        """Convolution, BatchNorm, LeakyReLU. Stride 2 pads one pixel on all four sides, as darknet does;
-        'same' would pad right and bottom only and shift every feature by a pixel."""
+    def conv(self, x: tf.Tensor, filters: int, size: int, stride: int = 1) -> tf.Tensor:
+        """Convolution, BatchNorm, LeakyReLU: [B, H, W, any] -> [B, H / stride, W / stride, width(filters)].
+
+        Stride 2 pads one pixel on all four sides, as darknet does; 'same' would pad right and bottom only and
+        shift every feature by a pixel.
+        """
         self.count += 1
         if stride == 2:
             x = tf.keras.layers.ZeroPadding2D(1, name=f'{self.part}_pad_{self.count:02d}')(x)
@@ -190,7 +194,7 @@ class ConvStack:
             x = BatchNorm(name=f'{self.part}_bn_{self.count:02d}')(x)
         return LeakyReLU(inference=self.folded, name=f'{self.part}_leaky_{self.count:02d}')(x)
 
-    def output(self, x, channels: int):
+    def output(self, x: tf.Tensor, channels: int) -> tf.Tensor:
         """1x1 convolution with bias, in float32 whatever the precision of the rest."""
         self.count += 1
         return tf.keras.layers.Conv2D(channels, 1, dtype='float32', name=f'{self.part}_conv_{self.count:02d}')(x)

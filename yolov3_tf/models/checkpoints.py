@@ -1,7 +1,7 @@
-"""One HDF5 file holds a model, what it takes to rebuild it, and, for a run, all it takes to go on.
+"""Checkpoints: one HDF5 file with a model, all that is needed to rebuild it, and, for a run, to resume training.
 
 Keras's own ``.weights.h5`` names variables differently in Keras 2 and 3; here a variable is
-``weights/LAYER/VARIABLE``, so a checkpoint made beside one Keras is read beside the other. Everything
+``weights/LAYER/VARIABLE``, so a checkpoint made with one Keras is read with the other. Everything
 that is not an array is JSON text in the file's attributes: reading one never runs code.
 """
 from __future__ import annotations
@@ -24,21 +24,21 @@ from yolov3_tf.models.darknet import cfg as darknet_cfg
 from yolov3_tf.models.head import HEADS
 
 FORMAT = 1
-ROOM = 4096                # bytes a checkpoint takes at most for the name and place of an array
+ARRAY_HEADER = 4096        # bytes a checkpoint takes at most beside the values of an array
 
 
 class ModelConfig(NamedTuple):
-    """What a user of a model must know beside its weights.
+    """All that is needed to use a model, beside its weights.
 
     Attributes:
       class_names: C names, in the order of the outputs.
       width_multiplier: see ``models.yolov3_network.build``.
-      image_size: height, width in pixels that it is used at.
+      image_size: height, width in pixels of the network input.
       letterbox: images keep their proportions (grey margins) or are stretched.
       anchors: the priors its outputs are relative to.
       head: see ``models.yolov3_network.build``; files from before there was a choice are coupled.
       cfg: text of the darknet cfg that describes the network; '' is YOLOv3 itself.
-      backbone_layers: of that cfg, see ``models.cfg.parse``.
+      backbone_layers: of that cfg, see ``models.darknet.cfg.parse``.
     """
     class_names: tuple[str, ...]
     width_multiplier: float
@@ -51,20 +51,24 @@ class ModelConfig(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a training stands: its optimiser's arrays by name, and counters as JSON values."""
+    """The state of a training: its optimiser's arrays by name, and counters as JSON values."""
     optimizer: dict[str, np.ndarray]
     counters: dict[str, Any]
 
 
-def save_model(path: str, model: tf.keras.Model, config: ModelConfig, progress: Progress | None = None):
-    """Writes a checkpoint so that a kill at any moment leaves the old file or the new one, whole."""
+def save_model(path: str, model: tf.keras.Model, config: ModelConfig, progress: Progress | None = None) -> None:
+    """Writes a checkpoint so that a kill at any moment leaves the old file or the new one, whole.
+
+    Raises:
+      InputError: the file cannot be written; an older one is unchanged.
+    """
     weights, optimizer = _variables(model), progress.optimizer if progress is not None else {}
     size = sum(int(np.prod(value.shape)) * tf.as_dtype(value.dtype).size for value in weights.values())
     size += sum(np.asarray(array).nbytes for array in optimizer.values())
     temporary = f'{path}.part'
     try:
-        _make_room(temporary, size + ROOM * (1 + len(weights) + len(optimizer)))
-        # The newest layout, for older ones hold no attribute beyond 64 KiB (counters name every skipped image).
+        _reserve(temporary, size + ARRAY_HEADER * (1 + len(weights) + len(optimizer)))
+        # The newest layout: older ones hold no attribute beyond 64 KiB (counters name every skipped image).
         with h5py.File(temporary, 'w', libver='latest') as file:
             file.attrs['format'] = FORMAT
             file.attrs['description'] = json.dumps(config._asdict())
@@ -80,19 +84,19 @@ def save_model(path: str, model: tf.keras.Model, config: ModelConfig, progress: 
     except OSError as error:
         with contextlib.suppress(OSError):
             os.remove(temporary)
-        raise InputError(f'{path}: cannot be written: {os.strerror(error.errno) if error.errno else error}. What was '
-                         'there before is whole: mend the cause and go on') from error
+        raise InputError(f'{path}: cannot be written: {os.strerror(error.errno) if error.errno else error}. An '
+                         'older checkpoint there is unchanged: repair the cause and resume') from error
 
 
-def _make_room(path, size):
-    """Raises OSError unless a file of ``size`` bytes fits there, for HDF5 does not fail on a full disk: it crashes."""
+def _reserve(path, size):
+    """Raises OSError unless a file of ``size`` bytes fits there, because HDF5 crashes on a full disk."""
     with open(path, 'wb') as file:
         if hasattr(os, 'posix_fallocate'):              # not on macOS
             os.posix_fallocate(file.fileno(), 0, size)
 
 
 def load_model(path: str) -> tuple[tf.keras.Model, ModelConfig]:
-    """Rebuilds the network of a checkpoint with its weights."""
+    """Rebuilds the network of a checkpoint with its weights; errors as in ``describe`` and ``load_weights``."""
     config = describe(path)
     model = build(config)
     load_weights(path, model)
@@ -100,7 +104,7 @@ def load_model(path: str) -> tuple[tf.keras.Model, ModelConfig]:
 
 
 def build(config: ModelConfig, folded: bool = False) -> tf.keras.Model:
-    """The network that a config tells of, with random weights; ``folded`` as in ``models.yolov3_network.build``."""
+    """The network of a config, with random weights; ``folded`` as in ``models.yolov3_network.build``."""
     classes = len(config.class_names)
     if config.cfg:
         network = darknet_cfg.parse(config.cfg, 'cfg', classes, config.backbone_layers)
@@ -109,7 +113,11 @@ def build(config: ModelConfig, folded: bool = False) -> tf.keras.Model:
 
 
 def describe(path: str) -> ModelConfig:
-    """Reads what a checkpoint says of its model, without the weights."""
+    """Reads a checkpoint's ModelConfig, without the weights.
+
+    Raises:
+      InputError: no checkpoint, or its config is damaged.
+    """
     with _open(path) as file:
         text = file.attrs['description']
     try:
@@ -119,9 +127,9 @@ def describe(path: str) -> ModelConfig:
                           *map(tuple, sensitivity))
         height, width = fields['image_size']
         config = ModelConfig(tuple(fields['class_names']), float(fields['width_multiplier']),
-                                  (int(height), int(width)), bool(fields['letterbox']), anchors,
-                                  str(fields.get('head', 'coupled')), str(fields.get('cfg', '')),
-                                  int(fields.get('backbone_layers', 0)))
+                             (int(height), int(width)), bool(fields['letterbox']), anchors,
+                             str(fields.get('head', 'coupled')), str(fields.get('cfg', '')),
+                             int(fields.get('backbone_layers', 0)))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f'{path}: its config of the model is damaged ({error!r}): '
                          'take another checkpoint') from error
@@ -133,7 +141,7 @@ def describe(path: str) -> ModelConfig:
 
 
 def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> list[str]:
-    """Reads a checkpoint's weights into a model of the same make; nothing is assigned unless all fit.
+    """Reads a checkpoint's weights into a model of the same structure; nothing is assigned unless all fit.
 
     Args:
       fresh: pattern of layer names that keep their present values when the file's do not fit them
@@ -148,7 +156,7 @@ def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> list[st
     return _load(path, _variables(model), fresh)
 
 
-def load_backbone(path: str, model: tf.keras.Model):
+def load_backbone(path: str, model: tf.keras.Model) -> None:
     """Reads the backbone's weights, and nothing else, from a checkpoint of any head and any classes.
 
     Raises:
@@ -156,7 +164,7 @@ def load_backbone(path: str, model: tf.keras.Model):
     """
     variables = {name: variable for name, variable in _variables(model).items() if re.match(yolov3_network.BACKBONE, name)}
     if not variables:
-        raise InputError(f'{path}: expected to read a backbone, but the network has no layers named as one: '
+        raise InputError(f'{path}: expected to read a backbone, but the network has no layer of such a name: '
                          'start it from a whole network with --init_weights')
     _load(path, variables, fresh='^$')
 
@@ -182,16 +190,20 @@ def _load(path, variables, fresh):
 
 
 def load_progress(path: str) -> Progress:
-    """Reads where the training that wrote this checkpoint stood."""
+    """Reads the state of the training that wrote this checkpoint.
+
+    Raises:
+      InputError: no checkpoint, or it holds a model only.
+    """
     with _open(path) as file:
         if 'counters' not in file.attrs:
-            raise InputError(f'{path} holds a model but no training to go on with')
+            raise InputError(f'{path} holds a model but no training to resume')
         optimizer = {}
         if 'optimizer' in file:
             file['optimizer'].visititems(
                 lambda name, item: optimizer.update({name: item[...]}) if isinstance(item, h5py.Dataset) else None)
         counters = json.loads(file.attrs['counters'])
-        if 'pictures' in counters:              # as they were called before version 0.2
+        if 'pictures' in counters:              # the key before version 0.2
             counters['images'] = counters.pop('pictures')
         return Progress(optimizer, counters)
 

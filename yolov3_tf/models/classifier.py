@@ -12,16 +12,19 @@ OUTPUT = 'classifier_output'
 
 
 def classifier(detector: tf.keras.Model, num_classes: int) -> tf.keras.Model:
-    """Images -> which classes occur in them.
+    """A classifier of which classes occur in an image.
 
-    The layers of the backbone are the detector's own, so what this network learns is in the detector
-    at once. The end is Darknet-53's: the mean over all cells and one output a class, without softmax.
+    It shares the layers of the backbone with the detector, so that training it trains the detector.
+    The end is Darknet-53's: the mean over all cells and one output a class, without softmax.
 
     Args:
       detector: a network whose backbone's layers match ``BACKBONE`` (``models.yolov3``).
 
     Returns:
       Model from float32 RGB in 0..1 [B, H, W, 3] to float32 logits [B, C].
+
+    Raises:
+      InputError: no layer of the detector matches ``BACKBONE``.
     """
     backbone = [layer for layer in detector.layers if re.search(BACKBONE, layer.name)]
     if not backbone:

@@ -1,4 +1,4 @@
-"""Darknet-53 without its classifier (Redmon & Farhadi 2018, table 1): 52 convolutions, three routes out."""
+"""Darknet-53 without its classifier (Redmon & Farhadi 2018, table 1): 52 convolutions, three outputs."""
 from __future__ import annotations
 
 import tensorflow as tf
@@ -10,7 +10,7 @@ CONVOLUTIONS = 52
 STEPS = ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4))
 
 
-def darknet53(images, stack: ConvStack):
+def darknet53(images: tf.Tensor, stack: ConvStack) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """images [B, H, W, 3] -> features at stride 8 (256 channels), 16 (512) and 32 (1024)."""
     x = stack.conv(images, 32, 3)
     routes = []

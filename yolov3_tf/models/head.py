@@ -7,9 +7,11 @@ One choice, one table: how a level predicts.
     separated_early  two blocks in place of the level's own: the split one block earlier (the paper's outlook)
 
 A block is six convolutions: 1x1 f, 3x3 2f, three times over. The trunk (blocks and the joints between
-levels) has the same names with every head, so weights of one head find their place in another.
+levels) has the same names with every head, so weights of one head can be loaded into another.
 """
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -19,11 +21,11 @@ from yolov3_tf.models.blocks import ConvStack, upsample
 FILTERS = (512, 256, 128)
 # Filters f of the two blocks the paper adds to a level.
 SEPARATED_CLASSES, SEPARATED_BOX = 128, 64
-# What a slot holds beside its classes: tx, ty, tw, th, and objectness.
+# Fields of a slot beside its classes: tx, ty, tw, th, and objectness.
 BOX, OBJECTNESS = 4, 1
 
 
-def coupled(routes, num_classes: int, anchors_a_level: int, stack: ConvStack):
+def coupled(routes: Sequence[tf.Tensor], num_classes: int, anchors_a_level: int, stack: ConvStack) -> list[tf.Tensor]:
     """YOLOv3's own head: one output convolution a level.
 
     Args:
@@ -44,7 +46,7 @@ def coupled(routes, num_classes: int, anchors_a_level: int, stack: ConvStack):
     return _levels(routes, level, stack)
 
 
-def separated(routes, num_classes: int, anchors_a_level: int, stack: ConvStack):
+def separated(routes: Sequence[tf.Tensor], num_classes: int, anchors_a_level: int, stack: ConvStack) -> list[tf.Tensor]:
     """The paper's separated prediction layers: ``separate`` in place of each level's output convolution.
 
     Published structure: 3,836,544 trainable parameters more than coupled at C = 20 and full width.
@@ -57,18 +59,19 @@ def separated(routes, num_classes: int, anchors_a_level: int, stack: ConvStack):
     return _levels(routes, level, stack)
 
 
-def separated_early(routes, num_classes: int, anchors_a_level: int, stack: ConvStack):
+def separated_early(routes: Sequence[tf.Tensor], num_classes: int, anchors_a_level: int,
+                    stack: ConvStack) -> list[tf.Tensor]:
     """The paper's outlook, the split one block earlier: the level's own block exists once a branch.
 
     Both blocks read the level's input features and have the level's own f; each ends in its output
-    convolution, no block follows. The finer level gets the fifth convolution of the class branch, for the
-    class branch also says whether there is an object at all. The two outputs together are as large as the
+    convolution, no block follows. The finer level gets the fifth convolution of the class branch, because the
+    class branch also predicts whether there is an object at all. The two outputs together are as large as the
     coupled one, so the three box blocks alone are more: 20,741,888 trainable parameters at full width,
     whatever C. Arguments and result as in ``coupled``.
     """
     def level(x, filters):
         classes, box = _branches(stack)
-        stack.count += 7                # the block and the output that the branches stand for
+        stack.count += 7                # the block and the output that the branches replace
         route, class_net = _block(x, filters, classes)
         _, box_net = _block(x, filters, box)
         return route, _outputs(class_net, box_net, num_classes, anchors_a_level, classes, box)
@@ -79,7 +82,7 @@ def separated_early(routes, num_classes: int, anchors_a_level: int, stack: ConvS
 HEADS = {'coupled': coupled, 'separated': separated, 'separated_early': separated_early}
 
 
-def separate(net, num_classes: int, anchors_a_level: int, stack: ConvStack):
+def separate(net: tf.Tensor, num_classes: int, anchors_a_level: int, stack: ConvStack) -> tf.Tensor:
     """Predicts one level by two branches of a block each, in place of one output convolution.
 
     block(128) -> 1x1 convolution to A (1 + C): objectness and classes; block(64) -> 1x1 convolution to 4 A: the box.
@@ -121,7 +124,7 @@ def _block(x, filters, stack):
 
 
 def _join(route, finer, filters, stack):
-    """Halves the coarse features' channels, doubles their size and lays them before the finer ones."""
+    """Halves the coarse features' channels, doubles their size and concatenates them with the finer ones."""
     x = stack.conv(route, filters, 1)
     x = upsample(2, stack.folded, f'head_up_{stack.count:02d}')(x)
     return tf.keras.layers.Concatenate(name=f'head_join_{stack.count:02d}')([x, finer])

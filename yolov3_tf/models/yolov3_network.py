@@ -1,4 +1,4 @@
-"""YOLOv3: images in, one row of raw predictions a slot out."""
+"""The YOLOv3 network: images in, one row of raw predictions for each slot out."""
 from __future__ import annotations
 
 import re
@@ -13,7 +13,7 @@ from yolov3_tf.models.head import HEADS
 
 ANCHORS_A_LEVEL = 3
 BACKBONE = '^backbone_'
-# Layers of separated heads, which darknet does not know: ``head_59_class_conv_01`` and the like.
+# Layers of separated heads, which darknet does not have: ``head_59_class_conv_01`` and the like.
 BRANCHES = r'^.+_(class|box)_(conv|bn)_\d+$'
 # Layers that weights for other classes, or of another head, may lack or hold in another shape.
 OUTPUTS = f'^head_conv_(59|67|75)$|{BRANCHES}'
@@ -65,22 +65,22 @@ def darknet53_backbone(width_multiplier: float = 1., folded: bool = False) -> tf
     return tf.keras.Model(images, darknet53(images, ConvStack(width_multiplier, folded)), name='darknet53')
 
 
-def convolutions(model: tf.keras.Model):
+def convolutions(model: tf.keras.Model) -> list[tuple]:
     """Pairs (convolution, its BatchNorm or None) in the order of darknet's weight files.
 
-    The branches of a separated head stand where the convolutions they replace would.
+    The branches of a separated head are at the position of the convolutions they replace.
     """
     layers = {layer.name: layer for layer in model.layers}
-    names = sorted((name for name in layers if '_conv_' in name), key=_place)
+    names = sorted((name for name in layers if '_conv_' in name), key=_position)
     return [(layers[name], layers.get(name.replace('_conv_', '_bn_'))) for name in names]
 
 
-def _place(name):
+def _position(name):
     """``head_59_box_conv_07`` -> (59, name), ``head_conv_58`` -> (58, name)."""
     return int(re.search(r'\d+', name).group()), name
 
 
-def fold(model: tf.keras.Model, folded: tf.keras.Model):
+def fold(model: tf.keras.Model, folded: tf.keras.Model) -> None:
     """Copies ``model`` into ``folded`` (built with ``folded=True``), BatchNorm multiplied into the kernels.
 
     kernel' = kernel gamma / sqrt(variance + epsilon), bias' = beta - mean gamma / sqrt(variance + epsilon).

@@ -132,7 +132,7 @@ def test_folding_keeps_the_outputs():
     ('[avgpool]', '[gru]', r'small.cfg:23: \[gru\] is not supported: expected one of avgpool'),
     ('groups=8', 'dilation=2', 'small.cfg:18: dilation=2: expected 1, nothing else'),
     ('groups=8', 'shiny=1', 'small.cfg:18: option shiny of .convolutional. is not supported'),
-    ('groups=8', 'groups=3', 'small.cfg:12: groups=3 divides not'),
+    ('groups=8', 'groups=3', 'small.cfg:12: groups=3 does not divide both'),
     ('groups=8', 'groups', 'small.cfg:18: expected .section. or option=value'),
     ('from=-2', 'from=-9', 'small.cfg:20: .shortcut. 2 names layer -9'),
     ('filters=12', 'filters=13', r'small.cfg:47: expected filters=12 before .yolo. \(1 in mask= x \(5 \+ 7'),
@@ -152,7 +152,7 @@ def test_what_is_not_supported_is_refused_by_line(old, new, message):
     assert '\n' not in str(caught.value)
 
 
-def test_separated_heads_take_the_place_of_the_outputs():
+def test_separated_heads_replace_the_outputs():
     """block(128) + block(64) a level instead of its output convolution, and the same slots."""
     network = cfg.parse(SMALL)
     model = cfg.build(network, head='separated')

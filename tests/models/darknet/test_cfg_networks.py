@@ -1,4 +1,4 @@
-"""Networks from cfgs in the rooms downstream: any number of levels and anchors, checkpoints, training, serving."""
+"""Networks from cfgs in the modules downstream: any number of levels and anchors, checkpoints, training, serving."""
 import json
 
 import h5py
@@ -116,11 +116,11 @@ def test_other_classes_start_only_the_outputs_afresh(saved, network):
                                   model.get_layer('head_conv_007').kernel.numpy())
 
 
-def test_freezing_rests_the_layers_before_the_cut(network):
+def test_freezing_stops_the_layers_before_the_cut(network):
     model = cfg.build(network)
     stages.freeze(model, stages.Stage('head', '^backbone_', ((1, .1),)))
-    resting = [layer.name for layer in model.layers if layer.weights and not layer.trainable]
-    assert resting == ['backbone_conv_000', 'backbone_bn_000', 'backbone_conv_001', 'backbone_bn_001']
+    frozen = [layer.name for layer in model.layers if layer.weights and not layer.trainable]
+    assert frozen == ['backbone_conv_000', 'backbone_bn_000', 'backbone_conv_001', 'backbone_bn_001']
 
 
 def test_served_as_in_process(saved, tmp_path):

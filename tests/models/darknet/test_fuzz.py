@@ -1,4 +1,4 @@
-"""Damaged cfg and weights files: one line that says what is wrong, or a network that works. Nothing else."""
+"""Damaged cfg and weights files: one line that explains what is wrong, or a network that works. Nothing else."""
 import random
 import re
 import resource
@@ -153,7 +153,7 @@ def test_ten_thousand_damaged_files(tmp_path):
     pytest.param('[route]\nlayers=-1,-1\n' * 900, 'activations', id='doubled channels'),
     pytest.param('[dropout]\n' * 1000, 'at most 999 layers', id='layers'),
     pytest.param('# \n' * 30_000, 'at most 50,000 characters', id='comments')])
-def test_what_would_take_the_machine_down_is_refused_first(middle, message):
+def test_what_would_exhaust_the_machine_is_refused_first(middle, message):
     text = '[net]\nwidth=64\nheight=64\n[convolutional]\nfilters=8\nactivation=linear\n' + middle
     with pytest.raises(InputError, match=message):
         cfg.parse(text + '[convolutional]\nfilters=6\nactivation=linear\n[yolo]\nmask=0\nanchors=1,2\nclasses=1\n')

@@ -279,7 +279,7 @@ def test_nano_gives_the_recorded_outputs(nano):
 
 
 def test_nano_decodes_as_recorded(nano):
-    """OpenCV's boxes as parts of the image, with scale_x_y 1.05 and 1.1, and its scores; under .2 it says 0."""
+    """OpenCV's boxes as parts of the image, with scale_x_y 1.05 and 1.1, and its scores; under .2 it returns 0."""
     model, folder, _ = nano
     recorded = np.load(folder / 'reference' / f'{NANO.lower()}.npz')
     theirs = np.concatenate([recorded['decoded_yolo_79'], recorded['decoded_yolo_69']])

@@ -61,7 +61,7 @@ def test_what_is_published():
 def test_fetches_a_file_of_the_published_size(served, tmp_path, capfd):
     folder, address = served
     size = PUBLISHED[BACKBONE].size
-    with open(folder / BACKBONE, 'wb') as file:     # all zeros but the header; takes no room on the disk
+    with open(folder / BACKBONE, 'wb') as file:     # all zeros but the header; takes no space on the disk
         file.write(HEADER)
         file.truncate(size)
     published = {BACKBONE: Published(f'{address}/{BACKBONE}', size)}
@@ -111,7 +111,7 @@ def test_no_network(tmp_path):
         fetch('darknet19', tmp_path)
 
 
-def test_missing_backbone_says_what_to_do(tmp_path):
+def test_missing_backbone_explains_what_to_do(tmp_path):
     with pytest.raises(InputError) as caught:
         locate_backbone('imagenet', folder=tmp_path)
     for part in (str(tmp_path / BACKBONE), '162,482,580 bytes', '--download', '--backbone_weights=none',

@@ -231,7 +231,7 @@ def test_a_separated_head_has_no_file_but_its_backbone_has(tmp_path, model, size
 
 
 def test_published_files_have_their_published_sizes(tmp_path):
-    """248,007,048 and 162,482,580 bytes: what the publisher's server says of the two files."""
+    """248,007,048 and 162,482,580 bytes: what the publisher's server sends as the sizes of the two files."""
     model = yolov3_network.build(80)
     darknet_weights.write(tmp_path / 'yolov3.weights', model)
     darknet_weights.write_backbone(tmp_path / 'darknet53.conv.74', model)

@@ -7,7 +7,6 @@
 """
 from __future__ import annotations
 
-import functools
 import os
 import re
 from typing import Any, NamedTuple
@@ -32,7 +31,7 @@ NAME = 'darknet'
 
 
 class Network(NamedTuple):
-    """A cfg that has been read and found good.
+    """A cfg that has been read and validated.
 
     Attributes:
       text: the cfg, as ``parse`` takes it again.
@@ -53,11 +52,11 @@ class Network(NamedTuple):
     levels: tuple[Level, ...]
 
 
-def load(path, num_classes: int | None = None, backbone_layers: int = 0) -> Network:
+def load(path: str | os.PathLike, num_classes: int | None = None, backbone_layers: int = 0) -> Network:
     """Reads a cfg file; see ``parse``.
 
     Raises:
-      InputError: it cannot be read, too.
+      InputError: the file cannot be read, or as in ``parse``.
     """
     try:
         with open(path, encoding='utf-8', errors='replace') as file:
@@ -78,7 +77,7 @@ def parse(text: str, name: str = 'cfg', num_classes: int | None = None, backbone
         output convolution (``yolov3-tiny.conv.15``).
 
     Raises:
-      InputError: 'FILE:LINE: what was expected, what came'.
+      InputError: with file and line, what was expected and what is there.
     """
     if num_classes is not None and not 1 <= num_classes <= cfg_file.MOST_CLASSES:
         raise InputError(f'expected 1 to {cfg_file.MOST_CLASSES} classes, got {num_classes}')
@@ -116,14 +115,14 @@ def build(network: Network, num_classes: int | None = None, folded: bool = False
 
     Args:
       num_classes: see ``parse``.
-      folded: convolutions with bias and no BatchNorm, for inference (``yolov3_network.fold``).
-      head: ``coupled``: the cfg's own; ``separated``: each output convolution gives way to the two branches
-        of ``head.separate``.
+      folded: convolutions with bias and no BatchNorm, for inference (``models.yolov3_network.fold``).
+      head: ``coupled``: the cfg's own; ``separated``: the two branches of ``head.separate`` replace each output
+        convolution.
 
     Returns:
       Model from float32 RGB in 0..1 [B, H, W, 3], H and W multiples of the coarsest stride, to float32
       [B, S, 5 + C], slots ordered as in ``structures.Priors``: the finest level first, wherever its
-      [yolo] section stands in the cfg.
+      [yolo] section is in the cfg.
     """
     if num_classes not in (None, network.num_classes):
         network = parse(network.text, network.name, num_classes, network.backbone_layers)
@@ -136,10 +135,11 @@ def build(network: Network, num_classes: int | None = None, folded: bool = False
         inputs = [tensors[i] for i in layer.inputs]
         if index in levels:
             slots[index] = predict(network, levels[index], inputs[0], folded)
-            tensors[index] = None           # only its [yolo] reads it
+        if index in levels or layer.kind == 'yolo':
+            tensors[index] = None           # an output is read by its [yolo] alone, a [yolo] by none
             continue
-        names = functools.partial(_name, 'backbone' if index < network.backbone_layers else 'head', index)
-        tensors[index] = BUILDERS[layer.kind](layer, inputs, names, folded)
+        part = 'backbone' if index < network.backbone_layers else 'head'
+        tensors[index] = BUILDERS[layer.kind](inputs, _Building(layer.section.values, part, index, folded))
     rows = [slots[level.output] for level in network.levels]
     if len(rows) == 1:
         joined = tf.keras.layers.Activation('linear', dtype='float32', name='raw_predictions')(rows[0])
@@ -150,6 +150,7 @@ def build(network: Network, num_classes: int | None = None, folded: bool = False
 
 def _coupled(network, level, x, folded):
     """A level's slots, float32 [B, rows * columns * A, 5 + C], by its own output convolution."""
+    del folded          # no BatchNorm in it
     x = Conv(network.layers[level.output].channels, 1, use_bias=True, dtype='float32',
              name=f'head_conv_{level.output:03d}')(x)
     return tf.keras.layers.Reshape([-1, cfg_plan.BOX + network.num_classes], dtype='float32',
@@ -165,65 +166,69 @@ def _separated(network, level, x, folded):
 HEADS = {'coupled': _coupled, 'separated': _separated}
 
 
-def _name(part, index, what):
-    return f'{part}_{what}_{index:03d}'
+class _Building(NamedTuple):
+    """One cfg layer in the making: its options, the parts of its Keras layers' names, whether they are folded."""
+    values: dict[str, Any]
+    part: str
+    index: int
+    folded: bool
+
+    def name(self, what):
+        return f'{self.part}_{what}_{self.index:03d}'
 
 
-def _convolutional(layer, inputs, names, folded):
-    values = layer.section.values
-    normalised = values['batch_normalize'] and not folded
-    x = Conv(values['filters'], values['size'], values['stride'], cfg_plan.padding(layer.section), values['groups'],
-             use_bias=not normalised, name=names('conv'))(inputs[0])
+def _convolutional(inputs, layer):
+    values = layer.values
+    normalised = values['batch_normalize'] and not layer.folded
+    x = Conv(values['filters'], values['size'], values['stride'], cfg_plan.padding(values), values['groups'],
+             use_bias=not normalised, name=layer.name('conv'))(inputs[0])
     if normalised:
-        x = BatchNorm(epsilon=EPSILON, name=names('bn'))(x)
-    return _activate(layer, x, names, folded)
+        x = BatchNorm(epsilon=EPSILON, name=layer.name('bn'))(x)
+    return _activate(x, layer)
 
 
-def _activate(layer, x, names, folded):
-    kind = layer.section.values['activation']
+def _activate(x, layer):
+    kind = layer.values['activation']
     if kind == 'linear':
         return x
     if kind == 'leaky':
-        return LeakyReLU(inference=folded, name=names('leaky'))(x)
+        return LeakyReLU(inference=layer.folded, name=layer.name('leaky'))(x)
     if kind in ('relu', 'relu6'):
-        return tf.keras.layers.ReLU(6. if kind == 'relu6' else None, name=names(kind))(x)
-    return tf.keras.layers.Activation('sigmoid' if kind == 'logistic' else kind, name=names(kind))(x)
+        return tf.keras.layers.ReLU(6. if kind == 'relu6' else None, name=layer.name(kind))(x)
+    return tf.keras.layers.Activation('sigmoid' if kind == 'logistic' else kind, name=layer.name(kind))(x)
 
 
-def _route(layer, inputs, names, folded):
-    groups = layer.section.values['groups']
+def _route(inputs, layer):
+    groups = layer.values['groups']
     if groups > 1:
-        inputs = [ChannelGroup(groups, layer.section.values['group_id'], name=f'{names("group")}_{i}')(x)
+        inputs = [ChannelGroup(groups, layer.values['group_id'], name=f'{layer.name("group")}_{i}')(x)
                   for i, x in enumerate(inputs)]
-    return inputs[0] if len(inputs) == 1 else tf.keras.layers.Concatenate(name=names('join'))(inputs)
+    return inputs[0] if len(inputs) == 1 else tf.keras.layers.Concatenate(name=layer.name('join'))(inputs)
 
 
-def _maxpool(layer, inputs, names, folded):
-    values = layer.section.values
-    return tf.keras.layers.MaxPooling2D(values['size'], values['stride'], 'same', name=names('max'))(inputs[0])
+def _maxpool(inputs, layer):
+    values = layer.values
+    return tf.keras.layers.MaxPooling2D(values['size'], values['stride'], 'same', name=layer.name('max'))(inputs[0])
 
 
+# Section -> (input tensors, _Building) -> output tensor; [yolo] itself builds nothing.
 BUILDERS = {
     'convolutional': _convolutional,
     'route': _route,
     'maxpool': _maxpool,
-    'shortcut': lambda layer, inputs, names, folded: _activate(
-        layer, tf.keras.layers.Add(name=names('add'))(inputs), names, folded),
-    'scale_channels': lambda layer, inputs, names, folded: _activate(
-        layer, tf.keras.layers.Multiply(name=names('scale'))(inputs), names, folded),
-    'sam': lambda layer, inputs, names, folded: _activate(
-        layer, tf.keras.layers.Multiply(name=names('sam'))(inputs), names, folded),
-    'upsample': lambda layer, inputs, names, folded: upsample(
-        layer.section.values['stride'], folded, names('up'))(inputs[0]),
-    'avgpool': lambda layer, inputs, names, folded: tf.keras.layers.GlobalAveragePooling2D(
-        keepdims=True, name=names('average'))(inputs[0]),
-    'dropout': lambda layer, inputs, names, folded: tf.keras.layers.Dropout(
-        layer.section.values['probability'], name=names('dropout'))(inputs[0]),
-    'yolo': lambda layer, inputs, names, folded: None,
+    'shortcut': lambda inputs, layer: _activate(tf.keras.layers.Add(name=layer.name('add'))(inputs), layer),
+    'scale_channels': lambda inputs, layer: _activate(
+        tf.keras.layers.Multiply(name=layer.name('scale'))(inputs), layer),
+    'sam': lambda inputs, layer: _activate(tf.keras.layers.Multiply(name=layer.name('sam'))(inputs), layer),
+    'upsample': lambda inputs, layer: upsample(layer.values['stride'], layer.folded, layer.name('up'))(inputs[0]),
+    'avgpool': lambda inputs, layer: tf.keras.layers.GlobalAveragePooling2D(
+        keepdims=True, name=layer.name('average'))(inputs[0]),
+    'dropout': lambda inputs, layer: tf.keras.layers.Dropout(
+        layer.values['probability'], name=layer.name('dropout'))(inputs[0]),
 }
 
 
 def outputs(model: tf.keras.Model) -> str:
-    """Pattern of the layers of a model, of this room or of ``yolov3``, that another class count or head lacks."""
+    """Pattern of the layers of a model, of this module or of ``yolov3``, that another class count or head lacks."""
     numbers = [layer.name.rsplit('_', 1)[1] for layer in model.layers if re.match(r'head_slots_\d+$', layer.name)]
     return '|'.join([*(f'^head_conv_{number}$' for number in numbers), BRANCHES])

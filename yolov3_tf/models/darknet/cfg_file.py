@@ -2,7 +2,7 @@
 
 A cfg is INI-like text: ``[section]`` lines, ``option=value`` lines below each, ``#`` and ``;`` begin comments.
 ``[net]`` comes first; every section after it is one layer, numbered from 0. What this package does not
-do is refused with its line; only options that shape nothing but darknet's own training are passed over.
+support is refused with its line; only options of darknet's own training are ignored.
 
 Source: darknet, src/parser.c (``parse_*``), src/option_list.c (``read_data_cfg``).
 """
@@ -14,8 +14,8 @@ from typing import Any, Callable, NamedTuple
 
 from yolov3_tf.errors import InputError
 
-# No published cfg comes near these; a damaged one should not take the machine down before it is refused. The
-# text goes into a checkpoint's config, which HDF5 holds to 64 kB.
+# No published cfg comes near these limits; a damaged one should not exhaust the machine before it is refused. The
+# text goes into a checkpoint's config, which HDF5 limits to 64 kB.
 MOST_TEXT, MOST_LAYERS, MOST_LISTED, MOST_FILTERS, MOST_CLASSES = 50_000, 999, 100, 1 << 15, 1 << 13
 LARGEST_SIZE, LARGEST_KERNEL = 4096, 63
 ACTIVATIONS = ('leaky', 'linear', 'logistic', 'mish', 'relu', 'relu6', 'swish')
@@ -35,25 +35,28 @@ class Section(NamedTuple):
 
 
 class Option(NamedTuple):
-    """How an option's text is read, and its value where it is not given; None: it must be given."""
+    """How an option's text is read, and its default; None: it must be given."""
     read: Callable[[str], Any]
     default: Any
 
 
-def whole(default, lowest, highest):
+def whole(default: int | None, lowest: int, highest: int) -> Option:
+    """A whole number in a range."""
     return Option(lambda text: _whole(text, lowest, highest), default)
 
 
-def number(default, lowest, highest):
+def number(default: float | None, lowest: float, highest: float) -> Option:
+    """A number in a range."""
     return Option(lambda text: _number(text, lowest, highest), default)
 
 
-def word(default, *words):
+def word(default: str, *words: str) -> Option:
+    """One of several words."""
     return Option(lambda text: text if text in words else _expect(f'one of {", ".join(words)}'), default)
 
 
-def listed(read, lowest, highest):
-    """A list of numbers between commas; a comma at the end of the list is common and means nothing."""
+def listed(read: Callable, lowest: float, highest: float) -> Option:
+    """A list of numbers between commas; a comma at the end of the list is common and ignored."""
     def values(text):
         parts = text.rstrip(',').split(',')
         return tuple(read(part, lowest, highest) for part in parts) if len(parts) <= MOST_LISTED else _expect(
@@ -61,7 +64,7 @@ def listed(read, lowest, highest):
     return Option(values, None)
 
 
-def only(*texts):
+def only(*texts: str) -> Option:
     """An option that is understood but for which only these values are supported."""
     return Option(lambda text: text if text in texts else _expect(f'{" or ".join(texts)}, nothing else is supported'),
                   texts[0])
@@ -143,8 +146,8 @@ def read(text: str, name: str) -> list[Section]:
       name: of the file, for messages.
 
     Raises:
-      InputError: 'FILE:LINE: ...': no cfg, a section or an option that is not supported, a value that is
-        no number or out of its range.
+      InputError: no cfg, a section or an option that is not supported, a value that is no number or out
+        of its range; with file and line.
     """
     if len(text) > MOST_TEXT or len(json.dumps(text)) > MOST_TEXT:
         raise InputError(f'{name}: expected a cfg of at most {MOST_TEXT:,} characters: this is no darknet cfg, or one '
@@ -159,9 +162,9 @@ def read(text: str, name: str) -> list[Section]:
 
 
 def with_classes(text: str, num_classes: int) -> str:
-    """A good cfg's text for another class count: ``classes`` of [yolo], ``filters`` of the convolutions before.
+    """A valid cfg's text for another class count: ``classes`` of [yolo], ``filters`` of the convolutions before.
 
-    Everything else, comments included, stays as it is.
+    Everything else, comments included, is unchanged.
     """
     lines, split = text.splitlines(), _split(text, 'cfg')
     ends = [line - 1 for _, line, _ in split[1:]] + [len(lines)]
@@ -183,7 +186,7 @@ def _set(lines, start, end, option, value):
 
 
 def _split(text, name) -> list[tuple[str, int, dict[str, tuple[str, int]]]]:
-    """[(kind, line, {option: (value, line)})]; blanks count for nothing anywhere, as in darknet."""
+    """[(kind, line, {option: (value, line)})]; blanks are ignored everywhere, as in darknet."""
     sections: list[tuple[str, int, dict[str, tuple[str, int]]]] = []
     for line, content in enumerate(text.splitlines(), 1):
         content = re.sub(r'\s', '', re.split('[#;]', content)[0])

@@ -1,11 +1,12 @@
 """The layers of a cfg with their shapes, worked out in plain Python before anything is built.
 
-What Keras would find out only while building (shapes that do not meet, a route to nowhere, a grid that
+What Keras would find only while building (shapes that do not meet, a route to nowhere, a grid that
 does not follow the input's size) is refused here with the line of its section.
 """
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from yolov3_tf.anchors import Anchors
 from yolov3_tf.errors import InputError
@@ -17,7 +18,7 @@ BOX = 5
 
 
 class Layer(NamedTuple):
-    """One layer, numbered by its place in the cfg.
+    """One layer, numbered by its position in the cfg.
 
     Attributes:
       inputs: indices of the layers it reads; ``IMAGE`` for the network's input.
@@ -33,6 +34,7 @@ class Layer(NamedTuple):
 
     @property
     def kind(self) -> str:
+        """Name of its section, such as ``convolutional``."""
         return self.section.kind
 
 
@@ -49,11 +51,11 @@ def lay_out(sections: list[Section], num_classes: int | None = None) -> tuple[tu
     """The layers and, finest first, the levels of a cfg's sections.
 
     Args:
-      num_classes: takes the place of the [yolo] sections' classes, and fits the filters of the
-        convolutions before them.
+      num_classes: replaces the [yolo] sections' classes, and the filters of the
+        convolutions before them accordingly.
 
     Raises:
-      InputError: 'FILE:LINE: ...'.
+      InputError: a section that is not supported or does not fit the others; with file and line.
     """
     net, sections = sections[0], _with_classes(sections[1:], num_classes)
     layers = _shapes(sections, net.values['height'], net.values['width'])
@@ -69,8 +71,8 @@ def lay_out(sections: list[Section], num_classes: int | None = None) -> tuple[tu
     return tuple(layers), tuple(levels)
 
 
-def anchors_of(levels) -> Anchors:
-    """Sensitivity is left empty where it is 1 everywhere, as YOLOv3's own ``Anchors`` has it."""
+def anchors_of(levels: Sequence[Level]) -> Anchors:
+    """The anchors of the levels; sensitivity is empty where it is 1 everywhere, as in ``YOLOV3_ANCHORS``."""
     sensitivity = tuple(level.sensitivity for level in levels)
     return Anchors(tuple(level.sizes for level in levels), tuple(level.stride for level in levels),
                    sensitivity if set(sensitivity) != {1.} else ())
@@ -134,20 +136,20 @@ def _absolute(step, index, section):
 def _convolutional(section, shapes):
     values, (rows, columns, channels) = section.values, shapes[0]
     if channels % values['groups'] or values['filters'] % values['groups']:
-        raise InputError(f'{section.where}: groups={values["groups"]} divides not both {channels} channels and '
-                         f'{values["filters"]} filters')
-    around = 2 * padding(section) - values['size']
+        raise InputError(f'{section.where}: groups={values["groups"]} does not divide both {channels} channels '
+                         f'and {values["filters"]} filters')
+    around = 2 * padding(values) - values['size']
     return (rows + around) // values['stride'] + 1, (columns + around) // values['stride'] + 1, values['filters']
 
 
-def padding(section) -> int:
-    """Pixels of zeros on every side of a [convolutional]'s input."""
-    return section.values['size'] // 2 if section.values['pad'] else section.values['padding']
+def padding(values: Mapping[str, Any]) -> int:
+    """Pixels of zeros on every side of the input of a [convolutional] with these options."""
+    return values['size'] // 2 if values['pad'] else values['padding']
 
 
 def _maxpool(section, shapes):
     size, stride = section.values['size'], section.values['stride']
-    # Darknet lays (size - 1) // 2 pixels before, TensorFlow's 'same' (size - stride) // 2.
+    # Darknet pads (size - 1) // 2 pixels before, TensorFlow's 'same' (size - stride) // 2.
     if (size - 1) // 2 != max(size - stride, 0) // 2:
         raise InputError(f'{section.where}: [maxpool] size={size} stride={stride} is not supported: expected '
                          'stride=1, or size=2 stride=2')
@@ -190,9 +192,19 @@ def _yolo(section, shapes):
     return shapes[0]
 
 
+def _average(section, shapes):
+    del section
+    return 1, 1, shapes[0][2]
+
+
+def _unchanged(section, shapes):
+    del section
+    return shapes[0]
+
+
 SHAPES = {'convolutional': _convolutional, 'maxpool': _maxpool, 'route': _route, 'shortcut': _same, 'sam': _same,
           'scale_channels': _scale_channels, 'upsample': _upsample, 'yolo': _yolo,
-          'avgpool': lambda section, shapes: (1, 1, shapes[0][2]), 'dropout': lambda section, shapes: shapes[0]}
+          'avgpool': _average, 'dropout': _unchanged}
 
 
 def _written(shapes):
@@ -216,13 +228,13 @@ def _check_filters(before, yolo):
 
 
 def _level(index, layers, net) -> Level:
-    """Reads a [yolo] section, and checks what stands before it: raw outputs, for it alone."""
+    """Reads a [yolo] section, and checks the layer before it: raw outputs that no other layer reads."""
     section, output = layers[index].section, layers[index].inputs[0]
     if output == IMAGE or layers[output].kind != 'convolutional':
         raise InputError(f'{section.where}: expected a [convolutional] right before [yolo]')
     before = layers[output].section
     plain = {'activation': 'linear', 'batch_normalize': 0, 'groups': 1, 'size': 1, 'stride': 1}
-    if any(before.values[option] != value for option, value in plain.items()) or padding(before):
+    if any(before.values[option] != value for option, value in plain.items()) or padding(before.values):
         raise InputError(f'{before.where}: before [yolo] expected ' + ', '.join(f'{k}={v}' for k, v in plain.items()))
     for reader in layers:
         if output in reader.inputs and reader is not layers[index]:
@@ -242,7 +254,7 @@ def _level(index, layers, net) -> Level:
 
 def _check_budget(layers, net):
     floats = sum(layer.floats for layer in layers)
-    # Summed, for a graph of many large layers hurts as much as a single one.
+    # Summed, because many large layers take as much memory as a single larger one.
     activations = sum(layer.rows * layer.columns * layer.channels for layer in layers)
     if floats > MOST_FLOATS or activations > MOST_ACTIVATIONS:
         raise InputError(f'{net.where}: {floats:,} parameters and {activations:,} activations an image: expected at '
@@ -265,7 +277,7 @@ def _check_all_used(layers, levels):
 
 
 def _check_follows_input(sections, levels, net):
-    """Any multiple of the coarsest stride must do as an input size: multi-scale training changes it."""
+    """Any multiple of the coarsest stride must work as an input size: multi-scale training changes it."""
     coarsest = max(level.stride for level in levels)
     height, width = 2 * coarsest, 3 * coarsest
     fault = InputError(f'{net.where}: the grids do not follow the input\'s size: expected {height} x {width} to work '
@@ -279,8 +291,8 @@ def _check_follows_input(sections, levels, net):
             raise fault
 
 
-def cumulative_floats(layers) -> list[int]:
-    """Floats in a file of layers 0..n, for every n."""
+def cumulative_floats(layers: Sequence[Layer]) -> list[int]:
+    """Floats in a weights file of layers 0..n, for every n."""
     total, sums = 0, []
     for layer in layers:
         total += layer.floats

@@ -1,4 +1,4 @@
-"""Convolutions as darknet has them: padding in pixels on all four sides, channels in groups."""
+"""Darknet's convolutions: padding in pixels on all four sides, channels in groups."""
 from __future__ import annotations
 
 import tensorflow as tf
@@ -9,7 +9,7 @@ class Conv(tf.keras.layers.Layer):
     """Convolution of [B, H, W, C], square and with one stride, its channels cut into groups.
 
     Ours because Conv2D(groups=...) has no CPU gradient in TensorFlow outside XLA, because DepthwiseConv2D
-    calls its kernel differently in Keras 2 and 3, and because padding inside the operation spares
+    calls its kernel differently in Keras 2 and 3, and because padding inside the operation avoids
     a ZeroPadding2D's copy of the images before each strided convolution. The depthwise operation alone gets
     images that are padded already: TensorFlow's graph optimiser fuses it with the bias after it and loses
     explicit paddings on the way, and oneDNN then ends the process.
@@ -40,7 +40,7 @@ class Conv(tf.keras.layers.Layer):
         if self.depthwise:
             if not isinstance(padding, str):
                 x, padding = tf.pad(x, padding), 'VALID'
-            # [size, size, 1, C] and TensorFlow's [size, size, C, 1] lie alike in memory.
+            # [size, size, 1, C] and TensorFlow's [size, size, C, 1] have the same layout in memory.
             y = tf.nn.depthwise_conv2d(x, tf.reshape(kernel, (self.size, self.size, self.filters, 1)), strides, padding)
         elif self.groups > 1:
             parts = zip(tf.split(x, self.groups, -1), tf.split(kernel, self.groups, -1))

@@ -1,7 +1,7 @@
-"""The weights darknet's author publishes: where they are looked for, and how they are fetched when asked to.
+"""The weights that darknet's author publishes: where they are searched for, and how they are fetched on request.
 
-Nothing is fetched unless the user says so. What comes is used only if its size, its header and every
-value are right.
+Nothing is fetched unless the user asks for it. A file is used only if its size, its header and every
+value are valid.
 """
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ PUBLISHED = {
 }
 
 
-def locate_backbone(choice: str, download: bool = False, folder='weights',
+def locate_backbone(choice: str, download: bool = False, folder: str = 'weights',
                     published: Mapping[str, Published] = PUBLISHED) -> str | None:
-    """What ``--backbone_weights`` stands for.
+    """The file that ``--backbone_weights`` means.
 
     Args:
       choice: ``imagenet`` for darknet53.conv.74 in ``folder``, ``none``, or the path of a darknet file.
@@ -47,14 +47,14 @@ def locate_backbone(choice: str, download: bool = False, folder='weights',
       Path of the file; None for ``none``: start from random values.
 
     Raises:
-      InputError: the file is not there, or has not the published size; the message says what to do.
+      InputError: the file does not exist, or has another size than published; the message says what to do.
     """
     if choice == 'none':
         return None
     if choice != 'imagenet':
         if not os.path.isfile(choice):
             raise InputError(f'--backbone_weights={choice}: expected imagenet, none, or the path of a '
-                             'darknet backbone file, got a path where no file lies')
+                             'darknet backbone file, got a path without a file')
         return choice
     path, (url, size) = os.path.join(folder, BACKBONE), published[BACKBONE]
     if not os.path.exists(path):
@@ -68,15 +68,15 @@ def locate_backbone(choice: str, download: bool = False, folder='weights',
     return path
 
 
-def fetch(kind: str, folder='weights', published: Mapping[str, Published] = PUBLISHED) -> str:
+def fetch(kind: str, folder: str = 'weights', published: Mapping[str, Published] = PUBLISHED) -> str:
     """Fetches ``kind`` (a name in ``published``) from its publisher into ``folder``, with a line of progress.
 
     Returns:
-      Path of the file, complete and verified; nothing appears there before.
+      Path of the file, complete and verified; an incomplete one never appears there.
 
     Raises:
-      InputError: a file of that name is there already, the publisher cannot be reached, or what it sent is
-        not the file: another size, text, a wrong header, values that are not finite.
+      InputError: a file of that name and another size exists, the publisher cannot be reached, or it sent
+        another file: another size, text, a wrong header, values that are not finite.
     """
     url, size = choose(published, kind, 'published weights')
     path = os.path.join(folder, kind)
@@ -97,17 +97,17 @@ def _receive(url, size, file):
     """Copies what ``url`` sends to ``file``, never more than a byte beyond ``size``."""
     done = 0
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-            _check_answer(url, answer.headers, size)
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+            _check_response(url, response.headers, size)
             while done <= size:
-                chunk = answer.read(min(CHUNK, size + 1 - done))
+                chunk = response.read(min(CHUNK, size + 1 - done))
                 if not chunk:
                     break
                 file.write(chunk)
                 done += len(chunk)
                 _show_progress(url, done, size)
     except urllib.error.HTTPError as error:
-        with error:     # the error is the answer, still open
+        with error:     # the error is the response, still open
             raise InputError(f'{url}: expected {size:,} bytes, got "{error}"') from error
     except (OSError, http.client.HTTPException) as error:
         raise InputError(f'{url}: expected {size:,} bytes, got {done:,} and then: {error}') from error
@@ -117,7 +117,7 @@ def _receive(url, size, file):
     _check_size(url, done, size)
 
 
-def _check_answer(url, headers, size):
+def _check_response(url, headers, size):
     """Stops before a byte is fetched where the publisher announces something else."""
     if headers.get_content_type() == 'text/html':
         raise InputError(f'{url}: expected a darknet weights file, got a web page')
@@ -132,7 +132,7 @@ def _check_size(where, size, expected):
 
 
 def _show_progress(url, done, size):
-    """One line, rewritten on a terminal; elsewhere (a log) only its last state."""
+    """One line, rewritten on a terminal; in a log only its last state."""
     if sys.stderr.isatty() or done >= size:
         print(f'\r{url}  {done / 1e6:.0f} of {size / 1e6:.0f} MB', end='', file=sys.stderr, flush=True)
 

@@ -1,18 +1,19 @@
 """Darknet's weight files and our network: one walk in file order serves reading and writing.
 
-After its header (``darknet_file``) a file holds, for every convolution in the order of the cfg,
+After its header (``weights_file``) a file holds, for every convolution in the order of the cfg,
 
     with BatchNorm       beta, gamma, moving mean, moving variance, kernel
     without              bias, kernel
 
-as little-endian float32 without names, counts or padding. Kernels lie as [out, in, rows, columns], in
-Keras as [rows, columns, in, out]. Since nothing in a file says what it holds, its exact size and all of
-its values are checked before the model is touched.
+as little-endian float32 without names, counts or padding. Kernels are [out, in, rows, columns], in
+Keras [rows, columns, in, out]. As nothing in a file describes its contents, its exact size and all of
+its values are checked before the model is changed.
 
 Source: darknet, src/parser.c (``load_convolutional_weights``, ``save_convolutional_weights``).
 """
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, NamedTuple
 
@@ -31,8 +32,8 @@ class Run(NamedTuple):
 
     Attributes:
       layer, what: such as ``head_conv_59``, ``kernel``.
-      variable: what it is read into and written from; None: passed over.
-      shape: as it lies in the file.
+      variable: it is read into and written from; None: skipped.
+      shape: in the file.
     """
     layer: str
     what: str
@@ -71,12 +72,12 @@ def to_darknet(values: np.ndarray) -> np.ndarray:
     return values.transpose(3, 2, 0, 1) if values.ndim == 4 else values
 
 
-def read(path, model: tf.keras.Model) -> Header:
+def read(path: str | os.PathLike, model: tf.keras.Model) -> Header:
     """Reads a file of the whole network (``yolov3.weights``) into ``model``.
 
     Raises:
       InputError: the file is missing, is not darknet's, has not this model's size, or holds values that
-        no training leaves (NaN, infinity, a negative variance). The model is then as it was. Or the
+        no training produces (NaN, infinity, a negative variance); the model is then unchanged. Or the
         model has a separated head, which no cfg describes.
     """
     _check_head(path, model)
@@ -84,15 +85,15 @@ def read(path, model: tf.keras.Model) -> Header:
     return _read(path, model, runs, f'a whole network of {_classes(model)} classes')
 
 
-def read_backbone(path, model: tf.keras.Model) -> Header:
+def read_backbone(path: str | os.PathLike, model: tf.keras.Model) -> Header:
     """Reads a file of exactly the backbone's convolutions (``darknet53.conv.74``); see ``read``.
 
-    For a network from a cfg, ``fit_backbone`` finds where the file says that its backbone ends.
+    For a network from a cfg, ``fit_backbone`` finds the layer at which the file ends.
     """
     return _read(path, model, walk(model, BACKBONE), 'the backbone alone')
 
 
-def fit_backbone(path, network: cfg.Network) -> cfg.Network:
+def fit_backbone(path: str | os.PathLike, network: cfg.Network) -> cfg.Network:
     """The network with its backbone ending where the partial file at ``path`` ends (``MobileNetV2-Nano.57``).
 
     Raises:
@@ -108,10 +109,10 @@ def fit_backbone(path, network: cfg.Network) -> cfg.Network:
         raise InputError(f'{path}: {error}') from error
 
 
-def read_transfer(path, model: tf.keras.Model) -> list[str]:
+def read_transfer(path: str | os.PathLike, model: tf.keras.Model) -> list[str]:
     """Reads a file of the whole network whatever its class count, which follows from its size.
 
-    With another class count than the model's the output convolutions are passed over and keep the
+    With another class count than the model's the output convolutions are skipped and keep the
     model's values; with the same, everything is read.
 
     Returns:
@@ -126,20 +127,20 @@ def read_transfer(path, model: tf.keras.Model) -> list[str]:
     return [f'{run.layer}/{run.what}' for run in runs if run.variable is None]
 
 
-def write(path, model: tf.keras.Model, header: Header | None = None):
-    """Writes ``model`` as a file of the whole network; an older file gives way only to a complete one.
+def write(path: str | os.PathLike, model: tf.keras.Model, header: Header | None = None) -> None:
+    """Writes ``model`` as a file of the whole network; an older file is replaced only by a complete one.
 
     Args:
       header: what ``read`` returned, for a file equal to the one read; None: version 0.2, nothing seen.
 
     Raises:
-      InputError: a value or a head is such as ``read`` refuses, or the place cannot be written.
+      InputError: a value or a head that ``read`` would refuse, or the file cannot be written.
     """
     _check_head(path, model)
     _write(path, walk(model), header)
 
 
-def write_backbone(path, model: tf.keras.Model, header: Header | None = None):
+def write_backbone(path: str | os.PathLike, model: tf.keras.Model, header: Header | None = None) -> None:
     """Writes the backbone's convolutions alone, as ``darknet53.conv.74`` holds them; see ``write``."""
     _write(path, walk(model, BACKBONE), header)
 
@@ -175,7 +176,7 @@ def _of_other_classes(run, here, classes):
 
 
 def _read(path, model, runs, what):
-    """Checks everything, then assigns: a bad file leaves the model as it was."""
+    """Checks everything, then assigns: a bad file leaves the model unchanged."""
     header, size = weights_file.inspect(path)
     floats = count(runs)
     if size != FLOAT.itemsize * floats:
@@ -221,7 +222,7 @@ def _write(path, runs, header):
 
 
 def _check_values(path, run, values):
-    """A negative variance is as telling as a NaN: the file has the right size but another network's order."""
+    """A negative variance, like a NaN, shows that a file of the right size has another network's order."""
     bad, expected = ~np.isfinite(values), 'finite values'
     if run.what == 'moving_variance':
         bad, expected = bad | (values < 0), 'finite variances that are not negative'

@@ -1,4 +1,4 @@
-"""What can be said of a darknet weights file without knowing its network: a header, then finite floats.
+"""The part of a darknet weights file that does not depend on its network: a header, then finite floats.
 
 Source: darknet, src/parser.c (``load_weights_upto``, ``save_weights_upto``).
 """
@@ -31,25 +31,27 @@ class Header(NamedTuple):
 
     @property
     def format(self) -> str:
+        """For ``struct``."""
         return '<iiiQ' if self.major * 10 + self.minor >= 2 else '<iiiI'
 
     @property
     def size(self) -> int:
+        """Bytes of the header."""
         return struct.calcsize(self.format)
 
     def pack(self) -> bytes:
-        """Raises InputError for numbers that no reader would take for a header, or that have no room in one."""
+        """The header's bytes; InputError for numbers that are not valid in a header or do not fit into it."""
         if not (_is_version(self) and self.revision < 2 ** 31):
             raise InputError(f'version {_version(self)}: expected three whole numbers such as 0.2.0, major and minor '
                              f'below {VERSIONS}')
-        room = 2 ** (8 * (self.size - 12))
-        if not 0 <= self.seen < room:
-            raise InputError(f'seen {self.seen}: expected from 0 to {room - 1} in a file of version {_version(self)}')
+        limit = 2 ** (8 * (self.size - 12))
+        if not 0 <= self.seen < limit:
+            raise InputError(f'seen {self.seen}: expected from 0 to {limit - 1} in a file of version {_version(self)}')
         return struct.pack(self.format, *self)
 
 
 def _is_version(header):
-    # Darknet itself takes a major or minor version beyond 1000 for a mark of transposed matrices.
+    # To darknet a major or minor version above 1000 means transposed matrices.
     return 0 <= header.major < VERSIONS and 0 <= header.minor < VERSIONS and header.revision >= 0
 
 
@@ -57,7 +59,7 @@ def _version(header):
     return '.'.join(map(str, header[:3]))
 
 
-def inspect(path) -> tuple[Header, int]:
+def inspect(path: str | os.PathLike) -> tuple[Header, int]:
     """Header of a file, and how many bytes follow it.
 
     Raises:
@@ -68,7 +70,7 @@ def inspect(path) -> tuple[Header, int]:
         raise InputError(f'{path}: expected a darknet weights file, got {got}: check the path')
     with _readable(path), open(path, 'rb') as file:
         start, size = file.read(64), os.fstat(file.fileno()).st_size
-    # A file that fits cannot pass for text: versions are small integers, so some of its first bytes are zero.
+    # A valid file cannot look like text: versions are small integers, so some of its first bytes are zero.
     if start.strip() and re.fullmatch(rb'[\t\n\r -~\x80-\xff]+', start):
         text = start.split(b'\n')[0].decode('utf-8', 'replace')
         raise InputError(f'{path}: expected a darknet weights file, got text that begins {text!r} '
@@ -89,8 +91,8 @@ def _parse_header(path, start, size):
     return Header(*struct.unpack(header.format, start[:header.size]))
 
 
-def read_floats(path, header: Header, count: int) -> np.ndarray:
-    """The first ``count`` floats after the header, float32; their values are not looked at."""
+def read_floats(path: str | os.PathLike, header: Header, count: int) -> np.ndarray:
+    """The first ``count`` floats after the header, float32; their values are not checked."""
     with _readable(path):
         floats = np.fromfile(path, FLOAT, count, offset=header.size)
     if floats.size < count:
@@ -98,7 +100,7 @@ def read_floats(path, header: Header, count: int) -> np.ndarray:
     return floats
 
 
-def verify(path):
+def verify(path: str | os.PathLike) -> None:
     """Raises InputError unless the file is a header and, to its last byte, finite floats."""
     header, size = inspect(path)
     if size % FLOAT.itemsize:

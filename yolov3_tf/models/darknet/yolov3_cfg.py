@@ -12,7 +12,12 @@ from yolov3_tf.models.head import FILTERS
 
 def text(classes: int, height: int, width: int, anchors: Anchors = YOLOV3_ANCHORS,
          width_multiplier: float = 1.) -> str:
-    """Sections in darknet's order; layer numbers are darknet's, from 0."""
+    """The cfg's text: sections in darknet's order, layer numbers darknet's, from 0.
+
+    Args:
+      classes: C.
+      height, width: of the network input in pixels.
+    """
     scaled = ConvStack(width_multiplier).width
     sections = [f'[net]\nheight={height}\nwidth={width}\nchannels=3\n', _conv(scaled(32), 3)]
     routes = []
@@ -21,7 +26,7 @@ def text(classes: int, height: int, width: int, anchors: Anchors = YOLOV3_ANCHOR
         for _ in range(blocks):
             sections += [_conv(scaled(filters // 2), 1), _conv(scaled(filters), 3),
                          '[shortcut]\nfrom=-3\nactivation=linear\n']
-        routes.append(len(sections) - 2)                                # its number: [net] has none
+        routes.append(len(sections) - 2)                                # its layer number: [net] has none
     for level, filters in zip((2, 1, 0), FILTERS):
         if level < 2:
             sections += ['[route]\nlayers=-4\n', _conv(scaled(filters), 1), '[upsample]\nstride=2\n',
