@@ -39,7 +39,7 @@ APART = [
     (f'{PACKAGE}.experiments', f'{PACKAGE}.figures'),
     (f'{PACKAGE}.inference', f'{PACKAGE}.training'),
     (f'{PACKAGE}.training', f'{PACKAGE}.inference'),
-    (f'{PACKAGE}.data.images', f'{PACKAGE}.data.readers'),
+    (f'{PACKAGE}.data.image_files', f'{PACKAGE}.data.readers'),
     (f'{PACKAGE}.evaluation.voc', PACKAGE),
 ]
 CATCH_ALL_NAMES = {'utils', 'util', 'common', 'helpers', 'helper', 'misc'}
@@ -168,7 +168,7 @@ def plant(root, files):
 
 CLEAN = dict.fromkeys([
     'train.py', 'voc_annotations/__init__.py', 'yolov3_tf/boxes.py', 'yolov3_tf/codec.py', 'yolov3_tf/errors.py',
-    'yolov3_tf/data/pipeline.py', 'yolov3_tf/data/images.py', 'yolov3_tf/data/readers/voc.py',
+    'yolov3_tf/data/pipeline.py', 'yolov3_tf/data/image_files.py', 'yolov3_tf/data/readers/voc.py',
     'yolov3_tf/evaluation/voc.py', 'yolov3_tf/losses/criterion.py', 'yolov3_tf/models/blocks.py',
     'yolov3_tf/models/yolov3_network.py', 'yolov3_tf/training/trainer.py', 'yolov3_tf/experiments/bootstrap.py',
     'yolov3_tf/figures/slots.py', 'yolov3_tf/inference/detector.py', 'yolov3_tf/cli/train.py'], '')
@@ -188,7 +188,7 @@ CLEAN = dict.fromkeys([
     ('yolov3_tf/models/yolov3_network.py', 'from yolov3_tf.losses import criterion', 'never imports yolov3_tf.losses'),
     ('yolov3_tf/models/yolov3_network.py', 'from ..data import pipeline', 'never imports yolov3_tf.data'),
     ('yolov3_tf/data/pipeline.py', 'from yolov3_tf.models import yolov3_network', 'never imports yolov3_tf.models'),
-    ('yolov3_tf/data/images.py', 'from .readers import voc', 'never imports yolov3_tf.data.readers'),
+    ('yolov3_tf/data/image_files.py', 'from .readers import voc', 'never imports yolov3_tf.data.readers'),
     ('yolov3_tf/inference/detector.py', 'from ..training import trainer', 'never imports yolov3_tf.training'),
     ('yolov3_tf/evaluation/voc.py', 'from yolov3_tf import boxes', 'never imports yolov3_tf'),
     ('yolov3_tf/evaluation/voc.py', 'from .. import boxes', 'never imports yolov3_tf'),

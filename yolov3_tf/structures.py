@@ -27,8 +27,8 @@ class Record(NamedTuple):
       difficult: bool [n], VOC's mark: a hit or a miss on it counts neither way.
       crowd: bool [n], COCO's ``iscrowd``: never a training target, ignored by evaluation.
       areas: float32 [n] square pixels; COCO's segmentation area, else the area of the box.
-      label_file: its annotation file, for messages; '' where unknown.
-      label_lines: int64 [n] line of each object in that file (COCO: the annotation's id), None where unknown.
+      annotation_file: its annotation file, for messages; '' where unknown.
+      annotation_lines: int64 [n] line of each object in that file (COCO: the annotation's id), None where unknown.
     """
     image_path: str
     image_id: str
@@ -39,8 +39,8 @@ class Record(NamedTuple):
     difficult: np.ndarray
     crowd: np.ndarray
     areas: np.ndarray
-    label_file: str = ''
-    label_lines: np.ndarray | None = None
+    annotation_file: str = ''
+    annotation_lines: np.ndarray | None = None
 
 
 class Dataset(NamedTuple):

@@ -1,4 +1,5 @@
 """Weighted images against the same images written out as often, measured by evaluation.report itself."""
+import dataclasses
 import time
 
 import numpy as np
@@ -37,7 +38,7 @@ def written_out(records, detections, weights):
     """The slow way: every image as often as it was drawn, under a name of its own, everything measured anew."""
     order = np.repeat(np.arange(len(records)), np.asarray(weights, int))
     drawn = [records[place]._replace(image_id=f'{number}.') for number, place in enumerate(order)]
-    found = [detections[place]._replace(image_id=f'{number}.') for number, place in enumerate(order)]
+    found = [dataclasses.replace(detections[place], image_id=f'{number}.') for number, place in enumerate(order)]
     return report.evaluate(Dataset(drawn, [str(label) for label in range(CLASSES)], []), found).summary
 
 

@@ -187,7 +187,7 @@ def _look(index, record, seen, dataset):
     if header is None:
         return None, found
     if record.width and record.height and (record.width, record.height) != (header.width, header.height):
-        found.append(Finding('size', f'{record.label_file or path}: annotated as {record.width} x {record.height}, but '
+        found.append(Finding('size', f'{record.annotation_file or path}: annotated as {record.width} x {record.height}, but '
                                      f'{path} has {header.width} x {header.height}', index))
     return header, found + [Finding(kind, f'{path}: {said}', index) for kind, said in _odd(header)]
 
@@ -233,19 +233,19 @@ def _same_annotations(one, other):
 
 def _where(record, row):
     """File and line of an object's annotation."""
-    if not record.label_file or record.label_lines is None or record.label_lines[row] < 0:
-        return f'{record.label_file or record.image_path}: object {row + 1}'
-    name = 'annotation ' if record.label_file.endswith('.json') else ''
-    return f'{record.label_file}:{" " if name else ""}{name}{record.label_lines[row]}'
+    if not record.annotation_file or record.annotation_lines is None or record.annotation_lines[row] < 0:
+        return f'{record.annotation_file or record.image_path}: object {row + 1}'
+    name = 'annotation ' if record.annotation_file.endswith('.json') else ''
+    return f'{record.annotation_file}:{" " if name else ""}{name}{record.annotation_lines[row]}'
 
 
 def _index_of_lines(dataset):
     """{label file: record} where a file is one record's, and {(label file, line): record} everywhere."""
     by_line, owners = {}, collections.defaultdict(set)
     for index, record in enumerate(dataset.records):
-        owners[record.label_file].add(index)
-        for line in record.label_lines if record.label_lines is not None else ():
-            by_line[record.label_file, int(line)] = index
+        owners[record.annotation_file].add(index)
+        for line in record.annotation_lines if record.annotation_lines is not None else ():
+            by_line[record.annotation_file, int(line)] = index
     by_line.update({file: owner.pop() for file, owner in owners.items() if file and len(owner) == 1})
     return by_line
 

@@ -162,7 +162,8 @@ def load_backbone(path: str, model: tf.keras.Model) -> None:
     Raises:
       InputError: as in ``load_weights``, or the model has no layer that ``models.yolov3_network.BACKBONE`` names.
     """
-    variables = {name: variable for name, variable in _variables(model).items() if re.match(yolov3_network.BACKBONE, name)}
+    variables = {name: variable for name, variable in _variables(model).items()
+                 if re.match(yolov3_network.BACKBONE, name)}
     if not variables:
         raise InputError(f'{path}: expected to read a backbone, but the network has no layer of such a name: '
                          'start it from a whole network with --init_weights')

@@ -17,7 +17,7 @@ def test_shares_become_pixels_of_a_image_that_is_not_square(tmp_path):
     np.testing.assert_allclose(record.boxes, [[40, 15, 60, 35], [0, 0, 50, 50]], atol=1e-4)
     assert [dataset.class_names[index] for index in record.classes] == ['dog', 'cat']
     assert (record.width, record.height, record.image_id) == (100, 50, 'a') and not dataset.problems
-    assert record.label_file == str(tmp_path / 'a.txt') and record.label_lines.tolist() == [1, 3]
+    assert record.annotation_file == str(tmp_path / 'a.txt') and record.annotation_lines.tolist() == [1, 3]
 
 
 def test_annotations_are_found_in_the_folder_labels_or_beside(tmp_path):
@@ -38,7 +38,7 @@ def test_annotations_are_found_from_within_the_folder(tmp_path, monkeypatch, ima
                          'train.txt': f'{images}/train/a.jpg\n'})
     monkeypatch.chdir(tmp_path)
     record, = darknet.read('train.txt').records
-    assert record.image_path == f'{images}/train/a.jpg' and record.label_file == 'labels/train/a.txt'
+    assert record.image_path == f'{images}/train/a.jpg' and record.annotation_file == 'labels/train/a.txt'
     assert darknet.annotation_files('myimages/a.jpg') == ['myimages/a.txt']
 
 
