@@ -94,7 +94,7 @@ def bare(model, flags, dtype):
     tf.keras.mixed_precision.set_global_policy('float32')
     yolov3_network.fold(model, folded)
     network = tf.function(folded, input_signature=[tf.TensorSpec([None, flags.size, flags.size, 3])])
-    return lambda jpegs, images: network(images).numpy()
+    return lambda _, images: network(images).numpy()
 
 
 def exported(model, flags, dtype, folder):
@@ -103,7 +103,7 @@ def exported(model, flags, dtype, folder):
     config = ModelConfig(names, flags.width, (flags.size, flags.size), True, YOLOV3_ANCHORS)
     settings = export.DEFAULTS._replace(precision=dtype)
     served = tf.saved_model.load(export.export(model, config, os.path.join(folder, dtype), settings=settings))
-    return lambda jpegs, images: served.encoded(tf.constant(jpegs))['detection_boxes'].numpy()
+    return lambda jpegs, _: served.encoded(tf.constant(jpegs))['detection_boxes'].numpy()
 
 
 def opencv(model, flags, folder):
@@ -117,7 +117,7 @@ def opencv(model, flags, folder):
     net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
     names = net.getUnconnectedOutLayersNames()
 
-    def run(jpegs, images):
+    def run(_, images):
         net.setInput(np.ascontiguousarray(images.numpy().transpose(0, 3, 1, 2)))
         return net.forward(names)
     return run

@@ -161,7 +161,8 @@ def test_the_kinds_differ_where_they_should(priors):
     outputs = np.full([1, 378, 7], SILENT, np.float32)
     outputs[0, 0] = [0, 0, np.log(12 / 10), np.log(6 / 13), 20, 3, 2]       # centre 4, 4: x -2..10, y 1..7
     outputs[0, 3] = [np.log(3 / 5), 0, np.log(12 / 10), np.log(6 / 13), 20, 1, SILENT]       # centre 8 + 3
-    count = {nms: int(postprocess.detect(outputs, priors, Suppression(.1, .2, nms=nms)).count[0]) for nms in postprocess.NMS}
+    count = {nms: int(postprocess.detect(outputs, priors, Suppression(.1, .2, nms=nms)).count[0])
+             for nms in postprocess.NMS}
     # 7 pixels apart: 5 x 6 = 30 shared of 114 -> IoU .263; DIoU .263 - 49 / (19^2 + 6^2) = .140.
     assert count == {'per_class': 2, 'agnostic': 1, 'diou': 3, 'soft': 3}
     soft = postprocess.detect(outputs, priors, Suppression(.1, .2, nms='soft'))
@@ -205,7 +206,8 @@ def test_numbers_out_of_range_are_refused(number, message):
 
 
 def test_without_a_bound_for_an_image_those_of_its_classes_hold(priors):
-    found = postprocess.detect(random_outputs(3, batch=2, classes=4), priors, Suppression(max_per_class=7, max_total=None))
+    outputs = random_outputs(3, batch=2, classes=4)
+    found = postprocess.detect(outputs, priors, Suppression(max_per_class=7, max_total=None))
     assert found.boxes.shape == (2, 28, 4)
 
 

@@ -185,8 +185,8 @@ def _greedy(candidates, overlap: Callable, limits, across_classes):
 def _first(candidates, kept, limits):
     """The best ``max_total`` of the kept candidates, zeros behind them."""
     scores = tf.where(kept, candidates.scores, 0.)
-    room = tf.maximum(limits.max_total - tf.shape(scores)[1], 0)
-    scores, index = tf.math.top_k(tf.pad(scores, [[0, 0], [0, room]]), limits.max_total)
+    padding = tf.maximum(limits.max_total - tf.shape(scores)[1], 0)
+    scores, index = tf.math.top_k(tf.pad(scores, [[0, 0], [0, padding]]), limits.max_total)
     real = scores > 0
     index = tf.where(real, index, 0)
     boxes = tf.where(real[..., None], tf.gather(candidates.boxes, index, batch_dims=1), 0.)

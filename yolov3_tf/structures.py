@@ -16,18 +16,18 @@ from yolov3_tf.errors import InputError
 
 
 class Record(NamedTuple):
-    """One labelled image as its label file states it; nothing of the image itself is read.
+    """One annotated image as its annotation file states it; nothing of the image itself is read.
 
     Attributes:
-      image_path: file of the image, or its place in a TFRecord shard (``images.Place``).
+      image_path: file of the image, or its record in a TFRecord shard (``data.image_files.Place``).
       image_id: name of the image in result files (VOC: the stem; COCO: the number as text).
-      width, height: size in pixels as labelled, 0 where the labels do not say.
-      boxes: float32 [n, 4] pixels of the image; finite, positive area, inside the labelled size.
+      width, height: size in pixels as annotated, 0 where the annotations do not say.
+      boxes: float32 [n, 4] pixels of the image; finite, positive area, inside the annotated size.
       classes: int32 [n], index into ``Dataset.class_names``.
       difficult: bool [n], VOC's mark: a hit or a miss on it counts neither way.
       crowd: bool [n], COCO's ``iscrowd``: never a training target, ignored by evaluation.
       areas: float32 [n] square pixels; COCO's segmentation area, else the area of the box.
-      label_file: where its labels stand, for messages; '' where unknown.
+      label_file: its annotation file, for messages; '' where unknown.
       label_lines: int64 [n] line of each object in that file (COCO: the annotation's id), None where unknown.
     """
     image_path: str
@@ -46,7 +46,7 @@ class Record(NamedTuple):
 class Dataset(NamedTuple):
     """Records of one data spec with the names their class indices point to.
 
-    ``problems`` holds one ready message (with file and line) for every label that was dropped or repaired.
+    ``problems`` holds one ready message (with file and line) for every annotation that was dropped or repaired.
     """
     records: list[Record]
     class_names: list[str]
@@ -162,7 +162,8 @@ class Detections:
             classes=np.atleast_1d(self.classes[keep]))
 
     def __repr__(self) -> str:
-        shown = [f'{name} {100 * score:.0f}% ({", ".join(f"{x:.0f}" for x in box)})' for box, score, name, _ in self[:3]]
+        shown = [f'{name} {100 * score:.0f}% ({", ".join(f"{x:.0f}" for x in box)})'
+                 for box, score, name, _ in self[:3]]
         more = ['...'] if len(self) > 3 else []
         return f'Detections({self.image_id!r}, {len(self)}{": " if shown else ""}{", ".join(shown + more)})'
 

@@ -1,6 +1,7 @@
-"""evaluate.py on result files, and what it refuses, without a network."""
+"""evaluate.py on result files and a checkpoint, its JSON, and what it refuses."""
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -63,12 +64,36 @@ def test_cocos_own_numbers_count_where_the_data_is_cocos_alone(folder):
         assert written['category_id'] == number
 
 
+def test_json_on_standard_output_stands_there_alone_and_a_run_is_its_best_checkpoint(folder):
+    (folder / 'run' / 'checkpoints').mkdir(parents=True)
+    shutil.copy(folder / 'model.h5', folder / 'run' / 'checkpoints' / 'best.h5')
+    run = evaluate(folder, '--model=run', '--json=-', '--score_threshold=.001', '--iou_threshold=.6')
+    assert run.returncode == 0, run.stderr
+    scores = json.loads(run.stdout)
+    truth = specs.load('shapes:12', split='val', cache=str(folder / 'runs' / 'data'))
+    assert list(scores) == ['images', 'objects', 'class_names', 'metrics', 'per_class', 'skipped']
+    assert scores['class_names'] == truth.class_names and scores['images'] == len(truth.records)
+    assert scores['objects'] == sum(len(record.boxes) for record in truth.records) and scores['skipped'] == []
+    assert 0 <= scores['metrics']['mAP'] <= 1 and len(scores['per_class']) == len(truth.class_names)
+    assert 'VOC area' in run.stderr and 'written: ' in run.stderr
+    written = json.loads((folder / 'run' / 'checkpoints' / 'evaluation-best' / 'metrics.json').read_text())
+    assert written['summary'] == scores['metrics']
+
+
+def test_json_goes_to_a_file_too(folder):
+    run = evaluate(folder, '--results=voc', '--output=out-json', '--json=scores/out.json')
+    assert run.returncode == 0, run.stderr
+    assert json.loads((folder / 'scores' / 'out.json').read_text())['metrics']['mAP'] == pytest.approx(1.)
+    assert 'VOC area' in run.stdout
+
+
 @pytest.mark.parametrize('flags, message', [
     ([], 'either --model or --results'),
     (['--results=coco/found.json', '--output=coco'], 'choose another folder'),
     (['--model=model.h5', '--classes=reversed.names'], 'leave the flag out'),
     (['--model=none.h5'], 'no checkpoint at none.h5'),
-    (['--model=model.h5', '--nms=soft', '--nms_threshold=.5'], 'soft suppression has no threshold'),
+    (['--model=model.h5', '--nms=soft', '--iou_threshold=.5'], 'soft suppression has no threshold'),
+    (['--model=model.h5', 'shapes:12'], "unexpected argument 'shapes:12'"),
     (['--model=model.h5', '--nms=hard'], "unknown kind of suppression (nms) 'hard'"),
 ])
 def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message):

@@ -1,4 +1,4 @@
-"""Reading, batching, drawing and telling, around a detector that answers what the test says."""
+"""Reading, batching, drawing and reporting, around a detector that finds what the test says."""
 import cv2
 import numpy as np
 import pytest
@@ -138,6 +138,45 @@ def test_cameras_are_named_by_number_and_one_that_is_not_there_is_said(tmp_path)
         sources.find_inputs(['camera:front'])
     with pytest.raises(InputError, match='camera:98: no such camera'):
         sources.detect_video(OneBox(), 'camera:98', str(tmp_path), .1, 1)
+
+
+def test_kinds_are_recognised(tmp_path):
+    for name in ('a.mp4', 'a.png', 'a.txt'):
+        (tmp_path / name).touch()
+    (tmp_path / 'odd.jpg').mkdir()
+    for path, kind in (('camera:0', 'camera'), ('rtsp://host/live', 'stream'), ('HTTPS://host/a.mp4', 'stream'),
+                       (tmp_path, 'folder'), (tmp_path / 'odd.jpg', 'folder'), (tmp_path / 'a.png', 'image'),
+                       (tmp_path / 'a.mp4', 'video'), (tmp_path / 'a.txt', None), (tmp_path / 'gone.png', None)):
+        assert sources.kind_of(str(path)) == kind, path
+    assert set(sources.SOURCES) == {'camera', 'stream', 'folder', 'image', 'video'}
+
+
+def test_a_stream_is_read_frame_by_frame_and_its_password_is_nowhere(tmp_path, monkeypatch):
+    address = 'rtsp://ann:secret@host:554/live?channel=1'
+    opened, video = [], cv2.VideoCapture
+
+    def capture(path):
+        """What the address would send: a film of seven frames that then breaks off."""
+        opened.append(path)
+        return video(film(tmp_path / 'film.avi', 7))
+
+    monkeypatch.setattr(sources.cv2, 'VideoCapture', capture)
+    (tmp_path / 'out').mkdir()
+    assert sources.find_inputs([address]).videos == [address]
+    detector = OneBox()
+    report = sources.detect_video(detector, address, str(tmp_path / 'out'), .1, batch_size=8, max_frames=4)
+    assert opened == [address] and detector.batches == [1] * 4 and not report.problems
+    assert [path.stem for path in (tmp_path / 'out').iterdir()] == ['host_554_live_channel_1']
+    assert sources.without_password(address) == 'rtsp://host:554/live?channel=1'
+    report = sources.detect_video(OneBox(), address, str(tmp_path / 'out'), .1, batch_size=8)
+    assert len(report.entries) == 7 and not report.problems
+
+
+def test_an_address_where_nothing_answers_is_refused_without_its_password(tmp_path):
+    with pytest.raises(InputError) as error:
+        sources.detect_video(OneBox(), 'http://ann:secret@127.0.0.1:9/video.mjpg', str(tmp_path), .1, 1)
+    assert str(error.value).startswith('http://127.0.0.1:9/video.mjpg: nothing answers there')
+    assert not list(tmp_path.iterdir())
 
 
 def test_max_frames_ends_a_video_and_is_no_fault_of_it(tmp_path):

@@ -1,14 +1,16 @@
-"""Detects objects in images, a video or a camera: drawn copies, detections.json and .csv in --output.
+"""Detects objects in images, a video, a camera or a stream: drawn copies, detections.json and .csv in --output.
 
-    python detect.py --model=runs/NAME/checkpoints/best.h5 image.jpg folder/
-    python detect.py --model=runs/NAME/saved_model video.mp4
-    python detect.py --model=runs/NAME/saved_model camera:0        until Ctrl-C, or --max_frames
+    python detect.py --model=runs/NAME image.jpg folder/
+    python detect.py --model=runs/NAME video.mp4
+    python detect.py --model=runs/NAME camera:0                      until Ctrl-C, or --max_frames
+    python detect.py --model=runs/NAME rtsp://ADDRESS                or http(s)://, in the same way
 
 Nothing is written beside the inputs. Images that cannot be read are named, passed over and counted.
 Exit codes: 0 done, 1 nothing could be read, 2 wrong input.
 """
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -21,57 +23,71 @@ from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data.readers.class_files import is_text
 from yolov3_tf.errors import InputError
 from yolov3_tf.inference import detector, sources
+from yolov3_tf.models import model_files
 from yolov3_tf.training import precision
 
-FLAGS = flags.FLAGS
+# Flags that are typed by habit, and what to type.
+ANSWERS = {
+    'checkpoint': 'it is --model here', 'weights': 'it is --model here',
+    'source': 'give images, folders, a video, camera:0 or an address after the flags',
+    'image': 'give images after the flags', 'video': 'give the video after the flags',
+    'conf': 'it is --score_threshold', 'out': 'it is --output',
+    'iou_threshold': 'it is fixed when a model is exported: export it with --iou_threshold',
+    'nms_threshold': 'it is fixed when a model is exported: export it with --iou_threshold',
+    'image_size': 'it is the model\'s own: convert or train one of another size'}
 
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
-    flags.DEFINE_string('model', None, 'checkpoint (.h5) or exported model', required=True, flag_values=values)
-    flags.DEFINE_string('output', 'runs/detect', 'folder for drawn images (or the video), detections.json and .csv', flag_values=values)
-    flags.DEFINE_float('score_threshold', .3, 'detections must score above this', 0, 1, flag_values=values)
-    flags.DEFINE_integer('batch_size', 8, 'images a call of the network', lower_bound=1, flag_values=values)
-    flags.DEFINE_integer('max_frames', None, 'of a video or camera, then stop (default: all)', lower_bound=1, flag_values=values)
+    string, integer, number = (functools.partial(define, flag_values=values) for define in (
+        flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float))
+    string('model', None, f'The model: {model_files.KINDS}.', required=True)
+    string('output', 'runs/detect', 'The folder for drawn images (or the video), detections.json and .csv.')
+    number('score_threshold', .3, 'Detections must score above it.', 0, 1)
+    integer('batch_size', 8, 'Images in one call of the network.', lower_bound=1)
+    integer('max_frames', None, 'Stop after so many frames of a video, camera or stream (default: at its '
+            'end, or Ctrl-C).', lower_bound=1)
 
 
 def main(argv):
-    sys.exit(exit_code(lambda: _run(argv[1:])))
+    return exit_code(lambda: run(argv[1:], flags.FLAGS))
 
 
-def _run(paths) -> int:
-    inputs = _inputs(paths)
+def run(arguments: list[str], options: flags.FlagValues) -> int:
+    """Detects in what ``arguments`` name and writes the results; returns the exit status."""
+    inputs = _inputs(arguments, options.output)
     for line in inputs.notes:
         print(line)
     if not inputs.images and not inputs.videos:
-        return _tell(sources.RunReport([], [], 0.), inputs.problems, 0.)
+        return _tell(sources.RunReport([], [], 0.), inputs.problems, 0., options.output)
     precision.grow_memory()
-    model = detector.load(FLAGS.model, export.DEFAULTS._replace(score_threshold=FLAGS.score_threshold))
-    if model.settings.score_threshold > FLAGS.score_threshold:
-        print(f'note: {FLAGS.model} was exported with score_threshold={model.settings.score_threshold}')
-    os.makedirs(FLAGS.output, exist_ok=True)
-    choices = (FLAGS.output, FLAGS.score_threshold, FLAGS.batch_size)
+    suppression = export.DEFAULTS.suppression._replace(score_threshold=options.score_threshold)
+    model = detector.load(options.model, export.DEFAULTS._replace(suppression=suppression))
+    exported = model.settings.suppression.score_threshold
+    if exported > options.score_threshold:
+        print(f'note: {options.model} was exported with score_threshold={exported}')
+    os.makedirs(options.output, exist_ok=True)
+    choices = (options.output, options.score_threshold, options.batch_size)
     start = time.perf_counter()
     if inputs.videos:
-        report = sources.detect_video(model, inputs.videos[0], *choices, FLAGS.max_frames)
+        report = sources.detect_video(model, inputs.videos[0], *choices, options.max_frames)
     else:
         report = sources.detect_images(model, inputs.images, *choices)
-    _write_results('frames' if inputs.videos else 'images', inputs, report)
-    return _tell(report, inputs.problems + report.problems, time.perf_counter() - start)
+    _write_results('frames' if inputs.videos else 'images', inputs, report, options)
+    return _tell(report, inputs.problems + report.problems, time.perf_counter() - start, options.output)
 
 
-def _inputs(paths):
+def _inputs(paths, output):
     """What to run on; refuses what would mix two kinds of output or write beside an input."""
     if not paths:
-        raise InputError('expected images, folders, one video or camera:0 after the flags, got nothing')
+        raise InputError(f'expected what to detect in after the flags, got nothing: {sources.FORMS}')
     inputs = _named_in_text(sources.find_inputs(paths))
     if len(inputs.videos) > 1 or (inputs.videos and inputs.images):
         raise InputError(f'expected images or one video, got {len(inputs.videos)} videos and '
                          f'{len(inputs.images)} images: run them one after the other')
-    files = [path for path in inputs.images + inputs.videos if not path.startswith(sources.CAMERA)]
-    for path in files:
-        if os.path.realpath(os.path.dirname(path)) == os.path.realpath(FLAGS.output):
-            raise InputError(f'--output={FLAGS.output} holds the input {path}: choose another folder')
+    for path in filter(os.path.exists, inputs.images + inputs.videos):
+        if os.path.realpath(os.path.dirname(path)) == os.path.realpath(output):
+            raise InputError(f'--output={output} holds the input {path}: choose another folder')
     return inputs
 
 
@@ -84,24 +100,24 @@ def _named_in_text(inputs):
     return inputs._replace(images=text, problems=inputs.problems + problems)
 
 
-def _write_results(kind, inputs, report):
-    results = {'model': FLAGS.model, 'score_threshold': FLAGS.score_threshold}
+def _write_results(kind, inputs, report, options):
+    results = {'model': options.model, 'score_threshold': options.score_threshold}
     if inputs.videos:
-        results['file'] = inputs.videos[0]
+        results['file'] = sources.without_password(inputs.videos[0])
     results[kind] = report.entries
-    path = os.path.join(FLAGS.output, 'detections.json')
+    path = os.path.join(options.output, 'detections.json')
     atomic_file.write_text(path, json.dumps(results, indent=1))
-    sources.write_csv(os.path.join(FLAGS.output, 'detections.csv'), report.entries)
+    sources.write_csv(os.path.join(options.output, 'detections.csv'), report.entries)
 
 
-def _tell(report, problems, seconds) -> int:
+def _tell(report, problems, seconds, output) -> int:
     for problem in problems:
         print(f'skipped: {problem}', file=sys.stderr)
     count = len(report.entries)
     found = sum(len(entry['detections']) for entry in report.entries)
     if count:
         print(f'{count} images, {found} detections, {count / seconds:.2f} images/s '
-              f'({count / report.seconds:.2f} without reading, drawing and writing) -> {FLAGS.output}')
+              f'({count / report.seconds:.2f} without reading, drawing and writing) -> {output}')
     if problems:
         print(f'{len(problems)} inputs could not be used or not wholly', file=sys.stderr)
     return 0 if count else 1

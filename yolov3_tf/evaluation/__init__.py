@@ -1,1 +1,1 @@
-"""Measures of detections against ground truth."""
+"""Scores of detections against ground truth."""

@@ -1,6 +1,6 @@
 """COCO's twelve numbers and AP per class, by pycocotools itself on dictionaries built in memory.
 
-Nothing of the measure is written here; only its input is. A COCO set gives the numbers that
+Nothing of the score is written here; only its input is. A COCO set gives the numbers that
 pycocotools gives on the same instances and results files. Two marks become its ``iscrowd``, the only
 one that COCOeval honours (its ``_prepare`` overwrites the field ``ignore`` with ``iscrowd``):
 
@@ -48,7 +48,7 @@ class Decisions(NamedTuple):
 
 
 def evaluate(records: Sequence[Record], detections: Sequence[Detections], num_classes: int) -> Scores:
-    """Measures detections (one item a record, in the same order) of ``num_classes`` classes.
+    """Evaluates detections (one item a record, in the same order) of ``num_classes`` classes.
 
     COCO looks at the 100 best detections of an image and class, and accepts equality at the threshold.
     """

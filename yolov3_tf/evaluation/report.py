@@ -1,6 +1,6 @@
-"""All measures of a set of detections side by side, as a tuple, a table and a file.
+"""All scores of a set of detections side by side, as a tuple, a table and a file.
 
-Scores are kept in 0..1 with nan for "not measured" (a class without objects), printed in percent with
+Scores are kept in 0..1 with nan for "not evaluated" (a class without objects), printed in percent with
 one decimal and '-' for nan, and written to JSON in 0..1 with null.
 """
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import pathlib
 import textwrap
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ POINTS = 500                            # at most, of a curve in a file
 
 
 class DetectionReport(NamedTuple):
-    """Measures of one set.
+    """Scores of one set.
 
     Attributes:
       class_names: C names.
@@ -52,12 +52,15 @@ class DetectionReport(NamedTuple):
     summary: dict[str, float]
     curves: list[voc.Curve]
 
+    def __str__(self) -> str:
+        return table(self)
+
 
 def evaluate(dataset: Dataset, detections: Sequence[Detections]) -> DetectionReport:
-    """Every measure of ``detections`` against the labels of ``dataset``.
+    """Every score of ``detections`` against the annotations of ``dataset``.
 
     Args:
-      dataset: records with labels; difficult and crowd objects count neither way.
+      dataset: records with annotations; difficult and crowd objects count neither way.
       detections: at most one item an image, in any order; an image without one has no detections.
 
     Raises:
@@ -147,15 +150,21 @@ def table(report: DetectionReport) -> str:
     return '\n'.join(lines)
 
 
+def to_values(report: DetectionReport) -> dict[str, Any]:
+    """The scores as JSON values, for other programs: images, objects, class_names, metrics and per_class rows.
+
+    Scores are in 0..1, None where nothing could be evaluated.
+    """
+    return _without_nan(dict(
+        images=report.images, objects=int(report.objects.sum()), class_names=list(report.class_names),
+        metrics={name: float(value) for name, value in report.summary.items()}, per_class=_per_class(report)))
+
+
 def to_json(report: DetectionReport) -> str:
     """The report as JSON text: summary, per_class rows, curves (thinned to 500 points) and their mean."""
-    per_class = [{'class': name, 'objects': int(report.objects[k]), 'ignored': int(report.ignored[k]),
-                  'detections': int(report.detections[k]), 'voc_area': report.voc_area[k],
-                  'voc_07': report.voc_07[k], 'giou_area': report.giou_area[k], 'coco_ap': report.coco_ap[k]}
-                 for k, name in enumerate(report.class_names)]
     curves = [{'class': name, **_points(of)} for name, of in zip(report.class_names, report.curves)]
     mean_curve = dict(recall=LEVELS.tolist(), precision=_mean_curve(report.curves))
-    content = dict(images=report.images, summary=report.summary, per_class=per_class, curves=curves,
+    content = dict(images=report.images, summary=report.summary, per_class=_per_class(report), curves=curves,
                    mean_curve=mean_curve)
     return '{' + ',\n'.join(f'"{key}": {_json(value)}' for key, value in content.items()) + '}\n'
 
@@ -167,6 +176,14 @@ def write(folder, report: DetectionReport) -> pathlib.Path:
     path = folder / 'metrics.json'
     path.write_text(to_json(report), encoding='utf-8')
     return path
+
+
+def _per_class(report):
+    return [{'class': name, 'objects': int(report.objects[k]), 'ignored': int(report.ignored[k]),
+             'detections': int(report.detections[k]), 'voc_area': float(report.voc_area[k]),
+             'voc_07': float(report.voc_07[k]), 'giou_area': float(report.giou_area[k]),
+             'coco_ap': float(report.coco_ap[k])}
+            for k, name in enumerate(report.class_names)]
 
 
 def _truth(record: Record) -> voc.Truth:
@@ -200,8 +217,8 @@ def _repeated(names):
     return next((name for name in names if name in seen or seen.add(name)), None)
 
 
-def _each(measure, curves) -> np.ndarray:
-    return np.array([measure(of) for of in curves], np.float64)
+def _each(score, curves) -> np.ndarray:
+    return np.array([score(of) for of in curves], np.float64)
 
 
 def _over_thresholds(pairing):

@@ -15,7 +15,6 @@ from yolov3_tf.losses import criterion
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.structures import Dataset, Detections
 
-
 # As the reference evaluates: the detections of a class are bounded, those of an image are not.
 REFERENCE = postprocess.Suppression(max_total=None)
 

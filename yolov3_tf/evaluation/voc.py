@@ -163,13 +163,13 @@ def mean(values) -> float:
     return float(known.mean()) if len(known) else float('nan')
 
 
-def _nearest(truth, found, measure, seen):
+def _nearest(truth, found, overlap, seen):
     """Overlap, number and mark of the nearest object of its class for each detection, three arrays [n]."""
     n = len(found.boxes)
     if not n or not len(truth.boxes):
         return np.full(n, -np.inf), np.zeros(n, np.int64), np.zeros(n, bool)
     boxes, objects = np.asarray(found.boxes, np.float64), np.asarray(truth.boxes, np.float64)
-    table = measure(boxes[:, None], objects[None])    # [detections, objects]
+    table = overlap(boxes[:, None], objects[None])    # [detections, objects]
     table[np.asarray(found.classes)[:, None] != np.asarray(truth.classes)] = -np.inf
     best = table.argmax(axis=1)
     return table[np.arange(n), best], best + seen, np.asarray(truth.difficult, bool)[best]

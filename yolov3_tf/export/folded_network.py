@@ -1,4 +1,4 @@
-"""The network as every format has it: BatchNorm folded in, and answers by the names clients read."""
+"""The network as every format has it: BatchNorm folded in, and outputs by the names clients read."""
 from __future__ import annotations
 
 import contextlib

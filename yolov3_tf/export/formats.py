@@ -15,7 +15,7 @@ from yolov3_tf.export.settings import DEFAULTS, Settings
 
 
 class Options(NamedTuple):
-    """What the formats may be told.
+    """Options of the formats.
 
     Attributes:
       settings: of all of them.
@@ -81,7 +81,7 @@ def _darknet(path, model, config, options):
 
 FORMATS = {
     # It looks for its version itself.
-    'saved_model': Format('', lambda path: [], _saved_model, ('version', 'precision')),
+    'saved_model': Format('', lambda _: [], _saved_model, ('version', 'precision')),
     'tflite': Format('.tflite', lambda path: [path], _tflite,
                      ('tflite_type', 'calibration_data', 'calibration_images')),
     'onnx': Format('.onnx', lambda path: [path], _onnx, ()),

@@ -1,4 +1,4 @@
-"""What must travel with a network: labels, the resize, thresholds. Two texts, kept wherever a format has room for them.
+"""What must travel with a network: labels, the resize, thresholds. Two texts, kept with the model in every format.
 
     model.json    input size, letterbox, anchors, settings, and what inputs and outputs mean
     labels.txt    class names, one a line

@@ -92,8 +92,8 @@ def _check(settings):
     if settings.precision != 'float32':
         raise InputError(f'precision {settings.precision}: ONNX files are float32; leave it out')
     if settings.suppression.nms != 'per_class':
-        raise InputError(f'nms {settings.suppression.nms}: ONNX has an operation for per_class alone: leave it out, or export a '
-                         'SavedModel')
+        raise InputError(f'nms {settings.suppression.nms}: ONNX has an operation for per_class alone: leave it out, or '
+                         'export a SavedModel')
 
 
 def _function(network, config, settings):

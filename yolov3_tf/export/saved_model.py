@@ -65,22 +65,22 @@ class Server(tf.Module):
         check(settings)
         network = folded_network.folded(model, config, settings.precision)
         self.network_variables = folded_network.variables(network)
-        answer = _answer(network, config, settings)
+        detect = _detector(network, config, settings)
         resize = (*config.image_size, config.letterbox)
 
         # Nothing in them branches on a tensor in Python; autograph would take half of the time to export.
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='images')], autograph=False)
         def encoded(images):
-            return answer(preprocess.place_encoded(images, *resize))
+            return detect(preprocess.place_encoded(images, *resize))
 
         @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')],
                      autograph=False)
         def image_tensor(images):
-            return answer(preprocess.place_arrays(images, *resize))
+            return detect(preprocess.place_arrays(images, *resize))
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='examples')], autograph=False)
         def tf_example(examples):
-            return answer(preprocess.place_examples(examples, *resize))
+            return detect(preprocess.place_examples(examples, *resize))
 
         self.encoded, self.image_tensor, self.tf_example = encoded, image_tensor, tf_example
 
@@ -115,18 +115,18 @@ def export(model: tf.keras.Model, config, folder, version: int = 1, settings: Se
     return target
 
 
-def _answer(network, config, settings):
+def _detector(network, config, settings):
     """-> function of ``preprocess.Placed`` that returns the named outputs."""
     height, width = config.image_size
     # A function of its own, so that the network is traced and stored once for all signatures.
     network = tf.function(network, [tf.TensorSpec([None, height, width, 3], tf.float32)], autograph=False)
 
-    def answer(placed):
+    def detect(placed):
         found = folded_network.detect(network(codec.to_input(placed.images)), config, settings)
         found = postprocess.undo_resize(found, placed.placement, placed.sizes)
         return folded_network.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], settings.class_offset)
 
-    return answer
+    return detect
 
 
 def _write_extra(folder, config, settings):

@@ -207,8 +207,8 @@ def _suppress(boxes, scores, suppression) -> BatchedDetections:
 
 def _best(boxes, scores, per_class, max_total) -> BatchedDetections:
     """The best ``max_total`` of [C * per_class] detections, as a batch of one."""
-    room = max(0, max_total - scores.shape[0])
-    scores, index = tf.math.top_k(tf.pad(scores, [[0, room]]), max_total)
+    padding = max(0, max_total - scores.shape[0])
+    scores, index = tf.math.top_k(tf.pad(scores, [[0, padding]]), max_total)
     real = scores > 0
     index = tf.where(real, index, 0)
     boxes = tf.where(real[:, None], tf.gather(boxes, index), 0.)

@@ -1,34 +1,84 @@
 """A trained network as one call, whatever file it is in: images in, boxes out."""
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Callable
+from typing import Any, Callable, Protocol, Union, overload
 
 import cv2
 import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
-from yolov3_tf import postprocess
+from yolov3_tf import postprocess, rgb_images
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import DEFAULTS, Server, Settings, darknet, folded_network, metadata, onnx, preprocess, tflite
 from yolov3_tf.export.saved_model import EXTRA
-from yolov3_tf.models import checkpoints
+from yolov3_tf.models import checkpoints, model_files
 from yolov3_tf.structures import BatchedDetections, Detections
+
+SCORE = .3                  # what is worth drawing; evaluation takes lower scores
+
+
+class PilImage(Protocol):
+    """A ``PIL.Image.Image``; the package itself need not be installed."""
+    def convert(self, mode: str) -> Any:
+        """The image in another mode."""
+
+
+Image = Union[str, os.PathLike, bytes, np.ndarray, PilImage]
 
 
 class Detector:
     """Images of any sizes in, detections in their pixels out.
 
     Attributes:
-      class_names: what the class indices of the detections stand for.
+      class_names: what the class ids of the detections stand for.
       settings: thresholds and the rest, as exported.
+      checkpoint: file it was loaded from, so that ``evaluate`` can choose other settings; None for an exported model.
     """
 
-    def __init__(self, server, class_names: Sequence[str], settings: Settings):
+    def __init__(self, server, class_names: Sequence[str], settings: Settings, checkpoint: str | None = None):
         """``server`` is an ``export.Server``, a loaded SavedModel of one, or a ``Resizing``."""
         self._server, self.class_names, self.settings = server, tuple(class_names), settings
+        self.checkpoint = checkpoint
+
+    def __repr__(self) -> str:
+        more = ', ...' if len(self.class_names) > 5 else ''
+        return f'Detector({len(self.class_names)} classes: {", ".join(self.class_names[:5])}{more})'
+
+    @overload
+    def __call__(self, images: Image, score_threshold: float = ..., batch_size: int = ...) -> Detections: ...
+
+    @overload
+    def __call__(self, images: list[Image] | tuple[Image, ...], score_threshold: float = ...,
+                 batch_size: int = ...) -> list[Detections]: ...
+
+    def __call__(self, images, score_threshold=SCORE, batch_size=8):
+        """Detects in one image, or in each of a list of them.
+
+        Args:
+          images: an image, or a list or tuple of them: a path, the bytes of an image file, uint8 [h, w, 3] RGB pixels,
+            or a PIL image. Files and bytes are turned upright as their EXIF says.
+          score_threshold: detections must score above it, 0..1. One below the exported model's own gives no more.
+          batch_size: images of a list in one call of the network.
+
+        Returns:
+          ``Detections`` of the image, best score first, or a list of them. ``image_id`` is the file's name without its
+          ending, or the place in the list: '0', '1', ...
+
+        Raises:
+          InputError: an image that cannot be read, or is none of the above.
+        """
+        if not isinstance(images, (list, tuple)):
+            return self([images], score_threshold, batch_size)[0]
+        found = []
+        for start in range(0, len(images), batch_size):
+            read = [_read(image, start + place) for place, image in enumerate(images[start:start + batch_size])]
+            for one, (name, source, _) in zip(self.detect([pixels for _, _, pixels in read]), read):
+                found.append(dataclasses.replace(one.above(score_threshold), image_id=name, source=source))
+        return found
 
     def detect(self, images: Sequence[np.ndarray | bytes],
                image_ids: Sequence[str] | None = None) -> list[Detections]:
@@ -59,7 +109,7 @@ class Detector:
         classes = found['detection_classes'].astype(np.int32) - self.settings.class_offset
         scale = np.tile(sizes, 2)[:, None, :]                                   # [B, 1, 4] h, w, h, w
         boxes = (found['detection_boxes'] * scale)[..., [1, 0, 3, 2]]
-        return [Detections(name, boxes[i, :n], found['detection_scores'][i, :n], classes[i, :n])
+        return [Detections(name, boxes[i, :n], found['detection_scores'][i, :n], classes[i, :n], self.class_names)
                 for i, (name, n) in enumerate(zip(ids, counts))]
 
 
@@ -81,13 +131,13 @@ class Resizing:
 
     def encoded(self, contents):
         """String [B] -> as the signature ``serving_default``."""
-        return self._answer(self._place_encoded(contents))
+        return self._detect(self._place_encoded(contents))
 
     def image_tensor(self, images):
         """uint8 [B, h, w, 3] -> as the signature ``serving_image_tensor``."""
-        return self._answer(self._place_arrays(images))
+        return self._detect(self._place_arrays(images))
 
-    def _answer(self, placed):
+    def _detect(self, placed):
         found, offset = self._run(placed.images.numpy()), self._metadata.settings.class_offset
         found = BatchedDetections(box_ops.from_yxyx_unit(found['detection_boxes'], *self._metadata.image_size),
                                   tf.constant(found['detection_scores']),
@@ -97,38 +147,42 @@ class Resizing:
         return folded_network.named(found, placed.sizes[:, None, 0], placed.sizes[:, None, 1], offset)
 
 
-def load(path, settings: Settings = DEFAULTS) -> Detector:
-    """Opens a checkpoint, or what ``export_saved_model.py`` wrote in any format, by its suffix (``SUFFIXES``).
+def load(path: str | os.PathLike, settings: Settings = DEFAULTS) -> Detector:
+    """Opens a trained model in any of the formats that this package writes.
 
     Args:
-      path: a file, a SavedModel, or a folder of SavedModels by version (the largest is taken).
+      path: a run's folder (its best checkpoint, see ``models.model_files.resolve``), a checkpoint (.h5), a .tflite,
+        .onnx or .weights file, a SavedModel, or a folder of SavedModels by version (the largest is taken).
       settings: for a checkpoint; an exported model has its own.
 
     Raises:
-      InputError: nothing there that this program wrote, or a package that the format needs is not installed.
+      InputError: nothing there that this package wrote, or a package that the format needs is not installed.
     """
-    path = str(path)
+    path = model_files.resolve(path)
     if os.path.isdir(path):
         return _load_saved_model(_version(path))
-    return SUFFIXES.get(os.path.splitext(path)[1], _load_checkpoint)(path, settings)
+    suffix = os.path.splitext(path)[1]
+    if suffix not in SUFFIXES and not os.path.exists(path):
+        raise InputError(f'{path}: no model there: expected {model_files.KINDS}')
+    return SUFFIXES.get(suffix, _load_checkpoint)(path, settings)
 
 
 def _load_checkpoint(path, settings):
     model, config = checkpoints.load_model(path)
-    return Detector(Server(model, config, settings), config.class_names, settings)
+    return Detector(Server(model, config, settings), config.class_names, settings, path)
 
 
-def _load_darknet(path, settings):
+def _load_darknet(path, _):
     model, config, settings = darknet.load(path)
     return Detector(Server(model, config, settings), config.class_names, settings)
 
 
-def _load_tflite(path, settings):
+def _load_tflite(path, _):
     known = tflite.read_metadata(path)
     return Detector(Resizing(tflite.open_model(path), known), known.class_names, known.settings)
 
 
-def _load_onnx(path, settings):
+def _load_onnx(path, _):
     session = onnx.open_session(path)
     known = onnx.read_metadata(session, path)
     return Detector(Resizing(onnx.as_function(session), known), known.class_names, known.settings)
@@ -155,8 +209,24 @@ def _version(folder):
         return folder
     versions = [name for name in os.listdir(folder) if name.isdecimal()]
     if not versions:
-        raise InputError(f'{folder}: expected a SavedModel (saved_model.pb), or such in folders 1, 2, ...')
+        raise InputError(f'{folder}: expected a run, a SavedModel (saved_model.pb), or such in folders 1, 2, ...')
     return os.path.join(folder, max(versions, key=int))
+
+
+def _read(image, place):
+    """An image given in any way -> its name, where it can be had again, and its pixels uint8 [h, w, 3] RGB."""
+    if isinstance(image, (str, os.PathLike)):
+        path = os.fspath(image)
+        return os.path.splitext(os.path.basename(path))[0], path, rgb_images.read(path)
+    if isinstance(image, bytes):
+        return str(place), image, rgb_images.decode(image, f'image {place}')
+    if not isinstance(image, np.ndarray) and hasattr(image, 'convert'):                 # PIL's, which need not be there
+        image = np.asarray(image.convert('RGB'))
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        came = f'{image.dtype} {list(image.shape)}' if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f'image {place}: expected a path, the bytes of an image file, a PIL image, or uint8 [h, w, 3] '
+                         f'RGB pixels, got {came}')
+    return str(place), image, image
 
 
 def _size(image):

@@ -1,4 +1,4 @@
-"""Images, videos and cameras through a detector: read upright, detected in batches, drawn, and told."""
+"""Images, videos, cameras and streams through a detector: read upright, detected in batches, drawn, reported."""
 from __future__ import annotations
 
 import contextlib
@@ -6,9 +6,10 @@ import csv
 import io
 import itertools
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,11 +23,12 @@ from yolov3_tf.structures import Detections
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 CAMERA = 'camera:'         # before its number
+STREAM = re.compile(r'(rtsps?|https?)://', re.IGNORECASE)
 COLUMNS = ('class', 'score', 'x1', 'y1', 'x2', 'y2')
 
 
 class Inputs(NamedTuple):
-    """Files by kind (cameras among the videos), one message for each that cannot be used, and notes on what
+    """Files by kind (cameras and streams among the videos), one message for each that cannot be used, and notes on what
     folders hold beside."""
     images: list[str]
     videos: list[str]
@@ -47,40 +49,77 @@ class RunReport(NamedTuple):
     seconds: float
 
 
-def find_inputs(paths: Sequence[str]) -> Inputs:
-    """Sorts files by their suffix; a folder stands for the images directly in it, by name.
+class Source(NamedTuple):
+    """A kind of thing to detect in.
 
-    ``camera:0`` is the first camera.
+    Attributes:
+      form: how it is written, for messages.
+      recognised: path -> whether it is of this kind; the first kind of the table that says so has it.
+      live: whether it goes on until somebody stops it, so that frames must not wait for each other.
+      open_as: path -> what OpenCV's VideoCapture opens; None for what holds no frames.
+      closed: what to say when it does not open.
+    """
+    form: str
+    recognised: Callable[[str], bool]
+    live: bool = False
+    open_as: Callable[[str], str | int] | None = None
+    closed: str = ''
+
+
+def find_inputs(paths: Sequence[str]) -> Inputs:
+    """Sorts what to detect in by its kind in ``SOURCES``; a folder stands for the images directly in it, by name.
 
     Raises:
       InputError: a path does not exist.
     """
     found = Inputs([], [], [], [])
     for path in paths:
-        if path.startswith(CAMERA):
-            _camera_number(path)
-            found.videos.append(path)
-        elif os.path.isdir(path):
-            _look_into(path, found)
-        elif not os.path.exists(path):
+        kind = kind_of(path)
+        if kind is None and not os.path.exists(path):
             raise InputError(f'{path}: no such file or folder')
-        elif path.lower().endswith(IMAGES):
-            found.images.append(path)
-        elif path.lower().endswith(VIDEOS):
-            found.videos.append(path)
-        else:
+        if kind is None:
             found.problems.append(f'{path}: unknown kind of file: expected {" ".join(IMAGES + VIDEOS)}')
+        elif kind == 'folder':
+            _look_into(path, found)
+        elif SOURCES[kind].open_as is None:
+            found.images.append(path)
+        else:
+            SOURCES[kind].open_as(path)                 # a camera without a number is refused here
+            found.videos.append(path)
     return found
 
 
+def kind_of(path: str) -> str | None:
+    """Name in ``SOURCES``, None where no kind knows the path."""
+    return next((name for name, source in SOURCES.items() if source.recognised(path)), None)
+
+
+def without_password(path: str) -> str:
+    """The path as it may stand in messages and result files: a stream's address without user and password."""
+    return re.sub(r'(?<=://)[^/]*@', '', path) if STREAM.match(path) else path
+
+
 def _camera_number(path):
-    """Its number, or None for a path that is no camera's."""
     number = path[len(CAMERA):]
-    if not path.startswith(CAMERA):
-        return None
     if not (number.isdecimal() and number.isascii() and len(number) < 4):
         raise InputError(f'{path}: expected {CAMERA} and the number of a camera, such as {CAMERA}0')
     return int(number)
+
+
+def _is_file(endings):
+    return lambda path: path.lower().endswith(endings) and os.path.isfile(path)
+
+
+SOURCES = {
+    'camera': Source(f'{CAMERA}0', lambda path: path.startswith(CAMERA), True, _camera_number,
+                     'no such camera, or another program has it'),
+    'stream': Source('rtsp://ADDRESS or http(s)://ADDRESS', lambda path: bool(STREAM.match(path)), True, str,
+                     'nothing answers there, or it sends no video that this OpenCV can read'),
+    'folder': Source('a folder of images', os.path.isdir),
+    'image': Source('images', _is_file(IMAGES)),
+    'video': Source('a video', _is_file(VIDEOS), False, str, 'not a video, or of a kind this OpenCV cannot read'),
+}
+FORMS = ', '.join(source.form for source in SOURCES.values())
 
 
 def _look_into(folder, found):
@@ -96,7 +135,7 @@ def _look_into(folder, found):
 
 
 def detect_images(detector: Detector, paths: Sequence[str], output: str, threshold: float,
-                    batch_size: int) -> RunReport:
+                  batch_size: int) -> RunReport:
     """Detects in images and writes each, drawn, as a JPEG named after it into the folder ``output``."""
     entries, problems, seconds = [], [], 0.
     names = dict(zip(paths, _distinct_names(paths)))
@@ -105,7 +144,7 @@ def detect_images(detector: Detector, paths: Sequence[str], output: str, thresho
         found = detector.detect([image for _, image in batch])
         seconds += time.perf_counter() - start
         for (path, image), detections in zip(batch, found):
-            values, drawn = _told(detector, image, detections, threshold)
+            values, drawn = _as_entry(detector, image, detections, threshold)
             rgb_images.write(os.path.join(output, names[path]), drawn, overwrite=True)
             entries.append({'file': path, 'drawn': names[path], 'width': image.shape[1],
                             'height': image.shape[0], 'detections': values})
@@ -114,24 +153,23 @@ def detect_images(detector: Detector, paths: Sequence[str], output: str, thresho
 
 def detect_video(detector: Detector, path: str, output: str, threshold: float, batch_size: int,
                  max_frames: int | None = None) -> RunReport:
-    """Detects in every frame of a video or camera and writes the drawn video into the folder ``output``.
+    """Detects in every frame of a video, camera or stream and writes the drawn video into the folder ``output``.
 
     Entries carry ``frame`` (from 0) and ``time`` in seconds. A video that ends before its announced
-    length is a problem, told with what was read. A camera, which never ends, is read until ``max_frames``
-    or Ctrl-C, one frame at a time so that none waits for others; what was detected until then is told.
+    length is a problem, reported with what was read. A live source is read until ``max_frames``, Ctrl-C or its end,
+    one frame at a time so that none waits for others; what was detected until then is reported.
     """
     entries, problems, seconds = [], [], 0.
     with contextlib.ExitStack() as stack:
         frames = stack.enter_context(contextlib.closing(_Frames(path)))
         film = stack.enter_context(contextlib.closing(_Film(output, path, frames.rate)))
-        live = path.startswith(CAMERA)
-        stack.enter_context(contextlib.suppress(KeyboardInterrupt) if live else contextlib.nullcontext())
-        for batch in _batches(itertools.islice(frames, max_frames), 1 if live else batch_size):
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt) if frames.live else contextlib.nullcontext())
+        for batch in _batches(itertools.islice(frames, max_frames), 1 if frames.live else batch_size):
             start = time.perf_counter()
             found = detector.detect(batch)
             seconds += time.perf_counter() - start
             for image, detections in zip(batch, found):
-                values, drawn = _told(detector, image, detections, threshold)
+                values, drawn = _as_entry(detector, image, detections, threshold)
                 film.write(drawn)
                 entries.append({'frame': len(entries), 'time': round(len(entries) / frames.rate, 4),
                                 'detections': values})
@@ -159,7 +197,7 @@ def write_csv(path: str, entries: Sequence[dict[str, Any]]):
     atomic_file.write_text(path, text.getvalue())
 
 
-def _told(detector, image, detections, threshold):
+def _as_entry(detector, image, detections, threshold):
     """-> detections above the threshold as JSON values, and the image with them drawn."""
     kept = detections.above(threshold)
     names = detector.class_names
@@ -195,16 +233,19 @@ def _distinct_names(paths) -> list[str]:
 
 
 class _Frames:
-    """Frames of a video one by one, uint8 RGB, turned upright by OpenCV."""
+    """Frames of a video, camera or stream one by one, uint8 RGB, turned upright by OpenCV."""
 
     def __init__(self, path):
-        camera = _camera_number(path)
-        self._video = cv2.VideoCapture(path if camera is None else camera)
+        kind = kind_of(path)
+        if kind is None or SOURCES[kind].open_as is None:
+            raise InputError(f'{without_password(path)}: expected a video, a camera or a stream')
+        source = SOURCES[kind]
+        self.live = source.live
+        self._video = cv2.VideoCapture(source.open_as(path))
         if not self._video.isOpened():
-            raise InputError(f'{path}: ' + ('not a video, or of a kind this OpenCV cannot read' if camera is None else
-                                            'no such camera, or another program has it'))
+            raise InputError(f'{without_password(path)}: {source.closed}')
         self.rate = self._video.get(cv2.CAP_PROP_FPS) or 25.
-        self.announced = int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.announced = 0 if self.live else int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))
 
     def __iter__(self):
         while True:
@@ -217,11 +258,18 @@ class _Frames:
         self._video.release()
 
 
+def _film_name(source):
+    """film.avi -> film, camera:1 -> camera_1, rtsp://user:password@host/a?b -> host_a_b."""
+    if STREAM.match(source):
+        return re.sub(r'[^\w.-]+', '_', without_password(source).split('://', 1)[1]).strip('._') or 'stream'
+    return os.path.splitext(os.path.basename(source))[0].replace(':', '_')
+
+
 class _Film:
     """Writes frames as NAME.mp4, or as NAME.avi (motion JPEG) where this OpenCV cannot write MPEG-4."""
 
     def __init__(self, folder, source, rate):
-        self._stem = os.path.join(folder, os.path.splitext(os.path.basename(source))[0].replace(':', '_'))
+        self._stem = os.path.join(folder, _film_name(source))
         self._rate, self._writer = rate, None
 
     def write(self, image):

@@ -1,0 +1,90 @@
+"""docs/PYTHON.md: every block of Python runs, in order, in one process, in a folder with a small set and model."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from fixtures import small_cfg
+
+import yolov3_tf as yolo
+from yolov3_tf.data.readers import builtin, specs
+from yolov3_tf.models import checkpoints
+from yolov3_tf.models.darknet import cfg
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAGE = ROOT / 'docs' / 'PYTHON.md'
+TRAINS = '<!-- needs: training -->'
+# The six lines train with the command's defaults, for hours; here they are given a size of seconds.
+SMALL_TRAINING = (
+    'from yolov3_tf.training import recipe; train = recipe.train_with; '
+    "small = dict(image_size=64, width_multiplier=.125, backbone_weights='none', full_epochs=[1], full_lr=[1e-3]); "
+    'recipe.train_with = lambda *data, **given: train(*data, **{**small, **given})')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A set in VOC layout twice, as ``mine`` and as VOC2007's test, a run of a tiny network, an image, a cfg."""
+    folder = tmp_path_factory.mktemp('python')
+    shapes = pathlib.Path(builtin.prepare(8, str(folder / 'cache')))
+    shutil.copytree(shapes, folder / 'mine')
+    shutil.copytree(shapes, folder / 'VOCdevkit' / 'VOC2007')
+    lists = folder / 'VOCdevkit' / 'VOC2007' / 'ImageSets' / 'Main'
+    shutil.copy(lists / 'val.txt', lists / 'test.txt')
+    dataset = specs.load(f'voc:{folder / "mine"}:train')
+    shutil.copy(dataset.records[0].image_path, folder / 'dog.jpg')
+    (folder / 'runs' / 'NAME' / 'checkpoints').mkdir(parents=True)
+    network = cfg.parse(small_cfg.TEXT)
+    config = checkpoints.ModelConfig(tuple(dataset.class_names), 1., (64, 64), True, network.anchors, cfg=network.text,
+                                     backbone_layers=network.backbone_layers)
+    checkpoints.save_model(str(folder / 'runs' / 'NAME' / 'checkpoints' / 'best.h5'), checkpoints.build(config), config)
+    (folder / 'small.cfg').write_text(small_cfg.TEXT)
+    return folder
+
+
+def script_of(trains: bool) -> str:
+    """The blocks that train, or the others, at their lines of the page, so that a traceback names them."""
+    inside, wanted, lines = False, False, []
+    text = PAGE.read_text(encoding='utf-8').splitlines()
+    for number, line in enumerate(text):
+        if line.startswith('```'):
+            inside = not inside and line == '```python'
+            wanted = inside and (text[number - 1] == TRAINS) == trains
+            lines.append('')
+        else:
+            lines.append(line if wanted else '')
+    return '\n'.join(lines) + '\n'
+
+
+def run(folder, script):
+    (folder / 'page.py').write_text(script, encoding='utf-8')
+    done = subprocess.run([sys.executable, '-W', 'error::SyntaxWarning', 'page.py'], cwd=folder, capture_output=True,
+                          text=True, timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_every_block_runs(folder):
+    script = script_of(trains=False)
+    assert script.count('yolo.') > 20
+    said = run(folder, script)
+    assert '(1, 378, 25)' in said and 'VOC area' in said
+    assert (folder / 'drawn.jpg').stat().st_size and (folder / 'coco_results.json').read_text().startswith('[')
+
+
+def test_blocks_that_train_run(folder):
+    pytest.importorskip('yolov3_tf.training.recipe')
+    script = script_of(trains=True)
+    assert script.count('yolo.train(') == 2 and not script.splitlines()[0]
+    said = run(folder, SMALL_TRAINING + script)
+    assert (folder / 'runs' / 'small' / 'checkpoints' / 'best.h5').is_file()
+    assert 'small' in said
+
+
+def test_every_public_name_is_on_the_page():
+    text = PAGE.read_text(encoding='utf-8')
+    for package in (yolo, yolo.models, yolo.losses):
+        missing = [name for name in package.__all__ if not re.search(rf'\b{name}\b', text)]
+        assert not missing, f'{package.__name__}: {missing}'
