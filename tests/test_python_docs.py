@@ -61,7 +61,7 @@ def script_of(trains: bool) -> str:
 def run(folder, script):
     (folder / 'page.py').write_text(script, encoding='utf-8')
     done = subprocess.run([sys.executable, '-W', 'error::SyntaxWarning', 'page.py'], cwd=folder, capture_output=True,
-                          text=True, timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+                          text=True, timeout=900, env={**os.environ, 'PYTHONPATH': str(ROOT)})
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

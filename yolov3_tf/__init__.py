@@ -12,9 +12,11 @@ Nothing is imported before it is asked for, so that importing the package needs 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False       # true to type checkers, by its name; importing typing would be most of the cost
 if TYPE_CHECKING:
+    from typing import Any
+
     from yolov3_tf import losses, models
     from yolov3_tf.inference.detector import Detector, load
     from yolov3_tf.inference.evaluate import evaluate

@@ -87,7 +87,7 @@ def kept(found, expected, overlap, score):
                   & (abs(one.scores - value) < score)).any())
             for one, other in zip(found, expected)
             for box, value, label in zip(other.boxes, other.scores, other.classes)
-            if value > SETTINGS.score_threshold + .02]
+            if value > SETTINGS.suppression.score_threshold + .02]
 
 
 def test_float16_keeps_the_clear_detections_in_place(model, expected, images, tmp_path):

@@ -8,9 +8,11 @@ imported before it is asked for, so that importing this package needs no TensorF
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False       # true to type checkers, by its name; importing typing would be most of the cost
 if TYPE_CHECKING:
+    from typing import Any
+
     from yolov3_tf.losses.criterion import LossSettings, detection_loss
     from yolov3_tf.losses.formulations import settings
     from yolov3_tf.losses.keras_losses import (

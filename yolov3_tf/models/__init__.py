@@ -8,9 +8,11 @@ Nothing is imported before it is asked for, so that importing this package needs
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False       # true to type checkers, by its name; importing typing would be most of the cost
 if TYPE_CHECKING:
+    from typing import Any
+
     from yolov3_tf.models.checkpoints import ModelConfig, load_model, save_model
     from yolov3_tf.models.classifier import classifier as image_classifier
     from yolov3_tf.models.darknet.cfg import build as from_cfg
