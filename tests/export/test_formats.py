@@ -135,7 +135,7 @@ def test_a_file_is_never_replaced_unasked(model, tmp_path):
 def test_what_a_format_does_not_have_is_refused(model, tmp_path, name, path, change, options, message):
     with pytest.raises(InputError, match=message):
         formats.write(name, tmp_path / path, model, describe(),
-                      formats.Options(SETTINGS._replace(**change), **options))
+                      formats.Options(export.Settings.from_flat({**SETTINGS.flat(), **change}), **options))
     assert not list(tmp_path.iterdir())
 
 

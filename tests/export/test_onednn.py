@@ -26,6 +26,7 @@ PROGRAM = '''
 import json, sys
 import cv2, numpy as np
 from fixtures import lively_network
+from yolov3_tf import export
 from yolov3_tf.inference import detector
 from yolov3_tf.export import formats
 
@@ -34,7 +35,8 @@ image = cv2.resize(random.randint(0, 256, [5, 6, 3]).astype(np.uint8), (90, 40),
 model = lively_network.lively_model(sys.argv[1], outputs=('head_conv_008',))
 for name, path, letterbox in json.loads(sys.argv[2]):
     described = lively_network.describe(sys.argv[1], (128, 256))._replace(letterbox=letterbox)
-    formats.write(name, path, model, described, formats.Options(lively_network.SETTINGS._replace(score_threshold=.01)))
+    settings = export.Settings.from_flat({**lively_network.SETTINGS.flat(), 'score_threshold': .01})
+    formats.write(name, path, model, described, formats.Options(settings))
     found, = detector.load(path).detect([image])
     print(json.dumps([path, found.boxes.tolist(), found.scores.tolist()]), flush=True)
 '''
