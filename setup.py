@@ -15,7 +15,6 @@ ROOT = pathlib.Path(__file__).resolve().parent
 # The one place of the version; read as text, for importing the package is not to be needed to build it.
 VERSION = re.search(r"^__version__ = '([^']+)'", (ROOT / 'yolov3_tf/__init__.py').read_text(encoding='utf-8'), re.M)[1]
 KERAS2 = 'python_version < "3.12"'
-KERAS3 = 'python_version >= "3.12"'
 
 setup(
     name='yolov3_tf',
@@ -54,10 +53,12 @@ setup(
     },
     entry_points={'console_scripts': ['yolov3-tf = yolov3_tf.cli.program:main']},
     install_requires=[
-        f'tensorflow>=2.15.1,<2.16; {KERAS2}',
-        f'tensorflow>=2.21,<2.22; {KERAS3}',
-        f'numpy<2; {KERAS2}',
-        f'numpy; {KERAS3}',
+        # What was tried (docs/INSTALL.md): pip takes the newest of a range. TensorFlow bounds NumPy by itself.
+        'tensorflow>=2.15.1,<2.16; python_version < "3.10"',
+        'tensorflow>=2.15.1,<2.21; python_version >= "3.10" and python_version < "3.12"',
+        'tensorflow>=2.16.2,<2.22; python_version == "3.12"',
+        'tensorflow>=2.21,<2.22; python_version > "3.12"',
+        'numpy',
         'absl-py',
         'h5py',
         'matplotlib',
@@ -67,9 +68,9 @@ setup(
     extras_require={
         'headless': ['opencv-python-headless>=4.11,<4.12'],
         'desktop': ['opencv-python>=4.11,<4.12'],
-        # export_saved_model.py --format=onnx, and running such files. The newest onnx wants a newer ml-dtypes than
-        # TensorFlow 2.15; the last tf2onnx for Python 3.9 wants an older protobuf: there ONNX runs, but is not written.
-        'onnx': ['onnxruntime', f'onnx<1.19; {KERAS2}', f'onnx; {KERAS3}', 'tf2onnx>=1.17; python_version >= "3.10"'],
+        # ONNX files, written and run. onnx 1.19.0 cannot be imported beside the ml-dtypes of TensorFlow 2.15 to 2.17; the
+        # last tf2onnx for Python 3.9 wants an older protobuf: there ONNX runs, but is not written.
+        'onnx': ['onnxruntime', 'onnx!=1.19.0', 'tf2onnx>=1.17; python_version >= "3.10"'],
         'dev': ['hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff', f'tensorflow-addons>=0.23; {KERAS2}'],
     },
 )

@@ -63,7 +63,7 @@ def work(tmp_path_factory):
     """A folder with the table, the images, and one undisturbed table of it in `whole`."""
     folder = tmp_path_factory.mktemp('work')
     (folder / 'two.ini').write_text(TABLE)
-    finish(folder, '--out=whole')
+    finish(folder, '--output=whole')
     return folder
 
 
@@ -92,23 +92,23 @@ def test_the_table_of_an_undisturbed_runner(work):
 def test_a_runner_killed_twice_and_stopped_once_ends_like_an_undisturbed_one(work):
     """Killed with the training it started; then alone, so that the next one waits for that training; then Ctrl-C."""
     out = work / 'killed'
-    first = start(work, '--out=killed', hold='asymptotic')
+    first = start(work, '--output=killed', hold='asymptotic')
     wait_for('asymptotic-*-seed0/checkpoints/last.h5', out, first)
     with pytest.raises(InputError, match=rf'another runner \(process {first.pid}\) is at work there'):
         with runner.only_one(out):
             pass
     kill(first, out / '.training')
-    second = start(work, '--out=killed', hold='far')
+    second = start(work, '--output=killed', hold='far')
     wait_for('far-*-seed0/checkpoints/last.h5', out, second)
     kill(second)
-    third = start(work, '--out=killed', hold='near')
+    third = start(work, '--output=killed', hold='near')
     assert any('waiting for the training that a killed runner left at work' in line for line in third.stdout)
     (work / 'go-far').touch()           # only now does that training end
     wait_for('near-*-seed1/checkpoints/last.h5', out, third)
     third.send_signal(signal.SIGINT)
     output = third.communicate(timeout=60)[0]
     assert third.returncode == 130 and 'The same command goes on from there' in output, output
-    output = finish(work, '--out=killed')
+    output = finish(work, '--output=killed')
     assert '3 of 6 runs are finished' in output and '[4/6] near-' in output and 'goes on from step' in output
     assert tables_of(out) == tables_of(work / 'whole')
     for path in (work / 'whole').glob('*-seed*/metrics.jsonl'):
@@ -118,7 +118,7 @@ def test_a_runner_killed_twice_and_stopped_once_ends_like_an_undisturbed_one(wor
 
 def test_a_failed_run_is_named_and_the_others_go_on(work):
     """Both trainings fail; `far` is not begun, for the stage it starts from is not there; all cells are dashes."""
-    output = finish(work, '--out=failing', '--seeds=1', code=1, fail='0')
+    output = finish(work, '--output=failing', '--seeds=1', code=1, fail='0')
     assert 'exit code 3' in output and 'error: the loss is not finite' in output
     assert '3 of 3 runs failed' in output and 'from which it starts, failed' in output
     assert attempts(work / 'failing') == dict(near0=1, asymptotic0=1)
@@ -136,7 +136,7 @@ def test_a_half_written_folder_is_taken_up_and_a_foreign_one_left_alone(work):
     shutil.rmtree(far)
     far.mkdir()
     (far / 'letter.txt').write_text('mine')
-    output = finish(work, '--out=half', code=1)
+    output = finish(work, '--output=half', code=1)
     assert '4 of 6 runs are finished' in output and 'holds files that are no run of this program' in output
     assert (near / 'evaluation/detections.json').read_text() == text
     assert [path.name for path in far.iterdir()] == ['letter.txt']
@@ -146,12 +146,12 @@ def test_a_half_written_folder_is_taken_up_and_a_foreign_one_left_alone(work):
 
 
 def test_a_dry_run_prints_plan_and_cost_and_trains_nothing(work):
-    output = finish(work, '--out=dry', '--dry_run')
+    output = finish(work, '--output=dry', '--dry_run')
     assert not (work / 'dry').exists()
     assert 'to do, at most 3 steps, unknown time, serves far' in output      # 12 images, batches of 4, 1 epoch
     assert 'to do, at most 9 steps, unknown time, starts from asymptotic-' in output
     assert '6 runs: 0 finished, 6 left; time left: unknown' in output
-    known = finish(work, '--out=whole', '--dry_run', '--seeds=3')
+    known = finish(work, '--output=whole', '--dry_run', '--seeds=3')
     assert 'finished, 6 steps' in known and '9 runs: 6 finished, 3 left; time left: about 0:00:' in known
 
 
@@ -195,8 +195,8 @@ def test_train_itself_killed_twice(tmp_path):
     """Two cells and a shared stage of real trainings: the same table, and the same metrics byte for byte."""
     (tmp_path / 'two.ini').write_text(TABLE)
     flags = ['--protocol=tiny', '--flags=--asymptotic_epochs=1']
-    finish(tmp_path, *flags, '--out=whole', script=None)
-    killed = [*flags, '--out=killed']
+    finish(tmp_path, *flags, '--output=whole', script=None)
+    killed = [*flags, '--output=killed']
     out = tmp_path / 'killed'
     for pattern, with_training in (('asymptotic-*-seed0/metrics.jsonl', True), ('near-*-seed1/metrics.jsonl', False)):
         process = start(tmp_path, *killed, script=None)

@@ -19,7 +19,6 @@ import time
 from absl import flags
 
 from yolov3_tf import atomic_file, export
-from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data.readers.class_files import is_text
 from yolov3_tf.errors import InputError
 from yolov3_tf.inference import detector, sources
@@ -47,10 +46,6 @@ def define_flags(values=flags.FLAGS):
     integer('batch_size', 8, 'Images in one call of the network.', lower_bound=1)
     integer('max_frames', None, 'Stop after so many frames of a video, camera or stream (default: at its '
             'end, or Ctrl-C).', lower_bound=1)
-
-
-def main(argv):
-    return exit_code(lambda: run(argv[1:], flags.FLAGS))
 
 
 def run(arguments: list[str], options: flags.FlagValues) -> int:

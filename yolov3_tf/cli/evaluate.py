@@ -15,7 +15,6 @@ import sys
 from absl import flags, logging
 
 from yolov3_tf import atomic_file
-from yolov3_tf.cli.program import exit_code
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.errors import InputError
@@ -56,10 +55,6 @@ def define_flags(values=flags.FLAGS):
             'checkpoint (default: all per_class, else 1000).', lower_bound=1)
     string('image_set', 'test', 'The name of the image set in the comp4 files.')
     boolean('strict', False, 'Stop at the first faulty annotation or image.')
-
-
-def main(argv):
-    return exit_code(lambda: run(argv[1:], flags.FLAGS))
 
 
 def run(arguments: list[str], options: flags.FlagValues) -> int:

@@ -5,7 +5,7 @@ r"""Trains and compares a table of experiments: cells x seeds, with error bars.
 TABLE is I, II, III or IV (the paper's), or a file of your own (see yolov3_tf/experiments/table_file.py, and
 yolov3_tf/experiments/tables/ for examples). What several runs share is trained once. The same command again goes on
 where it was stopped, however it was stopped; a finished run is never trained again, whichever table it
-was made for. Below --out stand the run folders, TABLE.md, TABLE.csv, TABLE.png and TABLE-times.csv.
+was made for. Below --output are the run folders, TABLE.md, TABLE.csv, TABLE.png and TABLE-times.csv.
 
 Exit code: 0; 1 when a run failed (its cell stays '-'); 2 when the input cannot be used; 130 when stopped.
 """
@@ -13,13 +13,11 @@ from __future__ import annotations
 
 from absl import flags
 
-from yolov3_tf.cli.program import exit_code
 from yolov3_tf.errors import InputError
 from yolov3_tf.experiments import experiment, runner, table_file
 from yolov3_tf.training import flag_texts
 
-FLAGS = flags.FLAGS
-
+ARGUMENTS = 'TABLE'
 PROTOCOLS = table_file.HERE / 'protocols'
 
 
@@ -34,7 +32,7 @@ def define_flags(values=flags.FLAGS):
                         f'{protocols}.', flag_values=values)
     flags.DEFINE_string('flags', '', 'More flags common to every cell, separated by spaces; stronger than --protocol.',
                         flag_values=values)
-    flags.DEFINE_string('out', None, 'Folder of the runs and tables (default: runs/experiments/DATA).',
+    flags.DEFINE_string('output', None, 'Folder of the runs and tables (default: runs/experiments/DATA).',
                         flag_values=values)
     flags.DEFINE_bool('dry_run', False, 'Print the runs, what they share and what they cost, and train nothing.',
                       flag_values=values)
@@ -45,31 +43,29 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_string('train_script', None, 'A stand-in for train, for tests.', flag_values=values)
 
 
-def main(argv):
-    return exit_code(lambda: run(argv[1:]))
-
-
-def run(names: list[str]) -> int:
-    if len(names) != 1:
+def run(arguments: list[str], options: flags.FlagValues) -> int:
+    """Plans the table and, where not told otherwise, trains its runs and writes it; returns the exit status."""
+    if len(arguments) != 1:
         raise InputError(f'expected one table, {", ".join(table_file.BUILT_IN)} or a file, got '
-                         f'{" ".join(names) or "none"}: yolov3-tf experiments TABLE --data=TRAIN,VAL')
-    planned = experiment.Experiment(table_file.read(table_file.find(names[0])), common_flags(), FLAGS.seeds, FLAGS.out,
-                                    FLAGS.train_script, FLAGS.resamples)
+                         f'{" ".join(arguments) or "none"}: yolov3-tf experiments TABLE --data=TRAIN,VAL')
+    table = table_file.read(table_file.find(arguments[0]))
+    planned = experiment.Experiment(table, common_flags(options), options.seeds, options.output, options.train_script,
+                                    options.resamples)
     planned.warn()
-    if FLAGS.dry_run:
+    if options.dry_run:
         print(planned.describe())
         return 0
-    if FLAGS.table_only:
+    if options.table_only:
         planned.write()
         return 0
     with runner.only_one(planned.out):
         return planned.run()
 
 
-def common_flags() -> tuple[flag_texts.Token, ...]:
+def common_flags(options: flags.FlagValues) -> tuple[flag_texts.Token, ...]:
     """Flags of every cell, weakest first: the protocol, --flags, --data."""
     protocol: tuple[flag_texts.Token, ...] = ()
-    if FLAGS.protocol:
-        named = PROTOCOLS / f'{FLAGS.protocol}.flags'
-        protocol = flag_texts.read_file(named if named.is_file() else FLAGS.protocol)
-    return (*protocol, *table_file.tokens(FLAGS.flags, '--flags'), *experiment.data_flags(FLAGS.data))
+    if options.protocol:
+        named = PROTOCOLS / f'{options.protocol}.flags'
+        protocol = flag_texts.read_file(named if named.is_file() else options.protocol)
+    return (*protocol, *table_file.tokens(options.flags, '--flags'), *experiment.data_flags(options.data))

@@ -88,10 +88,7 @@ def start(name: str, module: ModuleType, arguments: Sequence[str]):
     def run(argv):
         if not flags.FLAGS['verbosity'].present:
             logging.set_verbosity(logging.WARNING)
-        # A module with a main is one of the earlier kind, which catches its errors itself.
-        earlier = getattr(module, 'main', None)
-        return _with_usage(lambda: earlier(argv) if earlier else
-                           exit_code(lambda: module.run(argv[1:], flags.FLAGS)))
+        return exit_code(lambda: module.run(argv[1:], flags.FLAGS))
 
     app.run(run, [name, *arguments], flags_parser=parse)
 
@@ -114,13 +111,6 @@ def exit_code(run: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)
         return 130
-
-
-def _with_usage(run):
-    try:
-        return run()
-    except app.UsageError as error:
-        return _refuse(error)
 
 
 def _unknown(name, module, own) -> str:

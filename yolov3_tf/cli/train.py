@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import sys
 
-from absl import app, flags, logging
+from absl import flags
 
-from yolov3_tf.cli.program import exit_code
-from yolov3_tf.training import distribution, flag_texts, run
+from yolov3_tf.errors import InputError
+from yolov3_tf.training import distribution, flag_texts
 from yolov3_tf.training import recipe as recipes
+from yolov3_tf.training import run as runs
 from yolov3_tf.training.finite import NonFiniteLoss
 from yolov3_tf.training.recipe import Recipe
 from yolov3_tf.training.stopping import Interrupted
 
+MAIN_FLAGS = ('recipe', 'train_data', 'val_data', 'name', 'loss', 'focal', 'ignore_thresh', 'backbone_weights',
+              'download', 'init_weights', 'cfg', 'image_size', 'width_multiplier', 'augment', 'batch_size', 'optimizer',
+              'head_epochs', 'head_lr', 'full_epochs', 'full_lr', 'asymptotic', 'mixed_precision', 'seed')
 # Flags typed by habit, or as they were called before version 0.2 -> what to type here (cli/program.py says it).
 ANSWERS = {
     'epochs': 'a training has stages: expected --full_epochs (everything) and --head_epochs (the head on the frozen '
@@ -70,11 +74,11 @@ def define_flags(values=flags.FLAGS):
             flags.DEFINE(_Parser(name), name, default, text, flag_values=values, serializer=_Serializer())
 
 
-def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f'unexpected argument {argv[1]!r}: every setting is a flag, --name=value')
-    logging.set_verbosity(logging.WARNING)
-    return exit_code(lambda: train(recipe_of(flags.FLAGS)))
+def run(arguments: list[str], options: flags.FlagValues) -> int:
+    """Trains as the flags say; see ``train`` for the exit status."""
+    if arguments:
+        raise InputError(f'unexpected argument {arguments[0]!r}: every setting is a flag, --name=value')
+    return train(recipe_of(options))
 
 
 def recipe_of(values) -> Recipe:
@@ -95,7 +99,7 @@ def train(recipe: Recipe) -> int:
       0; 3 where a loss was not finite, 75 where another worker was lost, 130 where the user stopped it.
     """
     try:
-        run.train(recipe)
+        runs.train(recipe)
     except Interrupted as stopped:
         print(f'stopped; saved in {stopped}. The same command goes on from there.')
         return 130

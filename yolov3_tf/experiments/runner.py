@@ -205,7 +205,7 @@ def only_one(out):
         if not _locked(lock):
             lock.seek(0)
             raise InputError(f'{out}: another runner (process {lock.read().strip()}) is at work there: wait for it, or '
-                             'choose another --out')
+                             'choose another --output')
         lock.truncate(0)
         lock.write(f'{os.getpid()}\n')
         lock.flush()

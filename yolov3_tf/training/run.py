@@ -117,7 +117,7 @@ def load_data(asked: Recipe) -> Data:
             raise InputError('--val_data without --train_data: give both, or neither')
         train_spec, val_spec, message = specs.default_specs()
         print(message)
-    on_shapes = train_spec.split(':')[0] == 'shapes'
+    on_shapes = all(spec.is_builtin for spec in specs.parse(train_spec))
     if val_spec is None:
         if not on_shapes:
             raise InputError('--train_data needs a --val_data to validate on, for example voc:DIR:val')

@@ -132,13 +132,15 @@ def default_specs(folder='.') -> tuple[str, str, str]:
     """
     devkit = os.path.join(folder, 'VOCdevkit') if folder != '.' else 'VOCdevkit'
     if not os.path.isdir(devkit):
-        forms = ', '.join(entry.form for entry in FORMATS.values())
+        archives = '\n     '.join(VOC_ARCHIVES)
         raise InputError(
-            f'no data: there is no {devkit}/ here and no --train_data. Three ways on:\n'
-            f'  PASCAL VOC, as in the paper: fetch {", ".join(VOC_ARCHIVES)} from {VOC_HOME}, unpack all three here '
-            f'with tar -xf, which makes VOCdevkit/, and type the same command again\n'
-            f'  your own images: --train_data=voc:DIR:train --val_data=voc:DIR:val; formats: {forms}\n'
-            '  no images yet: make demo, or --train_data=shapes, which draws its own')
+            f'no data: there is no {devkit}/ here, and no --train_data. Three ways on:\n'
+            f'  1. PASCAL VOC, as in the paper: fetch from {VOC_HOME}\n'
+            f'     {archives}\n'
+            '     unpack all three here (tar -xf FILE), and type the same command again\n'
+            '  2. your own images: --train_data=voc:DIR:train --val_data=voc:DIR:val;\n'
+            f'     other formats: {", ".join(FORMATS)} (docs/DATA.md)\n'
+            '  3. no images yet: make demo, or --train_data=shapes, which draws its own')
     train, held_out = voc.training_splits(devkit)
     return (f'voc:{devkit}:{train}', f'voc:{devkit}:{held_out}',
             f'no data flags: training on {devkit} {train}, validating on {held_out}')
