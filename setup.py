@@ -68,8 +68,8 @@ setup(
     extras_require={
         'headless': ['opencv-python-headless>=4.11,<4.12'],
         'desktop': ['opencv-python>=4.11,<4.12'],
-        # ONNX files, written and run. onnx 1.19.0 cannot be imported beside the ml-dtypes of TensorFlow 2.15 to 2.17; the
-        # last tf2onnx for Python 3.9 wants an older protobuf: there ONNX runs, but is not written.
+        # ONNX files, written and run. onnx 1.19.0 cannot be imported beside the ml-dtypes of TensorFlow 2.15 to 2.17;
+        # the last tf2onnx for Python 3.9 wants an older protobuf: there ONNX runs, but is not written.
         'onnx': ['onnxruntime', 'onnx!=1.19.0', 'tf2onnx>=1.17; python_version >= "3.10"'],
         'dev': ['hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff', f'tensorflow-addons>=0.23; {KERAS2}'],
     },
