@@ -53,11 +53,11 @@ class Finding(NamedTuple):
     Attributes:
       kind: of ``KINDS``.
       text: what and where, with file and line.
-      index: of the record in the set, -1 where it is about none.
+      position: of the record in the set, -1 where it is about none.
     """
     kind: str
     text: str
-    index: int = -1
+    position: int = -1
 
 
 class CheckReport(NamedTuple):
@@ -160,7 +160,7 @@ def write_fixed(path, dataset: Dataset, report: CheckReport) -> int:
     if any(image_files.location_of(record.image_path).offset >= 0 for record in dataset.records):
         raise InputError('--fix: a list names files, and these images are in TFRecord shards: write it from the '
                          'data that the shards were made of')
-    out = {one.index for one in report.findings if one.kind in ('unreadable', 'copy')}
+    out = {one.position for one in report.findings if one.kind in ('unreadable', 'copy')}
     records = [_repaired(record, header) for index, (record, header) in enumerate(zip(dataset.records, report.headers))
                if index not in out]
     if not records:
@@ -187,8 +187,8 @@ def _look(index, record, seen, dataset):
     if header is None:
         return None, found
     if record.width and record.height and (record.width, record.height) != (header.width, header.height):
-        found.append(Finding('size', f'{record.annotation_file or path}: annotated as {record.width} x {record.height}, but '
-                                     f'{path} has {header.width} x {header.height}', index))
+        found.append(Finding('size', f'{record.annotation_file or path}: annotated as {record.width} x '
+                                     f'{record.height}, but {path} has {header.width} x {header.height}', index))
     return header, found + [Finding(kind, f'{path}: {said}', index) for kind, said in _odd(header)]
 
 
@@ -206,7 +206,7 @@ def _odd(header):
 
 def _doubles(index, record, class_names):
     """Objects of one class with the very same box."""
-    first = {}
+    first: dict[tuple, int] = {}
     for row, key in enumerate(_keys(record)):
         earlier = first.setdefault(key, row)
         if earlier != row:

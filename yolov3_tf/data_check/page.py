@@ -77,11 +77,12 @@ def _anchors(report, anchors):
 
 def _chosen(dataset, report, most):
     """{index: texts} of images with problems, and of a few without any."""
-    at_fault, problems = {}, report.problems
+    at_fault: dict[int, list[str]] = {}
+    problems = report.problems
     for one in problems:
-        if one.index >= 0 and (one.index in at_fault or len(at_fault) < most):
-            at_fault.setdefault(one.index, []).append(one.text)
-    faulty = {one.index for one in problems}
+        if one.position >= 0 and (one.position in at_fault or len(at_fault) < most):
+            at_fault.setdefault(one.position, []).append(one.text)
+    faulty = {one.position for one in problems}
     clean = [index for index in range(len(dataset.records)) if index not in faulty]
     return at_fault, {index: [] for index in clean[::max(len(clean) // 6, 1)][:6]}
 

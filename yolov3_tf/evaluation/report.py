@@ -213,8 +213,13 @@ def _check_names(names, given):
 
 
 def _repeated(names):
-    seen = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)
+    """The first name that comes a second time, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _each(score, curves) -> np.ndarray:

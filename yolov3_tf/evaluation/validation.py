@@ -54,7 +54,8 @@ class Validator:
         Raises:
           InputError: none of the images can be read, or, under ``strict``, one of them cannot.
         """
-        detections, sums, seen = [], {}, []
+        detections, seen = [], []
+        sums: dict[str, float] = {}
         for batch in batches_of(self.batches, self.dataset):
             found, losses = self._step(batch.images, batch.truth, batch.placement, batch.sizes)
             indices = batch.indices.numpy().tolist()

@@ -73,7 +73,8 @@ def _cfg(config):
     classes = len(config.class_names)
     if config.cfg:
         return cfg_file.with_classes(config.cfg, classes)
-    return yolov3_cfg.text(classes, *config.image_size, config.anchors, config.width_multiplier)
+    height, width = config.image_size
+    return yolov3_cfg.text(classes, height, width, config.anchors, config.width_multiplier)
 
 
 def _with_darknets_epsilon(model, config):

@@ -136,4 +136,5 @@ def _write_extra(folder, config, settings):
     for name, text in {**texts, 'batching_parameters.txt': BATCHING}.items():
         with open(os.path.join(folder, name), 'w', encoding='utf-8') as file:
             file.write(text)
-    warmup.write(os.path.join(folder, warmup.NAME), *config.image_size, (1, MOST_AT_ONCE))
+    height, width = config.image_size
+    warmup.write(os.path.join(folder, warmup.NAME), height, width, (1, MOST_AT_ONCE))

@@ -144,8 +144,9 @@ def _function(network, config, settings):
         columns = [[column for part in level for column in _convolve(next(inputs), part)] for level in parts]
         with tf.name_scope(SCOPE):
             # Level by level: whatever is put together before a sigmoid or an exp would get one scale in int8.
-            decoded = [_decode(*level, priors) for level, priors in zip(columns, _priors(config))]
-            found = _suppress(*(tf.concat(of_levels, 1) for of_levels in zip(*decoded)), settings.suppression)
+            decoded = [_decode(level, priors) for level, priors in zip(columns, _priors(config))]
+            boxes, scores = (tf.concat(of_levels, 1) for of_levels in zip(*decoded))
+            found = _suppress(boxes, scores, settings.suppression)
             return folded_network.named(found, height, width, settings.class_offset)
 
     return detect
@@ -161,7 +162,8 @@ def _output_parts(network) -> list[list[Part]]:
             box, rest = slots.input
             return [*parts(box, first), *parts(rest, first + box.shape[-1])]
         conv = makers[id(slots.input)]
-        return [Part(conv.input, *conv.get_weights(), first, first + tensor.shape[-1])]
+        kernel, bias = conv.get_weights()
+        return [Part(conv.input, kernel, bias, first, first + tensor.shape[-1])]
 
     return [parts(tensor, 0) for tensor in tf.nest.flatten(network.layers[-1].input)]
 
@@ -186,9 +188,10 @@ def _priors(config):
         yield anchors.lay_out(alone, *config.image_size)
 
 
-def _decode(t, objectness, classes, priors):
-    """-> boxes [1, S, 4] and scores [1, S, C] of a level."""
-    return codec.decode(t, priors), tf.sigmoid(objectness) * tf.sigmoid(classes)
+def _decode(level, priors):
+    """-> boxes [1, S, 4] and scores [1, S, C] of a level's columns."""
+    offsets, objectness, classes = level
+    return codec.decode(offsets, priors), tf.sigmoid(objectness) * tf.sigmoid(classes)
 
 
 def _suppress(boxes, scores, suppression) -> BatchedDetections:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -158,10 +158,11 @@ def _numbers(case):
 
 def _draw_case(axis, case, numbers):
     from matplotlib.patches import Rectangle
-    for box, style in ((TRUTH, dict(facecolor='#00000018', edgecolor='k', linestyle='--', label='truth')),
-                       (case.box, dict(facecolor=plots.COLOURS[1] + '30', edgecolor=plots.COLOURS[1],
-                                       label='prediction'))):
-        axis.add_patch(Rectangle(box[:2], *(box[2:] - box[:2]), linewidth=1.5, **style))
+    styles: tuple[tuple[np.ndarray, dict[str, Any]], ...] = (
+        (TRUTH, dict(facecolor='#00000018', edgecolor='k', linestyle='--', label='truth')),
+        (case.box, dict(facecolor=plots.COLOURS[1] + '30', edgecolor=plots.COLOURS[1], label='prediction')))
+    for box, style in styles:
+        axis.add_patch(Rectangle((box[0], box[1]), box[2] - box[0], box[3] - box[1], linewidth=1.5, **style))
     axis.set(xlim=(-20, 75), ylim=(68, -20), aspect='equal', title=case.name, xticks=[], yticks=[])
     axis.set_xlabel(numbers, fontsize=9)
     axis.grid(False)

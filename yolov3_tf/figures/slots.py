@@ -158,7 +158,7 @@ def draw(figure_file, network: Network, dataset: Dataset, number: int, settings:
             title = f'stride {strides[level]}: {_counts(kinds[chosen])}'
             axis = axes[len(strides) - level]
             axis.set_title(title)
-            _marks(axis, *_centres(priors, chosen), kinds[chosen], strides[level])
+            _marks(axis, _centres(priors, chosen), kinds[chosen], strides[level])
             lines.append(title)
         figure.legend(*_legend(), loc='outside lower center', ncols=4)
         plots.save(figure, figure_file)
@@ -300,8 +300,9 @@ def _centres(priors, chosen):
     return (cells[:, 0] + (anchor + .5) / count) * strides, (cells[:, 1] + .5) * strides
 
 
-def _marks(axis, x, y, kinds, stride):
+def _marks(axis, centres, kinds, stride):
     """A dot a negative slot, a square an ignored one, a ringed square a positive one; larger on coarse levels."""
+    x, y = centres
     points = 3. * 72 / axis.get_images()[0].get_extent()[1] * stride / 3       # room of a slot, about
     for kind, marker, size in ((NEGATIVE, 'o', .25), (IGNORED, 's', .8), (POSITIVE, 's', .8)):
         chosen = kinds == kind

@@ -180,7 +180,8 @@ def _read(spec, classes, strict, split, cache):
 def _joined(parts, sets, strict):
     names = list(dict.fromkeys(name for one in sets for name in one.class_names))
     problems = faults.Problems(strict)
-    seen, records = {}, []
+    seen: dict[str, int] = {}       # file -> the first part that lists it
+    records = []
     for position, one in enumerate(sets):
         numbers = np.array([names.index(name) for name in one.class_names], np.int32)
         for record in one.records:
