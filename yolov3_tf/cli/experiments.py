@@ -50,6 +50,11 @@ def main(argv):
 
 
 def run(names: list[str]) -> int:
+    """Trains and compares the one table of ``names``, by the flags; returns the exit code.
+
+    Raises:
+      InputError: another number of tables, or a table, flags or data that cannot be used.
+    """
     if len(names) != 1:
         raise InputError(f'expected one table, {", ".join(table_file.BUILT_IN)} or a file, got '
                          f'{" ".join(names) or "none"}: yolov3-tf experiments TABLE --data=TRAIN,VAL')

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from yolov3_tf.data.readers import specs
 from yolov3_tf.drawing import plots
@@ -63,8 +64,8 @@ class Experiment:
         try:
             failures = at_work.run()
         except runner.Stopped:
-            done = sum(self.state(run).finished for run in self.runs)
-            print(f'stopped; {done} of {len(self.runs)} runs are finished. The same command goes on from there.')
+            count = sum(self.state(run).finished for run in self.runs)
+            print(f'stopped; {count} of {len(self.runs)} runs are finished. The same command goes on from there.')
             return 130
         self.write()
         for failure in failures:
@@ -160,10 +161,11 @@ class Experiment:
 
     def _total(self) -> list[str]:
         left = [run for run in self.runs if not self.state(run).finished]
-        seconds = [self.costs.expected(run) for run in left]
+        known = [seconds for run in left if (seconds := self.costs.expected(run)) is not None]
         cost = 'none'
         if left:
-            cost = 'unknown, no run of this size is finished' if None in seconds else f'about {clock(sum(seconds))}'
+            cost = ('unknown, no run of this size is finished' if len(known) < len(left)
+                    else f'about {clock(sum(known))}')
         return [f'{len(self.runs)} runs: {len(self.runs) - len(left)} finished, {len(left)} left; time left: {cost}']
 
     def _first_commands(self) -> list[str]:
@@ -172,6 +174,14 @@ class Experiment:
 
 
 def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
+    """The flags of train that ``--data`` stands for; none where it is not given.
+
+    Args:
+      data: ``TRAIN,VAL``, two data specs, or ``shapes`` alone, which brings its own validation part.
+
+    Raises:
+      InputError: another number of specs.
+    """
     if data is None:
         return ()
     pair = data.split(',')
@@ -183,11 +193,11 @@ def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
 
 def data_of(recipes: Mapping[str, Recipe]) -> tuple[str, str]:
     """Training and validation spec of the first cell; one validation set serves all."""
-    train = [recipe.train_data for recipe in recipes.values()]
-    held_out = {recipe.val_data or recipe.train_data for recipe in recipes.values()}
-    if None in train:
+    train = [recipe.train_data for recipe in recipes.values() if recipe.train_data is not None]
+    if len(train) < len(recipes):
         raise InputError('no data: give --data=TRAIN,VAL, for example --data=voc:BCCD:train,voc:BCCD:val, or '
                          '--data=shapes:200')
+    held_out = {recipe.val_data or spec for recipe, spec in zip(recipes.values(), train)}
     if len(held_out) > 1:
         raise InputError(f'cells are evaluated on different data, {", ".join(sorted(held_out))}: expected one '
                          '--val_data for all')
@@ -210,6 +220,11 @@ def check_distinct(table, parts):
 
 def shared_recipes(parts: Mapping[str, plan.Part]) -> dict[str, Recipe]:
     """Runs that the plan made of others', with what they start from, by the names they have in messages."""
-    return {f'{cell}, split into runs: {part.kind}':
-            part.recipe._replace(**{part.takes: 'shared.h5'}) if part.takes else part.recipe
+    return {f'{cell}, split into runs: {part.kind}': _with_start(part)
             for cell, last in parts.items() if last.needs for part in last.chain()}
+
+
+def _with_start(part: plan.Part) -> Recipe:
+    """The recipe of a part with some checkpoint in the setting that takes it."""
+    start: dict[str, Any] = {part.takes: 'shared.h5'} if part.takes else {}
+    return part.recipe._replace(**start)

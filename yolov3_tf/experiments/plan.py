@@ -19,7 +19,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from yolov3_tf.experiments.cells import SET_BY_RUNNER
 from yolov3_tf.training import flag_texts
@@ -34,8 +34,8 @@ OF_DETECTION = (*OF_HEAD, *OF_FULL, 'patience', 'frozen_bn', 'warmup_epochs', 'h
                 'objectness', 'objectness_target', 'classification', 'positive_weight', 'box_weight',
                 'background_weight', 'grid_sensitivity')
 WEIGHTS = ('backbone_weights', 'init_weights')
-NO_FULL = {'full_epochs': (0,), 'full_lr': (1.,)}           # a rate of no epochs
-NO_HEAD = {'head_epochs': 0}
+NO_FULL: dict[str, Any] = {'full_epochs': (0,), 'full_lr': (1.,)}       # a rate of no epochs
+NO_HEAD: dict[str, Any] = {'head_epochs': 0}
 # Of the runner itself, or without a trace in what is evaluated.
 NEVER_SHAPE = (*SET_BY_RUNNER, *MAY_DIFFER)
 DIGITS = 8      # of a key, 32 bits

@@ -170,10 +170,11 @@ class Runner:
     def _left(self, place, spent) -> str:
         expected = [self.expected(later) for later in self.runs[place - 1:]
                     if later.name not in self.done]
-        if None in expected:
+        known = [seconds for seconds in expected if seconds is not None]
+        if len(known) < len(expected):
             return ''
-        own = max(expected[0] - spent, 0.)
-        return f', about {clock(own)} left, {clock(own + sum(expected[1:]))} of the table'
+        own = max(known[0] - spent, 0.)
+        return f', about {clock(own)} left, {clock(own + sum(known[1:]))} of the table'
 
     def _state(self, run) -> run_state.State:
         return run_state.look(self.out / run.name, run.part.kind)

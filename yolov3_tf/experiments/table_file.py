@@ -91,14 +91,19 @@ def tokens(text: str, where: str) -> tuple[Token, ...]:
     return tuple(Token(word, where) for word in text.split())
 
 
+class _Parser(configparser.ConfigParser):
+    """Names of keys stay as written."""
+
+    def optionxform(self, optionstr):
+        return optionstr
+
+
 class _Reader:
     """One file being read; knows on which line each section and key stands."""
 
     def __init__(self, path, text):
         self.path, self.text, self.lines = path, text.splitlines(), _line_numbers(text)
-        self.parser = configparser.ConfigParser(interpolation=None, default_section='', delimiters=('=',),
-                                                comment_prefixes=('#',))
-        self.parser.optionxform = str           # names of keys as written
+        self.parser = _Parser(interpolation=None, default_section='', delimiters=('=',), comment_prefixes=('#',))
         self._parse(text)
 
     def table(self) -> Table:

@@ -7,7 +7,7 @@ which is what lets a run resume bit for bit; and TensorFlow's fused kernels read
 """
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -30,7 +30,7 @@ class OptimizerSettings(NamedTuple):
 
 class SGD:
     """accumulator = momentum accumulator - rate g; w = w + accumulator (darknet's and Keras's form)."""
-    slots = ('momentum',)
+    slots: ClassVar[tuple[str, ...]] = ('momentum',)
 
     @staticmethod
     def update(variable, slots, gradient, factor, rate, settings, step):
@@ -43,7 +43,7 @@ class SGD:
 
 class Adam:
     """Kingma & Ba 2015, algorithm 1: decay rates .9 and .999, epsilon 1e-8."""
-    slots = ('first_moment', 'second_moment')
+    slots: ClassVar[tuple[str, ...]] = ('first_moment', 'second_moment')
 
     @staticmethod
     def update(variable, slots, gradient, factor, rate, settings, step):
@@ -54,7 +54,15 @@ class Adam:
             beta2_power=.999 ** power, lr=rate, beta1=.9, beta2=.999, epsilon=1e-8, grad=gradient * factor)
 
 
-KINDS = {'sgd': SGD, 'adam': Adam}
+class Rule(Protocol):
+    """An update rule: the names of the variables that it keeps beside each trained one, and one update of that."""
+    slots: ClassVar[tuple[str, ...]]
+
+    @staticmethod
+    def update(variable, slots, gradient, factor, rate, settings: OptimizerSettings, step): ...
+
+
+KINDS: dict[str, type[Rule]] = {'sgd': SGD, 'adam': Adam}
 
 
 class Optimizer(tf.Module):

@@ -28,10 +28,12 @@ from yolov3_tf.training import flag_texts
 
 try:
     import fcntl
-except ImportError:         # not on Windows
-    fcntl = None
+    LOCKS = True
+except ImportError:         # Windows
+    LOCKS = False
 
-_HELD = {}      # (device, inode) -> descriptor of every folder this process trains in, open until it ends
+# (device, inode) -> descriptor of every folder this process trains in, open until it ends
+_HELD: dict[tuple[int, int], int] = {}
 
 
 class RunFolder:
@@ -143,7 +145,7 @@ class RunFolder:
 
     def _lock(self):
         """Keeps other processes out; the system lifts the lock with the end of this one, however that comes."""
-        if fcntl is None or (self.root.stat().st_dev, self.root.stat().st_ino) in _HELD:
+        if not LOCKS or (self.root.stat().st_dev, self.root.stat().st_ino) in _HELD:
             return
         folder = os.open(self.root, os.O_RDONLY)
         try:

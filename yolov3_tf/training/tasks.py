@@ -5,7 +5,7 @@
 """
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -40,6 +40,32 @@ class Verdict(NamedTuple):
     page: np.ndarray | None = None
 
 
+class Task(Protocol):
+    """What the trainer asks of a task.
+
+    Attributes:
+      model: takes images, gives what the task learns; its trainable weights are the stage's.
+      measure: name of the score in the metrics; shown: on the progress line.
+      picks_best: whether its score says which checkpoint is the best.
+    """
+    measure: str
+    shown: str
+    picks_best: bool
+    model: Any
+
+    def __init__(self, model: tf.keras.Model, config: ModelConfig, val_set: Dataset,
+                 loss: criterion.LossSettings, batch_size: int, strict: bool): ...
+
+    def compute_loss(self, images, truth, training: bool) -> dict[str, Any]:
+        """Named float32 scalars of a batch; ``total`` is what is minimised."""
+
+    def validate(self) -> Verdict:
+        """One pass over the validation set; InputError where none of its images can be read."""
+
+    def own_weights(self) -> dict[str, Any]:
+        """Variables that no checkpoint of the detector holds, by name."""
+
+
 class Detection:
     """Boxes. Scored by mAP at IoU .5 over the validation set, which also picks the best checkpoint."""
     measure, shown, picks_best = 'mAP', 'mAP@.5', True
@@ -53,6 +79,7 @@ class Detection:
         return compute_loss(self.model, images, truth, self.anchors, self.loss, training)
 
     def validate(self) -> Verdict:
+        """Loss and mAP at IoU .5 over the images that can be read, and a page of what was found."""
         outcome = self.validator.run()
         read = report.read_part(self.val_set, outcome.skipped)
         return Verdict(outcome.losses, report.mean_ap(read, outcome.detections), outcome.skipped,
@@ -92,6 +119,11 @@ class Classification:
         return {'presence': loss, 'total': loss}
 
     def validate(self) -> Verdict:
+        """Loss, and mean AP of ranking the images, over those that can be read.
+
+        Raises:
+          InputError: none of the images can be read.
+        """
         scores = np.full((len(self.val_set.records), len(self.val_set.class_names)), np.nan)
         losses = 0.
         for batch in batches_of(self.batches, self.val_set):
@@ -118,7 +150,7 @@ class Classification:
         return tf.sigmoid(logits), presence_loss(logits, truth)
 
 
-TASKS = {'detection': Detection, 'classification': Classification}
+TASKS: dict[str, type[Task]] = {'detection': Detection, 'classification': Classification}
 
 
 def compute_loss(model, images, truth, anchors, settings: criterion.LossSettings, training: bool):
