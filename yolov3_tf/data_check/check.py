@@ -13,6 +13,7 @@ import re
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from yolov3_tf import atomic_file
 from yolov3_tf.anchors import clusters
@@ -76,11 +77,12 @@ class CheckReport(NamedTuple):
     quality: clusters.Quality
 
     @property
-    def problems(self):
+    def problems(self) -> list[Finding]:
+        """The findings that are problems, not notes."""
         return [one for one in self.findings if KINDS[one.kind].problem]
 
 
-def check(dataset: Dataset, anchors, height, width, letterbox) -> CheckReport:
+def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterbox: bool) -> CheckReport:
     """Looks at every record and its image.
 
     Args:
@@ -115,7 +117,7 @@ def check(dataset: Dataset, anchors, height, width, letterbox) -> CheckReport:
                   clusters.quality(sizes, anchors))
 
 
-def summary(dataset, report: CheckReport) -> str:
+def summary(dataset: Dataset, report: CheckReport) -> str:
     """A few lines of text: how many of what, class balance, how the anchors fit."""
     counts = collections.Counter(one.kind for one in report.findings)
     lines = [f'{len(dataset.records)} images, {int(report.boxes.sum())} objects, {len(report.problems)} problems']
@@ -139,7 +141,7 @@ def text(report: CheckReport) -> str:
     return '\n'.join(lines)
 
 
-def write_fixed(path, dataset: Dataset, report: CheckReport) -> int:
+def write_fixed(path: str, dataset: Dataset, report: CheckReport) -> int:
     """Writes what is left of the set when all problems are repaired, as a list with its class names beside it.
 
     Images that cannot be used and later copies are left out, repeated objects written once, sizes taken from

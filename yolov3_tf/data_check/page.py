@@ -4,14 +4,17 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Mapping
 
 import cv2
+from numpy.typing import ArrayLike
 
 from yolov3_tf.data import image_files
 from yolov3_tf.data_check.check import KINDS, CheckReport
 from yolov3_tf.drawing import anchors as plot
 from yolov3_tf.drawing import boxes as draw
 from yolov3_tf.errors import InputError
+from yolov3_tf.structures import Dataset
 
 THUMBNAIL = 420         # pixels of the longer side
 QUALITY = 80            # of its JPEG
@@ -25,7 +28,8 @@ figcaption { font-size: 12px; white-space: pre-line } img { max-width: 100% } de
 """
 
 
-def render(spec, dataset, report: CheckReport, anchors, most_images) -> str:
+def render(spec: str, dataset: Dataset, report: CheckReport, anchors: Mapping[str, ArrayLike],
+           most_images: int) -> str:
     """The page's text.
 
     Args:

@@ -92,11 +92,13 @@ class Experiment:
         return '\n'.join([*lines, '', *self._total(), '', 'commands of the first seed:', *self._first_commands()])
 
     def size(self) -> str:
+        """In words: cells, seeds, and runs that cells share."""
         shared = sum(run.part.kind != 'cell' for run in self.runs)
         text = f'{len(self.table.cells)} cells, seeds 0 to {self.seeds[-1]}'
         return text + (f'; stages they share are {shared} runs of their own' if shared else '')
 
-    def state(self, run) -> run_state.State:
+    def state(self, run: plan.Run) -> run_state.State:
+        """Where a run stands; the folder of a finished one is not read again."""
         if run.name not in self.done:
             state = run_state.look(self.out / run.name, run.part.kind)
             if not state.finished:
@@ -104,7 +106,7 @@ class Experiment:
             self.done[run.name] = state
         return self.done[run.name]
 
-    def after(self, run):
+    def after(self, run: plan.Run) -> None:
         """What there is to do when a run has finished: the table as far as it is, but not every second."""
         if run.part.kind == 'cell' and time.monotonic() - self.written > TABLE_SECONDS:
             self.written = time.monotonic()
@@ -113,7 +115,7 @@ class Experiment:
             except (InputError, OSError) as error:      # is said again at the end; the other runs go on
                 print(f'no table yet: {error}', file=sys.stderr)
 
-    def write(self, quietly=False):
+    def write(self, quietly: bool = False) -> None:
         """The table of what is finished, with curves and times."""
         finished = self._finished()
         scored = {cell: {seed: self.finished_runs.of(folder) for seed, folder in folders.items()}
@@ -153,7 +155,7 @@ class Experiment:
         left = sum(not self.state(run).finished for run in self.runs)
         return lines + ([f'**Not complete: {left} of {len(self.runs)} runs are missing.**'] if left else [])
 
-    def warn(self):
+    def warn(self) -> None:
         """Says what makes a comparison less than fair."""
         if any(plan.epochs(run.part) is None for run in self.runs):
             print('the flags leave the epochs to training, which may choose others for a pretrained backbone: give '
@@ -204,12 +206,13 @@ def data_of(recipes: Mapping[str, Recipe]) -> tuple[str, str]:
     return train[0], held_out.pop()
 
 
-def default_out(spec) -> str:
+def default_out(spec: str) -> str:
+    """Folder of the runs on a training spec."""
     return os.path.join('runs', 'experiments', re.sub(r'[^A-Za-z0-9.+]+', '-', spec).strip('-.'))
 
 
-def check_distinct(table, parts):
-    """Two cells of the same flags would be one run, and their difference nothing."""
+def check_distinct(table: table_file.Table, parts: Mapping[str, plan.Part]) -> None:
+    """Raises InputError for two cells of the same flags: they would be one run, and their difference nothing."""
     names: dict[str, str] = {}
     for cell in table.cells:
         first = names.setdefault(parts[cell.name].key, cell.name)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import collections
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -73,14 +74,14 @@ class Run(NamedTuple):
     needs: str | None
     cells: tuple[str, ...]
 
-    def arguments(self, out) -> list[str]:
+    def arguments(self, out: str | os.PathLike) -> list[str]:
         """What ``train`` is called with; ``out`` is the folder of the runs."""
         start = [f'--{self.part.takes}={checkpoint(out, self.needs)}'] if self.needs else []
         return [*flag_texts.arguments_of(self.part.recipe).values(), *start, f'--seed={self.seed}',
                 f'--runs_dir={out}', f'--name={self.name}']
 
 
-def checkpoint(out, name) -> pathlib.Path:
+def checkpoint(out: str | os.PathLike, name: str) -> pathlib.Path:
     """What other runs start from."""
     return pathlib.Path(out) / name / 'checkpoints' / 'last.h5'
 

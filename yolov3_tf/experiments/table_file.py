@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import configparser
 import difflib
+import os
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -51,7 +52,7 @@ class Table(NamedTuple):
     comparisons: tuple[tuple[str, str], ...]
 
 
-def find(name: str, folder=HERE / 'tables') -> pathlib.Path:
+def find(name: str, folder: str | os.PathLike = HERE / 'tables') -> pathlib.Path:
     """The file of a built-in table (I to IV), or the user's own.
 
     Raises:
@@ -64,7 +65,7 @@ def find(name: str, folder=HERE / 'tables') -> pathlib.Path:
     return path
 
 
-def read(path) -> Table:
+def read(path: str | os.PathLike) -> Table:
     """Reads a table file.
 
     Raises:

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import os
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
@@ -80,7 +81,7 @@ class FinishedRuns:
         self.weights: np.ndarray | None = None
         self.known: dict[str, Scored] = {}
 
-    def of(self, folder) -> Scored:
+    def of(self, folder: str | os.PathLike) -> Scored:
         """Raises InputError where the run's detections do not give the run's own score."""
         folder = pathlib.Path(folder)
         if folder.name not in self.known:
@@ -210,7 +211,8 @@ def _commands(commands, seeds) -> str:
     return '\n'.join([lines[0], '', *lines[1:]])
 
 
-def write(out, table: Table, found: Sequence[Row], markdown: str, seeds: Sequence[int]) -> tuple[pathlib.Path, ...]:
+def write(out: str | os.PathLike, table: Table, found: Sequence[Row], markdown: str,
+          seeds: Sequence[int]) -> tuple[pathlib.Path, ...]:
     """Writes TABLE.md and TABLE.csv into ``out``; returns their paths."""
     paths = tuple(pathlib.Path(out) / f'{table.name}.{ending}' for ending in ('md', 'csv'))
     for path, text in zip(paths, (markdown, to_csv(found, seeds))):
@@ -218,7 +220,7 @@ def write(out, table: Table, found: Sequence[Row], markdown: str, seeds: Sequenc
     return paths
 
 
-def write_times(path, lines: Sequence[Mapping[str, Any]]) -> pathlib.Path:
+def write_times(path: str | os.PathLike, lines: Sequence[Mapping[str, Any]]) -> pathlib.Path:
     """Wall time of each finished run: run, cells, steps, seconds, and seconds over the median of its kind."""
     path = pathlib.Path(path)
     text = io.StringIO()

@@ -29,8 +29,9 @@ from yolov3_tf.data import image_files
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import folded_network, metadata
 from yolov3_tf.export.settings import Settings, check
+from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.head import BOX, OBJECTNESS
-from yolov3_tf.structures import BatchedDetections
+from yolov3_tf.structures import BatchedDetections, Dataset
 
 SCOPE = 'detections'            # names of what stays float in int8 begin with it
 LARGEST_METADATA = 4_000_000       # bytes of labels and metadata
@@ -46,8 +47,8 @@ class Part(NamedTuple):
     end: int
 
 
-def write(path, model: tf.keras.Model, config, settings: Settings, kind='float32',
-          calibration: Iterable[np.ndarray] | None = None):
+def write(path: str | os.PathLike, model: tf.keras.Model, config: ModelConfig, settings: Settings,
+          kind: str = 'float32', calibration: Iterable[np.ndarray] | None = None) -> None:
     """Writes a file of the number type ``kind``, of ``TYPES``.
 
     Args:
@@ -74,7 +75,7 @@ def write(path, model: tf.keras.Model, config, settings: Settings, kind='float32
     _write(path, content, metadata.texts(config, settings, number_type=kind))
 
 
-def read_metadata(path) -> metadata.Metadata:
+def read_metadata(path: str | os.PathLike) -> metadata.Metadata:
     """What a file of ``write`` says of itself; InputError where it is another kind of file."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -88,7 +89,7 @@ def read_metadata(path) -> metadata.Metadata:
     return metadata.read(found, path)
 
 
-def open_model(path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def open_model(path: str | os.PathLike) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """-> function of uint8 [B, H, W, 3] -> the named outputs; images run one after another."""
     try:
         run = _interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner()
@@ -102,7 +103,7 @@ def open_model(path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     return call
 
 
-def calibration_images(dataset, count: int) -> list[np.ndarray]:
+def calibration_images(dataset: Dataset, count: int) -> list[np.ndarray]:
     """Up to ``count`` images, evenly from all of a ``Dataset``, passing over those that cannot be read.
 
     Raises:

@@ -7,8 +7,10 @@ which is what lets a run resume bit for bit; and TensorFlow's fused kernels read
 """
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import replicas
@@ -86,12 +88,12 @@ class Optimizer(tf.Module):
         self.scale = tf.Variable(2. ** 15 if loss_scaling else 1., trainable=False)
         self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
-    def decay_term(self):
+    def decay_term(self) -> tf.Tensor:
         """The loss's d/2 sum of squared kernels, float32 scalar."""
         kernels = [variable for variable, decayed in zip(self.variables_, self.decayed) if decayed]
         return self.settings.weight_decay * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
 
-    def apply(self, gradients, rate, wanted=True):
+    def apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, wanted: tf.Tensor | bool = True) -> tf.Tensor:
         """One update from the gradients of ``scale`` times the loss.
 
         Args:
@@ -128,11 +130,11 @@ class Optimizer(tf.Module):
         replicas.write(self.good_steps, tf.where(grow, tf.zeros_like(good), good))
         return tf.constant(0)
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         """name -> NumPy array of everything a resumed run needs."""
         return {name: variable.numpy() for name, variable in self._state().items()}
 
-    def restore(self, state):
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """The inverse of ``state``; raises KeyError or ValueError where it is another optimiser's."""
         for name, variable in self._state().items():
             variable.assign(state[name])

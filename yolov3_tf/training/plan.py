@@ -1,6 +1,8 @@
 """What a recipe becomes: the plan of stages, the settings of the trainer, the network, the run's name."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.anchors import files as anchor_files
 from yolov3_tf.data.pipeline import PipelineSettings
@@ -73,6 +75,7 @@ def loss_of(recipe: Recipe) -> LossSettings:
 
 
 def batches_of(recipe: Recipe) -> PipelineSettings:
+    """How training batches are made."""
     sizes = (recipe.image_size,) if recipe.image_size else recipe.train_sizes
     return PipelineSettings(batch_size=recipe.batch_size, sizes=sizes, letterbox=recipe.letterbox,
                             augment=recipe.augment, strict=recipe.strict)
@@ -94,7 +97,7 @@ def sensitivity_of(recipe: Recipe) -> tuple[float, ...]:
     return factors
 
 
-def network_of(recipe: Recipe, class_names) -> ModelConfig:
+def network_of(recipe: Recipe, class_names: Sequence[str]) -> ModelConfig:
     """The network to train, as its checkpoints will describe it.
 
     Raises:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import atomic_file
@@ -137,7 +138,7 @@ class RunFolder:
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 
-    def images(self, step: int, name: str, image):
+    def images(self, step: int, name: str, image: np.ndarray) -> None:
         """Adds one uint8 [H, W, 3] image to TensorBoard."""
         with self._writer().as_default(step=step):
             tf.summary.image(name, image[None])

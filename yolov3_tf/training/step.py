@@ -7,11 +7,13 @@ or with ``synchronized`` layers by a piece.
 """
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple
 
 import tensorflow as tf
 
 from yolov3_tf import replicas
+from yolov3_tf.training.averaging import Average
 from yolov3_tf.training.optimizers import Optimizer
 
 STAND_IN = 64       # pixels a side of the black image of a replica that has none: any network takes it
@@ -38,8 +40,8 @@ class Shares(NamedTuple):
 ALONE = Shares()
 
 
-def make(compute_loss, optimizer: Optimizer, signature, shares: Shares = ALONE, average=None,
-         statistics=()):
+def make(compute_loss: Callable[..., dict[str, Any]], optimizer: Optimizer, signature: Any, shares: Shares = ALONE,
+         average: Average | None = None, statistics: Sequence[Any] = ()) -> Callable[..., dict[str, Any]]:
     """A training step: (images, truth, learning rate, asked) -> named scalars.
 
     ``l2`` is the weight decay's share, which reaches the weights through the optimiser; ``applied`` is 1

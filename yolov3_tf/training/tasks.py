@@ -19,7 +19,7 @@ from yolov3_tf.evaluation.validation import Validator, batches_of, nothing_read,
 from yolov3_tf.losses import criterion
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.classifier import OUTPUT, classifier
-from yolov3_tf.structures import Dataset
+from yolov3_tf.structures import Dataset, GroundTruth
 
 DRAWN = 9           # validation images on TensorBoard's page
 DRAWN_SCORE = .3    # detections below are not drawn
@@ -56,7 +56,7 @@ class Task(Protocol):
     def __init__(self, model: tf.keras.Model, config: ModelConfig, val_set: Dataset,
                  loss: criterion.LossSettings, batch_size: int, strict: bool): ...
 
-    def compute_loss(self, images, truth, training: bool) -> dict[str, Any]:
+    def compute_loss(self, images: tf.Tensor, truth: GroundTruth, training: bool) -> dict[str, Any]:
         """Named float32 scalars of a batch; ``total`` is what is minimised."""
 
     def validate(self) -> Verdict:
@@ -75,7 +75,7 @@ class Detection:
         self.model, self.anchors, self.loss, self.val_set = model, config.anchors, loss, val_set
         self.validator = Validator(model, config, val_set, batch_size, loss, strict=strict)
 
-    def compute_loss(self, images, truth, training: bool):
+    def compute_loss(self, images: tf.Tensor, truth: GroundTruth, training: bool) -> dict[str, Any]:
         return compute_loss(self.model, images, truth, self.anchors, self.loss, training)
 
     def validate(self) -> Verdict:
@@ -114,7 +114,7 @@ class Classification:
         self._step = tf.function(self._evaluate, reduce_retracing=True, autograph=False)
         self.report: classification.ClassificationReport | None = None
 
-    def compute_loss(self, images, truth, training: bool):
+    def compute_loss(self, images: tf.Tensor, truth: GroundTruth, training: bool) -> dict[str, Any]:
         loss = presence_loss(self.model(to_input(images), training=training), truth)
         return {'presence': loss, 'total': loss}
 
@@ -153,7 +153,8 @@ class Classification:
 TASKS: dict[str, type[Task]] = {'detection': Detection, 'classification': Classification}
 
 
-def compute_loss(model, images, truth, anchors, settings: criterion.LossSettings, training: bool):
+def compute_loss(model: tf.keras.Model, images: tf.Tensor, truth: GroundTruth, anchors: priors_of.Anchors,
+                 settings: criterion.LossSettings, training: bool) -> dict[str, Any]:
     """The detection criterion on one batch: uint8 images [B, H, W, 3] and padded boxes -> named scalars."""
     size = tf.shape(images) if None in images.shape[1:3] else images.shape
     priors = priors_of.lay_out(anchors, size[1], size[2])
@@ -161,7 +162,7 @@ def compute_loss(model, images, truth, anchors, settings: criterion.LossSettings
     return criterion.detection_loss(codec.split(outputs), truth, priors, settings)
 
 
-def presence_loss(logits, truth):
+def presence_loss(logits: tf.Tensor, truth: GroundTruth) -> tf.Tensor:
     """Binary cross-entropy with which classes occur, summed over the classes, mean over the images.
 
     Args:

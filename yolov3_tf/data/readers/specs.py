@@ -121,7 +121,7 @@ VOC_HOME = 'http://host.robots.ox.ac.uk/pascal/VOC/'
 VOC_ARCHIVES = ('VOCtrainval_06-Nov-2007.tar', 'VOCtest_06-Nov-2007.tar', 'VOCtrainval_11-May-2012.tar')
 
 
-def default_specs(folder='.') -> tuple[str, str, str]:
+def default_specs(folder: str = '.') -> tuple[str, str, str]:
     """What to train on when nothing is said: VOCdevkit, the paper's data.
 
     Returns:
