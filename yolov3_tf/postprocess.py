@@ -45,7 +45,7 @@ class Candidates(NamedTuple):
     classes: Any
 
 
-def detect(outputs, priors: Priors, suppression: Suppression = DEFAULTS) -> BatchedDetections:
+def detect(outputs: tf.Tensor, priors: Priors, suppression: Suppression = DEFAULTS) -> BatchedDetections:
     """Scores and suppresses a batch of any size.
 
     Args:
@@ -77,7 +77,7 @@ def check(suppression: Suppression):
     choose(NMS, suppression.nms, 'kind of suppression (nms)')
 
 
-def undo_resize(detections: BatchedDetections, placement, sizes) -> BatchedDetections:
+def undo_resize(detections: BatchedDetections, placement: geometry.Placement, sizes: tf.Tensor) -> BatchedDetections:
     """Network-input pixels -> pixels of the original images, clipped to them.
 
     Args:

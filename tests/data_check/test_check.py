@@ -69,7 +69,7 @@ def found(tmp_path_factory):
 
 def stems_of(found, kind):
     _, dataset, report = found
-    return [dataset.records[one.index].image_id if one.index >= 0 else '-' for one in report.findings
+    return [dataset.records[one.position].image_id if one.position >= 0 else '-' for one in report.findings
             if one.kind == kind]
 
 

@@ -58,14 +58,14 @@ def cluster(sizes: ArrayLike, count: int, seed: int = 0) -> np.ndarray:
     Raises:
       InputError: fewer different shapes than clusters.
     """
-    sizes = np.asarray(sizes, np.float64).reshape(-1, 2)
+    boxes = np.asarray(sizes, np.float64).reshape(-1, 2)
     rng = np.random.default_rng(seed)
-    if len(sizes) > MOST_BOXES:
-        sizes = sizes[rng.choice(len(sizes), MOST_BOXES, replace=False)]
-    shapes = len(np.unique(sizes.round(DECIMALS), axis=0))
+    if len(boxes) > MOST_BOXES:
+        boxes = boxes[rng.choice(len(boxes), MOST_BOXES, replace=False)]
+    shapes = len(np.unique(boxes.round(DECIMALS), axis=0))
     if shapes < count:
-        raise InputError(f'{count} anchors from {len(sizes)} boxes of {shapes} different shapes: ask for fewer anchors')
-    found = [_descend(sizes, _start(sizes, count, rng)) for _ in range(RESTARTS)]
+        raise InputError(f'{count} anchors from {len(boxes)} boxes of {shapes} different shapes: ask for fewer anchors')
+    found = [_descend(boxes, _start(boxes, count, rng)) for _ in range(RESTARTS)]
     best = max(found, key=lambda one: one[0])[1]
     return best[np.argsort(best.prod(axis=1), kind='stable')]
 

@@ -25,7 +25,7 @@ def read(path: str) -> Anchors:
     Raises:
       InputError: it cannot be read, a line is not understood (with its number), or strides do not grow.
     """
-    levels = {}
+    levels: dict[int, tuple[tuple[float, float], ...]] = {}
     for number, line in _lines(path):
         stride, pairs = _level(f'{path}:{number}', line)
         if levels and stride <= max(levels):

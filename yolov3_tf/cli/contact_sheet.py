@@ -66,8 +66,9 @@ def images_of(dataset, settings, seed, count):
         if empty == MOST_EMPTY:
             raise InputError(f'no image can be used: {pipeline.reason(dataset.records[0].image_path)}')
         for row, image in enumerate(images):
-            parts = (part[row][truth.valid[row]] for part in (truth.boxes, truth.classes, truth.weights))
-            drawn.append(_drawn(image, *parts, dataset.class_names))
+            valid = truth.valid[row]
+            boxes, classes, weights = (part[row][valid] for part in (truth.boxes, truth.classes, truth.weights))
+            drawn.append(_drawn(image, boxes, classes, weights, dataset.class_names))
             if len(drawn) == count:
                 return drawn
 

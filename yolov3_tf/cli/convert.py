@@ -91,8 +91,8 @@ def _to_keras(options):
 def _to_darknet(options):
     if options.cfg:
         raise InputError('--cfg beside --to_darknet: a checkpoint knows its network; leave --cfg out')
-    version = _numbers('darknet_version', options.darknet_version.split('.'), 3)
-    header = weights_file.Header(*version, options.seen)
+    major, minor, revision = _numbers('darknet_version', options.darknet_version.split('.'), 3)
+    header = weights_file.Header(major, minor, revision, options.seen)
     header.pack()               # refuses what does not fit, before anything is written
     model, config = checkpoints.load_model(model_files.resolve(options.model))
     if options.output_cfg:

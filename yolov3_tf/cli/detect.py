@@ -88,7 +88,8 @@ def _inputs(paths, output):
 
 def _named_in_text(inputs):
     """The inputs without images whose names are not UTF-8 and could stand in no results; those become problems."""
-    text, other = [], []
+    text: list[str] = []
+    other: list[str] = []
     for path in inputs.images:
         (text if is_text(path) else other).append(path)
     problems = [f'{path!r}: the name is not UTF-8, so rename the file' for path in other]

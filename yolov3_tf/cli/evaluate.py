@@ -96,9 +96,10 @@ def of_results(options, classes):
 def category_ids(data, dataset, partly=False):
     """COCO's own numbers of the classes where the data is COCO's alone, else None (1, 2, ...)."""
     parts = specs.parse(data)
-    if len(parts) > 1 or not parts[0].is_coco:
+    path = parts[0].category_file
+    if len(parts) > 1 or path is None:
         return None
-    return results.read_category_ids(parts[0].category_file, dataset.class_names, partly)
+    return results.read_category_ids(path, dataset.class_names, partly)
 
 
 def of_model(options, classes):

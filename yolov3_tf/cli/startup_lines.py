@@ -15,6 +15,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 LOG_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'
 # Lines of TensorFlow 2.15 to 2.21 that every machine without a GPU, or every machine, shows. 303: no CUDA library.
@@ -46,7 +47,8 @@ class _Finder(importlib.abc.MetaPathFinder):
         spec = importlib.util.find_spec(name)
         if spec is None or spec.loader is None:
             return None
-        execute = spec.loader.exec_module
+        loader: Any = spec.loader       # a method of this one loader is replaced
+        execute = loader.exec_module
 
         def quietly(module):
             os.environ[LOG_LEVEL] = '2'
@@ -57,7 +59,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             finally:
                 del os.environ[LOG_LEVEL]       # it has been read; processes started from here filter for themselves
 
-        spec.loader.exec_module = quietly
+        loader.exec_module = quietly
         return spec
 
 

@@ -18,7 +18,7 @@ from yolov3_tf.errors import InputError
 class Memory:
     """Keeps images in this process's memory; ``folder`` is not used."""
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str | os.PathLike):
         del folder
         self.table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.string, '')
 
@@ -44,7 +44,7 @@ class Disk:
       InputError: the folder cannot be made.
     """
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str | os.PathLike):
         self.folder = str(folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         try:

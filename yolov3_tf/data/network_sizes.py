@@ -22,7 +22,7 @@ def of_boxes(dataset: Dataset, height: int, width: int, letterbox: bool) -> np.n
     Raises:
       InputError: no box is left.
     """
-    sizes = [np.zeros([0, 2])]
+    parts = [np.zeros([0, 2])]
     for record in dataset.records:
         if not len(record.boxes):
             continue
@@ -32,8 +32,8 @@ def of_boxes(dataset: Dataset, height: int, width: int, letterbox: bool) -> np.n
             scale = np.array([width, height], np.float64) / sides
             scale = np.full(2, scale.min()) if letterbox else scale
             boxes = record.boxes[~record.crowd].astype(np.float64)
-            sizes.append((boxes[:, 2:] - boxes[:, :2]) * scale)
-    sizes = np.concatenate(sizes)
+            parts.append((boxes[:, 2:] - boxes[:, :2]) * scale)
+    sizes = np.concatenate(parts)
     if not len(sizes):
         raise InputError('there is no box to compare anchors with: none of the images has one')
     return sizes

@@ -35,7 +35,7 @@ from yolov3_tf import geometry
 from yolov3_tf.choices import choose
 from yolov3_tf.data import augment, caches, image_files, mix
 from yolov3_tf.errors import InputError
-from yolov3_tf.structures import Dataset, GroundTruth
+from yolov3_tf.structures import Dataset, GroundTruth, Record
 
 AUGMENTATIONS = {**mix.MIXES, **augment.AUGMENTATIONS}      # name -> augmentation, in the order of application
 # The reference's but for mix-up, which its plain VOC recipe adds (recipes/reference.flags): the
@@ -132,7 +132,7 @@ def training_batches(dataset: Dataset, settings: PipelineSettings, seed: int, fi
         keys = number * batch_size + first + tf.range(part, dtype=tf.int64)
         planned = tf.data.Dataset.from_tensor_slices((indices, keys)).map(
             lambda index, key: _plan(annotations, index, size, settings, _key(seed, _SAMPLE, key)))
-        made = _usable(planned, settings.strict).map(lambda *plan: _render(*plan, size, settings))
+        made = _usable(planned, settings.strict).map(lambda *plan: _render(size, settings, *plan))
         return _one_batch(made, part)
 
     batches = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch_steps)
@@ -160,7 +160,7 @@ def evaluation_batches(dataset: Dataset, height: int, width: int, letterbox: boo
 
     def batch(indices):
         read = tf.data.Dataset.from_tensor_slices(indices).map(lambda index: _read_whole(annotations, index))
-        made = _usable(read, strict).map(lambda *read: _place_whole(*read, height, width, letterbox))
+        made = _usable(read, strict).map(lambda *read: _place_whole(height, width, letterbox, *read))
         return _one_batch(made, batch_size)
 
     indices = tf.data.Dataset.range(len(dataset.records), output_type=tf.int32).batch(batch_size)
@@ -194,7 +194,7 @@ def reproduce(dataset: Dataset, settings: PipelineSettings, seed: int, epoch: in
     number = epoch * steps + step
     size = _draw_size(_sizes(settings), seed, number // settings.batches_per_size)
     key = _key(seed, _SAMPLE, number * settings.batch_size + row)
-    return _render(*_plan(annotations, tf.constant(index), size, settings, key), size, settings)
+    return _render(size, settings, *_plan(annotations, tf.constant(index), size, settings, key))
 
 
 def reason(path: str) -> str:
@@ -203,7 +203,7 @@ def reason(path: str) -> str:
                                       'failed on it; pipeline.reproduce raises the error itself')
 
 
-def _plan(annotations, index, size, settings, key):
+def _plan(annotations, index, size: tuple[Any, Any], settings, key):
     """All that may fail on a bad image: (pixels of the part seen, their target in the input, the sample, index)."""
     image = image_files.open_image(_contents(annotations, index))
     sample = _sample(annotations, index, image)
@@ -224,7 +224,7 @@ def _changes(what, settings):
     return any(AUGMENTATIONS[name].changes == what for name in settings.augment)
 
 
-def _render(pixels, target, sample, index, size, settings):
+def _render(size: tuple[Any, Any], settings, pixels, target, sample, index):
     """Touches the pixels, each once: (image uint8 [H, W, 3], GroundTruth, index)."""
     pixels = tf.cond(sample.mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
     image = augment.resize(pixels, target[3] - target[1], target[2] - target[0], sample)
@@ -244,7 +244,7 @@ def _read_whole(annotations, index):
     return image_files.decode_part(image, sample.view), sample, index
 
 
-def _place_whole(pixels, sample, index, height, width, letterbox):
+def _place_whole(height, width, letterbox, pixels, sample, index):
     image, placement = geometry.place_image(pixels, height, width, letterbox)
     truth = _truth(sample._replace(boxes=geometry.to_network(sample.boxes, placement)))
     return EvaluationBatch(image, placement, tf.stack([sample.height, sample.width]), index, truth)
@@ -326,11 +326,11 @@ def _sizes(settings):
     return sizes
 
 
-def _flatten(records):
+def _flatten(records: Sequence[Record]) -> _Annotations:
     if not records:
         raise InputError('no images to make batches from: the data spec gave no records')
     targets = ~np.concatenate([record.crowd for record in records])
-    counts = [np.count_nonzero(~record.crowd) for record in records]
+    counts = [int(np.count_nonzero(~record.crowd)) for record in records]
     files, offsets, lengths = zip(*(image_files.location_of(record.image_path) for record in records))
     in_shards = np.array([offsets, lengths], np.int64).T if max(offsets) >= 0 else None
     return _Annotations(tf.constant(files), None if in_shards is None else tf.constant(in_shards),
@@ -345,12 +345,13 @@ def _key(seed, stream, number):
     return tf.random.experimental.stateless_fold_in(pair, tf.cast(number, tf.int64))
 
 
-def _draw_size(sizes, seed, number):
+def _draw_size(sizes, seed, number) -> tuple[Any, Any]:
     """(height, width): Python ints where there is no choice, so that shapes are known."""
     if len(sizes) == 1:
         return sizes[0]
     choice = tf.random.stateless_uniform([], _key(seed, _SIZE, number), 0, len(sizes), tf.int32)
-    return tuple(tf.unstack(tf.constant(sizes)[choice]))
+    height, width = tf.unstack(tf.constant(sizes)[choice])
+    return height, width
 
 
 def _epoch_order(n, batch_size, seed, epoch):

@@ -13,6 +13,7 @@ import re
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from yolov3_tf import atomic_file
 from yolov3_tf.anchors import clusters
@@ -53,11 +54,11 @@ class Finding(NamedTuple):
     Attributes:
       kind: of ``KINDS``.
       text: what and where, with file and line.
-      index: of the record in the set, -1 where it is about none.
+      position: of the record in the set, -1 where it is about none.
     """
     kind: str
     text: str
-    index: int = -1
+    position: int = -1
 
 
 class CheckReport(NamedTuple):
@@ -76,11 +77,12 @@ class CheckReport(NamedTuple):
     quality: clusters.Quality
 
     @property
-    def problems(self):
+    def problems(self) -> list[Finding]:
+        """The findings that are problems, not notes."""
         return [one for one in self.findings if KINDS[one.kind].problem]
 
 
-def check(dataset: Dataset, anchors, height, width, letterbox) -> CheckReport:
+def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterbox: bool) -> CheckReport:
     """Looks at every record and its image.
 
     Args:
@@ -115,7 +117,7 @@ def check(dataset: Dataset, anchors, height, width, letterbox) -> CheckReport:
                   clusters.quality(sizes, anchors))
 
 
-def summary(dataset, report: CheckReport) -> str:
+def summary(dataset: Dataset, report: CheckReport) -> str:
     """A few lines of text: how many of what, class balance, how the anchors fit."""
     counts = collections.Counter(one.kind for one in report.findings)
     lines = [f'{len(dataset.records)} images, {int(report.boxes.sum())} objects, {len(report.problems)} problems']
@@ -139,7 +141,7 @@ def text(report: CheckReport) -> str:
     return '\n'.join(lines)
 
 
-def write_fixed(path, dataset: Dataset, report: CheckReport) -> int:
+def write_fixed(path: str, dataset: Dataset, report: CheckReport) -> int:
     """Writes what is left of the set when all problems are repaired, as a list with its class names beside it.
 
     Images that cannot be used and later copies are left out, repeated objects written once, sizes taken from
@@ -160,7 +162,7 @@ def write_fixed(path, dataset: Dataset, report: CheckReport) -> int:
     if any(image_files.location_of(record.image_path).offset >= 0 for record in dataset.records):
         raise InputError('--fix: a list names files, and these images are in TFRecord shards: write it from the '
                          'data that the shards were made of')
-    out = {one.index for one in report.findings if one.kind in ('unreadable', 'copy')}
+    out = {one.position for one in report.findings if one.kind in ('unreadable', 'copy')}
     records = [_repaired(record, header) for index, (record, header) in enumerate(zip(dataset.records, report.headers))
                if index not in out]
     if not records:
@@ -187,8 +189,8 @@ def _look(index, record, seen, dataset):
     if header is None:
         return None, found
     if record.width and record.height and (record.width, record.height) != (header.width, header.height):
-        found.append(Finding('size', f'{record.annotation_file or path}: annotated as {record.width} x {record.height}, but '
-                                     f'{path} has {header.width} x {header.height}', index))
+        found.append(Finding('size', f'{record.annotation_file or path}: annotated as {record.width} x '
+                                     f'{record.height}, but {path} has {header.width} x {header.height}', index))
     return header, found + [Finding(kind, f'{path}: {said}', index) for kind, said in _odd(header)]
 
 
@@ -206,7 +208,7 @@ def _odd(header):
 
 def _doubles(index, record, class_names):
     """Objects of one class with the very same box."""
-    first = {}
+    first: dict[tuple, int] = {}
     for row, key in enumerate(_keys(record)):
         earlier = first.setdefault(key, row)
         if earlier != row:

@@ -16,7 +16,7 @@ def text(dataset: Dataset, report: CheckReport) -> str:
     """One JSON object: images, objects, class_names, and problems with file, line and what, in the report's order."""
     problems = []
     for one in report.problems:
-        files = [dataset.records[one.index].image_path] if one.index >= 0 else []
+        files = [dataset.records[one.position].image_path] if one.position >= 0 else []
         problems.append(split(one.text, files))
     return json.dumps(dict(images=len(dataset.records), objects=int(report.boxes.sum()),
                            class_names=list(dataset.class_names), problems=problems), indent=1)

@@ -4,14 +4,17 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Mapping
 
 import cv2
+from numpy.typing import ArrayLike
 
 from yolov3_tf.data import image_files
 from yolov3_tf.data_check.check import KINDS, CheckReport
 from yolov3_tf.drawing import anchors as plot
 from yolov3_tf.drawing import boxes as draw
 from yolov3_tf.errors import InputError
+from yolov3_tf.structures import Dataset
 
 THUMBNAIL = 420         # pixels of the longer side
 QUALITY = 80            # of its JPEG
@@ -25,7 +28,8 @@ figcaption { font-size: 12px; white-space: pre-line } img { max-width: 100% } de
 """
 
 
-def render(spec, dataset, report: CheckReport, anchors, most_images) -> str:
+def render(spec: str, dataset: Dataset, report: CheckReport, anchors: Mapping[str, ArrayLike],
+           most_images: int) -> str:
     """The page's text.
 
     Args:
@@ -77,11 +81,12 @@ def _anchors(report, anchors):
 
 def _chosen(dataset, report, most):
     """{index: texts} of images with problems, and of a few without any."""
-    at_fault, problems = {}, report.problems
+    at_fault: dict[int, list[str]] = {}
+    problems = report.problems
     for one in problems:
-        if one.index >= 0 and (one.index in at_fault or len(at_fault) < most):
-            at_fault.setdefault(one.index, []).append(one.text)
-    faulty = {one.index for one in problems}
+        if one.position >= 0 and (one.position in at_fault or len(at_fault) < most):
+            at_fault.setdefault(one.position, []).append(one.text)
+    faulty = {one.position for one in problems}
     clean = [index for index in range(len(dataset.records)) if index not in faulty]
     return at_fault, {index: [] for index in clean[::max(len(clean) // 6, 1)][:6]}
 

@@ -24,13 +24,13 @@ def draw(path: str | BinaryIO, sizes: ArrayLike, anchors: Mapping[str, ArrayLike
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatter, StrMethodFormatter
-    sizes = np.asarray(sizes, np.float64).reshape(-1, 2)
-    if len(sizes) > MOST_POINTS:
-        sizes = sizes[np.random.default_rng(0).choice(len(sizes), MOST_POINTS, replace=False)]
+    points = np.asarray(sizes, np.float64).reshape(-1, 2)
+    if len(points) > MOST_POINTS:
+        points = points[np.random.default_rng(0).choice(len(points), MOST_POINTS, replace=False)]
     with plots.styled():
         figure = Figure(figsize=(5, 4.6), layout='constrained')
         axis = figure.add_subplot()
-        axis.plot(*sizes.T, '.', markersize=3, alpha=.25, color=plots.GREY, label=f'{len(sizes)} boxes')
+        axis.plot(*points.T, '.', markersize=3, alpha=.25, color=plots.GREY, label=f'{len(points)} boxes')
         for (name, priors), mark, colour in zip(anchors.items(), MARKS, plots.COLOURS):
             axis.plot(*np.reshape(priors, [-1, 2]).T, mark, markersize=9, markeredgewidth=2, color=colour, label=name)
         axis.set(xscale='log', yscale='log', xlabel='width, pixels of the network input',

@@ -39,8 +39,8 @@ def class_colour(class_id: int) -> Colour:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def draw_detections(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int], scores: Sequence[float] | None,
-                    class_names: Sequence[str]) -> np.ndarray:
+def draw_detections(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] | np.ndarray,
+                    scores: Sequence[float] | np.ndarray | None, class_names: Sequence[str]) -> np.ndarray:
     """A copy of the image with solid boxes, each with its class name and score in percent.
 
     Args:
@@ -58,18 +58,18 @@ def draw_detections(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int],
     order = range(len(texts)) if scores is None else np.argsort(np.asarray(scores), kind='stable')
     canvas, corners = _prepare(image, boxes, classes)
     pen = pen_for(image)
-    shown = [k for k in order if corners[k] is not None]    # the best last, so on top
-    for k in shown:
-        cv2.rectangle(canvas, corners[k][:2], corners[k][2:], class_colour(int(classes[k])), pen.line)
+    shown = [(k, corner) for k in order if (corner := corners[k]) is not None]      # the best last, so on top
+    for k, corner in shown:
+        cv2.rectangle(canvas, corner[:2], corner[2:], class_colour(int(classes[k])), pen.line)
     plates: list[Corners] = []
-    for k in reversed(shown):    # the best chooses its position first
-        plates.append(_plate(texts[k], corners[k], image.shape[:2], pen, plates))
-    for k, plate in zip(shown, reversed(plates)):
+    for k, corner in reversed(shown):   # the best chooses its position first
+        plates.append(_plate(texts[k], corner, image.shape[:2], pen, plates))
+    for (k, _), plate in zip(shown, reversed(plates)):
         _write(canvas, texts[k], plate, class_colour(int(classes[k])), pen)
     return canvas
 
 
-def draw_truth(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] | None = None,
+def draw_truth(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] | np.ndarray | None = None,
                class_names: Sequence[str] | None = None) -> np.ndarray:
     """A copy of the image with the annotated boxes as white dashes on black, distinct from detections.
 
@@ -119,12 +119,12 @@ def pen_for(image: np.ndarray) -> Pen:
     return Pen(line=round(capital / 5), capital=capital, stroke=max(1, capital // 10), pad=capital // 3)
 
 
-def _prepare(image, boxes, classes):
+def _prepare(image, boxes, classes) -> tuple[np.ndarray, list[Corners | None]]:
     """Copy of the image, and each box as its outermost pixels x1, y1, x2, y2 inside it (None outside)."""
     canvas = np.ascontiguousarray(_checked(image)).copy()
     boxes = np.asarray(_same_length(boxes, classes), np.float64).reshape(-1, 4)
     height, width = image.shape[:2]
-    corners = []
+    corners: list[Corners | None] = []
     for x1, y1, x2, y2 in boxes:
         finite = np.isfinite([x1, y1, x2, y2]).all()
         if not (finite and max(x1, 0) < min(x2, width) and max(y1, 0) < min(y2, height)):

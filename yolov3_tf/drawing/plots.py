@@ -216,7 +216,7 @@ def _loss_names(lines):
     return [name for name in numbers if name != 'total'] + ['total'] * ('total' in numbers)
 
 
-def plain_log(axis) -> None:
+def plain_log(axis: Any) -> None:
     """Logarithmic axis with labels such as 20, not 2 x 10^1."""
     from matplotlib.ticker import LogFormatter
     axis.set_yscale('log')
@@ -291,7 +291,7 @@ def _figure(width: float, heights: Sequence[float]) -> tuple[Any, list[Any]]:
     return figure, list(axes[:, 0])
 
 
-def save(figure, path: Path) -> pathlib.Path:
+def save(figure: Any, path: Path) -> pathlib.Path:
     """Writes the PNG without matplotlib's own version in it, so equal data make an equal file."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from yolov3_tf.evaluation import voc
 from yolov3_tf.structures import Record
@@ -27,7 +29,7 @@ class ClassificationReport(NamedTuple):
         return voc.mean(self.average_precision)
 
 
-def evaluate(records: Sequence[Record], scores, class_names: Sequence[str]) -> ClassificationReport:
+def evaluate(records: Sequence[Record], scores: ArrayLike, class_names: Sequence[str]) -> ClassificationReport:
     """Ranks the images of each class by score.
 
     Args:
@@ -57,7 +59,7 @@ def table(report: ClassificationReport) -> str:
     return '\n'.join([*rows, f'{"mean":<{width}}  {"":8}  {_percent(report.mean):>18}'])
 
 
-def write(folder, report: ClassificationReport) -> pathlib.Path:
+def write(folder: str | os.PathLike, report: ClassificationReport) -> pathlib.Path:
     """Writes presence.json, AP in 0..1 with null for a class that no image holds; returns its path."""
     path = pathlib.Path(folder) / 'presence.json'
     path.parent.mkdir(parents=True, exist_ok=True)

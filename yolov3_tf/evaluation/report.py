@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pathlib
 import textwrap
 from collections.abc import Sequence
@@ -169,7 +170,7 @@ def to_json(report: DetectionReport) -> str:
     return '{' + ',\n'.join(f'"{key}": {_json(value)}' for key, value in content.items()) + '}\n'
 
 
-def write(folder, report: DetectionReport) -> pathlib.Path:
+def write(folder: str | os.PathLike, report: DetectionReport) -> pathlib.Path:
     """Writes ``metrics.json`` into the folder, which is made where it is missing; returns its path."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -213,8 +214,13 @@ def _check_names(names, given):
 
 
 def _repeated(names):
-    seen = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)
+    """The first name that comes a second time, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _each(score, curves) -> np.ndarray:

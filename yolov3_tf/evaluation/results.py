@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import pathlib
 import re
 import tarfile
@@ -43,7 +44,7 @@ def comp4_files(detections: Sequence[Detections], class_names: Sequence[str],
         yield f'comp4_det_{image_set}_{name}.txt', ''.join(text)
 
 
-def write_voc(folder, detections: Sequence[Detections], class_names: Sequence[str],
+def write_voc(folder: str | os.PathLike, detections: Sequence[Detections], class_names: Sequence[str],
               image_set: str = 'test') -> list[pathlib.Path]:
     """Writes one comp4 file a class into the folder, made where it is missing; returns their paths."""
     folder = pathlib.Path(folder)
@@ -55,7 +56,7 @@ def write_voc(folder, detections: Sequence[Detections], class_names: Sequence[st
     return paths
 
 
-def write_submission(path, detections: Sequence[Detections], class_names: Sequence[str],
+def write_submission(path: str | os.PathLike, detections: Sequence[Detections], class_names: Sequence[str],
                      year: str = 'VOC2012', image_set: str = 'test') -> pathlib.Path:
     """Writes the tar that the VOC server takes, ``results/YEAR/Main/comp4_det_SET_CLASS.txt``.
 
@@ -72,7 +73,7 @@ def write_submission(path, detections: Sequence[Detections], class_names: Sequen
     return path
 
 
-def read_voc(folder, dataset: Dataset) -> list[Detections]:
+def read_voc(folder: str | os.PathLike, dataset: Dataset) -> list[Detections]:
     """Reads comp3 or comp4 files of any detector, one item an image that has detections.
 
     A class without a file has no detections. Scores may have any range; only their order counts.
@@ -91,7 +92,7 @@ def read_voc(folder, dataset: Dataset) -> list[Detections]:
     return _by_image(rows)
 
 
-def write_coco(path, detections: Sequence[Detections],
+def write_coco(path: str | os.PathLike, detections: Sequence[Detections],
                category_ids: Sequence[int | None] | None = None) -> pathlib.Path:
     """Writes COCO results, a detection a line.
 
@@ -107,7 +108,7 @@ def write_coco(path, detections: Sequence[Detections],
     return path
 
 
-def read_coco(path, dataset: Dataset,
+def read_coco(path: str | os.PathLike, dataset: Dataset,
               category_ids: Sequence[int] | None = None) -> list[Detections]:
     """Reads COCO results of any detector, one item an image that has detections.
 
@@ -132,7 +133,8 @@ def read_coco(path, dataset: Dataset,
                         for place, entry in enumerate(entries)])
 
 
-def read_category_ids(path, class_names: Sequence[str], partly: bool = False) -> list[int | None]:
+def read_category_ids(path: str | os.PathLike, class_names: Sequence[str],
+                      partly: bool = False) -> list[int | None]:
     """COCO's number of each class from the ``categories`` of an instances file.
 
     Args:

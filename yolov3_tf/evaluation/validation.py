@@ -1,7 +1,8 @@
 """A network over an annotated set: its loss and its detections, in one pass."""
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +31,13 @@ class Outcome(NamedTuple):
     skipped: dict[str, str]
 
 
+class DetectsImages(Protocol):
+    """Such as ``inference.detector.Detector``."""
+
+    def detect(self, images: Sequence[bytes], image_ids: Sequence[str]) -> Sequence[Detections]:
+        """What is in each of these encoded images; an item an image."""
+
+
 class Validator:
     """Runs a model over one set at the size, and with the resize, that its config says.
 
@@ -54,7 +62,8 @@ class Validator:
         Raises:
           InputError: none of the images can be read, or, under ``strict``, one of them cannot.
         """
-        detections, sums, seen = [], {}, []
+        detections, seen = [], []
+        sums: dict[str, float] = {}
         for batch in batches_of(self.batches, self.dataset):
             found, losses = self._step(batch.images, batch.truth, batch.placement, batch.sizes)
             indices = batch.indices.numpy().tolist()
@@ -86,13 +95,15 @@ class Validator:
                 for row, index in enumerate(indices)]
 
 
-def detect_each(detector, dataset: Dataset, strict: bool = False):
-    """Runs anything with ``detector.Detector``'s ``detect`` over the files of a set, one after another.
+def detect_each(detector: DetectsImages, dataset: Dataset,
+                strict: bool = False) -> tuple[list[Detections], dict[str, str]]:
+    """Runs a detector over the files of a set, one after another.
 
     Returns:
       Detections of the images that could be read, and file -> why of the others.
     """
-    detections, skipped = [], {}
+    detections: list[Detections] = []
+    skipped: dict[str, str] = {}
     for record in dataset.records:
         why = image_files.explain(record.image_path)
         if why and strict:
@@ -106,7 +117,7 @@ def detect_each(detector, dataset: Dataset, strict: bool = False):
     return detections, skipped
 
 
-def batches_of(batches, dataset: Dataset):
+def batches_of(batches: tf.data.Dataset, dataset: Dataset) -> Iterator[pipeline.EvaluationBatch]:
     """Iterates over evaluation batches; under ``strict`` an image that cannot be used raises InputError by name."""
     try:
         yield from batches

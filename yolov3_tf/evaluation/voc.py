@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class Truth(NamedTuple):
@@ -59,13 +60,13 @@ class Curve(NamedTuple):
     positives: int
 
 
-def iou(a, b):
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union in 0..1, boxes [..., 4] broadcast; 0 for two boxes without area."""
     shared = _area(np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:]))
     return _ratio(shared, _area(a[..., :2], a[..., 2:]) + _area(b[..., :2], b[..., 2:]) - shared)
 
 
-def giou(a, b):
+def giou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Generalised IoU in -1..1: IoU - (hull - union) / hull (Rezatofighi et al., CVPR 2019, algorithm 1)."""
     shared = _area(np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:]))
     union = _area(a[..., :2], a[..., 2:]) + _area(b[..., :2], b[..., 2:]) - shared
@@ -148,7 +149,7 @@ def eleven_point_ap(of: Curve) -> float:
     return float(np.mean(precision_at(of, np.linspace(0, 1, 11))))
 
 
-def precision_at(of: Curve, levels) -> np.ndarray:
+def precision_at(of: Curve, levels: Sequence[float] | np.ndarray) -> np.ndarray:
     """Best precision at a recall of at least each level, 0 where it is never reached; nan without objects."""
     if not of.positives:
         return np.full(len(levels), np.nan)
@@ -156,7 +157,7 @@ def precision_at(of: Curve, levels) -> np.ndarray:
     return np.append(_envelope(of.precision), 0.)[reached]
 
 
-def mean(values) -> float:
+def mean(values: ArrayLike) -> float:
     """Mean over the classes that have objects; those without (nan) are left out. nan where none has."""
     known = np.asarray(values, np.float64)
     known = known[~np.isnan(known)]

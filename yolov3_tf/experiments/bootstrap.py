@@ -56,7 +56,8 @@ def evaluate(records: Sequence[Record], detections: Sequence[Detections], num_cl
                 coco_AP=_mean([_over_thresholds(of, weights) for of in decided]))
 
 
-def hits(truths, detections, num_classes, criterion='iou', threshold=.5) -> list[Hits]:
+def hits(truths: Sequence[voc.Truth], detections: Sequence[Detections], num_classes: int, criterion: str = 'iou',
+         threshold: float = .5) -> list[Hits]:
     """One item a class. What is a hit, and what counts, is ``voc.curve``'s word."""
     pairing = voc.pair(truths, detections, num_classes, criterion)
     scores = np.concatenate([np.zeros(0)] + [np.asarray(found.scores, np.float64) for found in detections])

@@ -57,8 +57,9 @@ class Costs:
             values = flag_texts.read_values(self.out / name / 'run.flags')
             kind = 'asymptotic' if values.get('asymptotic') == 'True' and values.get('full_epochs') == '0' else 'cell'
             state = run_state.look(self.out / name, kind)
-            if state.finished:
-                self.finished[name] = (_size(kind, values.get), state.steps, attempts.seconds())
+            seconds = attempts.seconds()
+            if state.finished and seconds is not None:
+                self.finished[name] = (_size(kind, values.get), state.steps, seconds)
 
 
 def _size(kind, value_of) -> tuple:

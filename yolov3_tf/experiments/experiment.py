@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from yolov3_tf.data.readers import specs
 from yolov3_tf.drawing import plots
@@ -63,8 +64,8 @@ class Experiment:
         try:
             failures = at_work.run()
         except runner.Stopped:
-            done = sum(self.state(run).finished for run in self.runs)
-            print(f'stopped; {done} of {len(self.runs)} runs are finished. The same command goes on from there.')
+            count = sum(self.state(run).finished for run in self.runs)
+            print(f'stopped; {count} of {len(self.runs)} runs are finished. The same command goes on from there.')
             return 130
         self.write()
         for failure in failures:
@@ -91,11 +92,13 @@ class Experiment:
         return '\n'.join([*lines, '', *self._total(), '', 'commands of the first seed:', *self._first_commands()])
 
     def size(self) -> str:
+        """In words: cells, seeds, and runs that cells share."""
         shared = sum(run.part.kind != 'cell' for run in self.runs)
         text = f'{len(self.table.cells)} cells, seeds 0 to {self.seeds[-1]}'
         return text + (f'; stages they share are {shared} runs of their own' if shared else '')
 
-    def state(self, run) -> run_state.State:
+    def state(self, run: plan.Run) -> run_state.State:
+        """Where a run stands; the folder of a finished one is not read again."""
         if run.name not in self.done:
             state = run_state.look(self.out / run.name, run.part.kind)
             if not state.finished:
@@ -103,7 +106,7 @@ class Experiment:
             self.done[run.name] = state
         return self.done[run.name]
 
-    def after(self, run):
+    def after(self, run: plan.Run) -> None:
         """What there is to do when a run has finished: the table as far as it is, but not every second."""
         if run.part.kind == 'cell' and time.monotonic() - self.written > TABLE_SECONDS:
             self.written = time.monotonic()
@@ -112,7 +115,7 @@ class Experiment:
             except (InputError, OSError) as error:      # is said again at the end; the other runs go on
                 print(f'no table yet: {error}', file=sys.stderr)
 
-    def write(self, quietly=False):
+    def write(self, quietly: bool = False) -> None:
         """The table of what is finished, with curves and times."""
         finished = self._finished()
         scored = {cell: {seed: self.finished_runs.of(folder) for seed, folder in folders.items()}
@@ -152,7 +155,7 @@ class Experiment:
         left = sum(not self.state(run).finished for run in self.runs)
         return lines + ([f'**Not complete: {left} of {len(self.runs)} runs are missing.**'] if left else [])
 
-    def warn(self):
+    def warn(self) -> None:
         """Says what makes a comparison less than fair."""
         if any(plan.epochs(run.part) is None for run in self.runs):
             print('the flags leave the epochs to training, which may choose others for a pretrained backbone: give '
@@ -160,10 +163,11 @@ class Experiment:
 
     def _total(self) -> list[str]:
         left = [run for run in self.runs if not self.state(run).finished]
-        seconds = [self.costs.expected(run) for run in left]
+        known = [seconds for run in left if (seconds := self.costs.expected(run)) is not None]
         cost = 'none'
         if left:
-            cost = 'unknown, no run of this size is finished' if None in seconds else f'about {clock(sum(seconds))}'
+            cost = ('unknown, no run of this size is finished' if len(known) < len(left)
+                    else f'about {clock(sum(known))}')
         return [f'{len(self.runs)} runs: {len(self.runs) - len(left)} finished, {len(left)} left; time left: {cost}']
 
     def _first_commands(self) -> list[str]:
@@ -172,6 +176,14 @@ class Experiment:
 
 
 def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
+    """The flags of train that ``--data`` stands for; none where it is not given.
+
+    Args:
+      data: ``TRAIN,VAL``, two data specs, or ``shapes`` alone, which brings its own validation part.
+
+    Raises:
+      InputError: another number of specs.
+    """
     if data is None:
         return ()
     pair = data.split(',')
@@ -183,23 +195,24 @@ def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
 
 def data_of(recipes: Mapping[str, Recipe]) -> tuple[str, str]:
     """Training and validation spec of the first cell; one validation set serves all."""
-    train = [recipe.train_data for recipe in recipes.values()]
-    held_out = {recipe.val_data or recipe.train_data for recipe in recipes.values()}
-    if None in train:
+    train = [recipe.train_data for recipe in recipes.values() if recipe.train_data is not None]
+    if len(train) < len(recipes):
         raise InputError('no data: give --data=TRAIN,VAL, for example --data=voc:BCCD:train,voc:BCCD:val, or '
                          '--data=shapes:200')
+    held_out = {recipe.val_data or spec for recipe, spec in zip(recipes.values(), train)}
     if len(held_out) > 1:
         raise InputError(f'cells are evaluated on different data, {", ".join(sorted(held_out))}: expected one '
                          '--val_data for all')
     return train[0], held_out.pop()
 
 
-def default_out(spec) -> str:
+def default_out(spec: str) -> str:
+    """Folder of the runs on a training spec."""
     return os.path.join('runs', 'experiments', re.sub(r'[^A-Za-z0-9.+]+', '-', spec).strip('-.'))
 
 
-def check_distinct(table, parts):
-    """Two cells of the same flags would be one run, and their difference nothing."""
+def check_distinct(table: table_file.Table, parts: Mapping[str, plan.Part]) -> None:
+    """Raises InputError for two cells of the same flags: they would be one run, and their difference nothing."""
     names: dict[str, str] = {}
     for cell in table.cells:
         first = names.setdefault(parts[cell.name].key, cell.name)
@@ -210,6 +223,11 @@ def check_distinct(table, parts):
 
 def shared_recipes(parts: Mapping[str, plan.Part]) -> dict[str, Recipe]:
     """Runs that the plan made of others', with what they start from, by the names they have in messages."""
-    return {f'{cell}, split into runs: {part.kind}':
-            part.recipe._replace(**{part.takes: 'shared.h5'}) if part.takes else part.recipe
+    return {f'{cell}, split into runs: {part.kind}': _with_start(part)
             for cell, last in parts.items() if last.needs for part in last.chain()}
+
+
+def _with_start(part: plan.Part) -> Recipe:
+    """The recipe of a part with some checkpoint in the setting that takes it."""
+    start: dict[str, Any] = {part.takes: 'shared.h5'} if part.takes else {}
+    return part.recipe._replace(**start)

@@ -17,9 +17,10 @@ from __future__ import annotations
 import collections
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from yolov3_tf.experiments.cells import SET_BY_RUNNER
 from yolov3_tf.training import flag_texts
@@ -34,8 +35,8 @@ OF_DETECTION = (*OF_HEAD, *OF_FULL, 'patience', 'frozen_bn', 'warmup_epochs', 'h
                 'objectness', 'objectness_target', 'classification', 'positive_weight', 'box_weight',
                 'background_weight', 'grid_sensitivity')
 WEIGHTS = ('backbone_weights', 'init_weights')
-NO_FULL = {'full_epochs': (0,), 'full_lr': (1.,)}           # a rate of no epochs
-NO_HEAD = {'head_epochs': 0}
+NO_FULL: dict[str, Any] = {'full_epochs': (0,), 'full_lr': (1.,)}       # a rate of no epochs
+NO_HEAD: dict[str, Any] = {'head_epochs': 0}
 # Of the runner itself, or without a trace in what is evaluated.
 NEVER_SHAPE = (*SET_BY_RUNNER, *MAY_DIFFER)
 DIGITS = 8      # of a key, 32 bits
@@ -73,14 +74,14 @@ class Run(NamedTuple):
     needs: str | None
     cells: tuple[str, ...]
 
-    def arguments(self, out) -> list[str]:
+    def arguments(self, out: str | os.PathLike) -> list[str]:
         """What ``train`` is called with; ``out`` is the folder of the runs."""
         start = [f'--{self.part.takes}={checkpoint(out, self.needs)}'] if self.needs else []
         return [*flag_texts.arguments_of(self.part.recipe).values(), *start, f'--seed={self.seed}',
                 f'--runs_dir={out}', f'--name={self.name}']
 
 
-def checkpoint(out, name) -> pathlib.Path:
+def checkpoint(out: str | os.PathLike, name: str) -> pathlib.Path:
     """What other runs start from."""
     return pathlib.Path(out) / name / 'checkpoints' / 'last.h5'
 

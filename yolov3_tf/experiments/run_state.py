@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import time
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ class State(NamedTuple):
     steps: int
 
 
-def look(folder, kind: str) -> State:
+def look(folder: str | os.PathLike, kind: str) -> State:
     """Where a run stands. A 'cell' is finished when it is trained and evaluated, a stage others start
     from when it is trained. A folder that is not there, or half written, has not begun."""
     folder = pathlib.Path(folder)
@@ -27,7 +28,7 @@ def look(folder, kind: str) -> State:
     return State(finished, True, int(counters.get('global_step', 0)))
 
 
-def evaluated(folder) -> bool:
+def evaluated(folder: str | os.PathLike) -> bool:
     """Whether both files of the evaluation are there and whole: a kill may leave half of one."""
     evaluation = pathlib.Path(folder) / 'evaluation'
     try:

@@ -15,7 +15,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Callable, NamedTuple
 
 from yolov3_tf.errors import InputError
@@ -170,10 +171,11 @@ class Runner:
     def _left(self, place, spent) -> str:
         expected = [self.expected(later) for later in self.runs[place - 1:]
                     if later.name not in self.done]
-        if None in expected:
+        known = [seconds for seconds in expected if seconds is not None]
+        if len(known) < len(expected):
             return ''
-        own = max(expected[0] - spent, 0.)
-        return f', about {clock(own)} left, {clock(own + sum(expected[1:]))} of the table'
+        own = max(known[0] - spent, 0.)
+        return f', about {clock(own)} left, {clock(own + sum(known[1:]))} of the table'
 
     def _state(self, run) -> run_state.State:
         return run_state.look(self.out / run.name, run.part.kind)
@@ -193,7 +195,7 @@ class Runner:
 
 
 @contextlib.contextmanager
-def only_one(out):
+def only_one(out: str | os.PathLike) -> Iterator[None]:
     """Holds a folder for one runner.
 
     Raises:
@@ -213,7 +215,7 @@ def only_one(out):
 
 
 @contextlib.contextmanager
-def handling(handler):
+def handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """Ctrl-C and SIGTERM go to ``handler`` meanwhile."""
     previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -223,12 +225,12 @@ def handling(handler):
             signal.signal(number, before)
 
 
-def tail(log) -> str:
+def tail(log: str | os.PathLike) -> str:
     """The last lines of a log, indented."""
     return '\n'.join(f'    {line}' for line in _end(log)[-TAIL_LINES:])
 
 
-def last_line(log) -> str:
+def last_line(log: str | os.PathLike) -> str:
     """The last thing a log says."""
     lines = _end(log)
     return lines[-1] if lines else ''

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import configparser
 import difflib
+import os
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -51,7 +52,7 @@ class Table(NamedTuple):
     comparisons: tuple[tuple[str, str], ...]
 
 
-def find(name: str, folder=HERE / 'tables') -> pathlib.Path:
+def find(name: str, folder: str | os.PathLike = HERE / 'tables') -> pathlib.Path:
     """The file of a built-in table (I to IV), or the user's own.
 
     Raises:
@@ -64,7 +65,7 @@ def find(name: str, folder=HERE / 'tables') -> pathlib.Path:
     return path
 
 
-def read(path) -> Table:
+def read(path: str | os.PathLike) -> Table:
     """Reads a table file.
 
     Raises:
@@ -91,14 +92,19 @@ def tokens(text: str, where: str) -> tuple[Token, ...]:
     return tuple(Token(word, where) for word in text.split())
 
 
+class _Parser(configparser.ConfigParser):
+    """Names of keys stay as written."""
+
+    def optionxform(self, optionstr):
+        return optionstr
+
+
 class _Reader:
     """One file being read; knows on which line each section and key stands."""
 
     def __init__(self, path, text):
         self.path, self.text, self.lines = path, text.splitlines(), _line_numbers(text)
-        self.parser = configparser.ConfigParser(interpolation=None, default_section='', delimiters=('=',),
-                                                comment_prefixes=('#',))
-        self.parser.optionxform = str           # names of keys as written
+        self.parser = _Parser(interpolation=None, default_section='', delimiters=('=',), comment_prefixes=('#',))
         self._parse(text)
 
     def table(self) -> Table:

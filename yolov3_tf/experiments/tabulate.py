@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import os
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,8 @@ class Row(NamedTuple):
     @property
     def same_sign(self) -> int:
         """Seeds whose value has the sign of the mean."""
-        return sum(value * self.mean > 0 for value in self.values.values())
+        mean = self.mean
+        return 0 if mean is None else sum(value * mean > 0 for value in self.values.values())
 
 
 class FinishedRuns:
@@ -79,7 +81,7 @@ class FinishedRuns:
         self.weights: np.ndarray | None = None
         self.known: dict[str, Scored] = {}
 
-    def of(self, folder) -> Scored:
+    def of(self, folder: str | os.PathLike) -> Scored:
         """Raises InputError where the run's detections do not give the run's own score."""
         folder = pathlib.Path(folder)
         if folder.name not in self.known:
@@ -87,25 +89,26 @@ class FinishedRuns:
         return self.known[folder.name]
 
     def _evaluate(self, folder) -> Scored:
-        dataset = self._load(read_class_file(folder / 'labels.txt'))
+        dataset, weights = self._load(read_class_file(folder / 'labels.txt'))
         summary = json.loads((folder / 'evaluation' / 'metrics.json').read_text(encoding='utf-8'))['summary']
         path = folder / 'evaluation' / 'detections.json'
         detections = report.align(dataset, results.read_coco(path, dataset))
-        samples = bootstrap.evaluate(dataset.records, detections, len(dataset.class_names), self.weights)
+        samples = bootstrap.evaluate(dataset.records, detections, len(dataset.class_names), weights)
         again, own = float(samples[THE_SCORE][0]), _number(summary[THE_SCORE])
         if not (abs(again - own) < AGREE or (math.isnan(again) and math.isnan(own))):
             raise InputError(f'{path}: its detections give a mAP of {again:.4f} on {self.spec}, {own:.4f} is what the '
                              'run found: were the annotations changed since? Delete its evaluation/ to make it anew')
         return Scored({name: _number(value) for name, value in summary.items()}, samples)
 
-    def _load(self, class_names) -> Dataset:
-        if self.dataset is None:
+    def _load(self, class_names) -> tuple[Dataset, np.ndarray]:
+        """The set and the weights of its images in each resample, read and drawn once."""
+        if self.dataset is None or self.weights is None:
             self.dataset = specs.load(self.spec, class_names, split='val')
             self.weights = bootstrap.resamples(len(self.dataset.records), self.count)
         if list(self.dataset.class_names) != list(class_names):
             raise InputError(f'runs of other classes are compared: {", ".join(self.dataset.class_names)} and '
                              f'{", ".join(class_names)}; give them the same --classes')
-        return self.dataset
+        return self.dataset, self.weights
 
 
 def rows(table: Table, scored: Mapping[str, Mapping[int, Scored]]) -> list[Row]:
@@ -122,9 +125,9 @@ def rows(table: Table, scored: Mapping[str, Mapping[int, Scored]]) -> list[Row]:
     paper = {cell.name: cell.paper for cell in table.cells}
     for first, second in table.comparisons:
         for name in MEASURES:
-            known = None not in (paper[first], paper[second]) and name == THE_SCORE
-            found.append(_difference(f'{first} - {second}', name, paper[first] - paper[second] if known else None,
-                                     scored[first], scored[second]))
+            one, other = paper[first], paper[second]
+            known = one - other if name == THE_SCORE and one is not None and other is not None else None
+            found.append(_difference(f'{first} - {second}', name, known, scored[first], scored[second]))
     return found
 
 
@@ -208,7 +211,8 @@ def _commands(commands, seeds) -> str:
     return '\n'.join([lines[0], '', *lines[1:]])
 
 
-def write(out, table: Table, found: Sequence[Row], markdown: str, seeds: Sequence[int]) -> tuple[pathlib.Path, ...]:
+def write(out: str | os.PathLike, table: Table, found: Sequence[Row], markdown: str,
+          seeds: Sequence[int]) -> tuple[pathlib.Path, ...]:
     """Writes TABLE.md and TABLE.csv into ``out``; returns their paths."""
     paths = tuple(pathlib.Path(out) / f'{table.name}.{ending}' for ending in ('md', 'csv'))
     for path, text in zip(paths, (markdown, to_csv(found, seeds))):
@@ -216,7 +220,7 @@ def write(out, table: Table, found: Sequence[Row], markdown: str, seeds: Sequenc
     return paths
 
 
-def write_times(path, lines: Sequence[Mapping[str, Any]]) -> pathlib.Path:
+def write_times(path: str | os.PathLike, lines: Sequence[Mapping[str, Any]]) -> pathlib.Path:
     """Wall time of each finished run: run, cells, steps, seconds, and seconds over the median of its kind."""
     path = pathlib.Path(path)
     text = io.StringIO()

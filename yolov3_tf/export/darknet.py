@@ -24,13 +24,13 @@ from yolov3_tf.models.yolov3_network import convolutions
 SUFFIXES = {metadata.MODEL: '.json', metadata.LABELS: '.names'}
 
 
-def files(path) -> list[str]:
+def files(path: str) -> list[str]:
     """All that ``write`` writes; ``path`` is the weights file."""
     stem = os.path.splitext(path)[0]
     return [f'{stem}{suffix}' for suffix in ('.weights', '.cfg', *SUFFIXES.values())]
 
 
-def write(path, model: tf.keras.Model, config, settings: Settings):
+def write(path: str, model: tf.keras.Model, config: checkpoints.ModelConfig, settings: Settings) -> None:
     """Writes the four files beside each other.
 
     Raises:
@@ -45,7 +45,7 @@ def write(path, model: tf.keras.Model, config, settings: Settings):
             file.write(text)
 
 
-def load(path) -> tuple[tf.keras.Model, checkpoints.ModelConfig, Settings]:
+def load(path: str) -> tuple[tf.keras.Model, checkpoints.ModelConfig, Settings]:
     """The model of four files again.
 
     Raises:
@@ -73,7 +73,8 @@ def _cfg(config):
     classes = len(config.class_names)
     if config.cfg:
         return cfg_file.with_classes(config.cfg, classes)
-    return yolov3_cfg.text(classes, *config.image_size, config.anchors, config.width_multiplier)
+    height, width = config.image_size
+    return yolov3_cfg.text(classes, height, width, config.anchors, config.width_multiplier)
 
 
 def _with_darknets_epsilon(model, config):

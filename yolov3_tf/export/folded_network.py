@@ -6,11 +6,12 @@ import contextlib
 import tensorflow as tf
 
 from yolov3_tf import anchors, boxes, postprocess
+from yolov3_tf.export.settings import Settings
 from yolov3_tf.models import checkpoints, yolov3_network
 from yolov3_tf.structures import BatchedDetections
 
 
-def folded(model: tf.keras.Model, config, precision='float32') -> tf.keras.Model:
+def folded(model: tf.keras.Model, config: checkpoints.ModelConfig, precision: str = 'float32') -> tf.keras.Model:
     """A copy of ``model`` without BatchNorm, its variables stored in ``precision``; ``model`` is left as it is."""
     with _policy(precision):
         network = checkpoints.build(config, folded=True)
@@ -29,18 +30,19 @@ def _policy(name):
         tf.keras.mixed_precision.set_global_policy(before)
 
 
-def variables(network) -> list[tf.Variable]:
+def variables(network: tf.keras.Model) -> list[tf.Variable]:
     """The network's variables as what a SavedModel tracks: Keras 3 wraps them."""
     return [variable if isinstance(variable, tf.Variable) else variable.value for variable in network.variables]
 
 
-def detect(outputs, config, settings) -> BatchedDetections:
+def detect(outputs: tf.Tensor, config: checkpoints.ModelConfig, settings: Settings) -> BatchedDetections:
     """The network's outputs [B, S, 5 + C] -> detections in pixels of its input."""
     priors = anchors.lay_out(config.anchors, *config.image_size)
     return postprocess.detect(outputs, priors, settings.suppression)
 
 
-def named(found: BatchedDetections, heights, widths, class_offset):
+def named(found: BatchedDetections, heights: tf.Tensor | int, widths: tf.Tensor | int,
+          class_offset: int) -> dict[str, tf.Tensor]:
     """Detections in pixels of images of ``heights`` and ``widths`` (of shape [B, 1] or []) -> what clients read."""
     real = tf.sequence_mask(found.count, tf.shape(found.scores)[1])
     return {'detection_boxes': boxes.to_yxyx_unit(found.boxes, heights, widths),

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,7 @@ from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import darknet, onnx, saved_model, tflite
 from yolov3_tf.export.settings import DEFAULTS, Settings
+from yolov3_tf.models.checkpoints import ModelConfig
 
 
 class Options(NamedTuple):
@@ -43,7 +44,7 @@ class Format(NamedTuple):
     own: Sequence[str]
 
 
-def write(name: str, path, model: tf.keras.Model, config: Any, options: Options) -> str:
+def write(name: str, path: str | os.PathLike, model: tf.keras.Model, config: ModelConfig, options: Options) -> str:
     """Writes ``model`` in the format ``name`` of ``FORMATS`` and returns the path of what was written.
 
     Raises:

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.export.settings import Settings
+from yolov3_tf.models.checkpoints import ModelConfig
 
 FORMAT = 1
 MODEL, LABELS = 'model.json', 'labels.txt'
@@ -29,7 +31,7 @@ class Metadata(NamedTuple):
     settings: Settings
 
 
-def texts(config, settings: Settings, **more) -> dict[str, str]:
+def texts(config: ModelConfig, settings: Settings, **more: Any) -> dict[str, str]:
     """File name -> text; ``more``: values of one format alone, as JSON values."""
     values = {'format': FORMAT, 'labels': LABELS, 'input_size': list(config.image_size),
              'letterbox': bool(config.letterbox), 'anchors': config.anchors._asdict(),
@@ -38,7 +40,7 @@ def texts(config, settings: Settings, **more) -> dict[str, str]:
             LABELS: ''.join(f'{name}\n' for name in config.class_names)}
 
 
-def read(found: Mapping[str, str], where) -> Metadata:
+def read(found: Mapping[str, str], where: str | os.PathLike) -> Metadata:
     """The texts of ``texts`` again; ``where`` names the file in messages.
 
     Raises:

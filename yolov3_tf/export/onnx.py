@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
@@ -20,12 +20,13 @@ from yolov3_tf import atomic_file, codec
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import folded_network, metadata
 from yolov3_tf.export.settings import Settings, check
+from yolov3_tf.models.checkpoints import ModelConfig
 
 OPSET = 17
 INSTALL = "pip install 'yolov3_tf[onnx]', or {} alone"
 
 
-def write(path, model: tf.keras.Model, config, settings: Settings):
+def write(path: str | os.PathLike, model: tf.keras.Model, config: ModelConfig, settings: Settings) -> None:
     """Writes the file, whole or not at all.
 
     Raises:
@@ -43,7 +44,7 @@ def write(path, model: tf.keras.Model, config, settings: Settings):
         file.write(written.SerializeToString())
 
 
-def open_session(path):
+def open_session(path: str | os.PathLike) -> Any:
     """An onnxruntime.InferenceSession on the CPU; InputError where it cannot be had."""
     try:
         import onnxruntime
@@ -57,12 +58,12 @@ def open_session(path):
         raise InputError(f'{path}: ONNX Runtime cannot open it: {error}') from error
 
 
-def read_metadata(session, path) -> metadata.Metadata:
+def read_metadata(session: Any, path: str | os.PathLike) -> metadata.Metadata:
     """What a file of ``write`` says of itself."""
     return metadata.read(session.get_modelmeta().custom_metadata_map, path)
 
 
-def as_function(session) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def as_function(session: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """-> function of uint8 [B, H, W, 3] -> the named outputs."""
     names = [output.name for output in session.get_outputs()]
     return lambda images: dict(zip(names, session.run(names, {'images': images})))

@@ -22,14 +22,14 @@ class Placed(NamedTuple):
     sizes: Any
 
 
-def place_arrays(images, height, width, letterbox) -> Placed:
+def place_arrays(images: tf.Tensor, height: int, width: int, letterbox: bool) -> Placed:
     """uint8 [B, h, w, 3] RGB -> network inputs."""
     spec = Placed(tf.TensorSpec([height, width, 3], tf.uint8),
                   geometry.Placement(*[tf.TensorSpec([], tf.float32)] * 4), tf.TensorSpec([2], tf.int32))
     return tf.map_fn(lambda image: _place(image, height, width, letterbox), images, fn_output_signature=spec)
 
 
-def place_encoded(contents, height, width, letterbox) -> Placed:
+def place_encoded(contents: tf.Tensor, height: int, width: int, letterbox: bool) -> Placed:
     """String [B] with JPEG, PNG, BMP or GIF (its first frame) images of any sizes -> network inputs.
 
     Raises:
@@ -41,7 +41,7 @@ def place_encoded(contents, height, width, letterbox) -> Placed:
     return _place_all(contents, lambda content: content, why, height, width, letterbox)
 
 
-def place_examples(examples, height, width, letterbox) -> Placed:
+def place_examples(examples: tf.Tensor, height: int, width: int, letterbox: bool) -> Placed:
     """String [B] of serialised tf.Examples, their images in the feature ``image/encoded``; see ``place_encoded``."""
     def to_content(example):
         feature = tf.io.FixedLenFeature([], tf.string)
@@ -54,7 +54,7 @@ def place_examples(examples, height, width, letterbox) -> Placed:
     return _place_all(examples, to_content, why, height, width, letterbox)
 
 
-def decode(content):
+def decode(content: tf.Tensor) -> tf.Tensor:
     """An encoded image -> uint8 [h, w, 3]; alpha is dropped, grey spread over three channels, 16 bits cut to 8."""
     def bmp():          # the only decoder that takes no wish for three channels where the file has others
         pixels = tf.io.decode_bmp(content)

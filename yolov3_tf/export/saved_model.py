@@ -34,6 +34,7 @@ from yolov3_tf import codec, postprocess
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import folded_network, metadata, preprocess, warmup
 from yolov3_tf.export.settings import DEFAULTS, Settings, check
+from yolov3_tf.models.checkpoints import ModelConfig
 
 EXTRA = 'assets.extra'
 SIGNATURES = {
@@ -59,7 +60,7 @@ class Server(tf.Module):
     Holds plain variables only; the Keras model that the functions were traced from is not part of it.
     """
 
-    def __init__(self, model: tf.keras.Model, config, settings: Settings = DEFAULTS):
+    def __init__(self, model: tf.keras.Model, config: ModelConfig, settings: Settings = DEFAULTS):
         """Folds ``model`` (which is left as it is) into a network for ``config.image_size``."""
         super().__init__(name='yolov3')
         check(settings)
@@ -85,8 +86,8 @@ class Server(tf.Module):
         self.encoded, self.image_tensor, self.tf_example = encoded, image_tensor, tf_example
 
 
-def export(model: tf.keras.Model, config, folder, version: int = 1, settings: Settings = DEFAULTS,
-           overwrite: bool = False) -> str:
+def export(model: tf.keras.Model, config: ModelConfig, folder: str | os.PathLike, version: int = 1,
+           settings: Settings = DEFAULTS, overwrite: bool = False) -> str:
     """Writes ``folder/version`` complete, or not at all, and returns its path.
 
     Args:
@@ -136,4 +137,5 @@ def _write_extra(folder, config, settings):
     for name, text in {**texts, 'batching_parameters.txt': BATCHING}.items():
         with open(os.path.join(folder, name), 'w', encoding='utf-8') as file:
             file.write(text)
-    warmup.write(os.path.join(folder, warmup.NAME), *config.image_size, (1, MOST_AT_ONCE))
+    height, width = config.image_size
+    warmup.write(os.path.join(folder, warmup.NAME), height, width, (1, MOST_AT_ONCE))

@@ -29,8 +29,9 @@ from yolov3_tf.data import image_files
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import folded_network, metadata
 from yolov3_tf.export.settings import Settings, check
+from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.head import BOX, OBJECTNESS
-from yolov3_tf.structures import BatchedDetections
+from yolov3_tf.structures import BatchedDetections, Dataset
 
 SCOPE = 'detections'            # names of what stays float in int8 begin with it
 LARGEST_METADATA = 4_000_000       # bytes of labels and metadata
@@ -46,8 +47,8 @@ class Part(NamedTuple):
     end: int
 
 
-def write(path, model: tf.keras.Model, config, settings: Settings, kind='float32',
-          calibration: Iterable[np.ndarray] | None = None):
+def write(path: str | os.PathLike, model: tf.keras.Model, config: ModelConfig, settings: Settings,
+          kind: str = 'float32', calibration: Iterable[np.ndarray] | None = None) -> None:
     """Writes a file of the number type ``kind``, of ``TYPES``.
 
     Args:
@@ -74,7 +75,7 @@ def write(path, model: tf.keras.Model, config, settings: Settings, kind='float32
     _write(path, content, metadata.texts(config, settings, number_type=kind))
 
 
-def read_metadata(path) -> metadata.Metadata:
+def read_metadata(path: str | os.PathLike) -> metadata.Metadata:
     """What a file of ``write`` says of itself; InputError where it is another kind of file."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -88,7 +89,7 @@ def read_metadata(path) -> metadata.Metadata:
     return metadata.read(found, path)
 
 
-def open_model(path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def open_model(path: str | os.PathLike) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """-> function of uint8 [B, H, W, 3] -> the named outputs; images run one after another."""
     try:
         run = _interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner()
@@ -102,7 +103,7 @@ def open_model(path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     return call
 
 
-def calibration_images(dataset, count: int) -> list[np.ndarray]:
+def calibration_images(dataset: Dataset, count: int) -> list[np.ndarray]:
     """Up to ``count`` images, evenly from all of a ``Dataset``, passing over those that cannot be read.
 
     Raises:
@@ -144,8 +145,9 @@ def _function(network, config, settings):
         columns = [[column for part in level for column in _convolve(next(inputs), part)] for level in parts]
         with tf.name_scope(SCOPE):
             # Level by level: whatever is put together before a sigmoid or an exp would get one scale in int8.
-            decoded = [_decode(*level, priors) for level, priors in zip(columns, _priors(config))]
-            found = _suppress(*(tf.concat(of_levels, 1) for of_levels in zip(*decoded)), settings.suppression)
+            decoded = [_decode(level, priors) for level, priors in zip(columns, _priors(config))]
+            boxes, scores = (tf.concat(of_levels, 1) for of_levels in zip(*decoded))
+            found = _suppress(boxes, scores, settings.suppression)
             return folded_network.named(found, height, width, settings.class_offset)
 
     return detect
@@ -161,7 +163,8 @@ def _output_parts(network) -> list[list[Part]]:
             box, rest = slots.input
             return [*parts(box, first), *parts(rest, first + box.shape[-1])]
         conv = makers[id(slots.input)]
-        return [Part(conv.input, *conv.get_weights(), first, first + tensor.shape[-1])]
+        kernel, bias = conv.get_weights()
+        return [Part(conv.input, kernel, bias, first, first + tensor.shape[-1])]
 
     return [parts(tensor, 0) for tensor in tf.nest.flatten(network.layers[-1].input)]
 
@@ -186,9 +189,10 @@ def _priors(config):
         yield anchors.lay_out(alone, *config.image_size)
 
 
-def _decode(t, objectness, classes, priors):
-    """-> boxes [1, S, 4] and scores [1, S, C] of a level."""
-    return codec.decode(t, priors), tf.sigmoid(objectness) * tf.sigmoid(classes)
+def _decode(level, priors):
+    """-> boxes [1, S, 4] and scores [1, S, C] of a level's columns."""
+    offsets, objectness, classes = level
+    return codec.decode(offsets, priors), tf.sigmoid(objectness) * tf.sigmoid(classes)
 
 
 def _suppress(boxes, scores, suppression) -> BatchedDetections:

@@ -22,7 +22,7 @@ NAME = 'tf_serving_warmup_requests'
 MODEL = 'yolov3'            # servers ask whatever model the file lies beside
 
 
-def write(path, height, width, batches: Sequence[int]):
+def write(path: str, height: int, width: int, batches: Sequence[int]) -> None:
     """Writes requests of each signature for each number of images; images are grey, of the input's size."""
     with tf.io.TFRecordWriter(path) as writer:
         for signature, inputs in _requests(height, width, batches):

@@ -1,6 +1,7 @@
 """The objectness loss over the training of several runs, with and without the focal factor."""
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,7 +26,7 @@ class Run(NamedTuple):
     val: plots.Series
 
 
-def read_run(folder) -> Run:
+def read_run(folder: str | os.PathLike) -> Run:
     """Reads a run's metrics.jsonl and whether its run.flags say focal.
 
     Raises:
@@ -43,7 +44,7 @@ def read_run(folder) -> Run:
                plots.series(lines, 'val', NAME))
 
 
-def draw(figure_file, folders: Sequence[str]) -> str:
+def draw(figure_file: plots.Path, folders: Sequence[str]) -> str:
     """Draws the loss of each run over its steps: while training above, on the validation set below.
 
     Runs of one kind share a colour; the heavy line is their mean. The factor is part of the loss that is

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def random_pairs(count: int, seed: int) -> Pairs:
     return Pairs(*(np.array(measure(first, second)) for measure in (box_ops.iou, box_ops.giou)))
 
 
-def lowest_giou(iou):
+def lowest_giou(iou: np.ndarray) -> np.ndarray:
     """The least GIoU that two overlapping boxes of this IoU u can have: u - ((1 - u) / (1 + u))^2.
 
     Let the overlap be x and y of the hull's width and height, and u < 1. Where neither box holds the other,
@@ -61,7 +61,7 @@ def lowest_giou(iou):
     return iou - ((1 - iou) / (1 + iou)) ** 2
 
 
-def giou_over_iou(figure_file, count: int, seed: int) -> str:
+def giou_over_iou(figure_file: plots.Path, count: int, seed: int) -> str:
     """Draws GIoU over IoU, with the pairs that do not overlap beside it, for all of them have IoU 0.
 
     Returns:
@@ -109,7 +109,7 @@ def equal_centres(distance: float = DISTANCE) -> list[Case]:
     return [Case(name, np.array(box_ops.from_cxcywh(truth + _of_length(move, distance)))) for name, move in moves]
 
 
-def equal_l2(figure_file) -> str:
+def equal_l2(figure_file: plots.Path) -> str:
     """Draws predictions that an L2 loss cannot tell apart beside what IoU and GIoU say of them.
 
     Returns:
@@ -158,10 +158,11 @@ def _numbers(case):
 
 def _draw_case(axis, case, numbers):
     from matplotlib.patches import Rectangle
-    for box, style in ((TRUTH, dict(facecolor='#00000018', edgecolor='k', linestyle='--', label='truth')),
-                       (case.box, dict(facecolor=plots.COLOURS[1] + '30', edgecolor=plots.COLOURS[1],
-                                       label='prediction'))):
-        axis.add_patch(Rectangle(box[:2], *(box[2:] - box[:2]), linewidth=1.5, **style))
+    styles: tuple[tuple[np.ndarray, dict[str, Any]], ...] = (
+        (TRUTH, dict(facecolor='#00000018', edgecolor='k', linestyle='--', label='truth')),
+        (case.box, dict(facecolor=plots.COLOURS[1] + '30', edgecolor=plots.COLOURS[1], label='prediction')))
+    for box, style in styles:
+        axis.add_patch(Rectangle((box[0], box[1]), box[2] - box[0], box[3] - box[1], linewidth=1.5, **style))
     axis.set(xlim=(-20, 75), ylim=(68, -20), aspect='equal', title=case.name, xticks=[], yticks=[])
     axis.set_xlabel(numbers, fontsize=9)
     axis.grid(False)

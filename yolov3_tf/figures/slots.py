@@ -1,6 +1,6 @@
 """Positive, ignored and negative slots of a network on real images: drawn on one, counted over a set.
 
-What a slot is follows from the rooms that train: ``assign`` says which are positive, ``losses.total``
+What a slot is follows from the modules that train: ``assign`` says which are positive, ``losses.criterion``
 which of the others count as background; what is left is ignored.
 """
 from __future__ import annotations
@@ -19,7 +19,7 @@ from yolov3_tf.drawing import plots
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses import criterion
 from yolov3_tf.models import checkpoints
-from yolov3_tf.structures import Dataset, Priors
+from yolov3_tf.structures import Dataset, GroundTruth, Priors
 
 NEGATIVE, IGNORED, POSITIVE = range(3)
 KINDS = ('negative', 'ignored', 'positive')
@@ -73,7 +73,7 @@ def load_network(checkpoint: str | None, size: int | None, seed: int) -> Network
     return Network(checkpoints.build(config), config, name)
 
 
-def sort_slots(network: Network, images, truth, settings: criterion.LossSettings) -> Sorted:
+def sort_slots(network: Network, images: tf.Tensor, truth: GroundTruth, settings: criterion.LossSettings) -> Sorted:
     """Sorts the slots of a batch as a training step with these settings would.
 
     Args:
@@ -122,7 +122,8 @@ def choose_record(dataset: Dataset, index: int | None, image: str | None) -> int
     return index or 0
 
 
-def draw(figure_file, network: Network, dataset: Dataset, number: int, settings: criterion.LossSettings) -> str:
+def draw(figure_file: plots.Path, network: Network, dataset: Dataset, number: int,
+         settings: criterion.LossSettings) -> str:
     """Draws one image's slots: what the interesting ones predict, then each level's cells and anchors.
 
     Returns:
@@ -158,7 +159,7 @@ def draw(figure_file, network: Network, dataset: Dataset, number: int, settings:
             title = f'stride {strides[level]}: {_counts(kinds[chosen])}'
             axis = axes[len(strides) - level]
             axis.set_title(title)
-            _marks(axis, *_centres(priors, chosen), kinds[chosen], strides[level])
+            _marks(axis, _centres(priors, chosen), kinds[chosen], strides[level])
             lines.append(title)
         figure.legend(*_legend(), loc='outside lower center', ncols=4)
         plots.save(figure, figure_file)
@@ -209,7 +210,7 @@ def table(counts: Counts) -> str:
     return '\n'.join(lines)
 
 
-def write_csv(path, counts: Counts) -> pathlib.Path:
+def write_csv(path: plots.Path, counts: Counts) -> pathlib.Path:
     """One line an image: image, objects, positive, ignored, negative."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -220,7 +221,7 @@ def write_csv(path, counts: Counts) -> pathlib.Path:
     return path
 
 
-def draw_counts(figure_file, counts: Counts, title: str) -> str:
+def draw_counts(figure_file: plots.Path, counts: Counts, title: str) -> str:
     """Draws how many images have how many positive, ignored and negative slots.
 
     Returns:
@@ -300,8 +301,9 @@ def _centres(priors, chosen):
     return (cells[:, 0] + (anchor + .5) / count) * strides, (cells[:, 1] + .5) * strides
 
 
-def _marks(axis, x, y, kinds, stride):
+def _marks(axis, centres, kinds, stride):
     """A dot a negative slot, a square an ignored one, a ringed square a positive one; larger on coarse levels."""
+    x, y = centres
     points = 3. * 72 / axis.get_images()[0].get_extent()[1] * stride / 3       # room of a slot, about
     for kind, marker, size in ((NEGATIVE, 'o', .25), (IGNORED, 's', .8), (POSITIVE, 's', .8)):
         chosen = kinds == kind

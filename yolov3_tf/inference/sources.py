@@ -81,10 +81,10 @@ def find_inputs(paths: Sequence[str]) -> Inputs:
             found.problems.append(f'{path}: unknown kind of file: expected {" ".join(IMAGES + VIDEOS)}')
         elif kind == 'folder':
             _look_into(path, found)
-        elif SOURCES[kind].open_as is None:
+        elif (open_as := SOURCES[kind].open_as) is None:
             found.images.append(path)
         else:
-            SOURCES[kind].open_as(path)                 # a camera without a number is refused here
+            open_as(path)                               # a camera without a number is refused here
             found.videos.append(path)
     return found
 
@@ -137,7 +137,9 @@ def _look_into(folder, found):
 def detect_images(detector: Detector, paths: Sequence[str], output: str, threshold: float,
                   batch_size: int) -> RunReport:
     """Detects in images and writes each, drawn, as a JPEG named after it into the folder ``output``."""
-    entries, problems, seconds = [], [], 0.
+    entries: list[dict[str, Any]] = []
+    problems: list[str] = []
+    seconds = 0.
     names = dict(zip(paths, _distinct_names(paths)))
     for batch in _batches(_readable(paths, problems), batch_size):
         start = time.perf_counter()
@@ -159,7 +161,9 @@ def detect_video(detector: Detector, path: str, output: str, threshold: float, b
     length is a problem, reported with what was read. A live source is read until ``max_frames``, Ctrl-C or its end,
     one frame at a time so that none waits for others; what was detected until then is reported.
     """
-    entries, problems, seconds = [], [], 0.
+    entries: list[dict[str, Any]] = []
+    problems: list[str] = []
+    seconds = 0.
     with contextlib.ExitStack() as stack:
         frames = stack.enter_context(contextlib.closing(_Frames(path)))
         film = stack.enter_context(contextlib.closing(_Film(output, path, frames.rate)))
@@ -237,11 +241,12 @@ class _Frames:
 
     def __init__(self, path):
         kind = kind_of(path)
-        if kind is None or SOURCES[kind].open_as is None:
+        open_as = None if kind is None else SOURCES[kind].open_as
+        if kind is None or open_as is None:
             raise InputError(f'{without_password(path)}: expected a video, a camera or a stream')
         source = SOURCES[kind]
         self.live = source.live
-        self._video = cv2.VideoCapture(source.open_as(path))
+        self._video = cv2.VideoCapture(open_as(path))
         if not self._video.isOpened():
             raise InputError(f'{without_password(path)}: {source.closed}')
         self.rate = self._video.get(cv2.CAP_PROP_FPS) or 25.
@@ -279,8 +284,7 @@ class _Film:
 
     def _open(self, width, height):
         for suffix, code in (('.mp4', 'mp4v'), ('.avi', 'MJPG')):
-            code = cv2.VideoWriter_fourcc(*code)
-            writer = cv2.VideoWriter(self._stem + suffix, code, self._rate, (width, height))
+            writer = cv2.VideoWriter(self._stem + suffix, cv2.VideoWriter.fourcc(*code), self._rate, (width, height))
             if writer.isOpened():
                 return writer
         raise InputError(f'{self._stem}.mp4: this OpenCV cannot write videos: detect in images instead')

@@ -77,7 +77,7 @@ def convolutions(model: tf.keras.Model) -> list[tuple]:
 
 def _position(name):
     """``head_59_box_conv_07`` -> (59, name), ``head_conv_58`` -> (58, name)."""
-    return int(re.search(r'\d+', name).group()), name
+    return int(re.findall(r'\d+', name)[0]), name
 
 
 def fold(model: tf.keras.Model, folded: tf.keras.Model) -> None:

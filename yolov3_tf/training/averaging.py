@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import replicas
@@ -46,11 +48,11 @@ class Average(tf.Module):
             for variable, value in zip(self.followed, own):
                 variable.assign(value)
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         """name -> NumPy array of everything a resumed run needs."""
         return {name: variable.numpy() for name, variable in self._state().items()}
 
-    def restore(self, state):
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """The inverse of ``state``; does nothing where that was before there was an average."""
         for name, variable in self._state().items():
             if name in state:

@@ -112,9 +112,10 @@ class Distribution(NamedTuple):
 
     def _send_json(self, value):
         """The chief's JSON value, on every worker."""
-        codes = np.frombuffer(json.dumps(value).encode(), np.uint8).astype(np.int32) if self.chief else None
-        length, = self._sum(np.array([len(codes) if self.chief else 0], np.int32))
-        return json.loads(bytes(self._sum(codes if self.chief else np.zeros(length, np.int32)).astype(np.uint8)))
+        content = json.dumps(value).encode() if self.chief else b''
+        length, = self._sum(np.array([len(content)], np.int32))
+        codes = np.frombuffer(content, np.uint8).astype(np.int32) if self.chief else np.zeros(length, np.int32)
+        return json.loads(bytes(self._sum(codes).astype(np.uint8)))
 
     def _sum(self, vector):
         """Sum over the workers of vectors of numbers."""

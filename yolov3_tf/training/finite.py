@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 
 
@@ -9,7 +10,8 @@ class NonFiniteLoss(RuntimeError):
     """The loss or a gradient is not finite. No weight was changed by it; the message names the batch."""
 
 
-def check(parts: Mapping[str, float], step: int, files: Sequence[str], loss_scaling: bool, last):
+def check(parts: Mapping[str, float], step: int, files: Sequence[str], loss_scaling: bool,
+          last: str | os.PathLike) -> None:
     """Raises NonFiniteLoss for a step whose numbers are not finite.
 
     Args:

@@ -6,6 +6,7 @@ A file of flags has one flag a line and comments behind ``#`` or ``//``: run.fla
 from __future__ import annotations
 
 import difflib
+import os
 import pathlib
 import re
 from collections.abc import Iterable
@@ -110,7 +111,7 @@ def settings_of(tokens: Iterable[Token]) -> dict[str, Any]:
     return dict(read_token(token) for token in tokens)
 
 
-def read_file(path) -> tuple[Token, ...]:
+def read_file(path: str | os.PathLike) -> tuple[Token, ...]:
     """The flags of a file.
 
     Raises:
@@ -129,7 +130,7 @@ def read_file(path) -> tuple[Token, ...]:
     return tuple(found)
 
 
-def read_values(path) -> dict[str, str]:
+def read_values(path: str | os.PathLike) -> dict[str, str]:
     """Setting -> text of a run.flags, under today's names; empty where there is no such file."""
     path = pathlib.Path(path)
     lines = path.read_text(encoding='utf-8').splitlines() if path.is_file() else []

@@ -7,8 +7,10 @@ which is what lets a run resume bit for bit; and TensorFlow's fused kernels read
 """
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import replicas
@@ -30,7 +32,7 @@ class OptimizerSettings(NamedTuple):
 
 class SGD:
     """accumulator = momentum accumulator - rate g; w = w + accumulator (darknet's and Keras's form)."""
-    slots = ('momentum',)
+    slots: ClassVar[tuple[str, ...]] = ('momentum',)
 
     @staticmethod
     def update(variable, slots, gradient, factor, rate, settings, step):
@@ -43,7 +45,7 @@ class SGD:
 
 class Adam:
     """Kingma & Ba 2015, algorithm 1: decay rates .9 and .999, epsilon 1e-8."""
-    slots = ('first_moment', 'second_moment')
+    slots: ClassVar[tuple[str, ...]] = ('first_moment', 'second_moment')
 
     @staticmethod
     def update(variable, slots, gradient, factor, rate, settings, step):
@@ -54,7 +56,15 @@ class Adam:
             beta2_power=.999 ** power, lr=rate, beta1=.9, beta2=.999, epsilon=1e-8, grad=gradient * factor)
 
 
-KINDS = {'sgd': SGD, 'adam': Adam}
+class Rule(Protocol):
+    """An update rule: the names of the variables that it keeps beside each trained one, and one update of that."""
+    slots: ClassVar[tuple[str, ...]]
+
+    @staticmethod
+    def update(variable, slots, gradient, factor, rate, settings: OptimizerSettings, step): ...
+
+
+KINDS: dict[str, type[Rule]] = {'sgd': SGD, 'adam': Adam}
 
 
 class Optimizer(tf.Module):
@@ -78,12 +88,12 @@ class Optimizer(tf.Module):
         self.scale = tf.Variable(2. ** 15 if loss_scaling else 1., trainable=False)
         self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
-    def decay_term(self):
+    def decay_term(self) -> tf.Tensor:
         """The loss's d/2 sum of squared kernels, float32 scalar."""
         kernels = [variable for variable, decayed in zip(self.variables_, self.decayed) if decayed]
         return self.settings.weight_decay * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
 
-    def apply(self, gradients, rate, wanted=True):
+    def apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, wanted: tf.Tensor | bool = True) -> tf.Tensor:
         """One update from the gradients of ``scale`` times the loss.
 
         Args:
@@ -120,11 +130,11 @@ class Optimizer(tf.Module):
         replicas.write(self.good_steps, tf.where(grow, tf.zeros_like(good), good))
         return tf.constant(0)
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         """name -> NumPy array of everything a resumed run needs."""
         return {name: variable.numpy() for name, variable in self._state().items()}
 
-    def restore(self, state):
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """The inverse of ``state``; raises KeyError or ValueError where it is another optimiser's."""
         for name, variable in self._state().items():
             variable.assign(state[name])

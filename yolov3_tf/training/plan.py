@@ -1,6 +1,8 @@
 """What a recipe becomes: the plan of stages, the settings of the trainer, the network, the run's name."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.anchors import files as anchor_files
 from yolov3_tf.data.pipeline import PipelineSettings
@@ -16,7 +18,8 @@ from yolov3_tf.training.recipe import Recipe
 from yolov3_tf.training.settings import TrainingSettings
 
 # Epochs and learning rates of the full stage, by whether the network knows anything when it begins.
-FULL = {True: ((30, 10), (1e-4, 1e-5)), False: ((60, 20), (1e-3, 1e-4))}
+FULL: dict[bool, tuple[tuple[int, ...], tuple[float, ...]]] = {
+    True: ((30, 10), (1e-4, 1e-5)), False: ((60, 20), (1e-3, 1e-4))}
 HEAD_EPOCHS = {True: 50, False: 0}
 
 
@@ -72,6 +75,7 @@ def loss_of(recipe: Recipe) -> LossSettings:
 
 
 def batches_of(recipe: Recipe) -> PipelineSettings:
+    """How training batches are made."""
     sizes = (recipe.image_size,) if recipe.image_size else recipe.train_sizes
     return PipelineSettings(batch_size=recipe.batch_size, sizes=sizes, letterbox=recipe.letterbox,
                             augment=recipe.augment, strict=recipe.strict)
@@ -93,7 +97,7 @@ def sensitivity_of(recipe: Recipe) -> tuple[float, ...]:
     return factors
 
 
-def network_of(recipe: Recipe, class_names) -> ModelConfig:
+def network_of(recipe: Recipe, class_names: Sequence[str]) -> ModelConfig:
     """The network to train, as its checkpoints will describe it.
 
     Raises:
@@ -101,14 +105,12 @@ def network_of(recipe: Recipe, class_names) -> ModelConfig:
     """
     size = recipe.image_size or recipe.val_size
     anchors = anchor_files.read_for_yolov3(recipe.anchors) if recipe.anchors else YOLOV3_ANCHORS
-    common = dict(class_names=tuple(class_names), image_size=(size, size), letterbox=recipe.letterbox,
-                  head=recipe.head)
+    config = ModelConfig(tuple(class_names), recipe.width_multiplier, (size, size), recipe.letterbox, head=recipe.head)
     if not recipe.cfg:
-        return ModelConfig(width_multiplier=recipe.width_multiplier,
-                           anchors=anchors._replace(sensitivity=sensitivity_of(recipe)), **common)
+        return config._replace(anchors=anchors._replace(sensitivity=sensitivity_of(recipe)))
     network = _cut_cfg(recipe, len(class_names))
-    return ModelConfig(width_multiplier=1., anchors=network.anchors, cfg=network.text,
-                       backbone_layers=network.backbone_layers, **common)
+    return config._replace(width_multiplier=1., anchors=network.anchors, cfg=network.text,
+                           backbone_layers=network.backbone_layers)
 
 
 def _cut_cfg(recipe, num_classes) -> cfg.Network:

@@ -228,7 +228,7 @@ def kind(name: str) -> Kind:
     """What a setting's annotation says."""
     annotation = Recipe.__annotations__[name]
     text = getattr(annotation, '__forward_arg__', str(annotation))
-    return Kind(NAMED[re.search('int|float|str|bool', text)[0]], text.startswith('tuple'), 'None' in text)
+    return Kind(NAMED[re.findall('int|float|str|bool', text)[0]], text.startswith('tuple'), 'None' in text)
 
 
 def descriptions() -> dict[str, str]:
@@ -245,7 +245,7 @@ def choices() -> dict[str, Collection[str]]:
     from yolov3_tf.losses import box, classes, criterion, formulations, objectness
     from yolov3_tf.models.head import HEADS
     from yolov3_tf.training import distribution, optimizers, precision, stages
-    tables = dict(
+    tables: dict[str, Collection[str]] = dict(
         head=HEADS, augment=AUGMENTATIONS, mixed_precision=precision.POLICIES, formulation=formulations.FORMULATIONS,
         loss=box.BOX_LOSSES, ignore_scope=criterion.IGNORE_SCOPES, matched=criterion.MATCHES, assigner=ASSIGNERS,
         objectness=objectness.OBJECTNESS_LOSSES, objectness_target=objectness.TARGETS,

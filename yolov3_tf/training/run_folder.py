@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import atomic_file
@@ -28,10 +29,12 @@ from yolov3_tf.training import flag_texts
 
 try:
     import fcntl
-except ImportError:         # not on Windows
-    fcntl = None
+    LOCKS = True
+except ImportError:         # Windows
+    LOCKS = False
 
-_HELD = {}      # (device, inode) -> descriptor of every folder this process trains in, open until it ends
+# (device, inode) -> descriptor of every folder this process trains in, open until it ends
+_HELD: dict[tuple[int, int], int] = {}
 
 
 class RunFolder:
@@ -135,7 +138,7 @@ class RunFolder:
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 
-    def images(self, step: int, name: str, image):
+    def images(self, step: int, name: str, image: np.ndarray) -> None:
         """Adds one uint8 [H, W, 3] image to TensorBoard."""
         with self._writer().as_default(step=step):
             tf.summary.image(name, image[None])
@@ -143,7 +146,7 @@ class RunFolder:
 
     def _lock(self):
         """Keeps other processes out; the system lifts the lock with the end of this one, however that comes."""
-        if fcntl is None or (self.root.stat().st_dev, self.root.stat().st_ino) in _HELD:
+        if not LOCKS or (self.root.stat().st_dev, self.root.stat().st_ino) in _HELD:
             return
         folder = os.open(self.root, os.O_RDONLY)
         try:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
+import tensorflow as tf
+
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 from yolov3_tf.models.blocks import BatchNorm
@@ -15,6 +17,7 @@ from yolov3_tf.models.yolov3_network import BACKBONE
 FROZEN_BN = {'adapt': 'frozen BatchNorm layers go on normalising by the batch and moving their averages (reference)',
              'fixed': 'frozen BatchNorm layers use their stored averages (Keras)'}
 NOTHING = '^$'
+Pieces = Sequence[tuple[int, float]]        # (epochs, learning rate), one after another
 
 
 class Stage(NamedTuple):
@@ -54,8 +57,9 @@ def asymptotic(epochs: int, rate: float) -> Stage:
     return Stage('asymptotic', NOTHING, ((epochs, rate),), task='classification')
 
 
-def two_stages(head_rates, all_rates, warmup_epochs=0, patience=0, frozen_bn='adapt', schedule='piecewise',
-               power=1., stop_after=0) -> tuple[Stage, ...]:
+def two_stages(head_rates: Pieces, all_rates: Pieces, warmup_epochs: int = 0, patience: int = 0,
+               frozen_bn: str = 'adapt', schedule: str = 'piecewise', power: float = 1.,
+               stop_after: int = 0) -> tuple[Stage, ...]:
     """The paper's order: the head on a frozen backbone until it no longer improves, then everything.
 
     A part without epochs is left out; the warm-up belongs to whichever comes first. The schedule shapes
@@ -189,7 +193,7 @@ SCHEDULES = {
     'power': Schedule(_power, 'one rate falls to 0 as a power of the time left', one_piece=True, power=True)}
 
 
-def freeze(model, stage: Stage):
+def freeze(model: tf.keras.Model, stage: Stage) -> None:
     """Freezes the layers whose name matches ``stage.frozen``; all others train.
 
     Raises:

@@ -36,10 +36,10 @@ def start(recipe: Recipe, config: ModelConfig, on_shapes: bool) -> Start:
     if recipe.init_weights:
         return _whole(recipe.init_weights, model)
     choice = recipe.backbone_weights or ('none' if on_shapes else 'imagenet')
-    if choice == 'none':
+    path = pretrained.locate_backbone(choice, recipe.download)
+    if path is None:
         why = 'on built-in shapes, ' if on_shapes and not recipe.backbone_weights else ''
         return Start(model, False, f'random ({why}nothing pretrained); all layers train from the first step')
-    path = pretrained.locate_backbone(choice, recipe.download)
     if path.endswith('.h5'):
         checkpoints.load_backbone(path, model)
     else:

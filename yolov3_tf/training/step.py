@@ -7,11 +7,13 @@ or with ``synchronized`` layers by a piece.
 """
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple
 
 import tensorflow as tf
 
 from yolov3_tf import replicas
+from yolov3_tf.training.averaging import Average
 from yolov3_tf.training.optimizers import Optimizer
 
 STAND_IN = 64       # pixels a side of the black image of a replica that has none: any network takes it
@@ -30,15 +32,16 @@ class Shares(NamedTuple):
     pieces: int = 1
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
+        """Shares that a batch is worked through in."""
         return self.pieces * (self.strategy.num_replicas_in_sync if self.strategy else 1)
 
 
 ALONE = Shares()
 
 
-def make(compute_loss, optimizer: Optimizer, signature, shares: Shares = ALONE, average=None,
-         statistics=()):
+def make(compute_loss: Callable[..., dict[str, Any]], optimizer: Optimizer, signature: Any, shares: Shares = ALONE,
+         average: Average | None = None, statistics: Sequence[Any] = ()) -> Callable[..., dict[str, Any]]:
     """A training step: (images, truth, learning rate, asked) -> named scalars.
 
     ``l2`` is the weight decay's share, which reaches the weights through the optimiser; ``applied`` is 1
@@ -53,7 +56,7 @@ def make(compute_loss, optimizer: Optimizer, signature, shares: Shares = ALONE, 
       statistics: variables that each replica moves by its own images; their mean is what they become.
     """
     step = _Step(compute_loss, optimizer, shares, average, statistics)
-    if shares.count == 1:
+    if shares.total == 1:
         return step.alone(signature)
     return step.in_pieces(signature) if shares.pieces > 1 else step.side_by_side(signature)
 
@@ -65,7 +68,7 @@ class _Step:
         self.compute_loss, self.optimizer, self.shares, self.average = compute_loss, optimizer, shares, average
         self.statistics = [getattr(variable, '_value', variable) for variable in statistics]
         self.strategy = shares.strategy or tf.distribute.get_strategy()
-        self.rows = shares.images // shares.count         # of a share
+        self.rows = shares.images // shares.total         # of a share
 
     def alone(self, signature):
         @tf.function(input_signature=[*signature, _NUMBER, _NUMBER], autograph=False)

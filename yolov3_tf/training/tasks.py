@@ -5,7 +5,7 @@
 """
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +19,7 @@ from yolov3_tf.evaluation.validation import Validator, batches_of, nothing_read,
 from yolov3_tf.losses import criterion
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.classifier import OUTPUT, classifier
-from yolov3_tf.structures import Dataset
+from yolov3_tf.structures import Dataset, GroundTruth
 
 DRAWN = 9           # validation images on TensorBoard's page
 DRAWN_SCORE = .3    # detections below are not drawn
@@ -40,6 +40,32 @@ class Verdict(NamedTuple):
     page: np.ndarray | None = None
 
 
+class Task(Protocol):
+    """What the trainer asks of a task.
+
+    Attributes:
+      model: takes images, gives what the task learns; its trainable weights are the stage's.
+      measure: name of the score in the metrics; shown: on the progress line.
+      picks_best: whether its score says which checkpoint is the best.
+    """
+    measure: str
+    shown: str
+    picks_best: bool
+    model: Any
+
+    def __init__(self, model: tf.keras.Model, config: ModelConfig, val_set: Dataset,
+                 loss: criterion.LossSettings, batch_size: int, strict: bool): ...
+
+    def compute_loss(self, images: tf.Tensor, truth: GroundTruth, training: bool) -> dict[str, Any]:
+        """Named float32 scalars of a batch; ``total`` is what is minimised."""
+
+    def validate(self) -> Verdict:
+        """One pass over the validation set; InputError where none of its images can be read."""
+
+    def own_weights(self) -> dict[str, Any]:
+        """Variables that no checkpoint of the detector holds, by name."""
+
+
 class Detection:
     """Boxes. Scored by mAP at IoU .5 over the validation set, which also picks the best checkpoint."""
     measure, shown, picks_best = 'mAP', 'mAP@.5', True
@@ -49,10 +75,11 @@ class Detection:
         self.model, self.anchors, self.loss, self.val_set = model, config.anchors, loss, val_set
         self.validator = Validator(model, config, val_set, batch_size, loss, strict=strict)
 
-    def compute_loss(self, images, truth, training: bool):
+    def compute_loss(self, images: tf.Tensor, truth: GroundTruth, training: bool) -> dict[str, Any]:
         return compute_loss(self.model, images, truth, self.anchors, self.loss, training)
 
     def validate(self) -> Verdict:
+        """Loss and mAP at IoU .5 over the images that can be read, and a page of what was found."""
         outcome = self.validator.run()
         read = report.read_part(self.val_set, outcome.skipped)
         return Verdict(outcome.losses, report.mean_ap(read, outcome.detections), outcome.skipped,
@@ -87,11 +114,16 @@ class Classification:
         self._step = tf.function(self._evaluate, reduce_retracing=True, autograph=False)
         self.report: classification.ClassificationReport | None = None
 
-    def compute_loss(self, images, truth, training: bool):
+    def compute_loss(self, images: tf.Tensor, truth: GroundTruth, training: bool) -> dict[str, Any]:
         loss = presence_loss(self.model(to_input(images), training=training), truth)
         return {'presence': loss, 'total': loss}
 
     def validate(self) -> Verdict:
+        """Loss, and mean AP of ranking the images, over those that can be read.
+
+        Raises:
+          InputError: none of the images can be read.
+        """
         scores = np.full((len(self.val_set.records), len(self.val_set.class_names)), np.nan)
         losses = 0.
         for batch in batches_of(self.batches, self.val_set):
@@ -118,10 +150,11 @@ class Classification:
         return tf.sigmoid(logits), presence_loss(logits, truth)
 
 
-TASKS = {'detection': Detection, 'classification': Classification}
+TASKS: dict[str, type[Task]] = {'detection': Detection, 'classification': Classification}
 
 
-def compute_loss(model, images, truth, anchors, settings: criterion.LossSettings, training: bool):
+def compute_loss(model: tf.keras.Model, images: tf.Tensor, truth: GroundTruth, anchors: priors_of.Anchors,
+                 settings: criterion.LossSettings, training: bool) -> dict[str, Any]:
     """The detection criterion on one batch: uint8 images [B, H, W, 3] and padded boxes -> named scalars."""
     size = tf.shape(images) if None in images.shape[1:3] else images.shape
     priors = priors_of.lay_out(anchors, size[1], size[2])
@@ -129,7 +162,7 @@ def compute_loss(model, images, truth, anchors, settings: criterion.LossSettings
     return criterion.detection_loss(codec.split(outputs), truth, priors, settings)
 
 
-def presence_loss(logits, truth):
+def presence_loss(logits: tf.Tensor, truth: GroundTruth) -> tf.Tensor:
     """Binary cross-entropy with which classes occur, summed over the classes, mean over the images.
 
     Args:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +32,7 @@ from yolov3_tf.training.profiling import Profiler
 from yolov3_tf.training.run_folder import RunFolder
 from yolov3_tf.training.settings import TrainingSettings, check
 from yolov3_tf.training.stopping import Interrupted, StopRequest
-from yolov3_tf.training.tasks import TASKS
+from yolov3_tf.training.tasks import TASKS, Task
 
 
 class Trainer:
@@ -61,7 +62,11 @@ class Trainer:
             layer.synchronized = settings.sync_batch_norm
         self.statistics = [] if settings.sync_batch_norm else [
             variable for layer in norms for variable in (layer.moving_mean, layer.moving_variance)]
-        self.batches, self.optimizer, self.task, self.average, self.step = None, None, None, None, None
+        self.optimizer: Optimizer | None = None         # of the stage at work, as the task is
+        self.task: Task | None = None
+        self.average: Average | None = None
+        self.batches: Batches                           # from run on
+        self.step: Callable[..., dict[str, Any]]        # from _prepare on
         self.stopping = StopRequest(distribution.workers)
         self.profiler = Profiler(folder.root / 'events' if settings.profile and distribution.chief else None)
         self.position, self.history = counters.Position(), counters.History(images=len(train_set.records))
@@ -89,8 +94,8 @@ class Trainer:
         with contextlib.ExitStack() as exits:
             exits.callback(self.profiler.end)
             exits.enter_context(self.stopping.listening())
-            while not self.position.finished:
-                self._run_stage(self.settings.stages[self.position.stage], resumed)
+            for stage in self.settings.stages[self.position.stage:]:
+                self._run_stage(stage, resumed)
                 resumed = None
         return True
 
@@ -130,7 +135,7 @@ class Trainer:
         images, truth, indices = batch
         rate = stages.rate_at(stage, self.position.epoch * self.steps + self.position.step, self.steps,
                               self.history.val_losses)
-        parts = {'images': 0, 'asked': self.stopping.asked}
+        parts: dict[str, float] = {'images': 0, 'asked': self.stopping.asked}
         if len(indices) or self.distribution.workers > 1:   # nothing but bad images: a step without update
             self.profiler.before_step()
             parts = {name: float(value)
@@ -160,22 +165,22 @@ class Trainer:
     def _prepare(self, stage, resumed):
         """Freezes, and makes the optimiser, the average and the step of a stage, as they were where it goes on."""
         stages.freeze(self.model, stage)
-        self.task = self.tasks[stage.task]
+        task = self.task = self.tasks[stage.task]
         with self.distribution.scope():
-            self.optimizer = Optimizer(self.task.model.trainable_variables, self.settings.optimizer,
+            self.optimizer = Optimizer(task.model.trainable_variables, self.settings.optimizer,
                                        self.settings.loss_scaling)
-            if self.settings.ema_decay and self.task.picks_best and not self.average:
+            if self.settings.ema_decay and task.picks_best and not self.average:
                 self.average = Average(self.model.weights, self.settings.ema_decay)
         if resumed and 'step' in resumed:       # not between two stages
             self.optimizer.restore(resumed)
-            for name, variable in self.task.own_weights().items():
+            for name, variable in task.own_weights().items():
                 variable.assign(resumed[name])
         if resumed and self.average:
             self.average.restore(resumed)
         shares = training_step.Shares(self.distribution.strategy, self.settings.batches.batch_size,
                                       self.settings.accumulate_steps)
-        self.step = training_step.make(self.task.compute_loss, self.optimizer, self.batches.stream.element_spec[:2],
-                                       shares, self.average if self.task.picks_best else None, self.statistics)
+        self.step = training_step.make(task.compute_loss, self.optimizer, self.batches.stream.element_spec[:2],
+                                       shares, self.average if task.picks_best else None, self.statistics)
 
     @contextlib.contextmanager
     def _bar(self, stage):
@@ -186,7 +191,7 @@ class Trainer:
                       self.position.epoch * self.steps + self.position.step, stream)
             exits.callback(bar.close)
             if self.history.scores and self.history.scores[-1] >= 0:
-                bar.score = self._score(self.history.scores[-1])
+                bar.score = _score(self.tasks[stage.task], self.history.scores[-1])
             yield bar
 
     def _skip(self, path, why, bar):
@@ -208,25 +213,22 @@ class Trainer:
 
     def _validate(self, stage, bar):
         """Validates the network, or its average, and keeps it where it is the best: [loss, score]."""
-        with self.average.in_place() if self.average and self.task.picks_best else contextlib.nullcontext():
-            verdict = self.task.validate()
-            if self.task.picks_best and (verdict.score > self.history.best or not self.folder.best.exists()):
+        task = self.tasks[stage.task]
+        with self.average.in_place() if self.average and task.picks_best else contextlib.nullcontext():
+            verdict = task.validate()
+            if task.picks_best and (verdict.score > self.history.best or not self.folder.best.exists()):
                 self.history.best = verdict.score
                 checkpoints.save_model(str(self.folder.best), self.model, self.config)
         loss = verdict.losses.get('total', float('inf'))
         for path, why in verdict.skipped.items():
             self._skip(path, why, bar)
-        self._log('val', stage, {**verdict.losses, self.task.measure: verdict.score})
-        bar.score = self._score(verdict.score)
+        self._log('val', stage, {**verdict.losses, task.measure: verdict.score})
+        bar.score = _score(task, verdict.score)
         bar.message(f'stage {stage.name}, epoch {self.position.epoch}/{stage.epochs}: validation loss '
                     f'{loss:.4g}, {bar.score}')
         if verdict.page is not None:
             self.folder.images(self.position.global_step, 'validation', verdict.page)
         return [loss, verdict.score]
-
-    def _score(self, score):
-        """In words, for the progress line."""
-        return f'{self.task.shown} {100 * score:.1f} %'
 
     def _log_train(self, stage, rate, bar):
         # In one order, whichever way the step was made: plots give colours by it.
@@ -273,3 +275,8 @@ class Trainer:
             return None
         self.position, self.history = counters.from_json(found)
         return self.distribution.send(arrays)
+
+
+def _score(task: Task, score) -> str:
+    """In words, for the progress line."""
+    return f'{task.shown} {100 * score:.1f} %'

@@ -73,7 +73,7 @@ def test_ways_to_write_names(tmp_path, text, names):
 
 @pytest.mark.parametrize('text, message', [
     ('names: *all', ':1: expected plain or quoted text'), ('names: !!python/object:os [x]', ':1: expected plain'),
-    ('names: [[a]]', ':1: expected values parted'), ('names: [a, b', ':1: expected plain'),
+    ('names: [[a]]', ':1: expected values separated'), ('names: [a, b', ':1: expected plain'),
     ('names: |\n  a', ':1: expected plain'), ('names:\n  a: b', ":2: expected a class id, got 'a'"),
     ('names:\n  0: a\n  0: b', ':3: the number 0 is there twice'), ('names:\n  0: a\n   1: b', 'indented '),
     ('names:\n\t- a', ':2: tabs'), ('names: [a]\nnames: [b]', ":2: the key 'names' is there twice"),

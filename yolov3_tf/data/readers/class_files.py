@@ -64,7 +64,7 @@ def read_class_file(path: str | os.PathLike, opened: Callable = open) -> list[st
     Raises:
       InputError: the file is missing or empty, or it holds a name twice (with file and line).
     """
-    names = {}
+    names: dict[str, int] = {}      # name -> its line
     for number, name in read_lines(path, opened):
         if name in names:
             raise InputError(f'{path}:{number}: class {name!r} repeats line {names[name]}; remove one')

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from yolov3_tf.data.readers import class_files, faults
 from yolov3_tf.errors import InputError
@@ -36,7 +37,7 @@ def read(path: str, image_folder: str, classes: Sequence[str] | None = None, str
         first = ([*problems.messages, 'it lists no images'])[0]
         raise InputError(f'{path}: no usable image; the first problem: {first}')
     listed = {_id(image) for image in content['images']}
-    objects = {image_id: [] for image_id in images}
+    objects: dict[int, list[tuple]] = {image_id: [] for image_id in images}
     for annotation in content['annotations']:
         where = _where(path, annotation)
         image_id = annotation.get('image_id') if isinstance(annotation, dict) else None
@@ -68,9 +69,9 @@ def _load(path):
     return content
 
 
-def _category_names(path, categories):
+def _category_names(path, categories) -> dict[int, str]:
     """{category id: name} in the order of the ids."""
-    names = {}
+    names: dict[int, str] = {}
     for category in categories:
         name = category.get('name') if isinstance(category, dict) else None
         if not isinstance(name, str) or not name.strip() or _id(category) is None:
@@ -81,9 +82,9 @@ def _category_names(path, categories):
     return {number: names[number] for number in sorted(names)}
 
 
-def _images(path, entries, folder, problems):
+def _images(path, entries, folder, problems) -> dict[int, dict[str, Any]]:
     """{image id: entry} of the images that are there."""
-    images = {}
+    images: dict[int, dict[str, Any]] = {}
     for image in entries:
         fault = _image_fault(image, images, folder)
         if fault:

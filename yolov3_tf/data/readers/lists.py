@@ -126,7 +126,7 @@ def _fields(line):
     """Splits a line into path, width, height and rows [class, x1, y1, x2, y2] of numbers."""
     match = _PATH.match(line)
     numbers = (match.group(3) or '').split() if match else []
-    if len(numbers) < 2:
+    if match is None or len(numbers) < 2:
         raise _LineFault(f'expected "{_LINE}", got {line[:80]!r}')
     if len(numbers) % 5 != 2:
         raise _LineFault(f'expected five numbers a box, got {len(numbers) - 2} after the size')

@@ -36,7 +36,8 @@ def draw(rng: np.random.Generator) -> Drawing:
     """Draws one image of 200 to 320 pixels a side with one to five objects."""
     height, width = (int(side) for side in rng.integers(200, 321, 2))
     image = _ground(rng, height, width)
-    masks, names = [], []
+    masks: list[np.ndarray] = []
+    names = []
     for _ in range(int(rng.integers(1, MOST_OBJECTS + 1))):
         name = str(rng.choice(CLASS_NAMES))
         mask = _mask(rng, name, height, width)
@@ -116,7 +117,9 @@ def _hides_too_much(mask, masks):
 
 def _visible(masks):
     """What later masks leave of each, bool [h, w] each."""
-    covered = np.zeros_like(masks[0]) if masks else None
+    if not masks:
+        return []
+    covered = np.zeros_like(masks[0])
     visible = []
     for mask in reversed(masks):
         visible.append(mask & ~covered)

@@ -213,7 +213,7 @@ class _Features:
         return values[0] if values else ''
 
     def count(self, name):
-        values = self.feature[name].int64_list.value if self.has(name) else ()
+        values: Sequence[int] = self.feature[name].int64_list.value if self.has(name) else ()
         if len(values) != 1 or not 0 <= values[0] < 2 ** 24:
             raise _RecordFault(f'expected {name} as one whole number of pixels, got {list(values)[:4]}')
         return int(values[0])
@@ -238,10 +238,13 @@ class _Features:
                 raise _RecordFault(f'expected four numbers an object under {PIXELS}, got {len(values)}')
             return [tuple(values[start:start + 4]) for start in range(0, len(values), 4)]
         length = len(self.feature[_BOX + 'xmin'].float_list.value) if self.has(_BOX + 'xmin') else 0
-        columns = [self.floats(_BOX + side, length) for side in _SIDES] if length else []
-        if length and not (width and height):
+        if not length:
+            return []
+        lefts, tops, rights, bottoms = (self.floats(_BOX + side, length) for side in _SIDES)
+        if not (width and height):
             raise _RecordFault('boxes are fractions of the image, but its size is 0')
-        return [(x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in zip(*columns)]
+        return [(x1 * width, y1 * height, x2 * width, y2 * height)
+                for x1, y1, x2, y2 in zip(lefts, tops, rights, bottoms)]
 
     def names(self, length):
         """Class of each object: its name, or its class id from 0 where there are no names."""
@@ -265,7 +268,7 @@ def _class_names(folder, read_ones, classes):
     """Names of the set; turns the classes of the objects that are numbers into names."""
     if classes is None and tf.io.gfile.exists(os.path.join(folder, lists.CLASS_FILE)):
         classes = class_files.read_class_file(os.path.join(folder, lists.CLASS_FILE), tf.io.gfile.GFile)
-    found = {}
+    found: dict[str, str] = {}      # name -> file and record of its first object
     for one in read_ones:
         for position, (box, name, *rest) in enumerate(one.objects):
             if isinstance(name, int):

@@ -121,7 +121,7 @@ VOC_HOME = 'http://host.robots.ox.ac.uk/pascal/VOC/'
 VOC_ARCHIVES = ('VOCtrainval_06-Nov-2007.tar', 'VOCtest_06-Nov-2007.tar', 'VOCtrainval_11-May-2012.tar')
 
 
-def default_specs(folder='.') -> tuple[str, str, str]:
+def default_specs(folder: str = '.') -> tuple[str, str, str]:
     """What to train on when nothing is said: VOCdevkit, the paper's data.
 
     Returns:
@@ -182,7 +182,8 @@ def _read(spec, classes, strict, split, cache):
 def _joined(parts, sets, strict):
     names = list(dict.fromkeys(name for one in sets for name in one.class_names))
     problems = faults.Problems(strict)
-    seen, records = {}, []
+    seen: dict[str, int] = {}       # file -> the first part that lists it
+    records = []
     for position, one in enumerate(sets):
         numbers = np.array([names.index(name) for name in one.class_names], np.int32)
         for record in one.records:

@@ -50,7 +50,7 @@ def read(folder: str, splits: str, classes: Sequence[str] | None = None, strict:
     """
     problems = faults.Problems(strict)
     images = _images([_find(folder, name.strip()) for name in splits.split('+')], problems)
-    found = {}
+    found: dict[str, str] = {}      # name -> file and line of its first object
     for image in images:
         for item in image.annotation.objects:
             if item.name:
@@ -116,7 +116,7 @@ def _find(folder, name) -> _Part:
 
 def _images(parts, problems):
     """Reads the annotations of every image listed, each id once."""
-    first = {}
+    first: dict[str, str] = {}      # image id -> file and line that list it first
     images = []
     for part in parts:
         files = _image_files(f'{part.folder}/JPEGImages')
@@ -176,7 +176,7 @@ def _record(image, index, problems):
 
 def _image_files(folder):
     """{stem: file name} of the images in a folder, the preferred ending where a stem has several."""
-    ranked = {}
+    ranked: dict[str, tuple[int, bool, str]] = {}
     for name in _listing(folder):
         stem, ending = os.path.splitext(name)
         if ending.lower() in image_formats.ENDINGS:

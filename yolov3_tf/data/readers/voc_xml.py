@@ -184,7 +184,8 @@ def _object(line, texts):
         fault = 'has no box' if len(missing) == 4 else f'has no {", ".join(missing)}'
     else:
         try:
-            corners = tuple(float(texts[tag]) for tag in _CORNERS)
+            x1, y1, x2, y2 = (float(texts[tag]) for tag in _CORNERS)
+            corners = x1, y1, x2, y2
         except ValueError:
             written = ', '.join(f'{tag} {texts[tag][:20]!r}' for tag in _CORNERS)
             fault = f'has a box that is not four numbers: {written}'

@@ -11,6 +11,7 @@ import collections
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import class_files, darknet, faults
@@ -73,7 +74,8 @@ def parse(path: str) -> dict:
         raise InputError(f'{path}: cannot be read ({error}): expected a data.yaml') from None
     if size > LARGEST_FILE:
         raise InputError(f'{path}: {size} bytes; expected at most {LARGEST_FILE}')
-    values, below = {}, None                    # below: (key, its line, indented lines so far)
+    values: dict[str, tuple[int, Any]] = {}
+    below: tuple[str, int, list[tuple[str, str]]] | None = None     # key, its line, the indented lines so far
     for number, line in _raw_lines(path):
         where = f'{path}:{number}'
         if line[0] in ' \t-' and below is not None:
@@ -163,11 +165,13 @@ def _value(where, text):
     if text[0] == '[' and text[-1] == ']':
         return [_scalar(where, part) for part in _parts(where, text[1:-1])]
     if text[0] == '{' and text[-1] == '}':
-        matches = [(part, re.match(r'(\S+?)\s*:\s*(.+)$', part)) for part in _parts(where, text[1:-1])]
-        for part, match in matches:
+        matches = []
+        for part in _parts(where, text[1:-1]):
+            match = re.match(r'(\S+?)\s*:\s*(.+)$', part)
             if not match:
                 raise InputError(f'{where}: expected "number: value", got {part[:80]!r}')
-        return _mapping([(where, match.group(1), _scalar(where, match.group(2))) for _, match in matches])
+            matches.append(match)
+        return _mapping([(where, match.group(1), _scalar(where, match.group(2))) for match in matches])
     return _scalar(where, text)
 
 

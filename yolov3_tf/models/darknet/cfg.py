@@ -170,11 +170,11 @@ class _Building(NamedTuple):
     """One cfg layer in the making: its options, the parts of its Keras layers' names, whether they are folded."""
     values: dict[str, Any]
     part: str
-    index: int
+    number: int
     folded: bool
 
     def name(self, what):
-        return f'{self.part}_{what}_{self.index:03d}'
+        return f'{self.part}_{what}_{self.number:03d}'
 
 
 def _convolutional(inputs, layer):

@@ -107,7 +107,8 @@ def _shapes(sections, height, width) -> list[Layer]:
         shape = SHAPES[section.kind](section, shapes)
         if min(shape) < 1:
             raise InputError(f'{section.where}: [{section.kind}] leaves nothing of an input of {shapes[0]}')
-        layers.append(Layer(section, inputs, *shape, _floats(section, shapes[0][2])))
+        rows, columns, channels = shape
+        layers.append(Layer(section, inputs, rows, columns, channels, _floats(section, shapes[0][2])))
     return layers
 
 
