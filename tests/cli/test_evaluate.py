@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+from fixtures import program_flags, small_checkpoint
 
+from yolov3_tf.cli import evaluate as program
 from yolov3_tf.data.readers import specs
 from yolov3_tf.evaluation import results
-from yolov3_tf.models import checkpoints, yolov3_network
 from yolov3_tf.structures import Detections
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -25,8 +26,7 @@ def folder(tmp_path_factory):
              for record in truth.records]
     results.write_voc(folder / 'voc', found, truth.class_names)
     results.write_coco(folder / 'coco' / 'found.json', found)
-    config = checkpoints.ModelConfig(tuple(truth.class_names), .125, (64, 64), True)
-    checkpoints.save_model(str(folder / 'model.h5'), yolov3_network.build(len(truth.class_names), .125), config)
+    small_checkpoint.save(folder / 'model.h5', truth.class_names, (64, 64))
     (folder / 'reversed.names').write_text('\n'.join(reversed(truth.class_names)))
     return folder
 
@@ -96,8 +96,13 @@ def test_json_goes_to_a_file_too(folder):
     (['--model=model.h5', 'shapes:12'], "unexpected argument 'shapes:12'"),
     (['--model=model.h5', '--nms=hard'], "unknown kind of suppression (nms) 'hard'"),
 ])
-def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message):
-    run = evaluate(folder, *flags)
-    assert run.returncode == 2
-    error = run.stderr.strip().splitlines()[-1]
+def test_what_makes_no_sense_is_refused_in_one_line(folder, monkeypatch, capsys, flags, message):
+    monkeypatch.chdir(folder)
+    assert program_flags.run(program, '--data=shapes:12', *flags) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith('error: ') and message in error
+
+
+def test_a_refusal_is_the_status_of_the_script(folder):
+    run = evaluate(folder)
+    assert run.returncode == 2 and 'either --model or --results' in run.stderr.strip().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""export_saved_model.py run as its users run it, and detect.py on what it wrote."""
+"""export_saved_model.py run as its users run it, detect.py on what it wrote, and what is refused."""
 import json
 import pathlib
 import subprocess
@@ -7,8 +7,9 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from fixtures import program_flags, small_checkpoint
 
-from yolov3_tf.models import checkpoints, yolov3_network
+from yolov3_tf.cli import detect, export
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -21,8 +22,7 @@ def run(folder, script, *arguments):
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('work')
-    config = checkpoints.ModelConfig(('ant', 'bee'), .125, (96, 128), False)
-    checkpoints.save_model(str(folder / 'net.h5'), yolov3_network.build(2, .125), config)
+    small_checkpoint.save(folder / 'net.h5', ('ant', 'bee'), (96, 128), letterbox=False)
     return folder
 
 
@@ -49,22 +49,26 @@ def test_export_then_detect_in_a_video(folder):
     assert found and {one['class'] for one in found} <= {'ant', 'bee'} and min(one['score'] for one in found) > .2
 
 
-def test_wrong_input_is_one_line_and_ends_with_2(folder):
-    done = run(folder, 'export_saved_model.py', '--model=absent.h5')
-    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith('error: no checkpoint at absent.h5')
+def test_wrong_input_is_one_line_and_ends_with_2(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert program_flags.run(export, '--model=absent.h5') == 2
+    error = capsys.readouterr().err
+    assert error.startswith('error: no checkpoint at absent.h5') and error.count('\n') == 1
 
 
 @pytest.mark.parametrize('arguments, message', [
     (['--format=onnx', '--version=2'], '--version is for --format=saved_model'),
     (['--format=tflite', '--tflite_type=int8'], 'needs images to calibrate with')])
-def test_flags_without_effect_are_refused(folder, arguments, message):
-    done = run(folder, 'export_saved_model.py', '--model=net.h5', *arguments)
-    assert done.returncode == 2 and message in done.stderr and 'Traceback' not in done.stderr
+def test_flags_without_effect_are_refused(folder, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(folder)
+    assert program_flags.run(export, '--model=net.h5', *arguments) == 2
+    assert message in capsys.readouterr().err
 
 
-def test_darknet_files_by_the_command_line_and_detections_from_them(folder):
-    done = run(folder, 'export_saved_model.py', '--model=net.h5', '--format=darknet', '--class_offset=0')
-    assert done.returncode == 0 and 'wrote net.cfg' in done.stdout, done.stderr
+def test_darknet_files_by_the_command_line_and_detections_from_them(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert program_flags.run(export, '--model=net.h5', '--format=darknet', '--class_offset=0') == 0
+    assert 'wrote net.cfg' in capsys.readouterr().out
     cv2.imwrite(str(folder / 'a.png'), np.random.RandomState(0).randint(0, 255, [60, 90, 3]).astype(np.uint8))
-    done = run(folder, 'detect.py', '--model=net.weights', '--output=dark', '--score_threshold=.1', 'a.png')
-    assert done.returncode == 0 and '1 images' in done.stdout, done.stderr
+    assert program_flags.run(detect, '--model=net.weights', '--output=dark', '--score_threshold=.1', 'a.png') == 0
+    assert '1 images' in capsys.readouterr().out

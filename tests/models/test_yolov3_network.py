@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from fixtures import narrow_network
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS, lay_out
 from yolov3_tf.errors import InputError
@@ -13,9 +14,9 @@ from yolov3_tf.models.blocks import BatchNorm
 CLASSES = 3
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def model():
-    return liven(yolov3_network.build(CLASSES, .125))
+    return liven(narrow_network.fresh(CLASSES))
 
 
 def liven(model):
@@ -85,7 +86,7 @@ def test_any_multiple_of_32_gives_the_slots_of_the_priors(model, height, width):
 def test_slots_are_ordered_as_the_priors_are(head):
     """Plants (stride, row, column, anchor, field) where the output convolutions put theirs out."""
     height, width = 64, 96
-    model = yolov3_network.build(CLASSES, .125, head=head)
+    model = narrow_network.fresh(CLASSES, head=head)
     planted = []
     for stride in (8, 16, 32):
         rows, columns = height // stride, width // stride
@@ -130,7 +131,7 @@ def test_names_are_numbered_as_in_darknets_files(model):
 
 @pytest.mark.parametrize('head, first', [('separated', 59), ('separated_early', 53)])
 def test_branches_are_in_the_position_of_the_convolutions_they_replace(head, first):
-    names = [conv.name for conv, _ in yolov3_network.convolutions(yolov3_network.build(CLASSES, .125, head=head))]
+    names = [conv.name for conv, _ in yolov3_network.convolutions(narrow_network.fresh(CLASSES, head=head))]
     numbers = [int(re.search(r'\d+', name).group()) for name in names]
     assert numbers == sorted(numbers) and numbers[first - 1:first + 13] == [first] * 14
     assert all(re.match(yolov3_network.OUTPUTS, name) for name in names[first - 1:first + 13])
@@ -140,8 +141,8 @@ def test_branches_are_in_the_position_of_the_convolutions_they_replace(head, fir
 
 @pytest.mark.parametrize('head', ['coupled', 'separated', 'separated_early'])
 def test_folded_network_gives_the_same(image, head):
-    model = liven(yolov3_network.build(CLASSES, .125, head=head))
-    folded = yolov3_network.build(CLASSES, .125, folded=True, head=head)
+    model = liven(narrow_network.fresh(CLASSES, head=head))
+    folded = narrow_network.fresh(CLASSES, head=head, folded=True)
     yolov3_network.fold(model, folded)
     assert not any(isinstance(layer, BatchNorm) for layer in folded.layers)
     expected = model(image, training=False).numpy()
@@ -151,7 +152,7 @@ def test_folded_network_gives_the_same(image, head):
 
 @pytest.mark.parametrize('adapt', [False, True])
 def test_frozen_backbone_keeps_or_adapts_its_averages(image, adapt):
-    model = yolov3_network.build(CLASSES, .125)
+    model = narrow_network.fresh(CLASSES)
     backbone = [layer for layer in model.layers if re.match(yolov3_network.BACKBONE, layer.name)]
     for layer in backbone:
         layer.trainable = False

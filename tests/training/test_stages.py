@@ -1,9 +1,9 @@
 """Schedules against hand arithmetic, and freezing by name."""
 import pytest
 import tensorflow as tf
+from fixtures import narrow_network
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.models import yolov3_network
 from yolov3_tf.training import stages
 from yolov3_tf.training.stages import Stage
 
@@ -95,7 +95,7 @@ def test_a_stage_stops_after_epochs_without_a_better_score(scores, over):
 
 
 def test_freezing_freezes_the_backbone_and_nothing_else():
-    model = yolov3_network.build(1, .125)
+    model = narrow_network.fresh(1)
     head, everything = stages.two_stages(((1, .1),), ((1, .1),), frozen_bn='fixed')
     stages.freeze(model, head)
     frozen = {layer.name for layer in model.layers if layer.weights and not layer.trainable}
@@ -106,7 +106,7 @@ def test_freezing_freezes_the_backbone_and_nothing_else():
 
 @pytest.mark.parametrize('frozen_bn, moves', [('adapt', True), ('fixed', False)])
 def test_statistics_of_a_frozen_backbone_move_only_when_they_adapt(frozen_bn, moves):
-    model = yolov3_network.build(1, .125)
+    model = narrow_network.fresh(1)
     head, _ = stages.two_stages(((1, .1),), ((1, .1),), frozen_bn=frozen_bn)
     stages.freeze(model, head)
     norm = model.get_layer('backbone_bn_01')
@@ -118,4 +118,4 @@ def test_statistics_of_a_frozen_backbone_move_only_when_they_adapt(frozen_bn, mo
 @pytest.mark.parametrize('pattern', ['^no_such_layer', '.'])
 def test_a_pattern_that_freezes_nothing_or_everything_is_refused(pattern):
     with pytest.raises(InputError, match='some but not all'):
-        stages.freeze(yolov3_network.build(1, .125), Stage('head', pattern, ((1, .1),)))
+        stages.freeze(narrow_network.fresh(1), Stage('head', pattern, ((1, .1),)))

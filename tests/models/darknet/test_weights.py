@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+from fixtures import narrow_network
 
 from yolov3_tf.errors import InputError
 from yolov3_tf.models import yolov3_network
@@ -16,17 +17,17 @@ FIRST, LAST = (8, 3, 3), (24, 32, 1)
 LONG, SHORT = struct.pack('<iiiQ', 0, 2, 5, 12_345_678_901), struct.pack('<iiiI', 0, 1, 0, 7)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def model():
-    return yolov3_network.build(CLASSES, WIDTH)
+    return narrow_network.fresh(CLASSES, WIDTH)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def five():
-    return yolov3_network.build(5, WIDTH)
+    return narrow_network.fresh(5, WIDTH)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def size(model):
     """Floats of a whole file, counted by Keras."""
     return model.count_params()
@@ -165,7 +166,7 @@ def test_a_file_of_another_make_is_named(tmp_path, model, five):
     with pytest.raises(InputError, match='fits the backbone alone.*--backbone_weights'):
         darknet_weights.read_transfer(tmp_path / 'backbone', model)
     with pytest.raises(InputError, match='width_multiplier 1 only'):
-        darknet_weights.read_backbone(tmp_path / 'backbone', yolov3_network.build(5, .25))
+        darknet_weights.read_backbone(tmp_path / 'backbone', narrow_network.fresh(5, .25))
 
 
 def test_missing_file_and_folder(tmp_path, model):
@@ -180,8 +181,7 @@ def test_missing_file_and_folder(tmp_path, model):
         darknet_weights.write(tmp_path / 'file' / 'below', model)
 
 
-def test_what_could_not_be_read_back_is_not_written(tmp_path):
-    model = yolov3_network.build(CLASSES, WIDTH)
+def test_what_could_not_be_read_back_is_not_written(tmp_path, model):
     bias = np.zeros(24, np.float32)
     bias[5] = np.nan
     model.get_layer('head_conv_67').bias.assign(bias)
@@ -201,7 +201,7 @@ def test_verify_knows_no_network_but_every_byte(tmp_path):
 
 def test_folded_network_has_files_of_its_own(tmp_path):
     """A cfg without batch_normalize: a bias and a kernel a convolution."""
-    folded = yolov3_network.build(CLASSES, WIDTH, folded=True)
+    folded = narrow_network.fresh(CLASSES, WIDTH, folded=True)
     path = write_file(tmp_path / 'a.weights', LONG, floats(folded.count_params()))
     header = darknet_weights.read(path, folded)
     np.testing.assert_array_equal(folded.get_layer('backbone_conv_01').bias.numpy(),
@@ -211,7 +211,7 @@ def test_folded_network_has_files_of_its_own(tmp_path):
 
 
 def test_a_separated_head_has_no_file_but_its_backbone_has(tmp_path, model, size):
-    separated = yolov3_network.build(CLASSES, WIDTH, head='separated')
+    separated = narrow_network.fresh(CLASSES, WIDTH, 'separated')
     before = values(separated)
     path = write_file(tmp_path / 'a.weights', LONG, floats(size))
     for refused in (lambda: darknet_weights.read(path, separated),
@@ -224,6 +224,7 @@ def test_a_separated_head_has_no_file_but_its_backbone_has(tmp_path, model, size
     assert [entry.name for entry in tmp_path.iterdir()] == ['a.weights']
     with pytest.raises(InputError, match='for the backbone alone .*cut off or of another network'):
         darknet_weights.read_backbone(path, separated)
+    darknet_weights.read(path, model)
     darknet_weights.write_backbone(tmp_path / 'part', model)
     darknet_weights.read_backbone(tmp_path / 'part', separated)
     np.testing.assert_array_equal(separated.get_layer('backbone_conv_52').get_weights()[0],
