@@ -237,7 +237,7 @@ def test_bad_images_are_skipped_counted_and_named(broken, tmp_path, capsys):
     assert capsys.readouterr().err.count('skipped: ') == 2
 
 
-@pytest.mark.parametrize('part, message', [(0, '13 training images'), (1, '3 images to measure on')])
+@pytest.mark.parametrize('part, message', [(0, '13 training images'), (1, '3 images to evaluate on')])
 def test_a_set_of_which_nothing_can_be_read_stops_the_run(shapes, tmp_path, part, message):
     data = list(shapes)
     (tmp_path / 'text.jpg').write_text('no image')
