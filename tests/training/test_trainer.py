@@ -200,7 +200,7 @@ def test_a_signal_saves_and_says_so(shapes, tmp_path, number, capsys):
 
 
 def test_the_head_stage_moves_the_head_and_only_the_statistics_of_the_backbone(shapes, tmp_path):
-    run = trainer(tmp_path / 'run', shapes, settings(HEAD))
+    run = trainer(tmp_path / 'run', shapes, settings(HEAD, epochs_between_eval=3))
     before = weights_by_name(run.model)
     run.run()
     moved = {name for name, weight in weights_by_name(run.model).items() if (weight != before[name]).any()}
@@ -251,7 +251,7 @@ def broken(shapes, tmp_path):
 
 
 def test_bad_images_are_skipped_counted_and_named(broken, tmp_path, capsys):
-    run = trainer(tmp_path / 'run', broken, settings(ALL))
+    run = trainer(tmp_path / 'run', broken, settings(ALL, epochs_between_eval=2))
     run.run()
     assert sorted(pathlib.Path(path).name for path in run.history.skipped) == ['spoiled-13.jpg', 'spoiled-3.jpg']
     assert capsys.readouterr().err.count('skipped: ') == 2
