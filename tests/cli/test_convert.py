@@ -1,5 +1,6 @@
 """convert_darknet_weights.py from its command line, on files of the narrow network."""
-import json
+import contextlib
+import io
 import pathlib
 import struct
 import subprocess
@@ -7,8 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+from fixtures import narrow_network, program_flags
 from fixtures.small_cfg import TEXT as SMALL
 
+from yolov3_tf.cli import convert as program
 from yolov3_tf.models import checkpoints, yolov3_network
 from yolov3_tf.models.darknet import cfg
 from yolov3_tf.models.darknet import weights as darknet_weights
@@ -26,7 +29,7 @@ COMMANDS = {
     'backbone': ['--model=net.conv.74', '--backbone', '--num_classes=20', '--output=start.h5'],
     'backbone back': ['--model=start.h5', '--backbone', '--to_darknet', '--output=back.conv.74'],
     'onto itself': ['--model=net.weights', '--output=./net.weights'],
-    'other class count': ['--model=net.weights', '--output=x.h5', '--num_classes=4'],
+    'other class count': ['--model=net.weights', '--output=x.h5', '--num_classes=20'],
     'names do not fit': ['--model=net.weights', '--output=x.h5', '--num_classes=3', '--classes=two_names'],
     'backbone of what': ['--model=net.conv.74', '--output=x.h5', '--backbone'],
     'not a checkpoint': ['--model=net.weights', '--output=x.weights', '--to_darknet'],
@@ -51,30 +54,16 @@ COMMANDS = {
     'size of no grid': ['--model=small.weights', '--cfg=small.cfg', '--image_size=30', '--output=x.h5'],
     'odd size': ['--model=net.weights', '--output=x.h5', '--image_size=big'],
 }
-# Runs the commands one after another; starting TensorFlow takes longer than all of them.
-DRIVER = '''
-import contextlib, io, json, sys
-from absl import flags as absl_flags
-from yolov3_tf.cli import convert as script, program
-answers = {}
-for name, flags in json.loads(sys.argv[1]).items():
-    out, err, values = io.StringIO(), io.StringIO(), absl_flags.FlagValues()
-    script.define_flags(values)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = program.exit_code(lambda: script.run(values(['convert', *flags])[1:], values))
-    answers[name] = code, out.getvalue(), err.getvalue()
-json.dump(answers, open('answers.json', 'w'))
-'''
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def model():
-    return yolov3_network.build(CLASSES, WIDTH)
+    return narrow_network.fresh(CLASSES, WIDTH)
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory, model):
-    folder = tmp_path_factory.mktemp('converted')
+def folder(tmp_path_factory):
+    model, folder = narrow_network.fresh(CLASSES, WIDTH), tmp_path_factory.mktemp('converted')
     numbers = np.random.default_rng(0).uniform(.1, 1, model.count_params())
     (folder / 'net.weights').write_bytes(HEADER + numbers.astype('<f4').tobytes())
     backbone = sum(layer.count_params() for layer in model.layers if layer.name.startswith('backbone_'))
@@ -93,12 +82,23 @@ def folder(tmp_path_factory, model):
 
 @pytest.fixture(scope='module')
 def answers(folder):
-    """(exit code, standard output, standard error) of every command, run in this order."""
-    commands = {name: [f'--width_multiplier={WIDTH}'] * ('cfg' not in ''.join(flags)) + flags
-                for name, flags in COMMANDS.items()}
-    subprocess.run([sys.executable, '-c', f'import sys; sys.path.insert(0, {str(ROOT)!r}){DRIVER}',
-                    json.dumps(commands)], cwd=folder, check=True, timeout=300)
-    return json.loads((folder / 'answers.json').read_text())
+    """(exit code, standard output, standard error) of every command, run in this order.
+
+    A network of the same kind is built once for all of them; each finds it as built.
+    """
+    def build(num_classes, width_multiplier=1., folded=False, head='coupled'):
+        return narrow_network.fresh(num_classes, width_multiplier, head, folded)
+
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yolov3_network, 'build', build)
+        patch.chdir(folder)
+        for name, flags in COMMANDS.items():
+            out, err, width = io.StringIO(), io.StringIO(), [f'--width_multiplier={WIDTH}']
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = program_flags.run(program, *width * ('cfg' not in ''.join(flags)), *flags)
+            found[name] = code, out.getvalue(), err.getvalue()
+    return found
 
 
 def test_to_a_checkpoint_and_back_byte_for_byte(folder, answers, model):

@@ -1,5 +1,6 @@
 """`yolov3-tf figures`: every figure by one command, and every wrong command in one line."""
-import json
+import contextlib
+import io
 import pathlib
 import subprocess
 import sys
@@ -7,30 +8,22 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from fixtures import program_flags
+
+from yolov3_tf.cli import figures as program
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Several commands in one process, each with flags of its own.
-DRIVER = '''
-import json, sys
-from absl import flags
-from yolov3_tf.cli import figures as script, program
-for name, arguments in json.loads(sys.argv[1]):
-    values = flags.FlagValues()
-    script.define_flags(values)
-    values([name, *arguments])
-    print('exit', program.exit_code(lambda: script.run(name.split(), values)), flush=True)
-    print('next', file=sys.stderr, flush=True)
-'''
 
 
 def run(commands):
     """[(figure, flags)] -> exit codes, what each said on stdout, and on stderr."""
-    done = subprocess.run([sys.executable, '-c', DRIVER, json.dumps(commands)], cwd=ROOT, capture_output=True,
-                          text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    parts = done.stdout.split('exit ')
-    said = [parts[0]] + [part.split('\n', 1)[1] for part in parts[1:-1]]
-    return [int(part.split('\n')[0]) for part in parts[1:]], said, done.stderr.split('next\n')[:-1]
+    answers = []
+    for name, arguments in commands:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = program_flags.run(program, *name.split(), *arguments)
+        answers.append((code, out.getvalue(), err.getvalue()))
+    return [list(part) for part in zip(*answers)]
 
 
 def test_figures_of_a_set_and_wrong_commands(tmp_path):

@@ -1,5 +1,6 @@
 """train.py as its users run it: the sentence, kill -9 in every stage, and what it refuses."""
-import functools
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -32,7 +33,16 @@ def start(folder, *flags, network='--width_multiplier=0.125'):
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-start_small = functools.partial(start, network='--cfg=small.cfg')
+def run_small(folder, *flags):
+    """Exit status and output of the same with a network of 16 layers, in this process."""
+    output, before = io.StringIO(), os.getcwd()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            status = program.exit_code(lambda: train.train(read(*SENTENCE, *SMALL, '--cfg=small.cfg', *flags)))
+    finally:
+        os.chdir(before)
+    return status, output.getvalue()
 
 
 def kill_after_step(folder, name, step, *flags):
@@ -49,10 +59,17 @@ def kill_after_step(folder, name, step, *flags):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """A working folder with a backbone of the test's width, for pretrained weights make a run two stages."""
+    """A working folder with a small cfg."""
     folder = tmp_path_factory.mktemp('work')
-    darknet_weights.write_backbone(folder / 'narrow.conv.74', yolov3_network.build(1, .125))
+    (folder / 'small.cfg').write_text(small_cfg.TEXT)
     return folder
+
+
+@pytest.fixture(scope='module')
+def backbone(folder):
+    """A backbone of the test's width beside it, for pretrained weights make a run two stages."""
+    darknet_weights.write_backbone(folder / 'narrow.conv.74', yolov3_network.build(1, .125))
+    return 'narrow.conv.74'
 
 
 def arrays(checkpoint):
@@ -64,8 +81,8 @@ def arrays(checkpoint):
 
 
 @pytest.mark.slow
-def test_a_run_killed_in_both_stages_ends_like_an_undisturbed_one(folder):
-    flags = ['--backbone_weights=narrow.conv.74', '--head_epochs=2', '--full_epochs=1,1', '--full_lr=1e-3,1e-4']
+def test_a_run_killed_in_both_stages_ends_like_an_undisturbed_one(folder, backbone):
+    flags = [f'--backbone_weights={backbone}', '--head_epochs=2', '--full_epochs=1,1', '--full_lr=1e-3,1e-4']
     whole = start(folder, '--name=whole', *flags)
     output = whole.communicate()[0]
     assert whole.returncode == 0, output
@@ -84,12 +101,15 @@ def test_a_run_killed_in_both_stages_ends_like_an_undisturbed_one(folder):
     assert (runs / 'killed/saved_model/1/saved_model.pb').exists()
 
 
-def test_the_sentence_ends_evaluated_drawn_and_exported(folder):
-    run = start(folder, '--name=one', '--full_epochs=1', '--full_lr=1e-3')
+@pytest.mark.parametrize('network', [
+    '--cfg=small.cfg', pytest.param('--width_multiplier=0.125', marks=pytest.mark.slow)])
+def test_the_sentence_ends_evaluated_drawn_and_exported(folder, network):
+    name = network.strip('-').partition('=')[0]
+    run = start(folder, f'--name={name}', '--full_epochs=1', '--full_lr=1e-3', network=network)
     output = run.communicate()[0]
     assert run.returncode == 0, output
     assert 'weights: random' in output and 'VOC area' in output
-    left = folder / 'runs' / 'one'
+    left = folder / 'runs' / name
     for name in ('run.flags', 'labels.txt', 'metrics.jsonl', 'curves.png', 'checkpoints/last.h5', 'checkpoints/best.h5',
                  'evaluation/metrics.json', 'evaluation/precision_recall.png', 'saved_model/1/saved_model.pb'):
         assert (left / name).stat().st_size, name
@@ -102,18 +122,15 @@ def test_the_sentence_ends_evaluated_drawn_and_exported(folder):
 
 
 def test_classification_alone_leaves_a_backbone_for_another_run(folder):
-    (folder / 'small.cfg').write_text(small_cfg.TEXT)
-    run = start_small(folder, '--name=classes', '--asymptotic', '--asymptotic_epochs=1', '--head_epochs=0',
-                      '--full_epochs=0')
-    output = run.communicate()[0]
-    assert run.returncode == 0 and 'AP of its presence' in output, output
+    status, output = run_small(folder, '--name=classes', '--asymptotic', '--asymptotic_epochs=1', '--head_epochs=0',
+                               '--full_epochs=0')
+    assert status == 0 and 'AP of its presence' in output, output
     assert not (folder / 'runs/classes/checkpoints/best.h5').exists()
     assert set(json.loads((folder / 'runs/classes/evaluation/presence.json').read_text())) == {'mean', 'per_class'}
-    run = start_small(folder, '--name=detector', '--backbone_weights=runs/classes/checkpoints/last.h5', '--noexport',
-                      '--formulation=yolov4', '--head=separated', '--schedule=cosine', '--head_epochs=1',
-                      '--full_epochs=1', '--full_lr=1e-3')
-    output = run.communicate()[0]
-    assert run.returncode == 0 and 'backbone from runs/classes' in output, output
+    status, output = run_small(folder, '--name=detector', '--backbone_weights=runs/classes/checkpoints/last.h5',
+                               '--noexport', '--formulation=yolov4', '--head=separated', '--schedule=cosine',
+                               '--head_epochs=1', '--full_epochs=1', '--full_lr=1e-3')
+    assert status == 0 and 'backbone from runs/classes' in output, output
     assert not (folder / 'runs/detector/saved_model').exists()
     lines = (folder / 'runs/detector/metrics.jsonl').read_text().splitlines()
     assert [json.loads(line)['stage'] for line in lines] == ['head'] * 4 + ['full'] * 4
@@ -122,12 +139,10 @@ def test_classification_alone_leaves_a_backbone_for_another_run(folder):
 @pytest.fixture(scope='module')
 def finished(folder):
     """A run of one epoch in the working folder, with its output; classification and detection, so of two stages."""
-    (folder / 'small.cfg').write_text(small_cfg.TEXT)
     flags = ['--name=finished', '--asymptotic', '--asymptotic_epochs=1', '--head_epochs=0', '--full_epochs=1',
              '--full_lr=1e-3', '--noexport']
-    run = start_small(folder, *flags)
-    output = run.communicate()[0]
-    assert run.returncode == 0, output
+    status, output = run_small(folder, *flags)
+    assert status == 0, output
     return folder / 'runs/finished', flags
 
 
@@ -151,13 +166,11 @@ def make_old(run):
 def test_a_run_folder_of_version_0_1_is_opened_and_gone_on_with(folder, finished):
     run, flags = finished
     make_old(run)
-    again = start_small(folder, *flags)
-    output = again.communicate()[0]
-    assert again.returncode == 0 and 'this run is finished; it is evaluated again' in output, output
+    status, output = run_small(folder, *flags)
+    assert status == 0 and 'this run is finished; it is evaluated again' in output, output
     assert (run / 'curves.png').stat().st_size
-    changed = start_small(folder, *flags, '--full_epochs=2')
-    output = changed.communicate()[0]
-    assert changed.returncode == 2 and '--full_epochs=1 (now 2)' in output, output
+    status, output = run_small(folder, *flags, '--full_epochs=2')
+    assert status == 2 and '--full_epochs=1 (now 2)' in output, output
     replayed = train.recipe_of(options(train, f'--recipe={run}/run.flags'))
     assert replayed.full_epochs == (1,) and replayed.full_lr == (1e-3,)
 

@@ -14,9 +14,13 @@ from yolov3_tf.structures import Dataset, Record
 
 @pytest.fixture
 def dataset(tmp_path):
+    return draw_set(tmp_path)
+
+
+def draw_set(folder):
     records = []
     for number in range(4):
-        path = tmp_path / f'{number}.png'
+        path = folder / f'{number}.png'
         cv2.imwrite(str(path), np.random.default_rng(number).integers(0, 255, [40, 60, 3], np.uint8))
         records.append(Record(str(path), path.stem, 0, 0, np.array([[2, 3, 30, 20]], np.float32),
                               np.zeros(1, np.int32), np.zeros(1, bool), np.zeros(1, bool), np.zeros(1, np.float32)))
@@ -33,10 +37,14 @@ def epochs(dataset, cache, between=lambda: None):
     return [(images.numpy(), indices.numpy()) for images, _, indices in found]
 
 
-@pytest.mark.parametrize('kind', sorted(caches.CACHES))
-def test_the_batches_are_the_same_and_images_are_read_once(dataset, tmp_path, kind):
-    plain = epochs(dataset, None)
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory):
+    """The batches of such a set that is not kept."""
+    return epochs(draw_set(tmp_path_factory.mktemp('plain')), None)
 
+
+@pytest.mark.parametrize('kind', sorted(caches.CACHES))
+def test_the_batches_are_the_same_and_images_are_read_once(dataset, plain, tmp_path, kind):
     def between():
         if kind != 'none':
             for record in dataset.records:
@@ -47,9 +55,7 @@ def test_the_batches_are_the_same_and_images_are_read_once(dataset, tmp_path, ki
         np.testing.assert_array_equal(images, others)
 
 
-def test_a_damaged_copy_is_read_again_and_old_copies_are_dropped(dataset, tmp_path):
-    plain = epochs(dataset, None)
-
+def test_a_damaged_copy_is_read_again_and_old_copies_are_dropped(dataset, plain, tmp_path):
     def damage():
         for copy in (tmp_path / 'cache').iterdir():
             copy.write_bytes(copy.read_bytes()[:40])

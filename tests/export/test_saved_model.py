@@ -13,11 +13,22 @@ from yolov3_tf import anchors, export, geometry, postprocess
 from yolov3_tf.errors import InputError
 from yolov3_tf.inference import detector
 from yolov3_tf.models import checkpoints, yolov3_network
+from yolov3_tf.models.darknet import cfg
 
 HEIGHT, WIDTH = 96, 128                                         # not square: swapped sides must not pass
 NAMES = ('ant', 'bee', 'wasp')
 SILENT = -30.
 SETTINGS = export.Settings(export.Suppression(score_threshold=.02, max_per_class=200, max_total=250))
+
+
+# YOLOv3's levels and anchors on five convolutions, the coarsest level first as in its own cfg.
+SECTIONS = ['[net]\nwidth=128\nheight=96'] + ['[convolutional]\nfilters=4\nsize=3\nstride=2\npad=1'] * 5
+for back, mask in ((0, '6,7,8'), (4, '3,4,5'), (8, '0,1,2')):
+    SECTIONS += [f'[route]\nlayers=-{back}'] * bool(back) + [
+        '[convolutional]\nfilters=24\nsize=1\nstride=1\nactivation=linear',
+        f'[yolo]\nmask={mask}\nnum=9\nclasses=3\n'
+        'anchors=10,13, 16,30, 33,23, 30,61, 62,45, 59,119, 116,90, 156,198, 373,326']
+OUTPUTS_ALONE = '\n'.join(SECTIONS)
 
 
 def describe(letterbox=True):
@@ -49,11 +60,15 @@ def plant():
 
     It takes the biases of the output convolutions, coarsest level first, [3][3][5 + C].
     """
-    model = yolov3_network.build(3, .125)
-    for level, layer in enumerate(('head_conv_59', 'head_conv_67', 'head_conv_75')):
-        kernel, bias = model.get_layer(layer).get_weights()
-        model.get_layer(layer).set_weights([np.zeros_like(kernel), np.full_like(bias, level)])
-    server = export.Server(model, describe(), SETTINGS._replace(class_offset=0))
+    network = cfg.parse(OUTPUTS_ALONE)
+    config = describe()._replace(width_multiplier=1., anchors=network.anchors, cfg=network.text,
+                                 backbone_layers=network.backbone_layers)
+    model = checkpoints.build(config)
+    outputs = [conv for conv, norm in yolov3_network.convolutions(model) if conv.filters == 24]
+    for level, conv in enumerate(outputs):
+        kernel, bias = conv.get_weights()
+        conv.set_weights([np.zeros_like(kernel), np.full_like(bias, level)])
+    server = export.Server(model, config, SETTINGS._replace(class_offset=0))
     biases = [variable for variable in server.network_variables if variable.shape == [24]]
     biases.sort(key=lambda variable: float(variable[0]))
     assert [float(variable[0]) for variable in biases] == [0., 1., 2.]
@@ -121,6 +136,11 @@ def in_process(model, files, letterbox=True):
     return rows
 
 
+@pytest.fixture(scope='module')
+def alone(lively, files):
+    return in_process(lively, files)
+
+
 def assert_same(rows, outputs, class_offset=1):
     outputs = {name: np.asarray(value) for name, value in outputs.items()}
     for i, (boxes, scores, classes) in enumerate(rows):
@@ -135,9 +155,9 @@ def assert_same(rows, outputs, class_offset=1):
         assert (apart.min(1) < 2e-3).all() and (apart.min(0) < 2e-3).all()
 
 
-def test_exported_batch_of_mixed_images_equals_each_alone_in_process(lively, loaded, files):
+def test_exported_batch_of_mixed_images_equals_each_alone_in_process(alone, loaded, files):
     outputs = loaded.signatures['serving_default'](images=tf.constant(files))
-    assert_same(in_process(lively, files), outputs)
+    assert_same(alone, outputs)
 
 
 def test_real_images_of_different_sizes_equal_in_process_too(lively, loaded, shared_data):
@@ -238,7 +258,7 @@ print(json.dumps({name: value.numpy().tolist() for name, value in outputs.items(
 '''
 
 
-def test_a_bare_tensorflow_process_gets_the_same(exported, lively, files, tmp_path):
+def test_a_bare_tensorflow_process_gets_the_same(exported, alone, files, tmp_path):
     paths = []
     for i, data in enumerate(files):
         paths.append(tmp_path / str(i))
@@ -247,7 +267,7 @@ def test_a_bare_tensorflow_process_gets_the_same(exported, lively, files, tmp_pa
     done = subprocess.run([sys.executable, '-I', '-c', BARE, exported, *map(str, paths)], cwd=tmp_path,
                           env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert_same(in_process(lively, files), json.loads(done.stdout.splitlines()[-1]))
+    assert_same(alone, json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_every_convolution_runs_fused_with_its_bias_and_activation(exported):
@@ -266,13 +286,13 @@ def test_every_convolution_runs_fused_with_its_bias_and_activation(exported):
     assert fused.count(b'BiasAdd+LeakyRelu') == 72 and fused.count(b'BiasAdd') == 3
 
 
-def test_bfloat16_stores_bfloat16_and_finds_about_the_same(lively, files):
+def test_bfloat16_stores_bfloat16_and_finds_about_the_same(lively, alone, files):
     server = export.Server(lively, describe(), SETTINGS._replace(precision='bfloat16'))
     stored = [variable.dtype for variable in server.network_variables]
     assert stored.count(tf.bfloat16) == 2 * 72 and stored.count(tf.float32) == 2 * 3
     assert tf.keras.mixed_precision.global_policy().name == 'float32'
     found = server.encoded(tf.constant(files))
-    for i, (_, scores, _) in enumerate(in_process(lively, files)):
+    for i, (_, scores, _) in enumerate(alone):
         np.testing.assert_allclose(found['detection_scores'][i, :10], scores[:10], atol=.05)
 
 
@@ -285,14 +305,14 @@ def test_assets_say_what_the_model_is(exported):
     assert facts['score_threshold'] == .02 and facts['max_total'] == 250 and facts['precision'] == 'float32'
 
 
-def test_detector_gives_pixels_for_bytes_and_arrays_of_mixed_sizes(exported, lively, files):
+def test_detector_gives_pixels_for_bytes_and_arrays_of_mixed_sizes(exported, alone, files):
     opened = detector.load(os.path.dirname(exported))           # the folder of versions
     assert opened.class_names == NAMES and opened.settings == SETTINGS
     arrays = [tf.io.decode_image(data, 3).numpy() for data in files]
     by_bytes, by_arrays = opened.detect(files, ['a', 'b', 'c']), opened.detect(arrays)
     by_one = opened.detect(arrays[:1])
     assert [one.image_id for one in by_bytes] == ['a', 'b', 'c']
-    for one, other, array, row in zip(by_bytes, by_arrays, arrays, in_process(lively, files)):
+    for one, other, array, row in zip(by_bytes, by_arrays, arrays, alone):
         height, width = array.shape[:2]
         np.testing.assert_array_equal(one.boxes, other.boxes)
         np.testing.assert_allclose(one.scores, row[1], atol=2e-4)
@@ -343,7 +363,7 @@ def test_settings_out_of_range_are_refused(field, value, message):
 def test_what_is_not_ours_is_refused(tmp_path):
     with pytest.raises(InputError, match='no checkpoint'):
         detector.load(tmp_path / 'absent.h5')
-    with pytest.raises(InputError, match='expected a SavedModel'):
+    with pytest.raises(InputError, match='expected a run, a SavedModel'):
         detector.load(tmp_path)
     (tmp_path / 'saved_model.pb').touch()
     with pytest.raises(InputError, match='model.json'):

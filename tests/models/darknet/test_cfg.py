@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from fixtures import narrow_network
 from fixtures.small_cfg import TEXT as SMALL
 
 from yolov3_tf import anchors
@@ -46,7 +47,7 @@ def randomised(model, seed=0):
 
 def test_equals_the_hand_written_network():
     """Variable for variable in file order, and output for output once both add the same epsilon."""
-    theirs = randomised(yolov3_network.build(3, .125))
+    theirs = randomised(narrow_network.fresh(3))
     network = cfg.parse(yolov3_text(3))
     ours = cfg.build(network)
     assert network.anchors == YOLOV3_ANCHORS and network.size == (416, 416) and network.num_classes == 3

@@ -10,6 +10,7 @@ import struct
 
 import numpy as np
 import pytest
+from fixtures import narrow_network
 
 from yolov3_tf import anchors, boxes, codec
 from yolov3_tf.models import yolov3_network
@@ -215,7 +216,7 @@ def test_narrow_network_agrees_with_opencv(tmp_path, published_cfg, shared_data)
 
 def test_convolutions_of_the_voc_cfg(shared_data):
     text = (shared_data / 'darknet' / 'cfg' / 'yolov3-voc.cfg').read_text()
-    assert shapes_of(yolov3_network.build(20, .125)) == convolution_shapes(read_cfg(narrow(text, 20)))
+    assert shapes_of(narrow_network.fresh(20)) == convolution_shapes(read_cfg(narrow(text, 20)))
 
 
 @pytest.mark.slow
