@@ -63,6 +63,7 @@ def test_images_a_broken_one_and_an_unknown_kind(folder):
     (['--model=net.h5', 'empty'], 1, 'skipped: empty: no images in this folder'),
     (['--model=net.h5', '--output=in', 'in'], 2, 'error: --output=in holds the input in/a.jpg'),
     (['--model=net.h5'], 2, 'error: expected what to detect in after the flags, got nothing: camera:0, rtsp://'),
+    (['in'], 2, "error: --model: expected a run's folder, a checkpoint (.h5)"),
     (['--model=gone', 'in'], 2, "error: gone: no model there: expected a run's folder, a checkpoint (.h5)"),
     (['--model=gone.h5', '--output=.', 'camera:0'], 2, 'gone.h5')])     # a camera lies in no folder
 def test_nothing_to_do_ends_with_1_and_wrong_input_with_2(folder, monkeypatch, capsys, arguments, code, message):

@@ -233,7 +233,7 @@ def test_help_has_a_sentence_and_the_names_of_every_setting():
     ('stage2_lr', '--full_lr')])
 def test_what_is_typed_by_habit_has_an_answer(typed, words):
     answer = train.ANSWERS[typed]
-    assert answer.startswith(f'--{typed}: ') and words in answer and '\n' not in answer
+    assert words in answer and '\n' not in answer and not answer.startswith('--')
     named = [name for name in recipes.Recipe._fields if f'--{name}' in answer]
     assert typed == 'resume' or named           # of flags that there are
     assert typed not in options(train)

@@ -2,8 +2,8 @@
 
     python detect.py --model=runs/NAME image.jpg folder/
     python detect.py --model=runs/NAME video.mp4
-    python detect.py --model=runs/NAME camera:0                      until Ctrl-C, or --max_frames
-    python detect.py --model=runs/NAME rtsp://ADDRESS                or http(s)://, in the same way
+    python detect.py --model=runs/NAME camera:0            until Ctrl-C
+    python detect.py --model=runs/NAME rtsp://ADDRESS      or http(s)://
 
 Nothing is written beside the inputs. Images that cannot be read are named, passed over and counted.
 Exit codes: 0 done, 1 nothing could be read, 2 wrong input.
@@ -40,7 +40,7 @@ def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests give values of their own."""
     string, integer, number = (functools.partial(define, flag_values=values) for define in (
         flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float))
-    string('model', None, f'The model: {model_files.KINDS}.', required=True)
+    string('model', None, f'The model: {model_files.KINDS}.')
     string('output', 'runs/detect', 'The folder for drawn images (or the video), detections.json and .csv.')
     number('score_threshold', .3, 'Detections must score above it.', 0, 1)
     integer('batch_size', 8, 'Images in one call of the network.', lower_bound=1)
@@ -50,6 +50,8 @@ def define_flags(values=flags.FLAGS):
 
 def run(arguments: list[str], options: flags.FlagValues) -> int:
     """Detects in what ``arguments`` name and writes the results; returns the exit status."""
+    if not options.model:
+        raise InputError(f'--model: expected {model_files.KINDS}, got none')
     inputs = _inputs(arguments, options.output)
     for line in inputs.notes:
         print(line)

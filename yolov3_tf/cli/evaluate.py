@@ -2,7 +2,9 @@
 
     python evaluate.py --model=runs/NAME --data=voc:VOCdevkit:2007_test
     python evaluate.py --model=runs/NAME/saved_model --data=...
-    python evaluate.py --results=DIR_OF_COMP4_FILES --data=...      any detector's results, no network
+    python evaluate.py --results=DIR_OF_COMP4_FILES --data=...
+
+The last evaluates the results of any detector, without a network.
 """
 from __future__ import annotations
 

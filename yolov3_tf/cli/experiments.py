@@ -1,6 +1,7 @@
 r"""Trains and compares a table of experiments: cells x seeds, with error bars.
 
-  yolov3-tf experiments II --data=voc:BCCD:train,voc:BCCD:val --protocol=bccd --seeds=5
+  yolov3-tf experiments II --data=voc:BCCD:train,voc:BCCD:val \
+      --protocol=bccd --seeds=5
 
 TABLE is I, II, III or IV (the paper's), or a file of your own (see yolov3_tf/experiments/table_file.py, and
 yolov3_tf/experiments/tables/ for examples). What several runs share is trained once. The same command again goes on
@@ -27,7 +28,7 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_string('data', None, 'Images to train on and to validate on, TRAIN,VAL as train takes them '
                         '(voc:BCCD:train,voc:BCCD:val); shapes brings its own. Without it those of --protocol.',
                         flag_values=values)
-    flags.DEFINE_integer('seeds', 3, 'Runs of every cell, with seeds 0, 1, ...', flag_values=values)
+    flags.DEFINE_integer('seeds', 3, 'Runs of every cell, with seeds from 0 on.', flag_values=values)
     flags.DEFINE_string('protocol', None, 'File of flags of train common to every cell (size, epochs ...), or one of '
                         f'{protocols}.', flag_values=values)
     flags.DEFINE_string('flags', '', 'More flags common to every cell, separated by spaces; stronger than --protocol.',

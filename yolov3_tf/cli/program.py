@@ -2,8 +2,8 @@
 
 A command is a module of this package: a docstring with its usage, ``define_flags(values)``, and
 ``run(arguments, options) -> int``, given the words that are no flags and the values of the flags. It may have
-``ARGUMENTS``, the name of these words in the help, ``MAIN_FLAGS``, the flags of the short help, and ``ANSWERS``, the
-message for a flag that it does not have.
+``ARGUMENTS``, the name of these words in the help, ``MAIN_FLAGS``, the flags of the short help, and ``ANSWERS``, what
+to say to a flag that it does not have.
 """
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _unknown(name, module, own) -> str:
     """What to say to a flag that the command does not have."""
     answers = getattr(module, 'ANSWERS', {})
     if name in answers:
-        return answers[name]
+        return f'--{name}: {answers[name]}'
     new = next((one for one in RENAMED.get(name, ()) if one in own), None)
     if new:
         return f'--{name}: it is --{new} now'

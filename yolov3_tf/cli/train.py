@@ -37,7 +37,6 @@ ANSWERS = {
     'data': 'expected --train_data=SPEC and --val_data=SPEC, for example --train_data=voc:DIR:train '
             '--val_data=voc:DIR:val or --train_data=yolo:DATA.yaml:train (docs/DATA.md)',
     **{old: f'it is --{new} now' for old, new in flag_texts.OLD_NAMES.items()}}
-ANSWERS = {name: f'--{name}: {answer}' for name, answer in ANSWERS.items()}
 
 
 class _Parser(flags.ArgumentParser):

@@ -27,7 +27,7 @@ def resolve(path: str | os.PathLike, checkpoint: bool = False) -> str:
     found = _of_run(path, checkpoint) if _is_run(path) else path
     if checkpoint and not found.endswith(CHECKPOINT):
         raise InputError(f'{path}: expected a checkpoint (.h5) or the folder of a run that has one; turn darknet files '
-                         'into a checkpoint with convert_darknet_weights.py --weights=... [--cfg=...]')
+                         'into a checkpoint with yolov3-tf convert --model=FILE --output=FILE.h5 [--cfg=FILE]')
     return found
 
 
