@@ -45,7 +45,7 @@ def evaluate(detector: detectors.Detector | str | os.PathLike, data: str | Datas
     for line in [*found.dataset.problems, *found.skipped.values()]:
         logging.warning('%s', line)
     if found.skipped:
-        logging.warning('%s', report.say_skipped(found.dataset, found.skipped))
+        logging.warning('%s', report.describe_skipped(found.dataset, found.skipped))
     return found.report()
 
 
