@@ -45,7 +45,7 @@ def test_drawing_takes_the_image_from_where_it_came(tmp_path, source):
 
 
 def test_an_image_that_is_not_known_must_be_given():
-    with pytest.raises(InputError, match="detections of '7' know no image"):
+    with pytest.raises(InputError, match="detections of '7' have no image"):
         three().draw()
     assert (three(names=()).draw(IMAGE) != three().draw(IMAGE)).any()        # ids in place of names
 

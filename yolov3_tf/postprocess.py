@@ -1,4 +1,4 @@
-"""From raw predictions to detections: scores, non-maximum suppression, and back to the image's pixels."""
+"""From raw predictions to detections: scores, non-maximum suppression, and coordinates in pixels of the image."""
 from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
@@ -11,18 +11,18 @@ from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import BatchedDetections, Priors
 
-CANDIDATES = 1000           # of an image, where a kind compares all pairs and the caller sets no top_k
+CANDIDATES = 1000           # most candidates of an image, where all pairs are compared and the caller sets no top_k
 SOFT_SIGMA = .5             # of Bodla et al.
 
 
 class Suppression(NamedTuple):
-    """Which of the scored boxes are detections. The defaults are the reference's evaluation, but for ``max_total``.
+    """Which of the scored boxes become detections. The defaults, except ``max_total``, are the reference's evaluation.
 
     Attributes:
-      score_threshold: sigmoid(objectness) sigmoid(class) a detection must exceed, 0..1.
-      iou_threshold: of two boxes that overlap more, the weaker goes; ``soft`` has no use for it.
+      score_threshold: a detection's score, sigmoid(objectness) sigmoid(class), must be above it, 0..1.
+      iou_threshold: of two boxes that overlap more, the one with the lower score is removed; ``soft`` does not use it.
       max_per_class: most detections of a class in an image.
-      max_total: most detections of an image; None: as many as ``max_per_class`` lets through, as the reference has it.
+      max_total: most detections of an image; None: no limit but ``max_per_class``, as in the reference.
       nms: name in ``NMS``.
       top_k: how many pairs of a slot and a class enter suppression, the best of each image (equal scores
         at the limit all enter ``per_class``); None: all of them in ``per_class``, else ``CANDIDATES``.
@@ -66,7 +66,7 @@ def detect(outputs: tf.Tensor, priors: Priors, suppression: Suppression = DEFAUL
 
 
 def check(suppression: Suppression):
-    """Raises InputError for a number out of its range or a kind of suppression that there is not."""
+    """Raises InputError for a number out of its range or an unknown kind of suppression."""
     for name in ('score_threshold', 'iou_threshold'):
         if not 0 <= getattr(suppression, name) <= 1:
             raise InputError(f'{name} {getattr(suppression, name)}: expected a number from 0 to 1')
@@ -78,10 +78,10 @@ def check(suppression: Suppression):
 
 
 def undo_resize(detections: BatchedDetections, placement: geometry.Placement, sizes: tf.Tensor) -> BatchedDetections:
-    """Network-input pixels -> pixels of the original images, clipped to them.
+    """Boxes in pixels of the network input -> boxes in pixels of the original images, clipped to them.
 
     Args:
-      placement: ``data.geometry.Placement`` of tensors [B].
+      placement: ``geometry.Placement`` of tensors [B].
       sizes: int [B, 2] height, width of the original images.
     """
     boxes = geometry.to_image(detections.boxes, placement)
@@ -91,16 +91,16 @@ def undo_resize(detections: BatchedDetections, placement: geometry.Placement, si
 
 
 def _per_class(boxes, scores, limits):
-    """Greedy, each class by itself: what VOC and COCO results are made with.
+    """Greedy suppression in each class separately, as for VOC and COCO results.
 
-    TensorFlow's fused kernel: measured .7 ms an image at 20 classes and 2.8 ms at 80 where a loop over
+    TensorFlow's fused kernel takes .7 ms for an image at 20 classes and 2.8 ms at 80, where a loop over
     the classes takes 1.8 and 7.1 (score .01).
     """
     if limits.top_k is not None:
         flat = tf.reshape(scores, [tf.shape(scores)[0], -1])
         last = tf.math.top_k(flat, tf.minimum(limits.top_k, tf.shape(flat)[1])).values[:, -1]
         scores = tf.where(scores >= last[:, None, None], scores, 0.)
-    # The kernel takes corners in any consistent order, so ours need no swap of x and y.
+    # The kernel accepts corners in any consistent order, so x and y need not be swapped.
     found = tf.image.combined_non_max_suppression(
         boxes[:, :, None, :], scores, limits.max_per_class, limits.max_total, limits.iou_threshold,
         limits.score_threshold, clip_boxes=False)
@@ -109,7 +109,10 @@ def _per_class(boxes, scores, limits):
 
 
 def _agnostic(boxes, scores, limits):
-    """Greedy over all classes together: one place, one detection. Only a slot's best class can survive it."""
+    """Greedy suppression over all classes together, where boxes of different classes suppress each other too.
+
+    Only the best class of a slot can remain.
+    """
     best = tf.argmax(scores, axis=-1, output_type=tf.int32)
     scores = tf.where(tf.range(tf.shape(scores)[-1]) == best[..., None], scores, 0.)
     candidates = _candidates(boxes, scores, limits.top_k)
@@ -117,15 +120,18 @@ def _agnostic(boxes, scores, limits):
 
 
 def _diou(boxes, scores, limits):
-    """Greedy in each class by DIoU: of neighbours with equal overlap the farther stays (Zheng et al., AAAI 2020)."""
+    """Greedy suppression in each class by DIoU (Zheng et al., AAAI 2020).
+
+    Of two neighbours with equal IoU, the one with the more distant centre is less likely to be suppressed.
+    """
     candidates = _candidates(boxes, scores, limits.top_k)
     return _first(candidates, _greedy(candidates, box_ops.diou, limits, across_classes=False), limits)
 
 
 def _soft(boxes, scores, limits):
-    """In each class, a box loses exp(-IoU^2 / sigma) of its score to each stronger one (Bodla et al., ICCV 2017).
+    """In each class, every stronger box multiplies a box's score by exp(-IoU^2 / sigma) (Bodla et al., ICCV 2017).
 
-    A detection's score, by which it is ordered and held against the threshold, is what is left.
+    Detections are sorted and compared with the threshold by the reduced score.
     """
     candidates = _candidates(boxes, scores, limits.top_k)
     count = scores.shape[-1]
@@ -161,9 +167,9 @@ def _candidates(boxes, scores, top_k):
 def _greedy(candidates, overlap: Callable, limits, across_classes):
     """Which candidates greedy suppression keeps, bool [B, K].
 
-    Not one by one: a row is kept when no kept row above it suppresses it, repeated until nothing changes.
-    The top n rows are right after n rounds, so the end is the greedy answer, and real images need only a
-    handful of rounds (Cluster-NMS; Zheng et al., IEEE Transactions on Cybernetics 2021).
+    The rows are not processed one by one: a row is kept when no kept row above it suppresses it, and this is
+    repeated until nothing changes. The first n rows are final after n rounds, so the result is that of greedy
+    suppression; real images need only a few rounds (Cluster-NMS; Zheng et al., IEEE Transactions on Cybernetics 2021).
     """
     boxes, scores, classes = candidates
     rank = tf.range(tf.shape(scores)[1])
@@ -183,7 +189,7 @@ def _greedy(candidates, overlap: Callable, limits, across_classes):
 
 
 def _first(candidates, kept, limits):
-    """The best ``max_total`` of the kept candidates, zeros behind them."""
+    """The best ``max_total`` of the kept candidates, padded with zeros."""
     scores = tf.where(kept, candidates.scores, 0.)
     padding = tf.maximum(limits.max_total - tf.shape(scores)[1], 0)
     scores, index = tf.math.top_k(tf.pad(scores, [[0, 0], [0, padding]]), limits.max_total)

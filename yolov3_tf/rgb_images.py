@@ -1,4 +1,4 @@
-"""Images outside the network: read upright and written, uint8 [h, w, 3] RGB."""
+"""Reading and writing image files outside the network: uint8 [h, w, 3] RGB, turned upright."""
 from __future__ import annotations
 
 import os
@@ -10,7 +10,10 @@ from yolov3_tf.errors import InputError
 
 
 def read(path: str | os.PathLike) -> np.ndarray:
-    """An image file of any kind OpenCV reads, turned upright as its EXIF says -> uint8 [h, w, 3] RGB.
+    """Reads an image file of any format that OpenCV reads, turned upright by its EXIF orientation.
+
+    Returns:
+      uint8 [h, w, 3] RGB.
 
     Raises:
       InputError: the file is missing, empty, or holds no image that can be decoded.
@@ -24,7 +27,7 @@ def read(path: str | os.PathLike) -> np.ndarray:
 
 
 def decode(content: bytes, name: str = 'encoded image') -> np.ndarray:
-    """The bytes of an image file, as ``read``; ``name`` stands for it in messages."""
+    """Decodes the bytes of an image file like ``read``; ``name`` is its name in messages."""
     return _decode(np.frombuffer(content, np.uint8), name)
 
 
@@ -33,7 +36,7 @@ def _decode(data, name):
         raise InputError(f'{name}: empty file')
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:                                   # a header that claims more pixels than OpenCV takes
+    except cv2.error:                                   # the header claims more pixels than OpenCV accepts
         image = None
     if image is None:
         raise InputError(f'{name}: not an image, or a damaged one ({data.size:,} bytes)')
@@ -44,8 +47,8 @@ def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = False):
     """Writes an image in the format that the ending of ``path`` names (.jpg, .png, ...).
 
     Raises:
-      InputError: a file of that name is there and ``overwrite`` is not set, or no such format.
-      OSError: it cannot be written.
+      InputError: the file exists and ``overwrite`` is not set, or the format is unknown.
+      OSError: the file cannot be written.
     """
     path = os.fspath(path)
     try:
@@ -56,7 +59,7 @@ def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = False):
     if not known:
         raise InputError(f'{path}: expected a name that ends with an image format OpenCV writes, such as .jpg or .png')
     try:
-        # Not by imwrite, which gives no reason when it fails.
+        # Not with imwrite, which gives no reason when it fails.
         with open(path, 'wb' if overwrite else 'xb') as file:
             file.write(content.tobytes())
     except FileExistsError:

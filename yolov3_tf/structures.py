@@ -1,4 +1,4 @@
-"""What modules hand to each other. Every array's shape, dtype, unit and padding mark is said here once.
+"""The data types that modules exchange. The shape, dtype, unit and padding of every array are described here, once.
 
 Boxes are float32 [..., 4]: x1, y1, x2, y2 in pixels, far edge exclusive, origin at the top left.
 Any other format is named where it appears (``boxes_cxcywh``, ``boxes_yxyx_unit``).
@@ -16,19 +16,19 @@ from yolov3_tf.errors import InputError
 
 
 class Record(NamedTuple):
-    """One annotated image as its annotation file states it; nothing of the image itself is read.
+    """One annotated image as its annotation file describes it; the image itself is not read.
 
     Attributes:
-      image_path: file of the image, or its record in a TFRecord shard (``data.image_files.Place``).
+      image_path: file of the image, or its record in a TFRecord shard (``data.image_files.Location``).
       image_id: name of the image in result files (VOC: the stem; COCO: the number as text).
-      width, height: size in pixels as annotated, 0 where the annotations do not say.
+      width, height: size in pixels as annotated, 0 where it is not annotated.
       boxes: float32 [n, 4] pixels of the image; finite, positive area, inside the annotated size.
       classes: int32 [n], index into ``Dataset.class_names``.
-      difficult: bool [n], VOC's mark: a hit or a miss on it counts neither way.
+      difficult: bool [n], VOC's mark: evaluation ignores the object.
       crowd: bool [n], COCO's ``iscrowd``: never a training target, ignored by evaluation.
       areas: float32 [n] square pixels; COCO's segmentation area, else the area of the box.
       annotation_file: its annotation file, for messages; '' where unknown.
-      annotation_lines: int64 [n] line of each object in that file (COCO: the annotation's id), None where unknown.
+      annotation_lines: int64 [n] line of each object in that file (COCO: id of the annotation), None where unknown.
     """
     image_path: str
     image_id: str
@@ -44,9 +44,9 @@ class Record(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """Records of one data spec with the names their class indices point to.
+    """The records of one data spec, and the names of their classes.
 
-    ``problems`` holds one ready message (with file and line) for every annotation that was dropped or repaired.
+    ``problems`` holds one message (with file and line) for every annotation that was dropped or repaired.
     """
     records: list[Record]
     class_names: list[str]
@@ -59,7 +59,7 @@ class GroundTruth(NamedTuple):
     Attributes:
       boxes: float32 [B, N, 4] pixels of the network input; zeros where padded.
       classes: int32 [B, N]; 0 where padded.
-      valid: bool [B, N]; the padding mark. Nothing else (no zero, no -1) marks padding.
+      valid: bool [B, N]; False where padded. Nothing else (no zero, no -1) marks padding.
       weights: float32 [B, N]; mix-up weight in (0, 1], 1 without mix-up, 0 where padded.
     """
     boxes: Any
@@ -69,9 +69,9 @@ class GroundTruth(NamedTuple):
 
 
 class RawPredictions(NamedTuple):
-    """The network's outputs before any non-linearity, one row a slot.
+    """The network's outputs before any non-linearity, one row for each slot.
 
-    S slots stand level by level (stride 8, 16, 32), inside a level by row, column, anchor.
+    The S slots are ordered by level (stride 8, 16, 32), and inside a level by row, column, anchor.
 
     Attributes:
       offsets: float32 [B, S, 4] tx, ty, tw, th of the reference's box code.
@@ -88,10 +88,10 @@ class Priors(NamedTuple):
 
     Attributes:
       cells: float32 [S, 2] column, row of the slot's cell.
-      strides: float32 [S] pixels a cell.
+      strides: float32 [S] side of a cell in pixels.
       anchors: float32 [S, 2] width, height of the prior in pixels.
       levels: int32 [S] 0 for the finest level.
-      table: the ``Anchors`` the slots were laid out from.
+      table: the ``Anchors`` that the slots were made from.
       grids: int32 [L, 2] rows, columns of each level.
       sensitivity: float32 [S] grid sensitivity of the slot's level (``anchors.Anchors``).
     """
@@ -131,8 +131,8 @@ class Detection(NamedTuple):
 class Detections:
     """What was found in one image, best score first; NumPy arrays without padding.
 
-    ``len(found)`` is their number, iteration gives each as a ``Detection``, and ``found[found.scores > .5]`` those of
-    a mask, a slice or an array of indices.
+    ``len(found)`` is their number, iteration yields each as a ``Detection``, and ``found[found.scores > .5]`` selects
+    some by a mask, a slice or an array of indices.
 
     Attributes:
       image_id: name of the image in result files.
@@ -153,8 +153,8 @@ class Detections:
         return len(self.scores)
 
     def __iter__(self) -> Iterator[Detection]:
-        for box, score, name, label in zip(self.boxes, self.scores, self.class_names, self.classes):
-            yield Detection(tuple(box.tolist()), float(score), name, int(label))
+        for box, score, name, class_id in zip(self.boxes, self.scores, self.class_names, self.classes):
+            yield Detection(tuple(box.tolist()), float(score), name, int(class_id))
 
     def __getitem__(self, keep) -> Detections:
         return dataclasses.replace(
@@ -169,8 +169,8 @@ class Detections:
 
     @property
     def class_names(self) -> list[str]:
-        """One name a detection; the class id as text where names are unknown."""
-        return [self.names[label] if self.names else str(label) for label in self.classes]
+        """The class name of each detection; its class id as text where the names are unknown."""
+        return [self.names[class_id] if self.names else str(class_id) for class_id in self.classes]
 
     @property
     def path(self) -> str | None:
@@ -178,28 +178,28 @@ class Detections:
         return self.source if isinstance(self.source, str) else None
 
     def above(self, score: float) -> Detections:
-        """Those that score higher than ``score``."""
+        """The detections that score higher than ``score``."""
         return self[np.asarray(self.scores) > score]
 
     def draw(self, image: np.ndarray | None = None) -> np.ndarray:
         """A copy of the image with all boxes drawn, uint8 [h, w, 3] RGB.
 
         Args:
-          image: to draw on, uint8 [h, w, 3] RGB; default: the image itself, read again where it came as a file.
+          image: what to draw on, uint8 [h, w, 3] RGB; default: the image itself, read again where it is a file.
 
         Raises:
-          InputError: no image was given and none is known, or its file cannot be read any more.
+          InputError: no image is given and none is known, or its file can no longer be read.
         """
         from yolov3_tf.drawing import boxes
-        names = self.names or [str(label) for label in range(max(self.classes, default=-1) + 1)]
+        names = self.names or [str(class_id) for class_id in range(max(self.classes, default=-1) + 1)]
         return boxes.draw_detections(self._pixels() if image is None else image, self.boxes, self.classes, self.scores,
                                      names)
 
     def save(self, path: str | os.PathLike, overwrite: bool = False):
-        """Writes ``draw()`` as an image file of the format that the ending of ``path`` names.
+        """Writes ``draw()`` as an image file in the format that the ending of ``path`` names.
 
         Raises:
-          InputError: a file of that name is there and ``overwrite`` is not set, no such format, or as ``draw``.
+          InputError: the file exists and ``overwrite`` is not set, the format is unknown, or see ``draw``.
         """
         from yolov3_tf import rgb_images
         rgb_images.write(path, self.draw(), overwrite)
@@ -217,21 +217,21 @@ class Detections:
         boxes_xywh = np.array(self.boxes, np.float64).reshape(-1, 4)
         boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
         numbers = category_ids if category_ids is not None else range(1, max(self.classes, default=0) + 2)
-        # Nine digits bring every float32 back.
-        return [{'image_id': image_id, 'category_id': int(numbers[label]), 'bbox': [float(f'{x:.9g}') for x in box],
+        # Nine digits restore every float32 exactly.
+        return [{'image_id': image_id, 'category_id': int(numbers[class_id]), 'bbox': [float(f'{x:.9g}') for x in box],
                  'score': float(f'{score:.9g}')}
-                for box, score, label in zip(boxes_xywh.tolist(), self.scores, self.classes)
-                if numbers[label] is not None]
+                for box, score, class_id in zip(boxes_xywh.tolist(), self.scores, self.classes)
+                if numbers[class_id] is not None]
 
     def _coco_image_id(self):
-        """COCO's ids are numbers; a name that a number would not give back (000005, 2008_000008) stays text."""
+        """COCO's ids are numbers; a name that a number cannot represent exactly (000005, 2008_000008) stays text."""
         name = self.image_id
         return int(name) if name.isdecimal() and str(int(name)) == name else name
 
     def _pixels(self):
         from yolov3_tf import rgb_images
         if self.source is None:
-            raise InputError(f'detections of {self.image_id!r} know no image: expected draw(image) with its pixels, '
+            raise InputError(f'detections of {self.image_id!r} have no image: expected draw(image) with its pixels, '
                              'uint8 [h, w, 3] RGB')
         if isinstance(self.source, str):
             return rgb_images.read(self.source)

@@ -93,7 +93,7 @@ def test_every_fault_is_found_once_with_file_and_line(found):
 
 
 def test_cmyk_and_huge_by_their_headers():
-    kinds = [kind for kind, _ in check._odd(check.headers.Header('JPEG', 9000, 40, 4, 8))]
+    kinds = [kind for kind, _ in check._unusual(check.headers.Header('JPEG', 9000, 40, 4, 8))]
     assert kinds == ['cmyk', 'extent']
 
 
@@ -139,7 +139,7 @@ def test_the_corrected_list_has_no_problem_left_and_touches_nothing(found, tmp_p
     np.testing.assert_array_equal(by_id['wrong'].boxes, [[10, 10, 40, 30]])
     assert not check.check(again, YOLOV3_ANCHORS.sizes, 416, 416, True).problems
     for name in ('fixed.txt', 'classes.names'):
-        with pytest.raises(InputError, match=f'{name} exists already and is not touched'):
+        with pytest.raises(InputError, match=f'{name} exists already and is not changed'):
             check.write_fixed(path, dataset, report)
         os.unlink(path) if name == 'fixed.txt' else None
     clean = again._replace(records=again.records[:2])

@@ -1,4 +1,4 @@
-"""COCO's numbers equal those of pycocotools called directly on the files; VOC's marks reach it."""
+"""COCO's numbers equal those of pycocotools called directly on the files; VOC's difficult objects are ignored."""
 import json
 
 import numpy as np
@@ -34,7 +34,7 @@ def read_instances(shared_data, split):
 
 
 def jittered(dataset, seed):
-    """Two moved copies of every object and some boxes at random: all sizes, hits, misses and ties."""
+    """Two moved copies of every object and some random boxes: all sizes, hits, misses and equal scores."""
     rng, detections = np.random.default_rng(seed), []
     for one in dataset.records:
         boxes = np.repeat(one.boxes, 2, axis=0)
@@ -50,58 +50,58 @@ def jittered(dataset, seed):
 def direct(truth_path, results_path):
     """pycocotools as its documentation calls it."""
     truth = COCO(str(truth_path))
-    judge = COCOeval(truth, truth.loadRes(str(results_path)), 'bbox')
-    judge.evaluate()
-    judge.accumulate()
-    judge.summarize()
-    return judge
+    evaluator = COCOeval(truth, truth.loadRes(str(results_path)), 'bbox')
+    evaluator.evaluate()
+    evaluator.accumulate()
+    evaluator.summarize()
+    return evaluator
 
 
 @pytest.mark.parametrize('split', ['train', 'val'])
 def test_identical_to_pycocotools_on_the_files(shared_data, tmp_path, split):
     path, dataset, category_ids = read_instances(shared_data, split)
     detections = jittered(dataset, seed=5)
-    judge = direct(path, results.write_coco(tmp_path / 'results.json', detections, category_ids))
+    evaluator = direct(path, results.write_coco(tmp_path / 'results.json', detections, category_ids))
     ours = coco.evaluate(dataset.records, detections, len(dataset.class_names))
-    expected = np.where(judge.stats == -1, np.nan, judge.stats)
+    expected = np.where(evaluator.stats == -1, np.nan, evaluator.stats)
     assert list(ours.summary) == list(coco.NAMES) and 0 < ours.summary['AP'] < 1
     np.testing.assert_array_equal(list(ours.summary.values()), expected)
-    for label in range(len(category_ids)):
-        precision = judge.eval['precision'][:, :, label, 0, -1]
+    for class_id in range(len(category_ids)):
+        precision = evaluator.eval['precision'][:, :, class_id, 0, -1]
         value = precision[precision > -1].mean() if (precision > -1).any() else np.nan
-        np.testing.assert_allclose(ours.per_class[label], value, rtol=1e-12)
+        np.testing.assert_allclose(ours.per_class[class_id], value, rtol=1e-12)
 
 
 def test_identical_from_the_results_file_of_another_detector(shared_data, tmp_path):
-    """Sixteen digits in the file, float32 within: the same numbers still."""
+    """The file has sixteen digits and the package uses float32; the numbers are still the same."""
     path, dataset, category_ids = read_instances(shared_data, 'val')
     rng = np.random.default_rng(2)
-    rows = [dict(image_id=int(one.image_id), category_id=category_ids[label], score=float(rng.random()),
+    rows = [dict(image_id=int(one.image_id), category_id=category_ids[class_id], score=float(rng.random()),
                  bbox=[float(x + rng.normal(0, 4)), float(y + rng.normal(0, 4)), float(u - x), float(v - y)])
-            for one in dataset.records for (x, y, u, v), label in zip(one.boxes.tolist(), one.classes)]
+            for one in dataset.records for (x, y, u, v), class_id in zip(one.boxes.tolist(), one.classes)]
     (tmp_path / 'results.json').write_text(json.dumps(rows))
-    judge = direct(path, tmp_path / 'results.json')
+    evaluator = direct(path, tmp_path / 'results.json')
     read = {one.image_id: one for one in results.read_coco(tmp_path / 'results.json', dataset, category_ids)}
     detections = [read.get(one.image_id) or found(one.image_id, [], [], []) for one in dataset.records]
     ours = coco.evaluate(dataset.records, detections, len(dataset.class_names))
-    np.testing.assert_allclose(list(ours.summary.values()), np.where(judge.stats == -1, np.nan, judge.stats),
+    np.testing.assert_allclose(list(ours.summary.values()), np.where(evaluator.stats == -1, np.nan, evaluator.stats),
                                rtol=0, atol=1e-12)
 
 
-def test_difficult_counts_neither_way():
-    """The difficult object, found twice and before the ordinary one, costs nothing; unmarked it would."""
-    boxes, hard = [[0, 0, 50, 50], [100, 100, 200, 200]], [False, True]
+def test_a_difficult_object_is_ignored():
+    """The difficult object is found twice and before the ordinary one, without a loss; unmarked it would cost AP."""
+    boxes, marks = [[0, 0, 50, 50], [100, 100, 200, 200]], [False, True]
     detections = [found('a', [boxes[1], boxes[1], boxes[0]], [.9, .8, .7], [0, 0, 0])]
-    marked = coco.evaluate([record('a', boxes, [0, 0], difficult=hard)], detections, 1)
+    marked = coco.evaluate([record('a', boxes, [0, 0], difficult=marks)], detections, 1)
     unmarked = coco.evaluate([record('a', boxes, [0, 0])], detections, 1)
     assert marked.summary['AP'] == pytest.approx(1) and unmarked.summary['AP'] < .9
     detections = [found('a', boxes[:1], [.7], [0])]
-    missed = coco.evaluate([record('a', boxes, [0, 0], difficult=hard)], detections, 1)
+    missed = coco.evaluate([record('a', boxes, [0, 0], difficult=marks)], detections, 1)
     assert missed.summary['AP'] == pytest.approx(1)
 
 
 def test_areas_come_from_the_record():
-    """A box of 2500 square pixels whose segmentation has 500 is a small object to COCO."""
+    """A box of 2500 square pixels whose segmentation has 500 is a small object for COCO."""
     box = [[0, 0, 50, 50]]
     of = coco.evaluate([record('1', box, [0], areas=[500])], [found('1', box, [1], [0])], 1)
     assert of.summary['APsmall'] == pytest.approx(1) and np.isnan(of.summary['APmedium'])

@@ -1,4 +1,4 @@
-"""The report joins the measures of one set: counts, means, table, file, and the check of what comes in."""
+"""The report joins the scores of one set: counts, means, table, file, and the check of its input."""
 import json
 
 import numpy as np
@@ -27,7 +27,7 @@ DOG, CAT, HERD = [10, 10, 110, 90], [200, 50, 300, 170], [0, 200, 600, 400]
 
 @pytest.fixture
 def small():
-    """Dog found, cat missed, a difficult dog, a crowd of sheep, no zebra anywhere but in a detection."""
+    """A dog is found, a cat is missed, one dog is difficult, the sheep are a crowd, a zebra is only detected."""
     records = [record('a', [DOG, CAT], [0, 1]), record('c', [], []),
                record('b', [DOG, HERD], [0, 2], difficult=[True, False], crowd=[False, True])]
     detections = [found('c', [DOG], [.3], [3]), found('a', [DOG], [.9], [0])]
@@ -46,7 +46,7 @@ def test_counts_and_means(small):
     assert report.mean_ap(*small) == of.summary['mAP']
 
 
-def test_a_crowd_counts_neither_way_in_voc_too(small):
+def test_a_crowd_is_ignored_by_voc_too(small):
     dataset, detections = small
     detections = [*detections, found('b', [HERD], [.8], [2])]
     assert report.evaluate(dataset, detections).curves[2].scores.size == 0
@@ -70,7 +70,7 @@ def test_order_of_images_does_not_matter_but_names_do(small):
         report.evaluate(dataset, [detections[1], detections[1]])
 
 
-def test_equal_names_in_two_folders_go_by_position():
+def test_images_of_equal_names_are_matched_by_position():
     dataset = Dataset([record('1', [DOG], [0]), record('1', [CAT], [0])], ['dog'], [])
     good = [found('1', [DOG], [.9], [0]), found('1', [CAT], [.8], [0])]
     assert report.mean_ap(dataset, good) == 1
@@ -90,7 +90,7 @@ def test_bad_detections(small, bad, message):
         report.evaluate(small[0], [bad])
 
 
-def test_table_has_a_row_a_class_in_percent(small):
+def test_table_has_a_row_for_each_class_in_percent(small):
     lines = report.table(report.evaluate(*small)).splitlines()
     assert len({len(line) for line in lines[:8]}) == 1
     assert lines[0].split() == 'class objects ignored detections VOC area VOC07 GIoU COCO AP'.split()
@@ -102,7 +102,7 @@ def test_table_has_a_row_a_class_in_percent(small):
     assert lines[-4].split() == ['COCO', 'AP', '50.0', 'AP50', '50.0', 'AP75', '50.0']
 
 
-def test_file_is_strict_json_with_null_for_unmeasured(small, tmp_path):
+def test_file_is_strict_json_with_null_for_what_was_not_evaluated(small, tmp_path):
     of = report.evaluate(*small)
     path = report.write(tmp_path / 'new' / 'folder', of)
     content = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f'{name} is no JSON'))

@@ -1,4 +1,4 @@
-"""Result files: exact text, round trips, the server's tar, and one message for each kind of bad input."""
+"""Result files: their exact text, round trips, the tar file for the server, and a message for each bad input."""
 import json
 import tarfile
 
@@ -33,7 +33,7 @@ def at_random(seed=1, images=('2008_000008', '000005', 'my photo')):
 
 
 def assert_same(read, written):
-    """The same detections of every image; a text file holds them class by class."""
+    """Asserts that every image has the same detections; a text file holds them class by class."""
     assert {one.image_id for one in read} == {one.image_id for one in written}
     by_name = {one.image_id: one for one in read}
     for one in written:
@@ -137,7 +137,7 @@ def test_unknown_class_file_names_the_classes(tmp_path):
         results.read_voc(tmp_path, dataset('1'))
 
 
-def test_binary_file_is_no_text(tmp_path):
+def test_a_binary_file_is_refused(tmp_path):
     (tmp_path / 'comp4_det_test_dog.txt').write_bytes(b'000005 \xff\xfe')
     with pytest.raises(InputError, match='expected UTF-8 text, got other bytes at 7'):
         results.read_voc(tmp_path, dataset('1'))

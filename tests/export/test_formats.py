@@ -1,4 +1,4 @@
-"""Each file format against the Keras model it was written from, opened as ``detect.py`` opens it."""
+"""Each file format against the Keras model that it was written from, opened as ``detect.py`` opens it."""
 import sys
 import zipfile
 
@@ -18,7 +18,7 @@ from yolov3_tf.models import checkpoints, yolov3_network
 
 @pytest.fixture(scope='module')
 def images():
-    """Soft spots: encoded files of different sizes, one grey, and as arrays."""
+    """Encoded files of different sizes with soft spots, one of them grey."""
     random = np.random.RandomState(1)
     files = []
     for (height, width), suffix, grey in (((40, 90), '.png', False), ((70, 33), '.png', False),
@@ -47,7 +47,7 @@ def written(model, name, path, **options):
 
 
 def assert_alike(found, expected, pixels, score):
-    """The same detections but for one in fifty: where two overlap by about the threshold, rounding decides."""
+    """Asserts the same detections, except one in fifty: where two overlap by about the threshold, rounding decides."""
     for one, other in zip(found, expected):
         assert abs(len(one.scores) - len(other.scores)) <= .02 * len(other.scores)
         apart = np.abs(one.boxes[:, None] - other.boxes[None]).max(-1)
@@ -82,22 +82,23 @@ def test_a_broken_image_is_named_in_each_format(opened, expected, images):
 
 
 def kept(found, expected, overlap, score):
-    """Which of the expected detections that stand clear of the threshold by .02 have a partner of their class."""
-    return [bool(((boxes.iou(one.boxes, box[None]).numpy() > overlap) & (one.classes == label)
+    """Which of the expected detections that score .02 above the threshold have a partner of their class."""
+    return [bool(((boxes.iou(one.boxes, box[None]).numpy() > overlap) & (one.classes == class_id)
                   & (abs(one.scores - value) < score)).any())
             for one, other in zip(found, expected)
-            for box, value, label in zip(other.boxes, other.scores, other.classes)
+            for box, value, class_id in zip(other.boxes, other.scores, other.classes)
             if value > SETTINGS.suppression.score_threshold + .02]
 
 
-def test_float16_keeps_the_clear_detections_in_place(model, expected, images, tmp_path):
+def test_float16_keeps_the_clear_detections(model, expected, images, tmp_path):
     found = written(model, 'tflite', tmp_path / 'half.tflite', tflite_type='float16')
     same = kept(found.detect(images), expected, .8, 5e-3)
     assert len(same) > 40 and np.mean(same) > .9
 
 
-def test_whole_numbers_keep_most_clear_detections(model, expected, images, tmp_path):
-    """int8, calibrated on the same images: seven of ten of boxes of a pixel or two, at IoU .5, scores within .1."""
+def test_int8_keeps_most_clear_detections(model, expected, images, tmp_path):
+    """Calibrated on the same images: seven of ten boxes, which have a size of a pixel or two, at IoU .5, scores within
+    .1."""
     arrays = [tf.io.decode_image(data, 3, expand_animations=False).numpy() for data in images]
     found = written(model, 'tflite', tmp_path / 'whole.tflite', tflite_type='int8', calibration=arrays)
     same = kept(found.detect(images), expected, .5, .1)
@@ -107,7 +108,7 @@ def test_whole_numbers_keep_most_clear_detections(model, expected, images, tmp_p
     assert types[0] == np.uint8 and types.count(np.int8) > 30
 
 
-def test_labels_travel_with_each_file(model, tmp_path):
+def test_class_names_are_stored_with_each_file(model, tmp_path):
     formats.write('tflite', tmp_path / 'a.tflite', model, describe(), formats.Options(SETTINGS))
     with zipfile.ZipFile(tmp_path / 'a.tflite') as archive:
         assert archive.read('labels.txt') == b'a\nb\nc\nd\ne\nf\ng\n'
@@ -116,7 +117,7 @@ def test_labels_travel_with_each_file(model, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.cfg', 'a.json', 'a.names', 'a.tflite', 'a.weights']
 
 
-def test_a_file_is_never_replaced_unasked(model, tmp_path):
+def test_a_file_is_not_replaced_without_overwrite(model, tmp_path):
     (tmp_path / 'a.names').write_text('mine')
     with pytest.raises(InputError, match='a.names exists'):
         formats.write('darknet', tmp_path / 'a.weights', model, describe(), formats.Options(SETTINGS))
@@ -132,7 +133,7 @@ def test_a_file_is_never_replaced_unasked(model, tmp_path):
     ('tflite', 'a.tflite', {}, {'tflite_type': 'int4'}, 'unknown number type'),
     ('tflite', 'a.tflite', {}, {'tflite_type': 'int8'}, 'calibration_data'),
     ('darknet', 'a.weights', {'class_offset': 2}, {}, 'expected 0 or 1')])
-def test_what_a_format_does_not_have_is_refused(model, tmp_path, name, path, change, options, message):
+def test_a_setting_that_a_format_does_not_support_is_refused(model, tmp_path, name, path, change, options, message):
     with pytest.raises(InputError, match=message):
         formats.write(name, tmp_path / path, model, describe(),
                       formats.Options(export.Settings.from_flat({**SETTINGS.flat(), **change}), **options))
@@ -140,7 +141,7 @@ def test_what_a_format_does_not_have_is_refused(model, tmp_path, name, path, cha
 
 
 @pytest.mark.parametrize('package', ['tf2onnx', 'onnxruntime'])
-def test_a_missing_package_is_named_with_the_command(model, tmp_path, monkeypatch, package):
+def test_a_missing_package_is_named_with_the_command_to_install_it(model, tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)                 # importing it raises ImportError
     with pytest.raises(InputError, match=rf"pip install 'yolov3_tf\[onnx\]', or {package} alone"):
         if package == 'tf2onnx':
@@ -163,26 +164,26 @@ def test_files_of_other_programs_are_refused_by_name(tmp_path, name, content, me
     assert name in str(raised.value)
 
 
-def test_an_archive_that_unpacks_to_gigabytes_is_refused_unread(tmp_path):
+def test_an_archive_that_unpacks_to_too_much_is_not_read(tmp_path):
     with zipfile.ZipFile(tmp_path / 'a.tflite', 'w', zipfile.ZIP_DEFLATED) as archive:
         archive.writestr('labels.txt', '\0' * 5_000_000)
     with pytest.raises(InputError, match='a.tflite: its archive unpacks to more than 4,000,000 bytes'):
         detector.load(tmp_path / 'a.tflite')
 
 
-def test_the_hand_written_network_leaves_for_darknet_with_a_cfg_of_its_own(tmp_path):
-    """The same outputs, though darknet adds 1e-6 to variances and the hand-written network 1e-5."""
+def test_the_hand_written_network_is_exported_to_darknet_with_a_cfg(tmp_path):
+    """The outputs are the same, although darknet adds 1e-6 to variances and the hand-written network 1e-5."""
     anchors = YOLOV3_ANCHORS._replace(sensitivity=(1.2, 1.1, 1.05))
     config = checkpoints.ModelConfig(('ant', 'bee'), .125, (64, 96), False, anchors)
-    tf.keras.utils.set_random_seed(2)           # whose outputs differ enough from each other to be worth comparing
+    tf.keras.utils.set_random_seed(2)           # a seed whose outputs differ enough to compare them
     model = checkpoints.build(config)
     for _, norm in yolov3_network.convolutions(model):
         if norm is not None:
-            norm.moving_variance.assign(norm.moving_variance * 1e-4)        # where an epsilon matters
+            norm.moving_variance.assign(norm.moving_variance * 1e-4)        # so small that the epsilon matters
             norm.gamma.assign(norm.gamma * 1e-2)
     formats.write('darknet', tmp_path / 'a.weights', model, config, formats.Options())
-    read, told, _ = darknet.load(str(tmp_path / 'a.weights'))
-    assert told.anchors == anchors and told.image_size == (64, 96) and told.letterbox is False
+    read, read_config, _ = darknet.load(str(tmp_path / 'a.weights'))
+    assert read_config.anchors == anchors and read_config.image_size == (64, 96) and read_config.letterbox is False
     images = np.random.RandomState(0).uniform(size=[1, 64, 96, 3]).astype(np.float32)
     expected = model(images, training=False).numpy()
     assert expected.std() > .01

@@ -1,4 +1,4 @@
-"""model.json: flat keys, read back as written, also where an older export lacks some."""
+"""model.json: flat keys that are read back as written, also where an older export lacks some."""
 import json
 
 import pytest
@@ -16,7 +16,7 @@ OLD = {'format': 1, 'labels': 'labels.txt', 'input_size': [64, 32], 'letterbox':
        'class_offset': 0, 'signatures': {}, 'outputs': {}}
 
 
-def test_settings_stand_beside_each_other_and_come_back():
+def test_settings_are_flat_keys_and_are_read_back():
     texts = metadata.texts(CONFIG, SETTINGS, number_type='int8')
     written = json.loads(texts['model.json'])
     assert {name: written[name] for name in export.NAMES} == dict(
@@ -26,13 +26,13 @@ def test_settings_stand_beside_each_other_and_come_back():
     assert metadata.read(texts, 'here') == metadata.Metadata(('ant', 'bee'), (96, 128), True, SETTINGS)
 
 
-def test_an_older_export_is_read_with_the_defaults_of_what_it_lacks():
+def test_an_older_export_is_read_with_the_defaults_of_missing_settings():
     read = metadata.read({'model.json': json.dumps(OLD), 'labels.txt': 'ant\n'}, 'here')
     assert read == metadata.Metadata(('ant',), (64, 32), False, export.Settings(
         export.Suppression(.1, .5, 20, 50, 'per_class', None), 'float32', 0))
 
 
 @pytest.mark.parametrize('text', ['', '[]', '{"labels": "labels.txt"}'])
-def test_damaged_metadata_is_refused_by_name(text):
+def test_damaged_metadata_is_refused_with_the_name_of_the_file(text):
     with pytest.raises(InputError, match=r'here: expected a model of export_saved_model.py with model.json'):
         metadata.read({'model.json': text, 'labels.txt': 'ant\n'}, 'here')

@@ -1,6 +1,6 @@
-"""Exports run with oneDNN on and off, in a process of their own: its kernels end a process where they are misled.
+"""Exports run with oneDNN on and off, each in its own process, because a failing kernel of oneDNN ends the process.
 
-TensorFlow chooses oneDNN when it is first imported, by the processor, unless ``TF_ENABLE_ONEDNN_OPTS`` says.
+TensorFlow chooses oneDNN by the processor when it is first imported, unless ``TF_ENABLE_ONEDNN_OPTS`` is set.
 """
 import json
 import os
@@ -12,7 +12,8 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Strides 1 and 2, one group, two groups and as many as channels, all with BatchNorm, which folding turns into biases.
+# Strides 1 and 2; one group, two groups and one group for each channel; all with BatchNorm, which folding turns into
+# biases.
 TEXT = '\n'.join([
     '[net]', 'width=256', 'height=128',
     *(f'[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\nstride={stride}\npad=1\ngroups={groups}\n'
@@ -64,11 +65,11 @@ def detections(folder, onednn):
 
 
 def test_every_export_of_depthwise_and_grouped_layers_answers_with_onednn_on_and_off(tmp_path):
-    on, said = detections(tmp_path, '1')
-    off, also_said = detections(tmp_path, '0')
+    on, log = detections(tmp_path, '1')
+    off, other_log = detections(tmp_path, '0')
     for (path, boxes, scores), (_, other_boxes, other_scores) in zip(on, off):
         assert len(scores) > 5, path
         np.testing.assert_allclose(boxes, other_boxes, atol=.05, err_msg=path)
         np.testing.assert_allclose(scores, other_scores, atol=1e-4, err_msg=path)
     np.testing.assert_allclose(on[0][2], on[2][2], atol=1e-4)           # letterbox, as SavedModel and as tflite
-    assert 'layout failed' not in said + also_said
+    assert 'layout failed' not in log + other_log

@@ -1,4 +1,4 @@
-"""The exported model against the rooms it is made of, and in a TensorFlow process that has none of them."""
+"""The exported model against the modules it is made of, and in a TensorFlow process that imports none of them."""
 import json
 import os
 import subprocess
@@ -15,7 +15,7 @@ from yolov3_tf.inference import detector
 from yolov3_tf.models import checkpoints, yolov3_network
 from yolov3_tf.models.darknet import cfg
 
-HEIGHT, WIDTH = 96, 128                                         # not square: swapped sides must not pass
+HEIGHT, WIDTH = 96, 128                                         # not square, so that swapped sides fail
 NAMES = ('ant', 'bee', 'wasp')
 SILENT = -30.
 SETTINGS = export.Settings(export.Suppression(score_threshold=.02, max_per_class=200, max_total=250))
@@ -36,7 +36,7 @@ def describe(letterbox=True):
 
 
 def lively_model(seed=3, head='coupled'):
-    """A network with random weights and statistics whose detections depend on the image, some hundred each."""
+    """A network with random weights and statistics; its detections, about a hundred an image, depend on the image."""
     tf.keras.utils.set_random_seed(seed)
     model = yolov3_network.build(3, .125, head=head)
     random = np.random.RandomState(seed)
@@ -49,16 +49,16 @@ def lively_model(seed=3, head='coupled'):
             kernel, bias = conv.get_weights()
             bias = bias.reshape(3, -1)
             if bias.shape[1] != 4:                      # an output that holds more than boxes
-                bias[:, -4] = -2.                       # objectness lies before the three classes
+                bias[:, -4] = -2.                       # objectness stands before the three classes
             conv.set_weights([kernel, bias.ravel()])
     return model
 
 
 @pytest.fixture(scope='module')
 def plant():
-    """-> function that makes a server's outputs the same in every cell, and returns that server.
+    """Returns a function that makes a server's outputs the same in every cell, and returns that server.
 
-    It takes the biases of the output convolutions, coarsest level first, [3][3][5 + C].
+    The function takes the biases of the output convolutions, coarsest level first, [3][3][5 + C].
     """
     network = cfg.parse(OUTPUTS_ALONE)
     config = describe()._replace(width_multiplier=1., anchors=network.anchors, cfg=network.text,
@@ -86,7 +86,7 @@ def silent():
 
 
 def varied_images(folder):
-    """Bytes of a JPEG, a PNG and a grey JPEG of different sizes, none square but the last; large soft spots."""
+    """Bytes of a JPEG, a PNG and a grey JPEG of different sizes with large soft spots; only the last is square."""
     random = np.random.RandomState(0)
     files = []
     for name, (height, width), grey in (('a.jpg', (90, 150), False), ('b.png', (200, 101), False),
@@ -119,7 +119,7 @@ def loaded(exported):
 
 
 def in_process(model, files, letterbox=True):
-    """Each image alone through the unfolded Keras model and the rooms around it -> outputs as exported."""
+    """Each image by itself through the unfolded Keras model and its pre- and postprocessing -> outputs as exported."""
     rows = []
     for data in files:
         image = tf.io.decode_image(data, 3, expand_animations=False)
@@ -147,7 +147,7 @@ def assert_same(rows, outputs, class_offset=1):
         count = int(outputs['num_detections'][i])
         assert count == len(scores) > 20
         np.testing.assert_allclose(outputs['detection_scores'][i, :count], scores, atol=2e-4)
-        # Detections whose scores differ by rounding may change places; compare them as sets.
+        # Detections whose scores differ only by rounding may be in another order; compare them as sets.
         ours = np.c_[outputs['detection_classes'][i, :count] - class_offset,
                      outputs['detection_boxes'][i, :count][:, [1, 0, 3, 2]]]
         theirs = np.c_[classes, boxes]
@@ -174,13 +174,13 @@ def test_image_tensor_signature_equals_the_encoded_one(loaded, files):
         np.testing.assert_allclose(one[name][:1], value, rtol=1e-4, atol=1e-4)
 
 
-def test_stretching_instead_of_letterboxing_is_kept_too(lively, files):
+def test_stretching_instead_of_letterboxing_is_exported_too(lively, files):
     server = export.Server(lively, describe(letterbox=False), SETTINGS)
     assert_same(in_process(lively, files, letterbox=False), server.encoded(tf.constant(files)))
 
 
 def test_a_separated_head_is_served_too(files, tmp_path):
-    """From a checkpoint through the detector, which folds, decodes and suppresses as for any head."""
+    """The detector loads it from a checkpoint, and folds, decodes and suppresses as for any head."""
     model = lively_model(head='separated')
     checkpoints.save_model(str(tmp_path / 'net.h5'), model, describe()._replace(head='separated'))
     found = detector.load(tmp_path / 'net.h5', SETTINGS).detect(files)
@@ -210,7 +210,7 @@ def test_the_batch_is_always_the_first_dimension(loaded, files, batch):
 
 
 def test_boxes_are_fractions_of_the_original_image(plant):
-    """A cell grid known beforehand: 12 boxes of 16 x 24 network pixels around the cells of stride 32."""
+    """The boxes are known: 12 boxes of 16 x 24 network pixels around the centres of the cells of stride 32."""
     bias = silent()
     bias[0, 1] = [0, 0, np.log(16 / 156), np.log(24 / 198), 5, SILENT, 5, SILENT]
     image = np.zeros([192, 128, 3], np.uint8)     # into 96 x 128: halved, 32 grey columns on either side
@@ -249,7 +249,7 @@ def test_no_detection_at_all(plant):
 BARE = '''
 import json, sys
 import tensorflow as tf
-tf.keras = None                                                 # nothing of Keras may be asked for
+tf.keras = None                                                 # Keras must not be used
 model = tf.saved_model.load(sys.argv[1])
 images = [open(path, 'rb').read() for path in sys.argv[2:]]
 outputs = model.signatures['serving_default'](images=tf.constant(images))
@@ -271,7 +271,7 @@ def test_a_bare_tensorflow_process_gets_the_same(exported, alone, files, tmp_pat
 
 
 def test_every_convolution_runs_fused_with_its_bias_and_activation(exported):
-    """As TensorFlow rewrites the graph before it runs: 72 fused with LeakyReLU, the 3 outputs with the bias."""
+    """In the graph as TensorFlow rewrites it: 72 are fused with LeakyReLU, the 3 outputs with their bias only."""
     fused = []
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         served = tf.compat.v1.saved_model.load(session, ['serve'], exported)
@@ -296,13 +296,13 @@ def test_bfloat16_stores_bfloat16_and_finds_about_the_same(lively, alone, files)
         np.testing.assert_allclose(found['detection_scores'][i, :10], scores[:10], atol=.05)
 
 
-def test_assets_say_what_the_model_is(exported):
+def test_assets_describe_the_model(exported):
     with open(os.path.join(exported, 'assets.extra', 'labels.txt')) as file:
         assert file.read() == 'ant\nbee\nwasp\n'
     with open(os.path.join(exported, 'assets.extra', 'model.json')) as file:
-        facts = json.load(file)
-    assert facts['input_size'] == [96, 128] and facts['letterbox'] is True and facts['class_offset'] == 1
-    assert facts['score_threshold'] == .02 and facts['max_total'] == 250 and facts['precision'] == 'float32'
+        values = json.load(file)
+    assert values['input_size'] == [96, 128] and values['letterbox'] is True and values['class_offset'] == 1
+    assert values['score_threshold'] == .02 and values['max_total'] == 250 and values['precision'] == 'float32'
 
 
 def test_detector_gives_pixels_for_bytes_and_arrays_of_mixed_sizes(exported, alone, files):
@@ -321,7 +321,7 @@ def test_detector_gives_pixels_for_bytes_and_arrays_of_mixed_sizes(exported, alo
     np.testing.assert_allclose(by_one[0].boxes, by_arrays[0].boxes, atol=.05)
 
 
-def test_a_version_is_never_overwritten_unasked_and_nothing_else_is_left(lively, exported):
+def test_a_version_is_not_overwritten_unless_asked_and_no_other_file_is_left(lively, exported):
     folder = os.path.dirname(exported)
     before = os.stat(os.path.join(exported, 'saved_model.pb')).st_mtime_ns
     with pytest.raises(InputError, match='3 exists'):
@@ -360,7 +360,7 @@ def test_settings_out_of_range_are_refused(field, value, message):
         export.check(export.Settings.from_flat({field: value}))
 
 
-def test_what_is_not_ours_is_refused(tmp_path):
+def test_files_of_other_programs_are_refused(tmp_path):
     with pytest.raises(InputError, match='no checkpoint'):
         detector.load(tmp_path / 'absent.h5')
     with pytest.raises(InputError, match='expected a run, a SavedModel'):

@@ -1,4 +1,4 @@
-"""The SavedModel as servers use it: raw bytes of all kinds, broken ones, many callers, many requests."""
+"""The SavedModel as servers use it: images of all formats, broken images, many callers, many requests."""
 import concurrent.futures
 import os
 import resource
@@ -47,14 +47,14 @@ def rows(outputs, index):
 
 
 def assert_same(some, others):
-    """Detections of equal scores may change places, so each column is compared by itself."""
+    """Detections of equal scores may be in another order, so each column is sorted and compared by itself."""
     for one, other in zip(some, others):
         np.testing.assert_allclose(np.sort(one, axis=0) if one.ndim else one,
                                    np.sort(other, axis=0) if other.ndim else other, atol=1e-4)
 
 
 def test_every_kind_of_image_is_read_as_the_same_pixels(ask, image):
-    """Alpha is dropped, 16 bits are cut to 8; sizes may differ within a request."""
+    """Alpha is dropped and 16 bits are reduced to 8; sizes may differ within a request."""
     alpha = np.dstack([image, image[..., 0]])
     plain = rows(ask(encode('.png', image)), 0)
     assert plain[-1] > 10                               # num_detections
@@ -98,7 +98,7 @@ def example(**features):
         for name, value in features.items()})).SerializeToString()
 
 
-def test_examples_are_answered_as_their_images(served, ask, image):
+def test_examples_give_the_same_detections_as_their_images(served, ask, image):
     contents = encode('.jpg', image), encode('.png', image[:40])
     asked = tf.constant([example(image__encoded=content, image__source_id=b'7') for content in contents])
     found, expected = served.signatures['serving_tf_example'](examples=asked), ask(*contents)
@@ -113,8 +113,8 @@ def test_a_broken_example_is_named(served, image, broken):
         served.signatures['serving_tf_example'](examples=tf.constant([broken, good]))
 
 
-def test_callers_at_the_same_time_get_their_own_answers(ask, image):
-    """Eight threads, one image in five broken; each answer as when asked alone."""
+def test_simultaneous_callers_get_their_own_results(ask, image):
+    """Eight threads, one image in five is broken; each result is as in a single request."""
     contents = [encode('.png', image[:30 + 5 * i]) for i in range(4)]
     alone = [rows(ask(content), 0) for content in contents]
 
@@ -139,7 +139,7 @@ def resident():
 @pytest.mark.skipif(not os.path.exists('/proc/self/statm'), reason='needs /proc')
 @pytest.mark.parametrize('requests', [80, pytest.param(500, marks=pytest.mark.slow)])
 def test_memory_stays_flat(ask, image, requests):
-    """Mixed sizes and broken images; what a leak of one decoded image a request would add is the bound."""
+    """Mixed sizes and broken images; the limit is what a leak of one decoded image for each request would add."""
     large = cv2.resize(image, (640, 480))
     contents = [encode('.jpg', large[:240 + 40 * i]) for i in range(4)]
 
@@ -156,8 +156,8 @@ def test_memory_stays_flat(ask, image, requests):
     assert resident() - before < requests * 240 * 640 * 3
 
 
-def test_warm_up_requests_are_what_protobuf_says(tmp_path):
-    """Bytes worked out by hand from the field numbers of the proto files (see ``warmup``); and read back raw."""
+def test_warm_up_requests_are_valid_protobuf():
+    """The bytes are worked out by hand from the field numbers of the proto files (see ``warmup``)."""
     log = warmup.prediction_log('s', {'x': np.array([1], np.uint8)})
     tensor = tf.make_tensor_proto(np.array([1], np.uint8)).SerializeToString()
     entry = b'\x0a\x01x\x12' + bytes([len(tensor)]) + tensor
@@ -167,7 +167,7 @@ def test_warm_up_requests_are_what_protobuf_says(tmp_path):
     assert warmup._field(2, bytes(300))[:3] == b'\x12\xac\x02'           # 300 = 2 * 128 + 44
 
 
-def test_warm_up_lies_where_the_server_looks_and_its_requests_are_answered(exported, served):
+def test_warm_up_requests_are_where_the_server_reads_them_and_can_be_run(exported, served):
     path = os.path.join(exported, 'assets.extra', 'tf_serving_warmup_requests')
     logs = [record.numpy() for record in tf.data.TFRecordDataset(path)]
     assert [sum(name.encode() in log for log in logs) for name in served.signatures] == [2, 1, 2]

@@ -34,7 +34,7 @@ def test_a_run_is_read(tmp_path):
     assert objectness.read_run(write_run(tmp_path / 'b', False, [1.])).kind == objectness.PLAIN
 
 
-def test_runs_are_drawn_and_told(tmp_path):
+def test_runs_are_drawn_and_described(tmp_path):
     runs = [write_run(tmp_path / name, focal, values) for name, focal, values in (
         ('plain', False, [90., 30., 12.]), ('focal-0', True, [20., 3., 5.]), ('focal-1', True, [22., 6., 1.]))]
     text = objectness.draw(tmp_path / 'new' / 'o.png', runs)

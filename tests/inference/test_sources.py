@@ -45,7 +45,7 @@ def test_inputs_are_sorted_by_kind_and_what_is_neither_is_named(tmp_path):
     assert found.images == [str(folder / 'a.png'), str(folder / 'b.JPG')]
     assert found.videos == [str(tmp_path / 'film.MP4')]
     assert [problem.split(':')[1][:11] for problem in found.problems] == [' unknown ki', ' no images ']
-    assert found.notes == [f'{folder}: 2 files of other kinds passed over: .txt .xml']
+    assert found.notes == [f'{folder}: 2 files of other kinds ignored: .txt .xml']
     with pytest.raises(InputError, match='no such file'):
         sources.find_inputs([str(tmp_path / 'absent.jpg')])
 

@@ -80,7 +80,7 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
         evaluated = report.evaluate(report.read_part(dataset, skipped), detections)
         print(report.table(evaluated))
         if skipped:
-            print(report.say_skipped(dataset, skipped))
+            print(report.describe_skipped(dataset, skipped))
         write(options, folder, dataset, detections, evaluated)
     if options.json:
         write_json(options.json, evaluated, skipped)

@@ -1,1 +1,1 @@
-"""What is wrong or odd with a data set, and a page that shows it."""
+"""Finds what is wrong or unusual in a data set, and writes a page that shows it."""

@@ -1,7 +1,8 @@
-"""Everything that is wrong or odd with a data set, found by opening every image once.
+"""Finds everything that is wrong or unusual in a data set, opening every image once.
 
-The readers name each fault of an annotation by file and line; here are added what only the images tell, and what only
-shows between annotations. Problems are what training leaves out, repairs or learns twice; notes are odd but harmless.
+The readers report each fault of an annotation by file and line. This module adds the faults that only the images show,
+and those between annotations. A problem is something that training leaves out, repairs or learns twice; a note is
+unusual but harmless.
 """
 from __future__ import annotations
 
@@ -23,11 +24,11 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 SMALLEST_IMAGE, LARGEST_IMAGE = 32, 8192    # pixels a side
-SMALLEST_BOX = 4.                               # pixels a side of the network input: half a cell of the finest level
+SMALLEST_BOX = 4.                           # pixels a side of the network input: half a cell of the finest level
 
 
 class Kind(NamedTuple):
-    """What a finding is about, and whether it is a problem or a mere note."""
+    """The kind of a finding: its title, and whether it is a problem or only a note."""
     title: str
     problem: bool
 
@@ -42,7 +43,7 @@ KINDS = {
     'cmyk': Kind('CMYK images', False),
     'deep': Kind('more than 8 bits a channel, cut to 8', False),
     'extent': Kind('very small or large images', False),
-    'speck': Kind('boxes that are next to nothing in the network input', False),
+    'speck': Kind('boxes that are very small in the network input', False),
     'empty': Kind('images without objects', False),
     'class': Kind('classes without objects', False),
 }
@@ -52,9 +53,9 @@ class Finding(NamedTuple):
     """One problem or note.
 
     Attributes:
-      kind: of ``KINDS``.
-      text: what and where, with file and line.
-      position: of the record in the set, -1 where it is about none.
+      kind: a name in ``KINDS``.
+      text: what is wrong and where, with file and line.
+      position: of the record in the set; -1 where the finding belongs to no record.
     """
     kind: str
     text: str
@@ -64,10 +65,10 @@ class Finding(NamedTuple):
 class CheckReport(NamedTuple):
     """Attributes:
       findings: in the order of ``KINDS``, then of the set.
-      headers: an image each; None where there is none.
-      boxes, in_images: objects of each class, and images that hold it, int [C].
-      sizes: float [n, 2] of the boxes in the network input.
-      quality: how the anchors fit them.
+      headers: one for each image; None where it cannot be read.
+      boxes, in_images: for each class the number of objects, and of images that contain it, int [C].
+      sizes: float [n, 2] width, height of the boxes in the network input.
+      quality: how well the anchors fit the boxes.
     """
     findings: list[Finding]
     headers: list[headers.Header | None]
@@ -83,7 +84,7 @@ class CheckReport(NamedTuple):
 
 
 def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterbox: bool) -> CheckReport:
-    """Looks at every record and its image.
+    """Checks every record and its image.
 
     Args:
       dataset: as read without ``strict``.
@@ -99,7 +100,7 @@ def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterb
     seen: dict[bytes, int] = {}
     all_headers: list[headers.Header | None] = []
     for index, record in enumerate(dataset.records):
-        header, more = _look(index, record, seen, dataset)
+        header, more = _check_image(index, record, seen, dataset)
         all_headers.append(header)
         found += more
         found += _doubles(index, record, dataset.class_names)
@@ -118,7 +119,7 @@ def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterb
 
 
 def summary(dataset: Dataset, report: CheckReport) -> str:
-    """A few lines of text: how many of what, class balance, how the anchors fit."""
+    """A few lines of text: the number of findings of each kind, the class balance, and how well the anchors fit."""
     counts = collections.Counter(one.kind for one in report.findings)
     lines = [f'{len(dataset.records)} images, {int(report.boxes.sum())} objects, {len(report.problems)} problems']
     lines += [f'  {counts[name]:6d}  {kind.title}{"" if kind.problem else " (note)"}' for name, kind in KINDS.items()
@@ -132,7 +133,7 @@ def summary(dataset: Dataset, report: CheckReport) -> str:
 
 
 def text(report: CheckReport) -> str:
-    """Every finding, a line each, below the title of its kind."""
+    """Every finding on a line of its own, below the title of its kind."""
     lines = []
     for name, kind in KINDS.items():
         found = [one for one in report.findings if one.kind == name]
@@ -142,29 +143,30 @@ def text(report: CheckReport) -> str:
 
 
 def write_fixed(path: str, dataset: Dataset, report: CheckReport) -> int:
-    """Writes what is left of the set when all problems are repaired, as a list with its class names beside it.
+    """Repairs all problems and writes the set as a list, with a file of class names in the same folder.
 
-    Images that cannot be used and later copies are left out, repeated objects written once, sizes taken from
-    the images and boxes cut to them. Crowds are left out and the mark ``difficult`` is lost: a list cannot
-    hold them. No file that is there is touched.
+    Images that cannot be used and later copies are left out, repeated objects are written once, sizes are taken from
+    the images and boxes are clipped to them. Crowds are left out and the mark ``difficult`` is lost, because a list
+    cannot hold them. Existing files are not changed.
 
     Returns:
-      Number of images written.
+      The number of images written.
 
     Raises:
-      InputError: one of the files exists already, or the images are in shards, which a list cannot name.
+      InputError: one of the files exists already, the images are in shards, which a list cannot name, or no image can
+        be used.
     """
     names = os.path.join(os.path.dirname(path), lists.CLASS_FILE)
     for file in path, names:
         if os.path.lexists(file):
-            raise InputError(f'{file} exists already and is not touched: choose another --fix, in a folder of its '
+            raise InputError(f'{file} exists already and is not changed: choose another --fix, in a folder of its '
                              'own')
     if any(image_files.location_of(record.image_path).offset >= 0 for record in dataset.records):
-        raise InputError('--fix: a list names files, and these images are in TFRecord shards: write it from the '
-                         'data that the shards were made of')
-    out = {one.position for one in report.findings if one.kind in ('unreadable', 'copy')}
+        raise InputError('--fix: a list names files, but these images are in TFRecord shards: write it from the '
+                         'data that the shards were made from')
+    left_out = {one.position for one in report.findings if one.kind in ('unreadable', 'copy')}
     records = [_repaired(record, header) for index, (record, header) in enumerate(zip(dataset.records, report.headers))
-               if index not in out]
+               if index not in left_out]
     if not records:
         raise InputError('--fix: no image can be used')
     atomic_file.write_text(names, ''.join(f'{name}\n' for name in dataset.class_names))
@@ -172,8 +174,8 @@ def write_fixed(path: str, dataset: Dataset, report: CheckReport) -> int:
     return len(records)
 
 
-def _look(index, record, seen, dataset):
-    """Header of a record's image, and what is found in its file."""
+def _check_image(index, record, seen, dataset):
+    """The header of a record's image, and the findings in its file."""
     path = record.image_path
     why = image_files.explain(path)
     if why:
@@ -191,11 +193,11 @@ def _look(index, record, seen, dataset):
     if record.width and record.height and (record.width, record.height) != (header.width, header.height):
         found.append(Finding('size', f'{record.annotation_file or path}: annotated as {record.width} x '
                                      f'{record.height}, but {path} has {header.width} x {header.height}', index))
-    return header, found + [Finding(kind, f'{path}: {said}', index) for kind, said in _odd(header)]
+    return header, found + [Finding(kind, f'{path}: {what}', index) for kind, what in _unusual(header)]
 
 
-def _odd(header):
-    """(kind, text) of what is unusual about an image that can be used."""
+def _unusual(header):
+    """Yields (kind, text) for everything unusual about an image that can be used."""
     if header.channels < 3:
         yield 'grey', f'grey {header.kind}'
     if header.kind == 'JPEG' and header.channels == 4:
@@ -207,7 +209,7 @@ def _odd(header):
 
 
 def _doubles(index, record, class_names):
-    """Objects of one class with the very same box."""
+    """Yields a finding for each object that has the class and box of an earlier one."""
     first: dict[tuple, int] = {}
     for row, key in enumerate(_keys(record)):
         earlier = first.setdefault(key, row)
@@ -242,13 +244,13 @@ def _where(record, row):
 
 
 def _index_of_lines(dataset):
-    """{label file: record} where a file is one record's, and {(label file, line): record} everywhere."""
-    by_line, owners = {}, collections.defaultdict(set)
+    """{annotation file: record} for files that belong to one record, and {(annotation file, line): record} for all."""
+    by_line, records_of = {}, collections.defaultdict(set)
     for index, record in enumerate(dataset.records):
-        owners[record.annotation_file].add(index)
+        records_of[record.annotation_file].add(index)
         for line in record.annotation_lines if record.annotation_lines is not None else ():
             by_line[record.annotation_file, int(line)] = index
-    by_line.update({file: owner.pop() for file, owner in owners.items() if file and len(owner) == 1})
+    by_line.update({file: indices.pop() for file, indices in records_of.items() if file and len(indices) == 1})
     return by_line
 
 

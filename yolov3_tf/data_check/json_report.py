@@ -13,7 +13,7 @@ LINE = re.compile(r'(?:(\d{1,18})| annotation (\d{1,18}))(?:[:;]|$)')
 
 
 def text(dataset: Dataset, report: CheckReport) -> str:
-    """One JSON object: images, objects, class_names, and problems with file, line and what, in the report's order."""
+    """One JSON object: images, objects, class_names, and problems (file, line, what) in the report's order."""
     problems = []
     for one in report.problems:
         files = [dataset.records[one.position].image_path] if one.position >= 0 else []
@@ -23,11 +23,11 @@ def text(dataset: Dataset, report: CheckReport) -> str:
 
 
 def split(message: str, files: Sequence[str] = ()) -> dict[str, Any]:
-    """File, line and what of a message ``FILE:LINE: what``, as every reader writes it.
+    """Splits a message ``FILE:LINE: what``, the form that every reader writes, into file, line and what.
 
     Args:
-      message: LINE may be missing, or stand as ``annotation ID`` after a file of JSON.
-      files: that the message may be about, so that a name with a colon in it is known.
+      message: LINE may be missing, or be ``annotation ID`` after a JSON file.
+      files: names that the message may begin with, so that a name with a colon is recognised.
 
     Returns:
       ``line`` is None where the message has none.

@@ -1,4 +1,4 @@
-"""The report of a check as one HTML file: no script, nothing loaded, images inside, every name escaped."""
+"""The report of a check as one HTML file without scripts or external files: images are inside, names are escaped."""
 from __future__ import annotations
 
 import base64
@@ -30,19 +30,19 @@ figcaption { font-size: 12px; white-space: pre-line } img { max-width: 100% } de
 
 def render(spec: str, dataset: Dataset, report: CheckReport, anchors: Mapping[str, ArrayLike],
            most_images: int) -> str:
-    """The page's text.
+    """The HTML text of the page.
 
     Args:
-      anchors: {label: float [k, 2]} drawn over the boxes.
-      most_images: images shown of those with problems; a few more show ordinary ones.
+      anchors: {name: float [k, 2]} drawn over the boxes.
+      most_images: largest number of images with problems to show; a few other images are shown too.
     """
     parts = [f'<h1>{_escape(spec)}</h1><p>{len(dataset.records)} images, {int(report.boxes.sum())} objects, '
              f'<span{" class=problem" if report.problems else ""}>{len(report.problems)} problems</span>, '
              f'{len(report.findings) - len(report.problems)} notes</p>',
              _findings(report), '<h2>Classes</h2>', _classes(dataset, report),
              '<h2>Box sizes and anchors</h2>', _anchors(report, anchors)]
-    at_fault, ordinary = _chosen(dataset, report, most_images)
-    for title, chosen in (('Images with problems', at_fault), ('Other images', ordinary)):
+    faulty, ordinary = _chosen(dataset, report, most_images)
+    for title, chosen in (('Images with problems', faulty), ('Other images', ordinary)):
         if chosen:
             figures = ''.join(_figure(index, texts, dataset, report) for index, texts in chosen.items())
             parts.append(f'<h2>{title}: {len(chosen)} shown</h2><div class="sheet">{figures}</div>')
@@ -61,7 +61,7 @@ def _findings(report):
             title = f'{len(found)} {_escape(kind.title)}'
             parts.append(f'<details{" open" if kind.problem and len(found) <= 50 else ""}><summary'
                          f'{" class=problem" if kind.problem else ""}>{title}</summary><ul>{items}</ul></details>')
-    return '\n'.join(parts) or '<p>Nothing was found.</p>'
+    return '\n'.join(parts) or '<p>No problems and no notes.</p>'
 
 
 def _classes(dataset, report):
@@ -80,15 +80,15 @@ def _anchors(report, anchors):
 
 
 def _chosen(dataset, report, most):
-    """{index: texts} of images with problems, and of a few without any."""
-    at_fault: dict[int, list[str]] = {}
+    """{index: texts} of images with problems, and of a few without problems."""
+    shown: dict[int, list[str]] = {}
     problems = report.problems
     for one in problems:
-        if one.position >= 0 and (one.position in at_fault or len(at_fault) < most):
-            at_fault.setdefault(one.position, []).append(one.text)
+        if one.position >= 0 and (one.position in shown or len(shown) < most):
+            shown.setdefault(one.position, []).append(one.text)
     faulty = {one.position for one in problems}
     clean = [index for index in range(len(dataset.records)) if index not in faulty]
-    return at_fault, {index: [] for index in clean[::max(len(clean) // 6, 1)][:6]}
+    return shown, {index: [] for index in clean[::max(len(clean) // 6, 1)][:6]}
 
 
 def _figure(index, texts, dataset, report):

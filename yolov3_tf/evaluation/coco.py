@@ -1,13 +1,13 @@
 """COCO's twelve numbers and AP per class, by pycocotools itself on dictionaries built in memory.
 
-Nothing of the score is written here; only its input is. A COCO set gives the numbers that
-pycocotools gives on the same instances and results files. Two marks become its ``iscrowd``, the only
-one that COCOeval honours (its ``_prepare`` overwrites the field ``ignore`` with ``iscrowd``):
+This module computes no score itself; it only prepares the input of pycocotools. So a COCO set gets the numbers
+that pycocotools gives on the same instances and results files. Two marks of an object become ``iscrowd``, the
+only mark that COCOeval respects (its ``_prepare`` overwrites the field ``ignore`` with ``iscrowd``):
 
-* crowd, which is what it is there for;
-* difficult (VOC): such an object must count neither way, as often as it is found. The price is that
+* crowd, which is the mark's own meaning;
+* difficult (VOC): such an object must be ignored, however often it is detected. The price is that
   COCO divides an overlap with a crowd by the DETECTION's area, so a false positive that lies inside
-  a difficult object is forgiven, where VOC would ask for half of the union.
+  a difficult object is ignored, where VOC would demand an overlap of half of the union.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = ('AP', 'AP50', 'AP75', 'APsmall', 'APmedium', 'APlarge',
 
 
 class Scores(NamedTuple):
-    """What COCOeval's summary prints, in 0..1; nan where no object falls in a class or size (COCOeval: -1).
+    """What COCOeval's summary prints, in 0..1; nan where no object has the class or size (COCOeval: -1).
 
     summary: the numbers by ``NAMES``, in COCOeval's order. per_class: float64 [C] AP at .5:.95.
     """
@@ -34,12 +34,12 @@ class Scores(NamedTuple):
 
 
 class Decisions(NamedTuple):
-    """COCOeval's word on the n detections of one class at each of its T thresholds, best score first.
+    """How COCOeval classifies the n detections of one class at each of its T thresholds, best score first.
 
     Attributes:
-      images: int [n] place of the image of each.
-      hit: bool [T, n]; ignored: bool [T, n], those that count neither way.
-      positives: int [P] objects of the class in each image, those that count neither way left out.
+      images: int [n] position of each detection's image in the set.
+      hit: bool [T, n], true positives; ignored: bool [T, n], neither true nor false positives.
+      positives: int [P] objects of the class in each image, without the ignored ones.
     """
     images: np.ndarray
     hit: np.ndarray
@@ -50,34 +50,35 @@ class Decisions(NamedTuple):
 def evaluate(records: Sequence[Record], detections: Sequence[Detections], num_classes: int) -> Scores:
     """Evaluates detections (one item a record, in the same order) of ``num_classes`` classes.
 
-    COCO looks at the 100 best detections of an image and class, and accepts equality at the threshold.
+    COCO evaluates the 100 best detections of an image and class, and accepts an overlap equal to the threshold.
     """
     with contextlib.redirect_stdout(io.StringIO()):
-        judge = _judge(records, detections, num_classes)
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    return Scores(dict(zip(NAMES, _known(judge.stats).tolist())), _per_class(judge.eval['precision']))
+        evaluator = _evaluator(records, detections, num_classes)
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return Scores(dict(zip(NAMES, _known(evaluator.stats).tolist())), _per_class(evaluator.eval['precision']))
 
 
 def decide(records: Sequence[Record], detections: Sequence[Detections], num_classes: int) -> list[Decisions]:
-    """What COCOeval's AP is made of, one item a class; arguments as ``evaluate``."""
+    """The decisions that COCOeval's AP is computed from, one item a class; the arguments are those of ``evaluate``."""
     with contextlib.redirect_stdout(io.StringIO()):
-        judge = _judge(records, detections, num_classes)
-        judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ['all']
-        judge.evaluate()
-    place_of = {number: place for place, number in enumerate(image_numbers([one.image_id for one in records]))}
+        evaluator = _evaluator(records, detections, num_classes)
+        evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ['all']
+        evaluator.evaluate()
+    position_of = {number: index for index, number in enumerate(image_numbers([one.image_id for one in records]))}
     per_class: list[list] = [[] for _ in range(num_classes)]
-    for one in judge.evalImgs:
-        if one is not None:                 # an image without objects and detections of the class
+    for one in evaluator.evalImgs:
+        if one is not None:                 # None: an image without objects and detections of the class
             per_class[one['category_id'] - 1].append(one)
-    return [_joined(images, place_of, len(judge.params.iouThrs)) for images in per_class]
+    return [_joined(images, position_of, len(evaluator.params.iouThrs)) for images in per_class]
 
 
 def image_numbers(image_ids: Sequence[str]) -> list[int]:
     """COCO's own numbers where the ids are distinct numbers, else 1, 2, ... in the order given.
 
-    COCOeval goes through images by number, which decides between equal scores: COCO's order is kept.
+    COCOeval goes through the images in the order of their numbers, which decides between equal scores; so COCO's
+    order is kept.
     """
     if all(name.isdecimal() for name in image_ids):
         numbers = [int(name) for name in image_ids]
@@ -86,24 +87,24 @@ def image_numbers(image_ids: Sequence[str]) -> list[int]:
     return list(range(1, len(image_ids) + 1))
 
 
-def _judge(records, detections, num_classes):
+def _evaluator(records, detections, num_classes):
     from pycocotools.cocoeval import COCOeval
     numbers = image_numbers([record.image_id for record in records])
     return COCOeval(_index(numbers, num_classes, _objects(records, numbers)),
                     _index(numbers, num_classes, _results(detections, numbers)), 'bbox')
 
 
-def _joined(images, place_of, thresholds) -> Decisions:
-    """COCOeval's images one after another, in its order of equal scores."""
+def _joined(images, position_of, thresholds) -> Decisions:
+    """The decisions on all images joined, sorted by score as COCOeval sorts them."""
     scores = np.concatenate([np.zeros(0), *(one['dtScores'] for one in images)])
     order = np.argsort(-scores, kind='mergesort')
     none = np.zeros((thresholds, 0))
     matched, ignored = (np.concatenate([none, *(one[name] for one in images)], axis=1)[:, order] > 0
                         for name in ('dtMatches', 'dtIgnore'))
-    places = [place_of[one['image_id']] for one in images]
-    positives = np.zeros(len(place_of), np.int64)
-    positives[places] = [int(np.sum(np.asarray(one['gtIgnore']) == 0)) for one in images]
-    return Decisions(np.repeat(np.array(places, np.int64), [len(one['dtScores']) for one in images])[order],
+    positions = [position_of[one['image_id']] for one in images]
+    positives = np.zeros(len(position_of), np.int64)
+    positives[positions] = [int(np.sum(np.asarray(one['gtIgnore']) == 0)) for one in images]
+    return Decisions(np.repeat(np.array(positions, np.int64), [len(one['dtScores']) for one in images])[order],
                      matched & ~ignored, ignored, positives)
 
 
@@ -113,8 +114,8 @@ def _objects(records, numbers):
         ignored = np.asarray(record.crowd, bool) | np.asarray(record.difficult, bool)
         rows = zip(_xywh(record.boxes), np.asarray(record.classes).tolist(),
                    np.asarray(record.areas, np.float64).tolist(), ignored.tolist())
-        annotations += [dict(image_id=number, category_id=label + 1, bbox=box, area=area, iscrowd=int(crowd))
-                        for box, label, area, crowd in rows]
+        annotations += [dict(image_id=number, category_id=class_id + 1, bbox=box, area=area, iscrowd=int(crowd))
+                        for box, class_id, area, crowd in rows]
     return annotations
 
 
@@ -123,24 +124,24 @@ def _results(detections, numbers):
     for found, number in zip(detections, numbers):
         rows = zip(_xywh(found.boxes), np.asarray(found.classes).tolist(),
                    np.asarray(found.scores, np.float64).tolist())
-        annotations += [dict(image_id=number, category_id=label + 1, bbox=box, score=score,
-                             area=box[2] * box[3], iscrowd=0) for box, label, score in rows]
+        annotations += [dict(image_id=number, category_id=class_id + 1, bbox=box, score=score,
+                             area=box[2] * box[3], iscrowd=0) for box, class_id, score in rows]
     return annotations
 
 
 def _index(numbers, num_classes, annotations):
-    """COCO object of these annotations; their ids start at 1, for COCOeval reads 0 as "not matched"."""
+    """A COCO object of these annotations; their ids start at 1, because COCOeval reads 0 as "not matched"."""
     from pycocotools.coco import COCO
     index = COCO()
     index.dataset = dict(images=[dict(id=number) for number in numbers],
-                         categories=[dict(id=label + 1) for label in range(num_classes)],
-                         annotations=[dict(row, id=place + 1) for place, row in enumerate(annotations)])
+                         categories=[dict(id=class_id + 1) for class_id in range(num_classes)],
+                         annotations=[dict(row, id=index + 1) for index, row in enumerate(annotations)])
     index.createIndex()
     return index
 
 
 def _xywh(boxes):
-    """[n, 4] -> list of x, y, width, height as COCO writes boxes, subtracted in double precision."""
+    """[n, 4] -> list of x, y, width, height as COCO writes boxes; the subtraction is in double precision."""
     boxes = np.array(boxes, np.float64).reshape(-1, 4)
     boxes[:, 2:] -= boxes[:, :2]
     return boxes.tolist()

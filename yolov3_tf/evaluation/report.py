@@ -22,7 +22,7 @@ from yolov3_tf.structures import Dataset, Detections, Record
 THRESHOLD = .5                          # of VOC's AP
 THRESHOLDS = np.linspace(.5, .95, 10)   # of an AP without a threshold in its name
 LEVELS = np.linspace(0, 1, 101)         # of recall, for the mean curve
-POINTS = 500                            # at most, of a curve in a file
+POINTS = 500                            # most points of a curve in a file
 
 
 class DetectionReport(NamedTuple):
@@ -31,12 +31,13 @@ class DetectionReport(NamedTuple):
     Attributes:
       class_names: C names.
       images: number of images.
-      objects: int [C] that count; ignored: int [C] difficult or crowd, which count neither way.
-      detections: int [C].
+      objects: int [C] objects of each class, without the ignored ones.
+      ignored: int [C] objects marked difficult or crowd: a detection of one is neither a hit nor a false positive.
+      detections: int [C] detections of each class.
       voc_area, voc_07: float [C] AP at IoU .5, all-point area and VOC07 11-point.
       giou_area: float [C] all-point AP where GIoU, not IoU, must exceed .5.
       coco_ap: float [C] COCO's AP at .5:.95.
-      summary: means over the classes that have objects: mAP (area, IoU .5: THE score where one is
+      summary: means over the classes that have objects: mAP (area, IoU .5: the score to take where only one is
         wanted), mAP_07, mAP_giou, AP_iou and AP_giou (all-point, mean over .5:.95, as the GIoU
         authors report), then COCO's twelve under ``coco_`` names.
       curves: C precision-recall curves at IoU .5.
@@ -61,44 +62,47 @@ def evaluate(dataset: Dataset, detections: Sequence[Detections]) -> DetectionRep
     """Every score of ``detections`` against the annotations of ``dataset``.
 
     Args:
-      dataset: records with annotations; difficult and crowd objects count neither way.
-      detections: at most one item an image, in any order; an image without one has no detections.
+      dataset: records with annotations; difficult and crowd objects are ignored.
+      detections: at most one item for each image, in any order; an image without an item has no detections.
 
     Raises:
-      InputError: an image that is not in the set or comes twice, a class outside the set's, or a
-        number that is not finite.
+      InputError: an image that is not in the set or comes twice, a class id that the set does not have, or
+        a number that is not finite.
     """
     detections = align(dataset, detections)
     count = len(dataset.class_names)
     truths = [_truth(record) for record in dataset.records]
     by_iou, by_giou = (voc.pair(truths, detections, count, criterion) for criterion in ('iou', 'giou'))
     curves, giou_curves = voc.curves(by_iou, THRESHOLD), voc.curves(by_giou, THRESHOLD)
-    judged = coco.evaluate(dataset.records, detections, count)
-    labels = np.concatenate([np.zeros(0, int)] + [np.asarray(truth.classes, int) for truth in truths])
+    coco_scores = coco.evaluate(dataset.records, detections, count)
+    classes = np.concatenate([np.zeros(0, int)] + [np.asarray(truth.classes, int) for truth in truths])
     report = DetectionReport(
         class_names=list(dataset.class_names), images=len(truths), objects=by_iou.positives,
-        ignored=np.bincount(labels, minlength=count) - by_iou.positives,
+        ignored=np.bincount(classes, minlength=count) - by_iou.positives,
         detections=np.bincount(by_iou.classes, minlength=count),
         voc_area=_each(voc.area_ap, curves), voc_07=_each(voc.eleven_point_ap, curves),
-        giou_area=_each(voc.area_ap, giou_curves), coco_ap=judged.per_class, summary={}, curves=curves)
+        giou_area=_each(voc.area_ap, giou_curves), coco_ap=coco_scores.per_class, summary={}, curves=curves)
     return report._replace(summary=dict(
         mAP=voc.mean(report.voc_area), mAP_07=voc.mean(report.voc_07), mAP_giou=voc.mean(report.giou_area),
         AP_iou=_over_thresholds(by_iou), AP_giou=_over_thresholds(by_giou),
-        **{f'coco_{name}': value for name, value in judged.summary.items()}))
+        **{f'coco_{name}': value for name, value in coco_scores.summary.items()}))
 
 
 def mean_ap(dataset: Dataset, detections: Sequence[Detections]) -> float:
-    """``summary['mAP']`` alone, in a fraction of the time: the score that picks the best checkpoint."""
+    """Only ``summary['mAP']``, in a fraction of the time: the score that picks the best checkpoint."""
     truths = [_truth(record) for record in dataset.records]
     pairing = voc.pair(truths, align(dataset, detections), len(dataset.class_names))
     return voc.mean(_each(voc.area_ap, voc.curves(pairing, THRESHOLD)))
 
 
 def align(dataset: Dataset, detections: Sequence[Detections]) -> list[Detections]:
-    """One item a record in the records' order, empty where an image has none; everything checked.
+    """Checks the detections and sorts them: one item for each record, empty for an image that has none.
 
-    Detections that name the same images in the same order are taken as they stand, so a set may
-    hold two images of one name; otherwise names must tell the images apart.
+    Detections that name the same images in the same order are returned unchanged, so a set may
+    hold two images of one name; otherwise every image needs a name of its own.
+
+    Raises:
+      InputError: see ``evaluate``.
     """
     for found in detections:
         _check(found, dataset.class_names)
@@ -112,18 +116,18 @@ def align(dataset: Dataset, detections: Sequence[Detections]) -> list[Detections
 
 
 def empty(image_id: str) -> Detections:
-    """An image in which nothing was found."""
+    """The detections of an image in which nothing was found."""
     return Detections(image_id, boxes=np.zeros((0, 4), np.float32), scores=np.zeros(0, np.float32),
                              classes=np.zeros(0, np.int32))
 
 
 def read_part(dataset: Dataset, skipped: dict[str, str]) -> Dataset:
-    """The set without its ``skipped`` images: nobody saw them, so their objects were not missed."""
+    """The set without its ``skipped`` images: the detector did not see them, so it did not miss their objects."""
     return dataset._replace(records=[record for record in dataset.records if record.image_path not in skipped])
 
 
-def say_skipped(dataset: Dataset, skipped: dict[str, str]) -> str:
-    """A line that belongs under every table of such a set; empty where every image was read."""
+def describe_skipped(dataset: Dataset, skipped: dict[str, str]) -> str:
+    """A line to print under every table of a set with skipped images; empty where every image was read."""
     if not skipped:
         return ''
     objects = sum(len(record.boxes) for record in dataset.records if record.image_path in skipped)
@@ -132,7 +136,7 @@ def say_skipped(dataset: Dataset, skipped: dict[str, str]) -> str:
 
 
 def table(report: DetectionReport) -> str:
-    """Text table, one row a class and one for the mean, with COCO's twelve numbers under it."""
+    """Text table: a row for each class, a row for the mean, and COCO's twelve numbers below."""
     head = ('class', 'objects', 'ignored', 'detections', 'VOC area', 'VOC07', 'GIoU', 'COCO AP')
     counts = zip(report.objects, report.ignored, report.detections)
     scores = zip(report.voc_area, report.voc_07, report.giou_area, report.coco_ap)
@@ -236,7 +240,7 @@ def _percent(value):
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Names to the left, numbers to the right, a rule under the head and above the mean."""
+    """Names are left-aligned and numbers right-aligned, with a line below the head and above the mean."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]
     lines = ['  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     rule = '-' * len(lines[0])
@@ -262,7 +266,7 @@ def _mean_curve(curves):
 
 
 def _json(value):
-    """One line a row of a list, so that the file can be read and compared; nan becomes null."""
+    """Each row of a list gets a line of its own, so that people can read and compare the file; nan becomes null."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return '[\n' + ',\n'.join(map(_json, value)) + ']'
     return json.dumps(_without_nan(value), allow_nan=False)

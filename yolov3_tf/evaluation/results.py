@@ -1,7 +1,7 @@
-"""Detections as files other programs read: VOC's comp4 text, the VOC server's tar, COCO results JSON.
+"""Detections as files that other programs read: VOC's comp4 text, the VOC server's tar, COCO results JSON.
 
 comp4 (VOC development kit): one file a class, ``comp4_det_SET_CLASS.txt``, one detection a line,
-``id score xmin ymin xmax ymax``, corners 1-based and inclusive. Nine digits bring every float32 back.
+``id score xmin ymin xmax ymax``, corners 1-based and inclusive. Nine digits restore every float32 exactly.
 COCO: a list of {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, corners 0-based.
 """
 from __future__ import annotations
@@ -28,7 +28,7 @@ Row = tuple[str, int, float, list[float]]    # image id, class, score, x1 y1 x2 
 
 def comp4_files(detections: Sequence[Detections], class_names: Sequence[str],
                 image_set: str = 'test') -> Iterator[tuple[str, str]]:
-    """Name and text of each class's comp4 file; without detections it is empty, as the kit wants.
+    """Yields the name and text of each class's comp4 file; without detections the text is empty, as the kit wants.
 
     Raises:
       InputError: a class name that cannot be part of a file name.
@@ -36,17 +36,17 @@ def comp4_files(detections: Sequence[Detections], class_names: Sequence[str],
     lines: list[list[str]] = [[] for _ in class_names]
     for found in detections:
         inclusive = np.asarray(found.boxes, np.float64).reshape(-1, 4) + np.array([1, 1, 0, 0])
-        for box, score, label in zip(inclusive.tolist(), found.scores, found.classes):
-            lines[label].append(' '.join([found.image_id, f'{score:.9g}', *(f'{x:.9g}' for x in box)]) + '\n')
+        for box, score, class_id in zip(inclusive.tolist(), found.scores, found.classes):
+            lines[class_id].append(' '.join([found.image_id, f'{score:.9g}', *(f'{x:.9g}' for x in box)]) + '\n')
     for name, text in zip(class_names, lines):
         if not re.fullmatch(r'[^/\\\0]+', name):
-            raise InputError(f'class {name!r}: expected a name without slashes, for it becomes a file name')
+            raise InputError(f'class {name!r}: expected a name without slashes, because it becomes part of a file name')
         yield f'comp4_det_{image_set}_{name}.txt', ''.join(text)
 
 
 def write_voc(folder: str | os.PathLike, detections: Sequence[Detections], class_names: Sequence[str],
               image_set: str = 'test') -> list[pathlib.Path]:
-    """Writes one comp4 file a class into the folder, made where it is missing; returns their paths."""
+    """Writes one comp4 file for each class into the folder, which is created if needed; returns their paths."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -58,9 +58,9 @@ def write_voc(folder: str | os.PathLike, detections: Sequence[Detections], class
 
 def write_submission(path: str | os.PathLike, detections: Sequence[Detections], class_names: Sequence[str],
                      year: str = 'VOC2012', image_set: str = 'test') -> pathlib.Path:
-    """Writes the tar that the VOC server takes, ``results/YEAR/Main/comp4_det_SET_CLASS.txt``.
+    """Writes the tar file that the VOC server accepts, ``results/YEAR/Main/comp4_det_SET_CLASS.txt``.
 
-    Equal detections give an equal file: owner, mode and time of every member are fixed.
+    Equal detections give equal files, because owner, mode and time of every member are fixed.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,30 +74,30 @@ def write_submission(path: str | os.PathLike, detections: Sequence[Detections], 
 
 
 def read_voc(folder: str | os.PathLike, dataset: Dataset) -> list[Detections]:
-    """Reads comp3 or comp4 files of any detector, one item an image that has detections.
+    """Reads comp3 or comp4 files of any detector; returns one item for each image that has detections.
 
     A class without a file has no detections. Scores may have any range; only their order counts.
 
     Raises:
-      InputError: no such file in the folder, one of a class the data does not have, two of one class,
-        or a line that is not six columns of a known image and finite numbers (with file and line).
+      InputError: the folder has no such file, a file of a class that the data does not have, or two files of
+        one class; or a line is not the id of a known image and five finite numbers (with file and line).
     """
     files = _class_files(pathlib.Path(folder), dataset.class_names)
     known = {record.image_id for record in dataset.records}
     rows = []
-    for label, path in files.items():
+    for class_id, path in files.items():
         for number, line in enumerate(_text(path).splitlines(), start=1):
             if line.strip():
-                rows.append(_comp4_row(line, label, known, f'{path}:{number}'))
+                rows.append(_comp4_row(line, class_id, known, f'{path}:{number}'))
     return _by_image(rows)
 
 
 def write_coco(path: str | os.PathLike, detections: Sequence[Detections],
                category_ids: Sequence[int | None] | None = None) -> pathlib.Path:
-    """Writes COCO results, a detection a line.
+    """Writes COCO results, one detection on a line.
 
     ``category_ids``: COCO's number of each class, or 1, 2, ...; detections of a class whose number is None
-    are left out, for the file's readers would refuse it.
+    are left out, because programs that read the file would refuse them.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,16 +110,16 @@ def write_coco(path: str | os.PathLike, detections: Sequence[Detections],
 
 def read_coco(path: str | os.PathLike, dataset: Dataset,
               category_ids: Sequence[int] | None = None) -> list[Detections]:
-    """Reads COCO results of any detector, one item an image that has detections.
+    """Reads COCO results of any detector; returns one item for each image that has detections.
 
     Args:
       path: results JSON.
-      dataset: the data they were made on.
-      category_ids: COCO's number of each class (``read_category_ids``); without it 1, 2, ...
+      dataset: the data that the detections were made on.
+      category_ids: COCO's number of each class (``read_category_ids``); by default 1, 2, ...
 
     Raises:
-      InputError: not a list of detections, or one of an unknown image or category, without a box of
-        four finite numbers and a finite score (with the number of the entry, counted from 0).
+      InputError: the file is not a list of detections; or an entry has an unknown image or category, or lacks
+        a box of four finite numbers and a finite score (with the number of the entry, counted from 0).
     """
     path = pathlib.Path(path)
     entries = _json(path)
@@ -127,10 +127,10 @@ def read_coco(path: str | os.PathLike, dataset: Dataset,
         raise InputError(f'{path}: expected a list of detections as COCO defines results, '
                          f'got a JSON {type(entries).__name__}')
     ids = category_ids if category_ids is not None else range(1, len(dataset.class_names) + 1)
-    labels = {number: label for label, number in enumerate(ids)}
+    class_ids = {number: class_id for class_id, number in enumerate(ids)}
     known = {record.image_id for record in dataset.records}
-    return _by_image([_coco_row(entry, labels, known, f'{path}: entry {place}')
-                        for place, entry in enumerate(entries)])
+    return _by_image([_coco_row(entry, class_ids, known, f'{path}: entry {index}')
+                        for index, entry in enumerate(entries)])
 
 
 def read_category_ids(path: str | os.PathLike, class_names: Sequence[str],
@@ -138,10 +138,10 @@ def read_category_ids(path: str | os.PathLike, class_names: Sequence[str],
     """COCO's number of each class from the ``categories`` of an instances file.
 
     Args:
-      partly: give None for a class that the file does not know, instead of raising.
+      partly: return None for a class that the file does not know, instead of raising.
 
     Raises:
-      InputError: no categories, or none of that name.
+      InputError: the file has no categories, or no category of one of the names.
     """
     content = _json(pathlib.Path(path))
     try:
@@ -156,11 +156,11 @@ def read_category_ids(path: str | os.PathLike, class_names: Sequence[str],
 
 
 def _class_files(folder, class_names) -> dict[int, pathlib.Path]:
-    """Class index -> its one comp4 file."""
+    """Class id -> its comp4 file."""
     if not folder.is_dir():
         raise InputError(f'{folder}: expected a folder with comp4_det_SET_CLASS.txt files, got '
                          f'{"a file" if folder.exists() else "nothing"}')
-    labels = {name: label for label, name in enumerate(class_names)}
+    class_ids = {name: class_id for class_id, name in enumerate(class_names)}
     files: dict[int, pathlib.Path] = {}
     for path in sorted(folder.iterdir()):
         if COMP4_FILE.fullmatch(path.name):
@@ -168,18 +168,18 @@ def _class_files(folder, class_names) -> dict[int, pathlib.Path]:
             if not names:
                 raise InputError(f'{path}: unknown class: expected a name that ends with one of '
                                  f'{", ".join(class_names)}')
-            label = labels[max(names, key=len)]
-            if label in files:
-                raise InputError(f'{path}: a second file of class {class_names[label]!r} beside '
-                                 f'{files[label].name}: expected one image set; move the others away')
-            files[label] = path
+            class_id = class_ids[max(names, key=len)]
+            if class_id in files:
+                raise InputError(f'{path}: a second file of class {class_names[class_id]!r} beside '
+                                 f'{files[class_id].name}: expected one image set; move the others away')
+            files[class_id] = path
     if not files:
         raise InputError(f'{folder}: expected comp4_det_SET_CLASS.txt files, got none')
     return files
 
 
-def _comp4_row(line, label, known, where) -> Row:
-    name, *columns = line.rsplit(None, 5)    # from the right: an image's name may hold a space
+def _comp4_row(line, class_id, known, where) -> Row:
+    name, *columns = line.rsplit(None, 5)    # from the right, because an image's name may contain a space
     numbers = _finite(columns)
     if numbers is None or len(numbers) != 5:
         raise InputError(f'{where}: expected six columns, {COLUMNS}, the last five finite numbers, '
@@ -188,25 +188,25 @@ def _comp4_row(line, label, known, where) -> Row:
         raise InputError(f'{where}: unknown image {name.strip()!r}: expected {COLUMNS} with the id of a '
                          'image of the data; give the split the file was made on')
     score, x1, y1, x2, y2 = numbers
-    return name.strip(), label, score, _upright([x1 - 1, y1 - 1, x2, y2], f'{where}: {line.strip()}')
+    return name.strip(), class_id, score, _upright([x1 - 1, y1 - 1, x2, y2], f'{where}: {line.strip()}')
 
 
-def _coco_row(entry, labels, known, where) -> Row:
+def _coco_row(entry, class_ids, known, where) -> Row:
     if not isinstance(entry, dict) or not {'image_id', 'category_id', 'bbox', 'score'} <= set(entry):
         raise InputError(f'{where}: expected image_id, category_id, bbox and score, got {_short(entry)}')
     if str(entry['image_id']) not in known:
         raise InputError(f'{where}: unknown image_id {entry["image_id"]!r}: expected an image of the data; '
                          'give the split the file was made on')
-    if isinstance(entry['category_id'], (list, dict)) or entry['category_id'] not in labels:
+    if isinstance(entry['category_id'], (list, dict)) or entry['category_id'] not in class_ids:
         raise InputError(f'{where}: unknown category_id {entry["category_id"]!r}: expected one of '
-                         f'{", ".join(map(str, labels))}')
+                         f'{", ".join(map(str, class_ids))}')
     box, score = entry['bbox'], entry['score']
     numbers = _finite([*box, score]) if isinstance(box, list) and len(box) == 4 else None
     if numbers is None:
         raise InputError(f'{where}: expected bbox [x, y, width, height] and score as finite numbers, '
                          f'got bbox {_short(box)}, score {_short(score)}')
     x, y, width, height, score = numbers
-    return (str(entry['image_id']), labels[entry['category_id']], score,
+    return (str(entry['image_id']), class_ids[entry['category_id']], score,
             _upright([x, y, x + width, y + height], f'{where}: bbox {box}'))
 
 
@@ -218,7 +218,7 @@ def _upright(box, where):
 
 
 def _finite(values) -> list[float] | None:
-    """The values as floats, or None if one is no finite number."""
+    """The values as floats, or None if one of them is not a finite number."""
     try:
         numbers = [float(value) for value in values]
     except (TypeError, ValueError):
@@ -227,7 +227,7 @@ def _finite(values) -> list[float] | None:
 
 
 def _by_image(rows: list[Row]) -> list[Detections]:
-    """Rows grouped by image, images and rows in the order they first came."""
+    """Groups the rows by image; images and rows keep the order in which they first occur."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row[0], []).append(row)

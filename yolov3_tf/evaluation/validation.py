@@ -1,4 +1,4 @@
-"""A network over an annotated set: its loss and its detections, in one pass."""
+"""Runs a network over an annotated set in one pass: its loss and its detections."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -16,15 +16,15 @@ from yolov3_tf.losses import criterion
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.structures import Dataset, Detections
 
-# As the reference evaluates: the detections of a class are bounded, those of an image are not.
+# As the reference implementation evaluates: the number of detections of a class is limited, that of an image is not.
 REFERENCE = postprocess.Suppression(max_total=None)
 
 
 class Outcome(NamedTuple):
     """Attributes:
-      detections: one item an image that could be read, pixels of the image.
+      detections: one item for each image that could be read, in pixels of the image.
       losses: named means over the images; empty without loss settings.
-      skipped: file -> why, of every image that could not be read.
+      skipped: file -> reason, for every image that could not be read.
     """
     detections: list[Detections]
     losses: dict[str, float]
@@ -32,19 +32,19 @@ class Outcome(NamedTuple):
 
 
 class DetectsImages(Protocol):
-    """Such as ``inference.detector.Detector``."""
+    """Anything that detects in encoded images, such as ``inference.detector.Detector``."""
 
     def detect(self, images: Sequence[bytes], image_ids: Sequence[str]) -> Sequence[Detections]:
-        """What is in each of these encoded images; an item an image."""
+        """The detections of each of these encoded images, one item for each image."""
 
 
 class Validator:
-    """Runs a model over one set at the size, and with the resize, that its config says.
+    """Runs a model over one set, with the input size and the resize that its config defines.
 
     Args:
       model: of ``models.yolov3``, or any model with its outputs.
-      loss: criterion to average over the images, or None.
-      strict: an image that cannot be read stops instead of being skipped.
+      loss: settings of the criterion to average over the images, or None.
+      strict: an image that cannot be read raises an error instead of being skipped.
     """
 
     def __init__(self, model: tf.keras.Model, config: ModelConfig, dataset: Dataset, batch_size: int = 8,
@@ -57,7 +57,7 @@ class Validator:
         self._step = tf.function(self._evaluate, reduce_retracing=True, autograph=False)
 
     def run(self) -> Outcome:
-        """One pass over the set; weights and BatchNorm's averages stay as they are.
+        """Makes one pass over the set; the weights and BatchNorm's averages do not change.
 
         Raises:
           InputError: none of the images can be read, or, under ``strict``, one of them cannot.
@@ -73,8 +73,8 @@ class Validator:
             seen += indices
         if not seen:
             raise nothing_read(self.dataset)
-        came = set(seen)
-        missing = [record.image_path for index, record in enumerate(self.dataset.records) if index not in came]
+        read = set(seen)
+        missing = [record.image_path for index, record in enumerate(self.dataset.records) if index not in read]
         means = {name: value / len(seen) for name, value in sums.items()}
         return Outcome(detections, means, {path: pipeline.reason(path) for path in missing})
 
@@ -100,7 +100,10 @@ def detect_each(detector: DetectsImages, dataset: Dataset,
     """Runs a detector over the files of a set, one after another.
 
     Returns:
-      Detections of the images that could be read, and file -> why of the others.
+      Detections of the images that could be read, and file -> reason for the others.
+
+    Raises:
+      InputError: none of the images can be read, or, under ``strict``, one of them cannot.
     """
     detections: list[Detections] = []
     skipped: dict[str, str] = {}
@@ -118,7 +121,7 @@ def detect_each(detector: DetectsImages, dataset: Dataset,
 
 
 def batches_of(batches: tf.data.Dataset, dataset: Dataset) -> Iterator[pipeline.EvaluationBatch]:
-    """Iterates over evaluation batches; under ``strict`` an image that cannot be used raises InputError by name."""
+    """Iterates over evaluation batches; under ``strict`` an unusable image raises InputError with its name."""
     try:
         yield from batches
     except tf.errors.OpError as error:          # only under strict
@@ -126,6 +129,6 @@ def batches_of(batches: tf.data.Dataset, dataset: Dataset) -> Iterator[pipeline.
 
 
 def nothing_read(dataset: Dataset) -> InputError:
-    """The error of a set without an image that can be read."""
+    """The error for a set of which no image can be read."""
     return InputError(f'none of the {len(dataset.records)} images to evaluate on can be used: '
                       f'{pipeline.reason(dataset.records[0].image_path)}')

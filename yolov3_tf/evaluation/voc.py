@@ -1,9 +1,10 @@
-"""Average precision as PASCAL VOC defines it, for every class of a set. NumPy only, imports nothing of ours.
+"""Average precision as PASCAL VOC defines it, for every class of a set. Needs NumPy only,
+and imports no other module of this package.
 
 The rules are those of the VOC development kit (VOCevaldet.m): detections of a class are taken best
 score first over the whole set; each is compared with the object of its class and image that it
-overlaps most; the first to overlap an object by MORE than the threshold is a hit, a later one a
-false positive; one whose object is marked difficult counts neither way, however many there are.
+overlaps most; the first detection that overlaps an object by MORE than the threshold is a hit, every later one a
+false positive; a detection whose object is marked difficult is ignored, however many there are.
 "More than" is the wording of the VOC paper (Everingham et al., IJCV 2010) and of the Python port most
 published numbers come from; the kit's own code accepts equality, which integer boxes can reach.
 
@@ -23,7 +24,7 @@ from numpy.typing import ArrayLike
 class Truth(NamedTuple):
     """Objects of one image.
 
-    boxes float [m, 4] pixels; classes int [m] in 0..C-1; difficult bool [m], objects that count neither way.
+    boxes float [m, 4] pixels; classes int [m] in 0..C-1; difficult bool [m], objects to ignore.
     """
     boxes: np.ndarray
     classes: np.ndarray
@@ -31,15 +32,15 @@ class Truth(NamedTuple):
 
 
 class Pairing(NamedTuple):
-    """Every detection of the set, best score first (ties in the order given), with its nearest object.
+    """Every detection of the set, best score first (ties in the order given), with the object it overlaps most.
 
     Attributes:
       scores: float64 [n].
       classes: int64 [n].
-      overlaps: float64 [n] with the object of its class and image it overlaps most, -inf without any.
+      overlaps: float64 [n] overlap with the object of its class and image that it overlaps most; -inf if there is none.
       objects: int64 [n] number of that object in the set; has no meaning where the overlap is -inf.
-      difficult: bool [n], that object counts neither way.
-      positives: int64 [C] objects of each class, those that count neither way left out.
+      difficult: bool [n], whether that object is ignored.
+      positives: int64 [C] objects of each class, without the ignored ones.
     """
     scores: np.ndarray
     classes: np.ndarray
@@ -50,9 +51,9 @@ class Pairing(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Precision and recall of one class after each of its k counted detections, best score first.
+    """Precision and recall of one class after each of its k detections that are not ignored, best score first.
 
-    recall, precision, scores float64 [k]; positives the number of objects. Recall is nan without any.
+    recall, precision, scores: float64 [k]; positives: the number of objects. Recall is nan if there are none.
     """
     recall: np.ndarray
     precision: np.ndarray
@@ -81,12 +82,12 @@ def pair(truths: Sequence[Truth], detections: Sequence[Any], num_classes: int,
          criterion: str = 'iou') -> Pairing:
     """Finds for every detection the object it overlaps most; thresholds come later, in ``curve``.
 
-    Which object a detection is compared with depends on no other detection, so the work is one
-    table of overlaps an image and nothing is sequential.
+    The object that a detection is compared with does not depend on other detections, so one table of overlaps
+    for each image is enough and no loop over detections is needed.
 
     Args:
-      truths: one an image.
-      detections: one an image in the same order, with attributes boxes float [n, 4] pixels,
+      truths: one for each image.
+      detections: one for each image in the same order, with attributes boxes float [n, 4] pixels,
         scores float [n], classes int [n].
       num_classes: C.
       criterion: 'iou', or 'giou' for the GIoU authors' AP, whose overlap is GIoU at the same thresholds.
@@ -110,9 +111,9 @@ def pair(truths: Sequence[Truth], detections: Sequence[Any], num_classes: int,
                    _positives(truths, num_classes))
 
 
-def curve(pairing: Pairing, label: int, threshold: float = .5) -> Curve:
-    """Precision and recall of class ``label`` where a hit overlaps its object by more than ``threshold``."""
-    mine = pairing.classes == label
+def curve(pairing: Pairing, class_id: int, threshold: float = .5) -> Curve:
+    """Precision and recall of class ``class_id`` where a hit overlaps its object by more than ``threshold``."""
+    mine = pairing.classes == class_id
     near = pairing.overlaps[mine] > threshold
     ignored = near & pairing.difficult[mine]
     claims = np.flatnonzero(near & ~ignored)
@@ -120,15 +121,15 @@ def curve(pairing: Pairing, label: int, threshold: float = .5) -> Curve:
     hit = np.zeros(len(near), bool)
     hit[claims[first]] = True
     hits = np.cumsum(hit[~ignored])
-    positives = int(pairing.positives[label])
+    positives = int(pairing.positives[class_id])
     return Curve(recall=hits / positives if positives else np.full(len(hits), np.nan),
                  precision=hits / np.arange(1, len(hits) + 1),
                  scores=pairing.scores[mine][~ignored], positives=positives)
 
 
 def curves(pairing: Pairing, threshold: float = .5) -> list[Curve]:
-    """One curve a class."""
-    return [curve(pairing, label, threshold) for label in range(len(pairing.positives))]
+    """The curve of each class."""
+    return [curve(pairing, class_id, threshold) for class_id in range(len(pairing.positives))]
 
 
 def area_ap(of: Curve) -> float:
@@ -165,7 +166,7 @@ def mean(values: ArrayLike) -> float:
 
 
 def _nearest(truth, found, overlap, seen):
-    """Overlap, number and mark of the nearest object of its class for each detection, three arrays [n]."""
+    """For each detection the object of its class that it overlaps most: overlap, number and mark, three arrays [n]."""
     n = len(found.boxes)
     if not n or not len(truth.boxes):
         return np.full(n, -np.inf), np.zeros(n, np.int64), np.zeros(n, bool)

@@ -1,11 +1,11 @@
-"""Darknet's pair of files, which darknet itself, OpenCV's dnn module and many converters read.
+"""Darknet's files, which darknet itself, OpenCV's dnn module and many converters read.
 
     NAME.weights    see ``models.darknet.weights``
-    NAME.cfg        the network it is of
-    NAME.names      class names, one a line
-    NAME.json       what neither holds: letterbox, thresholds (``metadata``)
+    NAME.cfg        the network that the weights belong to
+    NAME.names      class names, one on each line
+    NAME.json       what the other files cannot hold: letterbox, thresholds (``metadata``)
 
-Decoding and suppression are darknet's own, with its own thresholds.
+The program that runs the files decodes and suppresses, with its own thresholds.
 """
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ SUFFIXES = {metadata.MODEL: '.json', metadata.LABELS: '.names'}
 
 
 def files(path: str) -> list[str]:
-    """All that ``write`` writes; ``path`` is the weights file."""
+    """The paths of all files that ``write`` writes; ``path`` is the weights file."""
     stem = os.path.splitext(path)[0]
     return [f'{stem}{suffix}' for suffix in ('.weights', '.cfg', *SUFFIXES.values())]
 
 
 def write(path: str, model: tf.keras.Model, config: checkpoints.ModelConfig, settings: Settings) -> None:
-    """Writes the four files beside each other.
+    """Writes the four files into one folder.
 
     Raises:
-      InputError: a network that no cfg describes (separated prediction layers), or a setting out of range.
+      InputError: a cfg cannot describe the network (separated prediction layers), or a setting is out of range.
     """
     check(settings)
     stem = os.path.splitext(path)[0]
@@ -46,7 +46,7 @@ def write(path: str, model: tf.keras.Model, config: checkpoints.ModelConfig, set
 
 
 def load(path: str) -> tuple[tf.keras.Model, checkpoints.ModelConfig, Settings]:
-    """The model of four files again.
+    """Reads the four files: the model, its config and its settings.
 
     Raises:
       InputError: one of the four is missing or damaged.
@@ -58,7 +58,7 @@ def load(path: str) -> tuple[tf.keras.Model, checkpoints.ModelConfig, Settings]:
                 found[name] = file.read()
         except (OSError, UnicodeError) as error:
             raise InputError(f'{path}: expected {stem}{suffix} beside it, as export_saved_model.py --format=darknet '
-                             'writes: turn other darknet files into a checkpoint with convert_darknet_weights.py '
+                             'writes: convert other darknet files to a checkpoint with convert_darknet_weights.py '
                              f'--cfg ({error})') from error
     known = metadata.read(found, f'{stem}.json')
     network = cfg.load(f'{stem}.cfg', len(known.class_names))
@@ -78,7 +78,7 @@ def _cfg(config):
 
 
 def _with_darknets_epsilon(model, config):
-    """A copy whose variances make up for darknet adding another epsilon to them than the hand-written network."""
+    """A copy with corrected variances, because darknet adds another epsilon to them than the hand-written network."""
     copy = checkpoints.build(config)
     for (conv, norm), (copied_conv, copied_norm) in zip(convolutions(model), convolutions(copy)):
         copied_conv.set_weights(conv.get_weights())

@@ -1,4 +1,4 @@
-"""The network as every format has it: BatchNorm folded in, and outputs by the names clients read."""
+"""The network that every format stores: BatchNorm folded in, and outputs under the names that clients read."""
 from __future__ import annotations
 
 import contextlib
@@ -12,7 +12,7 @@ from yolov3_tf.structures import BatchedDetections
 
 
 def folded(model: tf.keras.Model, config: checkpoints.ModelConfig, precision: str = 'float32') -> tf.keras.Model:
-    """A copy of ``model`` without BatchNorm, its variables stored in ``precision``; ``model`` is left as it is."""
+    """A copy of ``model`` without BatchNorm, its variables stored in ``precision``; ``model`` does not change."""
     with _policy(precision):
         network = checkpoints.build(config, folded=True)
     yolov3_network.fold(model, network)
@@ -21,7 +21,7 @@ def folded(model: tf.keras.Model, config: checkpoints.ModelConfig, precision: st
 
 @contextlib.contextmanager
 def _policy(name):
-    """Keras builds layers, variables included, in this precision inside the context."""
+    """Inside the context, Keras builds layers and their variables in this precision."""
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(name)
     try:
@@ -31,7 +31,7 @@ def _policy(name):
 
 
 def variables(network: tf.keras.Model) -> list[tf.Variable]:
-    """The network's variables as what a SavedModel tracks: Keras 3 wraps them."""
+    """The network's variables as a SavedModel tracks them; Keras 3 wraps them."""
     return [variable if isinstance(variable, tf.Variable) else variable.value for variable in network.variables]
 
 
@@ -43,7 +43,7 @@ def detect(outputs: tf.Tensor, config: checkpoints.ModelConfig, settings: Settin
 
 def named(found: BatchedDetections, heights: tf.Tensor | int, widths: tf.Tensor | int,
           class_offset: int) -> dict[str, tf.Tensor]:
-    """Detections in pixels of images of ``heights`` and ``widths`` (of shape [B, 1] or []) -> what clients read."""
+    """Detections -> the outputs that clients read; ``heights``, ``widths`` of the images are of shape [B, 1] or []."""
     real = tf.sequence_mask(found.count, tf.shape(found.scores)[1])
     return {'detection_boxes': boxes.to_yxyx_unit(found.boxes, heights, widths),
             'detection_scores': found.scores,

@@ -1,4 +1,4 @@
-"""One choice of file format, one table."""
+"""The table of file formats."""
 from __future__ import annotations
 
 import os
@@ -19,9 +19,9 @@ class Options(NamedTuple):
     """Options of the formats.
 
     Attributes:
-      settings: of all of them.
-      overwrite: whether files of the name that are there may be replaced.
-      version: of SavedModels.
+      settings: of every format.
+      overwrite: whether existing files may be replaced.
+      version: number of the version; only a SavedModel has one.
       tflite_type, calibration: see ``tflite.write``.
     """
     settings: Settings = DEFAULTS
@@ -33,10 +33,10 @@ class Options(NamedTuple):
 
 class Format(NamedTuple):
     """Attributes:
-      suffix: of the file; '' is a folder of versions.
+      suffix: ending of the file; '' for a folder of versions.
       files: path -> all files that are written.
-      write: (path, model, config, Options) -> path to what was written.
-      own: flags of export_saved_model.py that this format alone has.
+      write: (path, model, config, Options) -> path of the written file or folder.
+      own: flags of export_saved_model.py that only this format has.
     """
     suffix: str
     files: Callable[[str], list[str]]
@@ -45,17 +45,17 @@ class Format(NamedTuple):
 
 
 def write(name: str, path: str | os.PathLike, model: tf.keras.Model, config: ModelConfig, options: Options) -> str:
-    """Writes ``model`` in the format ``name`` of ``FORMATS`` and returns the path of what was written.
+    """Writes ``model`` in the format ``name`` of ``FORMATS`` and returns the path of the file or folder.
 
     Raises:
-      InputError: an unknown name, a path of another suffix, a file that is there already, or what the format refuses.
+      InputError: the name is unknown, the path has another suffix, a file exists, or the format refuses a setting.
     """
     chosen, path = choose(FORMATS, name, 'format'), os.fspath(path)
     if chosen.suffix and not path.endswith(chosen.suffix):
         raise InputError(f'{path}: expected a name ending in {chosen.suffix} for the format {name}')
-    there = [file for file in chosen.files(path) if os.path.exists(file)]
-    if there and not options.overwrite:
-        raise InputError(f'{there[0]} exists: choose another name, or say that it may be overwritten')
+    existing = [file for file in chosen.files(path) if os.path.exists(file)]
+    if existing and not options.overwrite:
+        raise InputError(f'{existing[0]} exists: choose another name, or allow overwriting (--overwrite)')
     if chosen.suffix:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     return chosen.write(path, model, config, options)
@@ -81,7 +81,7 @@ def _darknet(path, model, config, options):
 
 
 FORMATS = {
-    # It looks for its version itself.
+    # It checks for an existing version itself.
     'saved_model': Format('', lambda _: [], _saved_model, ('version', 'precision')),
     'tflite': Format('.tflite', lambda path: [path], _tflite,
                      ('tflite_type', 'calibration_data', 'calibration_images')),

@@ -1,7 +1,7 @@
-"""What must travel with a network: labels, the resize, thresholds. Two texts, kept with the model in every format.
+"""What must be stored with a network: class names, the resize, thresholds. Every format keeps these two texts.
 
-    model.json    input size, letterbox, anchors, settings, and what inputs and outputs mean
-    labels.txt    class names, one a line
+    model.json    input size, letterbox, anchors, settings, and the meaning of inputs and outputs
+    labels.txt    class names, one on each line
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Metadata(NamedTuple):
 
 
 def texts(config: ModelConfig, settings: Settings, **more: Any) -> dict[str, str]:
-    """File name -> text; ``more``: values of one format alone, as JSON values."""
+    """File name -> text; ``more``: further JSON values, of one format."""
     values = {'format': FORMAT, 'labels': LABELS, 'input_size': list(config.image_size),
              'letterbox': bool(config.letterbox), 'anchors': config.anchors._asdict(),
              **settings.flat(), **more, 'outputs': OUTPUTS}
@@ -41,7 +41,7 @@ def texts(config: ModelConfig, settings: Settings, **more: Any) -> dict[str, str
 
 
 def read(found: Mapping[str, str], where: str | os.PathLike) -> Metadata:
-    """The texts of ``texts`` again; ``where`` names the file in messages.
+    """Reads what ``texts`` wrote; ``where`` names the file in messages.
 
     Raises:
       InputError: a text is missing or damaged.
@@ -49,7 +49,7 @@ def read(found: Mapping[str, str], where: str | os.PathLike) -> Metadata:
     try:
         values = json.loads(found[MODEL])
         height, width = values['input_size']
-        # A file from before there was a choice lacks it: then the default is what it has.
+        # A file of an older version lacks newer settings; it was written with their defaults.
         return Metadata(tuple(found[values['labels']].splitlines()), (int(height), int(width)),
                         bool(values['letterbox']), Settings.from_flat(values))
     except (ValueError, KeyError, TypeError) as error:

@@ -1,11 +1,12 @@
-"""ONNX: a batch of images of the network's size in, boxes out; everything but the resize is inside.
+"""ONNX: takes a batch of images of the network's size and returns boxes; only the resize is left to the client.
 
     images              uint8 [B, H, W, 3]    RGB, letterboxed or stretched by the client (``metadata``); any B
 
     detection_boxes     float32 [B, N, 4]     ymin, xmin, ymax, xmax as fractions of ``images``
     detection_scores    float32 [B, N]        and detection_classes, num_detections [B], as in ``saved_model``
 
-``metadata``' two texts are the model's metadata (``metadata_props``). Writing needs tf2onnx, running onnxruntime.
+The two texts of ``metadata`` are the model's metadata (``metadata_props``). Writing needs tf2onnx, running needs
+onnxruntime.
 """
 from __future__ import annotations
 
@@ -27,15 +28,15 @@ INSTALL = "pip install 'yolov3_tf[onnx]', or {} alone"
 
 
 def write(path: str | os.PathLike, model: tf.keras.Model, config: ModelConfig, settings: Settings) -> None:
-    """Writes the file, whole or not at all.
+    """Writes the file completely or not at all.
 
     Raises:
-      InputError: tf2onnx is not installed, or a setting that this format does not have.
+      InputError: tf2onnx is not installed, or this format does not support a setting.
     """
     tf2onnx, onnx = _writers(path)
     _check(settings)
     function = _function(folded_network.folded(model, config), config, settings)
-    logging.getLogger('tf2onnx').setLevel(logging.ERROR)                # it tells its progress as warnings
+    logging.getLogger('tf2onnx').setLevel(logging.ERROR)                # it reports its progress as warnings
     written, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
     _modernise(written)
     onnx.helper.set_model_props(written, metadata.texts(config, settings))
@@ -45,7 +46,11 @@ def write(path: str | os.PathLike, model: tf.keras.Model, config: ModelConfig, s
 
 
 def open_session(path: str | os.PathLike) -> Any:
-    """An onnxruntime.InferenceSession on the CPU; InputError where it cannot be had."""
+    """Opens an onnxruntime.InferenceSession on the CPU.
+
+    Raises:
+      InputError: onnxruntime is not installed, there is no such file, or it cannot be opened.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -59,12 +64,12 @@ def open_session(path: str | os.PathLike) -> Any:
 
 
 def read_metadata(session: Any, path: str | os.PathLike) -> metadata.Metadata:
-    """What a file of ``write`` says of itself."""
+    """The metadata of a file that ``write`` wrote."""
     return metadata.read(session.get_modelmeta().custom_metadata_map, path)
 
 
 def as_function(session: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """-> function of uint8 [B, H, W, 3] -> the named outputs."""
+    """Returns a function of uint8 [B, H, W, 3] that returns the named outputs."""
     names = [output.name for output in session.get_outputs()]
     return lambda images: dict(zip(names, session.run(names, {'images': images})))
 
@@ -79,7 +84,7 @@ def _writers(path):
 
 
 def _modernise(model):
-    """Repeats pixels by the mode that newer runtimes have too; for whole factors both take the same pixels."""
+    """Sets the Resize mode that newer runtimes support too; for whole factors both modes take the same pixels."""
     modes = {'coordinate_transformation_mode': b'asymmetric', 'nearest_mode': b'floor'}
     for node in model.graph.node:
         if node.op_type == 'Resize':
@@ -93,7 +98,7 @@ def _check(settings):
     if settings.precision != 'float32':
         raise InputError(f'precision {settings.precision}: ONNX files are float32; leave it out')
     if settings.suppression.nms != 'per_class':
-        raise InputError(f'nms {settings.suppression.nms}: ONNX has an operation for per_class alone: leave it out, or '
+        raise InputError(f'nms {settings.suppression.nms}: ONNX has an operation only for per_class: leave it out, or '
                          'export a SavedModel')
 
 

@@ -1,4 +1,4 @@
-"""The images of a request -> network inputs, in graph. An image that cannot be used is named in the error."""
+"""Turns the images of a request into network inputs, in graph. The error names an image that cannot be used."""
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import tensorflow as tf
 from yolov3_tf import geometry
 
 ENCODED = 'image/encoded'           # feature of a tf.Example, by TensorFlow's own convention
-AT_ONCE = 4                         # images of one request in decoding; other requests want cores too
+AT_ONCE = 4                         # images of one request decoded in parallel; other requests need cores too
 
 
 class Placed(NamedTuple):
@@ -33,7 +33,7 @@ def place_encoded(contents: tf.Tensor, height: int, width: int, letterbox: bool)
     """String [B] with JPEG, PNG, BMP or GIF (its first frame) images of any sizes -> network inputs.
 
     Raises:
-      tf.errors.InvalidArgumentError: 'images[1] of 3: neither JPEG, PNG, BMP nor GIF', for each such image.
+      tf.errors.InvalidArgumentError: such as 'images[1] of 3: neither JPEG, PNG, BMP nor GIF', for each broken image.
     """
     def why(broken):
         return tf.strings.join([_name('images', broken, contents), _fault(tf.gather(contents, broken))])
@@ -42,7 +42,7 @@ def place_encoded(contents: tf.Tensor, height: int, width: int, letterbox: bool)
 
 
 def place_examples(examples: tf.Tensor, height: int, width: int, letterbox: bool) -> Placed:
-    """String [B] of serialised tf.Examples, their images in the feature ``image/encoded``; see ``place_encoded``."""
+    """String [B] of serialised tf.Examples with an image in the feature ``image/encoded``; see ``place_encoded``."""
     def to_content(example):
         feature = tf.io.FixedLenFeature([], tf.string)
         return tf.io.parse_single_example(example, {ENCODED: feature})[ENCODED]
@@ -56,7 +56,7 @@ def place_examples(examples: tf.Tensor, height: int, width: int, letterbox: bool
 
 def decode(content: tf.Tensor) -> tf.Tensor:
     """An encoded image -> uint8 [h, w, 3]; alpha is dropped, grey spread over three channels, 16 bits cut to 8."""
-    def bmp():          # the only decoder that takes no wish for three channels where the file has others
+    def bmp():          # the only decoder that cannot convert to three channels
         pixels = tf.io.decode_bmp(content)
         grey = tf.equal(tf.shape(pixels)[-1], 1)
         return tf.cond(grey, lambda: tf.tile(pixels[..., :1], [1, 1, 3]), lambda: pixels[..., :3])
@@ -67,10 +67,10 @@ def decode(content: tf.Tensor) -> tf.Tensor:
 
 
 def _place_all(batch, to_content, why, height, width, letterbox):
-    """Decodes and places what can be; fails with ``why`` of the others' indices if there are any.
+    """Decodes and places all images; fails with the message ``why(indices)`` if some cannot be decoded.
 
-    By tf.data, because in a graph nothing else outlives an operation that fails: images that do not decode
-    are dropped, and which are missing is asked afterwards.
+    It uses tf.data, because nothing else in a graph survives an operation that fails: images that do not decode
+    are dropped, and the missing indices are found afterwards.
     """
     count = tf.size(batch, out_type=tf.int64)
 
@@ -78,7 +78,7 @@ def _place_all(batch, to_content, why, height, width, letterbox):
         return index, _place(decode(to_content(batch[index])), height, width, letterbox)
 
     rows = tf.data.Dataset.range(count).map(one, AT_ONCE, deterministic=True).ignore_errors()
-    # A row that is always there, since taking none is an error of its own.
+    # One row that always exists, because reading an empty dataset is an error too.
     blank = count, _place(tf.zeros([1, 1, 3], tf.uint8), height, width, letterbox)
     rows = rows.concatenate(tf.data.Dataset.from_tensors(blank)).batch(count + 1).with_options(_options())
     indices, placed = tf.data.Dataset.get_single_element(rows)
@@ -89,7 +89,7 @@ def _place_all(batch, to_content, why, height, width, letterbox):
 
 
 def _options():
-    """None of what pays only over many elements: optimising and tuning would happen anew for each request."""
+    """Turns off what helps only with many elements: optimisation and tuning would start again for each request."""
     options = tf.data.Options()
     options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = False
@@ -106,7 +106,7 @@ def _name(what, broken, batch):
 
 
 def _fault(content):
-    """What is wrong with images that did not decode, string [n]."""
+    """Why images do not decode, string [n]."""
     fault = tf.fill(tf.shape(content), 'neither JPEG, PNG, BMP nor GIF')
     for kind, mark in (('JPEG', b'\xff\xd8\xff'), ('PNG', b'\x89PN'), ('BMP', b'BM'), ('GIF', b'GIF')):
         alike = tf.equal(tf.strings.substr(content, 0, len(mark)), mark)

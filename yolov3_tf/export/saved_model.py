@@ -1,8 +1,8 @@
 """A trained network as a servable SavedModel: encoded images in, boxes of the original images out.
 
 Letterbox or stretch, network with BatchNorm folded in, decoding and non-maximum suppression
-are all inside, so a client needs neither this package nor Keras. Names, units and layout follow the
-Object Detection API of TensorFlow (Huang et al., CVPR 2017), which serving clients already read:
+are part of the model, so a client needs neither this package nor Keras. Names, units and layout follow the
+Object Detection API of TensorFlow (Huang et al., CVPR 2017), which serving clients support already:
 
     serving_default        images    string [B]            JPEG, PNG, BMP or GIF; any sizes in one batch
     serving_image_tensor   images    uint8 [B, h, w, 3]    RGB
@@ -10,16 +10,16 @@ Object Detection API of TensorFlow (Huang et al., CVPR 2017), which serving clie
 
     detection_boxes        float32 [B, N, 4]  ymin, xmin, ymax, xmax as fractions of the ORIGINAL image
     detection_scores       float32 [B, N]     best first
-    detection_classes      float32 [B, N]     number of the class, counted from ``class_offset``
+    detection_classes      float32 [B, N]     class number; the first class is ``class_offset``
     num_detections         float32 [B]        rows at and beyond it are zeros
 
-N is ``max_total`` of the thresholds, which are chosen when exporting. An image that cannot be decoded fails
-its request, with an error that names it by its place in the batch (``preprocess``). Encoded images are taken as
-stored, whatever their EXIF orientation: clients turn them upright first, as ``inference`` does.
+N is the setting ``max_total``, which is chosen when exporting. A request with an image that cannot be decoded
+fails, and the error gives the position of the image in the batch (``preprocess``). The EXIF orientation of encoded
+images is ignored: clients turn them upright first, as ``inference`` does.
 
-Beside the model, in ``assets.extra``, which servers pass over but for the first:
+The folder ``assets.extra`` beside the model holds these files; servers read only the first:
 
-    tf_serving_warmup_requests   what TensorFlow Serving asks itself before the first client may (``warmup``)
+    tf_serving_warmup_requests   requests that TensorFlow Serving runs before it accepts clients (``warmup``)
     batching_parameters.txt      for --enable_batching --batching_parameters_file=
     model.json, labels.txt       see ``metadata``
 """
@@ -55,13 +55,13 @@ num_batch_threads {{ value: 2 }}
 
 
 class Server(tf.Module):
-    """The network and everything around it as functions, one a signature.
+    """The network with its preprocessing and postprocessing as functions, one for each signature.
 
-    Holds plain variables only; the Keras model that the functions were traced from is not part of it.
+    It holds only plain variables; the Keras model that the functions were traced from is not part of it.
     """
 
     def __init__(self, model: tf.keras.Model, config: ModelConfig, settings: Settings = DEFAULTS):
-        """Folds ``model`` (which is left as it is) into a network for ``config.image_size``."""
+        """Folds ``model`` (which does not change) into a network for ``config.image_size``."""
         super().__init__(name='yolov3')
         check(settings)
         network = folded_network.folded(model, config, settings.precision)
@@ -69,7 +69,7 @@ class Server(tf.Module):
         detect = _detector(network, config, settings)
         resize = (*config.image_size, config.letterbox)
 
-        # Nothing in them branches on a tensor in Python; autograph would take half of the time to export.
+        # No Python branch depends on a tensor, so autograph is not needed; it would double the time of an export.
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='images')], autograph=False)
         def encoded(images):
             return detect(preprocess.place_encoded(images, *resize))
@@ -88,10 +88,10 @@ class Server(tf.Module):
 
 def export(model: tf.keras.Model, config: ModelConfig, folder: str | os.PathLike, version: int = 1,
            settings: Settings = DEFAULTS, overwrite: bool = False) -> str:
-    """Writes ``folder/version`` complete, or not at all, and returns its path.
+    """Writes ``folder/version`` completely or not at all, and returns its path.
 
     Args:
-      model: from ``models.yolov3_network.build``, in whatever precision it was trained.
+      model: from ``models.yolov3_network.build``, trained in any precision.
       config: ``checkpoints.ModelConfig``: class names, input size, letterbox, anchors, width.
 
     Raises:
@@ -99,12 +99,12 @@ def export(model: tf.keras.Model, config: ModelConfig, folder: str | os.PathLike
     """
     target = os.path.join(folder, str(version))
     if version < 1:
-        raise InputError(f'version {version}: expected a whole number from 1 on (servers take the largest)')
+        raise InputError(f'version {version}: expected a whole number from 1 on (servers load the largest)')
     if os.path.exists(target) and not overwrite:
-        raise InputError(f'{target} exists: choose another version, or say that it may be overwritten')
+        raise InputError(f'{target} exists: choose another version, or allow overwriting (--overwrite)')
     server = Server(model, config, settings)
     os.makedirs(folder, exist_ok=True)
-    # Servers watch the folder for names that are numbers, so an unfinished model must not have one.
+    # Servers watch the folder for names that are numbers, so an unfinished model must not have such a name.
     with tempfile.TemporaryDirectory(prefix='.writing-', dir=folder) as scratch:
         written = os.path.join(scratch, 'model')
         functions = (server.encoded, server.image_tensor, server.tf_example)
@@ -117,9 +117,9 @@ def export(model: tf.keras.Model, config: ModelConfig, folder: str | os.PathLike
 
 
 def _detector(network, config, settings):
-    """-> function of ``preprocess.Placed`` that returns the named outputs."""
+    """Returns a function of ``preprocess.Placed`` that returns the named outputs."""
     height, width = config.image_size
-    # A function of its own, so that the network is traced and stored once for all signatures.
+    # A separate function, so that the network is traced and stored once for all signatures.
     network = tf.function(network, [tf.TensorSpec([None, height, width, 3], tf.float32)], autograph=False)
 
     def detect(placed):
@@ -131,7 +131,7 @@ def _detector(network, config, settings):
 
 
 def _write_extra(folder, config, settings):
-    """What a server or a client may want beside the model."""
+    """Writes the files that a server or a client may need beside the model."""
     os.makedirs(folder)
     texts = metadata.texts(config, settings, signatures=SIGNATURES)
     for name, text in {**texts, 'batching_parameters.txt': BATCHING}.items():

@@ -1,4 +1,4 @@
-"""What is fixed when a network is exported, whatever the format."""
+"""Settings that are fixed when a network is exported, in every format."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ PRECISIONS = {'float32': tf.float32, 'bfloat16': tf.bfloat16}
 
 
 class Settings(NamedTuple):
-    """What is fixed when exporting.
+    """Settings that are fixed when exporting.
 
     Attributes:
-      suppression: the low default score serves evaluation; a client that only draws takes .3 or so. ``max_total`` is
-        the N of the outputs.
-      precision: of the network's variables and arithmetic. bfloat16 halves memory and doubles the speed
-        where the hardware multiplies it (avx512_bf16, amx, GPUs of compute capability 8 on), and gains
-        nothing elsewhere. Boxes, scores and suppression are float32 either way.
+      suppression: the low default score suits evaluation; for drawing only, use about .3. ``max_total`` is the N of
+        the outputs.
+      precision: of the network's variables and arithmetic. bfloat16 halves the memory, and doubles the speed
+        where the hardware multiplies it (avx512_bf16, amx, GPUs from compute capability 8 on); elsewhere it is
+        not faster. Boxes, scores and suppression are always float32.
       class_offset: number of the first class: 1 as in the Object Detection API, 0 as in the Model Garden.
     """
     suppression: postprocess.Suppression = postprocess.DEFAULTS
@@ -29,13 +29,13 @@ class Settings(NamedTuple):
     class_offset: int = 1
 
     def flat(self) -> dict[str, Any]:
-        """All settings by name (``NAMES``), those of the suppression among them: as in model.json, and the flags."""
+        """All settings by name (``NAMES``), including those of the suppression, as in model.json and the flags."""
         own = self._asdict()
         return {**own.pop('suppression')._asdict(), **own}
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Settings:
-        """The other way; a name that ``values`` lacks keeps its default, others are passed over."""
+        """The inverse of ``flat``; a missing name keeps its default, other names are ignored."""
         suppression, own = ({name: values[name] for name in names if name in values}
                             for names in (postprocess.Suppression._fields, ('precision', 'class_offset')))
         return cls(postprocess.Suppression(**suppression), **own)

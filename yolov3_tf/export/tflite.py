@@ -1,4 +1,4 @@
-"""TensorFlow Lite: one image of the network's size in, boxes out; everything but the resize is inside.
+"""TensorFlow Lite: takes one image of the network's size and returns boxes; only the resize is left to the client.
 
     images              uint8 [1, H, W, 3]    RGB, letterboxed or stretched by the client (``metadata``)
 
@@ -6,11 +6,11 @@
     detection_scores    float32 [1, N]        and detection_classes, num_detections [1], as in ``saved_model``
 
 Only TensorFlow Lite's built-in operations are used, so any of its interpreters runs the file. A file is also
-a ZIP archive of ``metadata``' two texts, as TensorFlow Lite's own tools pack labels: ``unzip -p FILE labels.txt``.
+a ZIP archive of the two texts of ``metadata``, as with TensorFlow Lite's own tools: ``unzip -p FILE labels.txt``.
 
-int8 has whole-number weights and activations in all of the network and floats in the few operations on its
-outputs: a whole-number exp would move boxes by many pixels. For the same reason the output convolutions
-are cut into box, objectness and classes, so that each has a scale of its own.
+An int8 file has integer weights and activations in the whole network and floats in the few operations on its
+outputs, because an integer exp would move boxes by many pixels. For the same reason the output convolutions
+are split into box, objectness and classes, so that each has its own scale.
 """
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.head import BOX, OBJECTNESS
 from yolov3_tf.structures import BatchedDetections, Dataset
 
-SCOPE = 'detections'            # names of what stays float in int8 begin with it
-LARGEST_METADATA = 4_000_000       # bytes of labels and metadata
+SCOPE = 'detections'            # the names of operations that stay float in int8 begin with this
+LARGEST_METADATA = 4_000_000       # bytes of the two texts
 TYPES = ('float32', 'float16', 'int8')
 
 
 class Part(NamedTuple):
-    """An output convolution: what it reads, its weights, and which columns of a slot it gives."""
+    """An output convolution: its input, its weights, and the columns of a slot that it computes."""
     features: Any
     kernel: np.ndarray
     bias: np.ndarray
@@ -52,10 +52,10 @@ def write(path: str | os.PathLike, model: tf.keras.Model, config: ModelConfig, s
     """Writes a file of the number type ``kind``, of ``TYPES``.
 
     Args:
-      calibration: for int8: images such as the network will see, uint8 [h, w, 3] RGB of any sizes.
+      calibration: for int8: typical images, uint8 [h, w, 3] RGB of any sizes.
 
     Raises:
-      InputError: a setting that this format does not have, or int8 without images.
+      InputError: this format does not support a setting, or there are no images for int8.
     """
     _check(settings, kind, calibration)
     network = folded_network.folded(model, config)
@@ -65,7 +65,7 @@ def write(path: str | os.PathLike, model: tf.keras.Model, config: ModelConfig, s
         inputs = [geometry.place_image(tf.constant(image), *size)[0][None] for image in calibration or ()]
         if not inputs:
             raise InputError('int8: expected images to calibrate with, got none')
-        content = _whole_numbers(function, network, inputs)
+        content = _quantized(function, network, inputs)
     else:
         converter = _converter(function, network)
         if kind == 'float16':
@@ -76,11 +76,16 @@ def write(path: str | os.PathLike, model: tf.keras.Model, config: ModelConfig, s
 
 
 def read_metadata(path: str | os.PathLike) -> metadata.Metadata:
-    """What a file of ``write`` says of itself; InputError where it is another kind of file."""
+    """The metadata of a file that ``write`` wrote.
+
+    Raises:
+      InputError: no such file, or another kind of file.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST_METADATA:
-                raise InputError(f'{path}: its archive unpacks to more than {LARGEST_METADATA:,} bytes: not ours')
+                raise InputError(f'{path}: its archive unpacks to more than {LARGEST_METADATA:,} bytes: '
+                                 'not a file of this package')
             found = {name: archive.read(name).decode() for name in archive.namelist()}
     except FileNotFoundError:
         raise InputError(f'no model at {path}') from None
@@ -90,7 +95,7 @@ def read_metadata(path: str | os.PathLike) -> metadata.Metadata:
 
 
 def open_model(path: str | os.PathLike) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """-> function of uint8 [B, H, W, 3] -> the named outputs; images run one after another."""
+    """Returns a function of uint8 [B, H, W, 3] that returns the named outputs; it runs the images one after another."""
     try:
         run = _interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner()
     except ValueError as error:
@@ -104,7 +109,7 @@ def open_model(path: str | os.PathLike) -> Callable[[np.ndarray], dict[str, np.n
 
 
 def calibration_images(dataset: Dataset, count: int) -> list[np.ndarray]:
-    """Up to ``count`` images, evenly from all of a ``Dataset``, passing over those that cannot be read.
+    """Up to ``count`` images, evenly spread over a ``Dataset``; images that cannot be read are left out.
 
     Raises:
       InputError: none can be read.
@@ -144,7 +149,7 @@ def _function(network, config, settings):
         inputs = iter(tf.nest.flatten(features(codec.to_input(images))))
         columns = [[column for part in level for column in _convolve(next(inputs), part)] for level in parts]
         with tf.name_scope(SCOPE):
-            # Level by level: whatever is put together before a sigmoid or an exp would get one scale in int8.
+            # Level by level, because tensors concatenated before a sigmoid or an exp would share one scale in int8.
             decoded = [_decode(level, priors) for level, priors in zip(columns, _priors(config))]
             boxes, scores = (tf.concat(of_levels, 1) for of_levels in zip(*decoded))
             found = _suppress(boxes, scores, settings.suppression)
@@ -154,12 +159,12 @@ def _function(network, config, settings):
 
 
 def _output_parts(network) -> list[list[Part]]:
-    """The output convolutions of each level, finest first; in a level by the columns they give."""
+    """The output convolutions of each level, finest level first; in a level ordered by their columns."""
     makers = {id(layer.output): layer for layer in network.layers}
 
     def parts(tensor, first):
         slots = makers[id(tensor)]
-        if isinstance(slots, tf.keras.layers.Concatenate):          # of a separated head: box, then the rest
+        if isinstance(slots, tf.keras.layers.Concatenate):          # of a separated head: box, then the other columns
             box, rest = slots.input
             return [*parts(box, first), *parts(rest, first + box.shape[-1])]
         conv = makers[id(slots.input)]
@@ -170,7 +175,7 @@ def _output_parts(network) -> list[list[Part]]:
 
 
 def _convolve(x, part):
-    """The columns of ``part``, as [1, slots, n] for each of box, objectness and classes that it holds."""
+    """Yields the columns of ``part``, one tensor [1, slots, n] for each of box, objectness and classes that it has."""
     fields = part.end - part.first
     kernel = part.kernel.reshape([part.kernel.shape[2], -1, fields])            # [inputs, A, fields]
     bias = part.bias.reshape([-1, fields])
@@ -190,13 +195,13 @@ def _priors(config):
 
 
 def _decode(level, priors):
-    """-> boxes [1, S, 4] and scores [1, S, C] of a level's columns."""
+    """The boxes [1, S, 4] and scores [1, S, C] of a level's columns."""
     offsets, objectness, classes = level
     return codec.decode(offsets, priors), tf.sigmoid(objectness) * tf.sigmoid(classes)
 
 
 def _suppress(boxes, scores, suppression) -> BatchedDetections:
-    """As ``postprocess.detect`` with per_class, from operations that TensorFlow Lite has: one a class."""
+    """Like ``postprocess.detect`` with per_class, but with TensorFlow Lite's own operation, once for each class."""
     boxes, scores = boxes[0], tf.transpose(scores, [0, 2, 1])[0]                            # [S, 4], [C, S]
     most = min(suppression.max_per_class, boxes.shape[0])
     kept_boxes, kept_scores = [], []
@@ -221,16 +226,16 @@ def _best(boxes, scores, per_class, max_total) -> BatchedDetections:
 
 
 def _converter(function, network):
-    # Variables that the converter does not find this way stay variables, without a value (Keras 3).
+    # The converter finds variables only through a module; others would lose their values (Keras 3).
     module = tf.Module()
     module.network_variables = folded_network.variables(network)
     return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
 
 
-def _whole_numbers(function, network, inputs) -> bytes:
-    """int8 but for the operations under ``SCOPE``, which only the converter's debugger can leave out.
+def _quantized(function, network, inputs) -> bytes:
+    """An int8 file whose operations under ``SCOPE`` stay float; only the converter's debugger can exclude operations.
 
-    They are found by their names in a file of floats.
+    Their names are read from a float file.
     """
     plain = _interpreter(model_content=_converter(function, network).convert())
     plain.allocate_tensors()
@@ -246,13 +251,13 @@ def _whole_numbers(function, network, inputs) -> bytes:
 
 
 def _interpreter(**source):
-    with warnings.catch_warnings():         # TensorFlow 2.21 still has it, and says that 2.20 would not
+    with warnings.catch_warnings():         # TensorFlow 2.21 still has it, but warns that 2.20 removed it
         warnings.filterwarnings('ignore', '(?s).*tf.lite.Interpreter is deprecated')
         return tf.lite.Interpreter(**source)
 
 
 def _write(path, content, texts):
-    """Whole or not at all. The reader of a flatbuffer looks no further than its end, where the archive begins."""
+    """Writes the file completely or not at all: the flatbuffer, then the archive, which flatbuffer readers ignore."""
     with atomic_file.writing(path) as file:
         file.write(content)
         with zipfile.ZipFile(file, 'a', zipfile.ZIP_DEFLATED) as archive:

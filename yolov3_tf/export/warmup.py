@@ -1,7 +1,7 @@
-"""Requests that TensorFlow Serving answers to itself before it takes a client's, so that none waits for start-up.
+"""Requests that TensorFlow Serving runs before it accepts clients, so that no client waits for the start-up.
 
-The file is a TFRecord of ``tensorflow.serving.PredictionLog`` messages. Their Python classes come with
-tensorflow-serving-api alone; of their fields these are used (proto files of TensorFlow Serving, apis/):
+The file is a TFRecord of ``tensorflow.serving.PredictionLog`` messages. Their Python classes are only in
+tensorflow-serving-api, so the messages are encoded here, with these fields (proto files of TensorFlow Serving, apis/):
 
     PredictionLog   PredictLog predict_log = 6
     PredictLog      PredictRequest request = 1
@@ -19,11 +19,11 @@ import tensorflow as tf
 from yolov3_tf.export import preprocess
 
 NAME = 'tf_serving_warmup_requests'
-MODEL = 'yolov3'            # servers ask whatever model the file lies beside
+MODEL = 'yolov3'            # any name: a server sends the requests to the model that the file belongs to
 
 
 def write(path: str, height: int, width: int, batches: Sequence[int]) -> None:
-    """Writes requests of each signature for each number of images; images are grey, of the input's size."""
+    """Writes requests for each signature and each number of images; the images are grey and have the input size."""
     with tf.io.TFRecordWriter(path) as writer:
         for signature, inputs in _requests(height, width, batches):
             writer.write(prediction_log(signature, inputs))
@@ -41,7 +41,7 @@ def _requests(height, width, batches) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def prediction_log(signature: str, inputs: dict[str, Any]) -> bytes:
-    """A serialised PredictionLog of one request; ``inputs``: name -> array."""
+    """A serialised PredictionLog with one request; ``inputs``: name -> array."""
     request = _field(1, _field(1, MODEL.encode()) + _field(3, signature.encode()))
     for name, value in inputs.items():
         tensor = tf.make_tensor_proto(value).SerializeToString()

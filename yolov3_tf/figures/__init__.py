@@ -1,1 +1,1 @@
-"""The paper's figures and counts, drawn anew from formulas, images, checkpoints and finished runs."""
+"""The paper's figures and counts, drawn from formulas, images, checkpoints and finished runs."""

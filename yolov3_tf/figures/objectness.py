@@ -1,4 +1,4 @@
-"""The objectness loss over the training of several runs, with and without the focal factor."""
+"""The objectness loss during the training of several runs, with and without the focal factor."""
 from __future__ import annotations
 
 import os
@@ -16,9 +16,9 @@ FOCAL, PLAIN = 'focal', 'without focal'
 
 class Run(NamedTuple):
     """Attributes:
-      name: of its folder.
+      name: name of its folder.
       kind: ``FOCAL`` or ``PLAIN``.
-      train, val: the loss while training and on the validation set.
+      train, val: the loss during training and on the validation set.
     """
     name: str
     kind: str
@@ -27,31 +27,32 @@ class Run(NamedTuple):
 
 
 def read_run(folder: str | os.PathLike) -> Run:
-    """Reads a run's metrics.jsonl and whether its run.flags say focal.
+    """Reads a run's metrics.jsonl, and from run.flags whether it is focal.
 
     Raises:
-      InputError: no folder of a run, or no objectness loss in it.
+      InputError: the folder is not that of a run, or its metrics have no objectness loss.
     """
     files = RunFolder(folder)
     lines = plots.read_metrics(files.metrics)
     if not files.flags.is_file():
         raise InputError(f'{files.flags}: expected the flags of a run of train.py, got no such file')
-    said = files.flags.read_text(encoding='utf-8').splitlines()
+    flags = files.flags.read_text(encoding='utf-8').splitlines()
     train = plots.series(lines, 'train', NAME)
     if not len(train.steps):
-        raise InputError(f'{files.metrics}: expected lines with {NAME}, got none: has its detection begun?')
-    return Run(pathlib.Path(folder).resolve().name, FOCAL if '--focal=True' in said else PLAIN, train,
+        raise InputError(f'{files.metrics}: expected lines with {NAME}, got none: '
+                         'wait until its first detection stage has begun')
+    return Run(pathlib.Path(folder).resolve().name, FOCAL if '--focal=True' in flags else PLAIN, train,
                plots.series(lines, 'val', NAME))
 
 
 def draw(figure_file: plots.Path, folders: Sequence[str]) -> str:
-    """Draws the loss of each run over its steps: while training above, on the validation set below.
+    """Draws the loss of each run over its steps: during training above, on the validation set below.
 
-    Runs of one kind share a colour; the heavy line is their mean. The factor is part of the loss that is
-    drawn, so a focal run lies lower from the first step on: the courses compare, not the heights.
+    Runs of one kind have the same colour; the thick line is their mean. The focal factor is part of the loss, so the
+    loss of a focal run is lower from the first step on: compare the shapes of the curves, not their heights.
 
     Returns:
-      Text with each run's first, lowest and last values.
+      Text with the first, lowest and last value of each run.
 
     Raises:
       InputError: fewer than two runs, or as in ``read_run``.
@@ -72,19 +73,19 @@ def draw(figure_file: plots.Path, folders: Sequence[str]) -> str:
             plots.plain_log(axis)
             axis.set_ylabel('objectness loss')
             axis.set_title(title, loc='left')
-        above.legend(title='the focal factor is part of the loss:\ncompare courses, not heights')
+        above.legend(title='the focal factor is part of the loss:\ncompare shapes, not heights')
         below.set_xlabel('step')
         plots.save(figure, figure_file)
     return '\n'.join(_line(run) for run in runs)
 
 
 def _smoothed(run):
-    """A running mean over a fiftieth of the run."""
+    """The running mean of the training loss over a fiftieth of the run."""
     return plots.Series(run.train.steps, plots.smooth(run.train.values, len(run.train.values) // 50))
 
 
 def _draw_kind(axis, lines, colour, label, **style):
-    """Each line thin, and their mean heavy."""
+    """Draws each line thin, and their mean thick."""
     if not lines:
         return
     for line in lines if len(lines) > 1 else []:
@@ -98,7 +99,7 @@ def _label(kind, runs):
 
 
 def _line(run):
-    courses = [(what, line) for what, line in (('training', run.train), ('validation', run.val)) if len(line.steps)]
+    curves = [(what, line) for what, line in (('training', run.train), ('validation', run.val)) if len(line.steps)]
     return f'{run.name} ({run.kind}): ' + '; '.join(
         f'{what} {line.values[0]:.4g} -> {line.values[-1]:.4g}, lowest {line.values.min():.4g} at step '
-        f'{line.steps[line.values.argmin()]:.0f}' for what, line in courses)
+        f'{line.steps[line.values.argmin()]:.0f}' for what, line in curves)

@@ -1,4 +1,4 @@
-"""What IoU and GIoU say of two boxes: over random pairs, and where an L2 distance sees no difference."""
+"""IoU and GIoU of two boxes: for random pairs, and for pairs of the same L2 distance."""
 from __future__ import annotations
 
 import math
@@ -10,12 +10,12 @@ from yolov3_tf import boxes as box_ops
 from yolov3_tf.drawing import plots
 from yolov3_tf.errors import InputError
 
-FIELD = 100.      # pixels a side of the square that random boxes lie in
-MOST_DRAWN = 4000     # points beyond these only hide one another
+FIELD = 100.          # side in pixels of the square that contains the random boxes
+MOST_DRAWN = 4000     # more points only hide each other
 
 
 class Pairs(NamedTuple):
-    """Measures of n pairs of boxes, each float64 [n]."""
+    """IoU and GIoU of n pairs of boxes, each float64 [n]."""
     iou: np.ndarray
     giou: np.ndarray
 
@@ -24,7 +24,7 @@ class Case(NamedTuple):
     """A prediction at a known L2 distance from the truth.
 
     Attributes:
-      name: what was done to the truth.
+      name: how the truth was changed.
       box: x1, y1, x2, y2 in pixels.
     """
     name: str
@@ -32,11 +32,11 @@ class Case(NamedTuple):
 
 
 def random_pairs(count: int, seed: int) -> Pairs:
-    """IoU and GIoU of random pairs in a square of 100 pixels.
+    """IoU and GIoU of random pairs of boxes in a square of 100 pixels.
 
-    Half of the pairs are drawn independently, corners uniform; those seldom overlap much, so that in the
-    other half the second box is the first with its corners moved by a normal error whose size differs from
-    pair to pair.
+    Half of the pairs are drawn independently with uniform corners. Such pairs seldom overlap much, so in the
+    other half the second box is the first one with its corners moved by a normal error, whose size is different
+    for each pair.
 
     Raises:
       InputError: fewer than 10 pairs.
@@ -48,24 +48,24 @@ def random_pairs(count: int, seed: int) -> Pairs:
     near = count // 2
     error = rng.normal(size=(near, 2, 2)) * rng.uniform(0, FIELD / 4, (near, 1, 1))
     second[:near] = _boxes(first[:near].reshape(-1, 2, 2) + error)
-    return Pairs(*(np.array(measure(first, second)) for measure in (box_ops.iou, box_ops.giou)))
+    return Pairs(*(np.array(overlap(first, second)) for overlap in (box_ops.iou, box_ops.giou)))
 
 
 def lowest_giou(iou: np.ndarray) -> np.ndarray:
-    """The least GIoU that two overlapping boxes of this IoU u can have: u - ((1 - u) / (1 + u))^2.
+    """The lowest GIoU that two overlapping boxes of this IoU u can have: u - ((1 - u) / (1 + u))^2.
 
     Let the overlap be x and y of the hull's width and height, and u < 1. Where neither box holds the other,
-    union / hull is linear in each side of a box, so it is least where the boxes form a cross, and is x + y - xy
-    there. With u = xy / (x + y - xy) and x + y >= 2 sqrt(xy) that is at least 4 u / (1 + u)^2, for x = y.
+    union / hull is linear in each side of a box, so it is lowest where the boxes form a cross, and there it is
+    x + y - xy. With u = xy / (x + y - xy) and x + y >= 2 sqrt(xy) that is at least 4 u / (1 + u)^2, for x = y.
     """
     return iou - ((1 - iou) / (1 + iou)) ** 2
 
 
 def giou_over_iou(figure_file: plots.Path, count: int, seed: int) -> str:
-    """Draws GIoU over IoU, with the pairs that do not overlap beside it, for all of them have IoU 0.
+    """Draws GIoU over IoU; the pairs that do not overlap, which all have IoU 0, are in a separate panel.
 
     Returns:
-      Text with the measured numbers.
+      Text with the numbers.
     """
     pairs = random_pairs(count, seed)
     apart = pairs.iou == 0
@@ -110,7 +110,7 @@ def equal_centres(distance: float = DISTANCE) -> list[Case]:
 
 
 def equal_l2(figure_file: plots.Path) -> str:
-    """Draws predictions that an L2 loss cannot tell apart beside what IoU and GIoU say of them.
+    """Draws predictions that have the same L2 loss, with their IoU and GIoU.
 
     Returns:
       Text with the numbers.
@@ -138,7 +138,7 @@ def _boxes(corners):
 
 
 def _correlation(pairs, chosen):
-    """Pearson's; NaN where fewer than two pairs are chosen."""
+    """Pearson's correlation; NaN where fewer than two pairs are chosen."""
     return np.corrcoef(pairs.iou[chosen], pairs.giou[chosen])[0, 1] if chosen.sum() > 1 else math.nan
 
 
@@ -152,7 +152,7 @@ def _of_length(direction, length):
 
 
 def _numbers(case):
-    iou, giou = (float(measure(case.box, TRUTH)) for measure in (box_ops.iou, box_ops.giou))
+    iou, giou = (float(overlap(case.box, TRUTH)) for overlap in (box_ops.iou, box_ops.giou))
     return f'IoU {iou:.2f}   GIoU {giou:.2f}'
 
 
@@ -170,6 +170,6 @@ def _draw_case(axis, case, numbers):
 
 
 def _figure(width, height):
-    """Inches."""
+    """A figure of this size in inches."""
     from matplotlib.figure import Figure
     return Figure((width, height), layout='constrained')

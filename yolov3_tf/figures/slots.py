@@ -1,7 +1,7 @@
-"""Positive, ignored and negative slots of a network on real images: drawn on one, counted over a set.
+"""Positive, ignored and negative slots of a network on real images: drawn for one image, counted over a set.
 
-What a slot is follows from the modules that train: ``assign`` says which are positive, ``losses.criterion``
-which of the others count as background; what is left is ignored.
+The kind of a slot comes from the modules that training uses: ``assign`` finds the positive slots, ``losses.criterion``
+finds which of the others are background; the remaining slots are ignored.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from yolov3_tf.structures import Dataset, GroundTruth, Priors
 
 NEGATIVE, IGNORED, POSITIVE = range(3)
 KINDS = ('negative', 'ignored', 'positive')
-# The paper's words about one image at 416: "fewer than 5 positives, more than 10,000 negatives".
+# The paper's claim about one image at 416: "fewer than 5 positives, more than 10,000 negatives".
 FEW_POSITIVES, MANY_NEGATIVES = 5, 10_000
 
 
@@ -32,8 +32,8 @@ class Network(NamedTuple):
 
     Attributes:
       model: ``models.yolov3`` or any with its outputs.
-      config: its input size, letterbox and anchors count here.
-      name: what to call it in a title.
+      config: its input size, letterbox and anchors are used here.
+      name: its name in a title.
     """
     model: tf.keras.Model
     config: checkpoints.ModelConfig
@@ -45,20 +45,20 @@ class Sorted(NamedTuple):
 
     Attributes:
       kinds: int [B, S], ``NEGATIVE``, ``IGNORED`` or ``POSITIVE``.
-      boxes: float32 [B, S, 4] what each predicts, pixels of the network input.
+      boxes: float32 [B, S, 4] the prediction of each slot, pixels of the network input.
     """
     kinds: np.ndarray
     boxes: np.ndarray
 
 
 def load_network(checkpoint: str | None, size: int | None, seed: int) -> Network:
-    """A checkpoint's network, or YOLOv3 of a quarter of the width with random weights.
+    """A checkpoint's network, or YOLOv3 with a quarter of the width and random weights.
 
     Args:
       size: side of the square input in pixels; None: the checkpoint's own, 416 without a checkpoint.
 
     Raises:
-      InputError: no such checkpoint, or a size that is no multiple of 32.
+      InputError: there is no such checkpoint, or the size is not a multiple of 32.
     """
     if checkpoint:
         config, name = checkpoints.describe(checkpoint), '/'.join(pathlib.Path(checkpoint).parts[-3:])
@@ -74,7 +74,7 @@ def load_network(checkpoint: str | None, size: int | None, seed: int) -> Network
 
 
 def sort_slots(network: Network, images: tf.Tensor, truth: GroundTruth, settings: criterion.LossSettings) -> Sorted:
-    """Sorts the slots of a batch as a training step with these settings would.
+    """Sorts the slots of a batch as a training step with these settings does.
 
     Args:
       images: uint8 [B, H, W, 3] RGB.
@@ -93,17 +93,18 @@ def sort_slots(network: Network, images: tf.Tensor, truth: GroundTruth, settings
 
 
 def lay_out(network: Network) -> Priors:
+    """The priors of the network's input size."""
     return anchors.lay_out(network.config.anchors, *network.config.image_size)
 
 
 def batches(network: Network, dataset: Dataset, batch_size: int):
-    """The images of a set as this network sees them (``pipeline.EvaluationBatch``)."""
+    """The images of a set as inputs of this network (``pipeline.EvaluationBatch``)."""
     return pipeline.evaluation_batches(dataset, *network.config.image_size, network.config.letterbox,
                                        batch_size)
 
 
 def choose_record(dataset: Dataset, index: int | None, image: str | None) -> int:
-    """Position of the image that is meant: by number, by name or file name; the first without either.
+    """The position of an image, given by its number, or by its name or file name; 0 if neither is given.
 
     Raises:
       InputError: both are given, or there is no such image.
@@ -111,9 +112,9 @@ def choose_record(dataset: Dataset, index: int | None, image: str | None) -> int
     if index is not None and image:
         raise InputError(f'--index={index} beside --image={image}: both choose the image; give one of them')
     if image:
-        wanted = pathlib.Path(image).name
+        file_name = pathlib.Path(image).name
         for number, record in enumerate(dataset.records):
-            if wanted in (record.image_id, pathlib.Path(record.image_path).name):
+            if file_name in (record.image_id, pathlib.Path(record.image_path).name):
                 return number
         raise InputError(f'--image={image}: expected one of the {len(dataset.records)} images of --data, such as '
                          f'{dataset.records[0].image_id}')
@@ -124,10 +125,10 @@ def choose_record(dataset: Dataset, index: int | None, image: str | None) -> int
 
 def draw(figure_file: plots.Path, network: Network, dataset: Dataset, number: int,
          settings: criterion.LossSettings) -> str:
-    """Draws one image's slots: what the interesting ones predict, then each level's cells and anchors.
+    """Draws the slots of one image: the predictions of the positive and ignored ones, then the slots of each level.
 
     Returns:
-      Text with the counts a level.
+      Text with the counts of each level.
 
     Raises:
       InputError: the image cannot be used.
@@ -139,7 +140,7 @@ def draw(figure_file: plots.Path, network: Network, dataset: Dataset, number: in
     found = sort_slots(network, batch.images, batch.truth, settings)
     kinds, priors, strides = found.kinds[0], lay_out(network), network.config.anchors.strides
     levels, truth = priors.levels.numpy(), batch.truth.boxes.numpy()[0]
-    image = 255 - (255 - batch.images.numpy()[0].astype(np.float32)) * .55      # paler, so that marks stand out
+    image = 255 - (255 - batch.images.numpy()[0].astype(np.float32)) * .55      # paler, so that the marks are visible
     lines = []
     with plots.styled():
         figure, axes = _panels(1 + len(strides), image.shape[0] / image.shape[1])
@@ -171,8 +172,8 @@ class Counts(NamedTuple):
 
     Attributes:
       image_ids: names of the images.
-      objects: int [n], objects an image.
-      slots: int [n, 3], slots an image of each of ``KINDS``.
+      objects: int [n], number of objects in each image.
+      slots: int [n, 3], number of slots of each of ``KINDS`` in each image.
     """
     image_ids: list[str]
     objects: np.ndarray
@@ -198,7 +199,7 @@ def count(network: Network, dataset: Dataset, settings: criterion.LossSettings, 
 
 
 def table(counts: Counts) -> str:
-    """The counts as text: mean, least, median and most an image, and the paper's claim."""
+    """The counts as text: mean, minimum, median and maximum over the images, and the paper's claim."""
     columns = {'objects': counts.objects, **_by_kind(counts)}
     lines = [f'{len(counts.image_ids)} images, {counts.slots[0].sum():,} slots each',
              f'{"an image":10}{"mean":>10}{"least":>9}{"median":>9}{"most":>9}']
@@ -211,7 +212,7 @@ def table(counts: Counts) -> str:
 
 
 def write_csv(path: plots.Path, counts: Counts) -> pathlib.Path:
-    """One line an image: image, objects, positive, ignored, negative."""
+    """Writes one line for each image: image, objects, positive, ignored, negative."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, 'w', encoding='utf-8', newline='') as file:
@@ -240,10 +241,10 @@ def draw_counts(figure_file: plots.Path, counts: Counts, title: str) -> str:
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axis.xaxis.set_major_formatter('{x:,.0f}')
             if name in limits:
-                at, says = limits[name]
-                share = (values < at if name == 'positive' else values > at).mean()
-                axis.axvline(at, color='k', linewidth=1, linestyle='--')
-                axis.set_title(f'{says}: {100 * share:.0f} %')
+                limit, claim = limits[name]
+                share = (values < limit if name == 'positive' else values > limit).mean()
+                axis.axvline(limit, color='k', linewidth=1, linestyle='--')
+                axis.set_title(f'{claim}: {100 * share:.0f} %')
         figure.axes[0].set_ylabel('images')
         plots.save(figure, figure_file)
     return table(counts)
@@ -266,7 +267,7 @@ def _share(chosen):
 
 
 def _bins(values):
-    """Edges of about 20 bars of whole numbers, each number in the middle of its bar where it has one."""
+    """The edges of about 20 bars; a bar of one number has it in its middle."""
     low, high = int(values.min()), int(values.max())
     step = max(1, -(-(high - low + 1) // 20))
     return np.arange(low, high + step + 1, step) - .5
@@ -278,7 +279,7 @@ def _counts(kinds):
 
 
 def _panels(count, aspect):
-    """A figure and its ``count`` panels, two a row; aspect: height / width of a panel."""
+    """A figure and its ``count`` panels, two in each row; aspect: height / width of a panel."""
     from matplotlib.figure import Figure
     rows = -(-count // 2)
     figure = Figure((7., rows * (3.4 * aspect + .3) + .6), layout='constrained')
@@ -293,7 +294,7 @@ def _rectangles(axis, boxes, **style):
 
 
 def _centres(priors, chosen):
-    """Where the chosen slots are marked: the anchors of a cell side by side on its middle line, pixels."""
+    """Positions of the marks of the chosen slots in pixels: the anchors of a cell side by side on its middle line."""
     cells, strides = priors.cells.numpy()[chosen], priors.strides.numpy()[chosen]
     level = int(priors.levels.numpy()[chosen][0])
     count = len(priors.table.sizes[level])
@@ -302,9 +303,10 @@ def _centres(priors, chosen):
 
 
 def _marks(axis, centres, kinds, stride):
-    """A dot a negative slot, a square an ignored one, a ringed square a positive one; larger on coarse levels."""
+    """Draws a dot for a negative slot, a square for an ignored one and a ringed square for a positive one."""
     x, y = centres
-    points = 3. * 72 / axis.get_images()[0].get_extent()[1] * stride / 3       # room of a slot, about
+    # About the width of a slot, so that marks are larger on coarse levels.
+    points = 3. * 72 / axis.get_images()[0].get_extent()[1] * stride / 3
     for kind, marker, size in ((NEGATIVE, 'o', .25), (IGNORED, 's', .8), (POSITIVE, 's', .8)):
         chosen = kinds == kind
         axis.plot(x[chosen], y[chosen], marker, color=COLOUR[kind], markersize=max(.7, points * size),

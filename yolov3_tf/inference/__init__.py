@@ -1,1 +1,1 @@
-"""A trained network as one call, and what it can be pointed at."""
+"""Detection with a trained network, and the images, videos and streams that it can read."""

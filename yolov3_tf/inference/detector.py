@@ -1,4 +1,4 @@
-"""A trained network as one call, whatever file it is in: images in, boxes out."""
+"""A trained network as one call, whatever format its file has: it takes images and returns boxes."""
 from __future__ import annotations
 
 import dataclasses
@@ -18,7 +18,7 @@ from yolov3_tf.export.saved_model import EXTRA
 from yolov3_tf.models import checkpoints, model_files
 from yolov3_tf.structures import BatchedDetections, Detections
 
-SCORE = .3                  # what is worth drawing; evaluation takes lower scores
+SCORE = .3                  # default threshold, for drawing; evaluation needs lower scores
 
 
 class PilImage(Protocol):
@@ -31,12 +31,12 @@ Image = Union[str, os.PathLike, bytes, np.ndarray, PilImage]
 
 
 class Detector:
-    """Images of any sizes in, detections in their pixels out.
+    """Takes images of any sizes and returns detections in their pixels.
 
     Attributes:
-      class_names: what the class ids of the detections stand for.
-      settings: thresholds and the rest, as exported.
-      checkpoint: file it was loaded from, so that ``evaluate`` can choose other settings; None for an exported model.
+      class_names: the name of each class id of the detections.
+      settings: thresholds and other settings, as exported.
+      checkpoint: its file, so that ``evaluate`` can choose other settings; None for an exported model.
     """
 
     def __init__(self, server, class_names: Sequence[str], settings: Settings, checkpoint: str | None = None):
@@ -61,38 +61,38 @@ class Detector:
         Args:
           images: an image, or a list or tuple of them: a path, the bytes of an image file, uint8 [h, w, 3] RGB pixels,
             or a PIL image. Files and bytes are turned upright as their EXIF says.
-          score_threshold: detections must score above it, 0..1. One below the exported model's own gives no more.
-          batch_size: images of a list in one call of the network.
+          score_threshold: detections must score above it, 0..1. An exported model returns no detections below its own.
+          batch_size: number of images in one call of the network.
 
         Returns:
           ``Detections`` of the image, best score first, or a list of them. ``image_id`` is the file's name without its
-          ending, or the place in the list: '0', '1', ...
+          ending, or the position in the list: '0', '1', ...
 
         Raises:
-          InputError: an image that cannot be read, or is none of the above.
+          InputError: an image cannot be read, or is none of the above.
         """
         if not isinstance(images, (list, tuple)):
             return self([images], score_threshold, batch_size)[0]
         found = []
         for start in range(0, len(images), batch_size):
-            read = [_read(image, start + place) for place, image in enumerate(images[start:start + batch_size])]
+            read = [_read(image, start + index) for index, image in enumerate(images[start:start + batch_size])]
             for one, (name, source, _) in zip(self.detect([pixels for _, _, pixels in read]), read):
                 found.append(dataclasses.replace(one.above(score_threshold), image_id=name, source=source))
         return found
 
     def detect(self, images: Sequence[np.ndarray | bytes],
                image_ids: Sequence[str] | None = None) -> list[Detections]:
-        """One call of the network for all ``images``.
+        """Detects in all ``images`` with one call of the network.
 
         Args:
           images: each uint8 [h, w, 3] RGB, or the bytes of a JPEG, PNG, BMP or GIF file.
           image_ids: names for the results; default '0', '1', ...
 
         Returns:
-          One ``Detections`` an image, best score first, classes counted from 0.
+          One ``Detections`` for each image, best score first, with class ids from 0.
 
         Raises:
-          tf.errors.InvalidArgumentError: bytes that are no such image.
+          tf.errors.InvalidArgumentError: the bytes are not such an image.
         """
         if not len(images):
             return []
@@ -114,7 +114,7 @@ class Detector:
 
 
 class Resizing:
-    """The resize and the way back around a model that takes images of its own size only (TensorFlow Lite, ONNX).
+    """Adds the resize, and its inverse for boxes, to a model that takes images of one size (TensorFlow Lite, ONNX).
 
     ``run``: uint8 [B, H, W, 3] -> the outputs of ``export.folded_network.named``, boxes as fractions of H and W.
     """
@@ -130,11 +130,11 @@ class Resizing:
             [tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
 
     def encoded(self, contents):
-        """String [B] -> as the signature ``serving_default``."""
+        """String [B] -> the outputs of the signature ``serving_default``."""
         return self._detect(self._place_encoded(contents))
 
     def image_tensor(self, images):
-        """uint8 [B, h, w, 3] -> as the signature ``serving_image_tensor``."""
+        """uint8 [B, h, w, 3] -> the outputs of the signature ``serving_image_tensor``."""
         return self._detect(self._place_arrays(images))
 
     def _detect(self, placed):
@@ -156,7 +156,7 @@ def load(path: str | os.PathLike, settings: Settings = DEFAULTS) -> Detector:
       settings: for a checkpoint; an exported model has its own.
 
     Raises:
-      InputError: nothing there that this package wrote, or a package that the format needs is not installed.
+      InputError: the path holds no model of this package, or a package that the format needs is not installed.
     """
     path = model_files.resolve(path)
     if os.path.isdir(path):
@@ -198,7 +198,7 @@ def _load_saved_model(folder):
             with open(os.path.join(folder, EXTRA, name), encoding='utf-8') as file:
                 found[name] = file.read()
         except (OSError, UnicodeError):
-            continue                    # what is missing is said below, with what was expected
+            continue                    # metadata.read reports what is missing
     known = metadata.read(found, os.path.join(folder, EXTRA))
     return Detector(tf.saved_model.load(folder), known.class_names, known.settings)
 
@@ -209,28 +209,29 @@ def _version(folder):
         return folder
     versions = [name for name in os.listdir(folder) if name.isdecimal()]
     if not versions:
-        raise InputError(f'{folder}: expected a run, a SavedModel (saved_model.pb), or such in folders 1, 2, ...')
+        raise InputError(f'{folder}: expected a run, a SavedModel (saved_model.pb), or folders 1, 2, ... with '
+                         'SavedModels')
     return os.path.join(folder, max(versions, key=int))
 
 
-def _read(image, place):
-    """An image given in any way -> its name, where it can be had again, and its pixels uint8 [h, w, 3] RGB."""
+def _read(image, position):
+    """An image of any accepted type -> its name, its source, and its pixels uint8 [h, w, 3] RGB."""
     if isinstance(image, (str, os.PathLike)):
         path = os.fspath(image)
         return os.path.splitext(os.path.basename(path))[0], path, rgb_images.read(path)
     if isinstance(image, bytes):
-        return str(place), image, rgb_images.decode(image, f'image {place}')
-    if not isinstance(image, np.ndarray) and hasattr(image, 'convert'):                 # PIL's, which need not be there
+        return str(position), image, rgb_images.decode(image, f'image {position}')
+    if not isinstance(image, np.ndarray) and hasattr(image, 'convert'):         # a PIL image; PIL need not be installed
         image = np.asarray(image.convert('RGB'))
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        came = f'{image.dtype} {list(image.shape)}' if isinstance(image, np.ndarray) else type(image).__name__
-        raise InputError(f'image {place}: expected a path, the bytes of an image file, a PIL image, or uint8 [h, w, 3] '
-                         f'RGB pixels, got {came}')
-    return str(place), image, image
+        given = f'{image.dtype} {list(image.shape)}' if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f'image {position}: expected a path, the bytes of an image file, a PIL image, or uint8 '
+                         f'[h, w, 3] RGB pixels, got {given}')
+    return str(position), image, image
 
 
 def _size(image):
-    """height, width of an array or of an encoded image."""
+    """The height and width of an array or of an encoded image."""
     if isinstance(image, np.ndarray):
         return image.shape[:2]
     if image[:3] == b'\xff\xd8\xff':
@@ -239,5 +240,5 @@ def _size(image):
 
 
 def _as_bytes(image):
-    """BMP carries an array's pixels as they are, for the price of a copy; so sizes may differ in a batch."""
+    """Encodes an array as BMP, so that sizes may differ in a batch; BMP keeps the pixels and costs only a copy."""
     return image if isinstance(image, bytes) else cv2.imencode('.bmp', image[..., ::-1])[1].tobytes()

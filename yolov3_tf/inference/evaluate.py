@@ -1,4 +1,4 @@
-"""A detector over an annotated set, whatever file it is in: its detections, and what they are worth."""
+"""Runs a detector over an annotated set, whatever format its file has, and evaluates its detections."""
 from __future__ import annotations
 
 import os
@@ -18,34 +18,35 @@ from yolov3_tf.structures import Dataset, Detections
 
 
 class Found(NamedTuple):
-    """What a detector found in a set.
+    """The detections of a detector in a set.
 
     Attributes:
       dataset: the set.
       detections: one item for each image that could be read.
-      skipped: file -> why, of every image that could not be read.
+      skipped: file -> reason, for every image that could not be read.
     """
     dataset: Dataset
     detections: list[Detections]
     skipped: dict[str, str]
 
     def report(self) -> DetectionReport:
-        """Every score of the detections, over the images that could be read."""
+        """Evaluates the detections with every score, over the images that could be read."""
         return report.evaluate(report.read_part(self.dataset, self.skipped), self.detections)
 
 
 def evaluate(detector: detectors.Detector | str | os.PathLike, data: str | Dataset,
              suppression: Suppression | None = None, image_size: int | None = None, batch_size: int = 8,
              strict: bool = False) -> DetectionReport:
-    """Evaluates a detector on annotated images: VOC, COCO and GIoU scores, and per class; see ``detect_dataset``.
+    """Evaluates a detector on annotated images: VOC, COCO and GIoU scores, also for each class.
 
-    Images that cannot be read are no part of the scores; a warning says how many there were.
+    Images that cannot be read are not part of the scores; a warning gives their number. Arguments and errors are those
+    of ``detect_dataset``.
     """
     found = detect_dataset(detector, data, suppression, image_size, batch_size, strict)
     for line in [*found.dataset.problems, *found.skipped.values()]:
         logging.warning('%s', line)
     if found.skipped:
-        logging.warning('%s', report.say_skipped(found.dataset, found.skipped))
+        logging.warning('%s', report.describe_skipped(found.dataset, found.skipped))
     return found.report()
 
 
@@ -55,16 +56,16 @@ def detect_dataset(detector: detectors.Detector | str | os.PathLike, data: str |
     """Runs a detector over all images of a set.
 
     Args:
-      detector: from ``detector.load``, or a path that it takes.
+      detector: from ``detector.load``, or a path for it.
       data: dataset spec, such as ``voc:VOCdevkit:2007_test``, or a loaded set with the detector's classes.
-      suppression: for a checkpoint; default: the reference's evaluation. In exported models it is fixed.
+      suppression: for a checkpoint; default: the reference's evaluation. It is fixed in an exported model.
       image_size: height and width of the network input, for a checkpoint; default: its own.
-      batch_size: images at once, for a checkpoint; others run one by one.
-      strict: the first faulty annotation, or image that cannot be read, raises instead of being left out.
+      batch_size: images in one call of the network, for a checkpoint; other models take one image at a time.
+      strict: the first faulty annotation or unreadable image raises an error instead of being left out.
 
     Raises:
-      InputError: no such model or data, ``suppression`` or ``image_size`` beside an exported model, none of the images
-        can be read, or, under ``strict``, one of them cannot.
+      InputError: there is no such model or data, ``suppression`` or ``image_size`` is given for an exported model, or
+        none of the images can be read (under ``strict``: one of them cannot).
     """
     checkpoint = _checkpoint(detector)
     if checkpoint is not None:
@@ -78,7 +79,7 @@ def detect_dataset(detector: detectors.Detector | str | os.PathLike, data: str |
 
 
 def _checkpoint(detector):
-    """The checkpoint that a detector or path stands for, None for an exported model."""
+    """The path of the checkpoint of a detector or path; None for an exported model."""
     if isinstance(detector, detectors.Detector):
         return detector.checkpoint
     path = model_files.resolve(detector)

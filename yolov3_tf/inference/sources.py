@@ -1,4 +1,4 @@
-"""Images, videos, cameras and streams through a detector: read upright, detected in batches, drawn, reported."""
+"""Detects in images, videos, cameras and streams: reads them upright, detects in batches, draws and reports."""
 from __future__ import annotations
 
 import contextlib
@@ -28,8 +28,10 @@ COLUMNS = ('class', 'score', 'x1', 'y1', 'x2', 'y2')
 
 
 class Inputs(NamedTuple):
-    """Files by kind (cameras and streams among the videos), one message for each that cannot be used, and notes on what
-    folders hold beside."""
+    """Files by kind; ``videos`` includes cameras and streams.
+
+    ``problems`` has one message for each path that cannot be used, ``notes`` one for each folder with other files.
+    """
     images: list[str]
     videos: list[str]
     problems: list[str]
@@ -37,12 +39,12 @@ class Inputs(NamedTuple):
 
 
 class RunReport(NamedTuple):
-    """What came of a run.
+    """The results of a run.
 
     Attributes:
-      entries: one dict of JSON values an image or frame.
+      entries: one dict of JSON values for each image or frame.
       problems: one message for each file that could not be used.
-      seconds: time inside the detector, without reading, drawing and writing.
+      seconds: time spent in the detector, without reading, drawing and writing.
     """
     entries: list[dict[str, Any]]
     problems: list[str]
@@ -50,14 +52,14 @@ class RunReport(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A kind of thing to detect in.
+    """A kind of input to detect in.
 
     Attributes:
-      form: how it is written, for messages.
-      recognised: path -> whether it is of this kind; the first kind of the table that says so has it.
-      live: whether it goes on until somebody stops it, so that frames must not wait for each other.
-      open_as: path -> what OpenCV's VideoCapture opens; None for what holds no frames.
-      closed: what to say when it does not open.
+      form: how to write it, for messages.
+      recognised: path -> whether it is of this kind; the first kind of the table that recognises a path is taken.
+      live: whether it runs until the user stops it, so that frames must not wait for each other.
+      open_as: path -> what OpenCV's VideoCapture opens; None for kinds without frames.
+      closed: the message where it cannot be opened.
     """
     form: str
     recognised: Callable[[str], bool]
@@ -67,7 +69,7 @@ class Source(NamedTuple):
 
 
 def find_inputs(paths: Sequence[str]) -> Inputs:
-    """Sorts what to detect in by its kind in ``SOURCES``; a folder stands for the images directly in it, by name.
+    """Sorts paths by their kind in ``SOURCES``; a folder means the images directly in it, sorted by name.
 
     Raises:
       InputError: a path does not exist.
@@ -80,22 +82,22 @@ def find_inputs(paths: Sequence[str]) -> Inputs:
         if kind is None:
             found.problems.append(f'{path}: unknown kind of file: expected {" ".join(IMAGES + VIDEOS)}')
         elif kind == 'folder':
-            _look_into(path, found)
+            _add_folder(path, found)
         elif (open_as := SOURCES[kind].open_as) is None:
             found.images.append(path)
         else:
-            open_as(path)                               # a camera without a number is refused here
+            open_as(path)                               # raises for a camera without a number
             found.videos.append(path)
     return found
 
 
 def kind_of(path: str) -> str | None:
-    """Name in ``SOURCES``, None where no kind knows the path."""
+    """The name in ``SOURCES``, or None where no kind recognises the path."""
     return next((name for name, source in SOURCES.items() if source.recognised(path)), None)
 
 
 def without_password(path: str) -> str:
-    """The path as it may stand in messages and result files: a stream's address without user and password."""
+    """The path for messages and result files: the address of a stream without user and password."""
     return re.sub(r'(?<=://)[^/]*@', '', path) if STREAM.match(path) else path
 
 
@@ -122,7 +124,7 @@ SOURCES = {
 FORMS = ', '.join(source.form for source in SOURCES.values())
 
 
-def _look_into(folder, found):
+def _add_folder(folder, found):
     files = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
     images = [name for name in files if name.lower().endswith(IMAGES)]
     found.images.extend(os.path.join(folder, name) for name in images)
@@ -130,13 +132,13 @@ def _look_into(folder, found):
         found.problems.append(f'{folder}: no images in this folder: expected {" ".join(IMAGES)}')
     elif len(files) > len(images):
         kinds = sorted({os.path.splitext(name)[1] or name for name in files if name not in images})
-        found.notes.append(f'{folder}: {len(files) - len(images)} files of other kinds passed over: '
+        found.notes.append(f'{folder}: {len(files) - len(images)} files of other kinds ignored: '
                            f'{" ".join(kinds[:10])}')
 
 
 def detect_images(detector: Detector, paths: Sequence[str], output: str, threshold: float,
                   batch_size: int) -> RunReport:
-    """Detects in images and writes each, drawn, as a JPEG named after it into the folder ``output``."""
+    """Detects in images and writes each image with its boxes as a JPEG of the same name into the folder ``output``."""
     entries: list[dict[str, Any]] = []
     problems: list[str] = []
     seconds = 0.
@@ -155,11 +157,14 @@ def detect_images(detector: Detector, paths: Sequence[str], output: str, thresho
 
 def detect_video(detector: Detector, path: str, output: str, threshold: float, batch_size: int,
                  max_frames: int | None = None) -> RunReport:
-    """Detects in every frame of a video, camera or stream and writes the drawn video into the folder ``output``.
+    """Detects in every frame of a video, camera or stream and writes the video with boxes into the folder ``output``.
 
-    Entries carry ``frame`` (from 0) and ``time`` in seconds. A video that ends before its announced
-    length is a problem, reported with what was read. A live source is read until ``max_frames``, Ctrl-C or its end,
-    one frame at a time so that none waits for others; what was detected until then is reported.
+    Entries have ``frame`` (from 0) and ``time`` in seconds. If a video ends before its announced length, the frames
+    that were read are reported together with a problem. A live source is read until ``max_frames``, Ctrl-C or its end,
+    one frame at a time, so that no frame waits for others; all detections until then are reported.
+
+    Raises:
+      InputError: it cannot be opened, or this OpenCV cannot write videos.
     """
     entries: list[dict[str, Any]] = []
     problems: list[str] = []
@@ -184,13 +189,13 @@ def detect_video(detector: Detector, path: str, output: str, threshold: float, b
 
 def as_values(detections: Detections, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """Detections as JSON values: class, score, and box x1, y1, x2, y2 in pixels, far edge exclusive."""
-    return [{'class': class_names[label], 'score': round(float(score), 4),
+    return [{'class': class_names[class_id], 'score': round(float(score), 4),
              'box': [round(float(edge), 2) for edge in box]}
-            for box, score, label in zip(detections.boxes, detections.scores, detections.classes)]
+            for box, score, class_id in zip(detections.boxes, detections.scores, detections.classes)]
 
 
 def write_csv(path: str, entries: Sequence[dict[str, Any]]):
-    """One row a detection: the image's file, or frame and time, then ``COLUMNS``."""
+    """Writes one row for each detection: the image's file, or frame and time, then ``COLUMNS``."""
     named = [name for name in ('file', 'frame', 'time') if entries and name in entries[0]]
     text = io.StringIO()
     writer = csv.writer(text)
@@ -202,14 +207,14 @@ def write_csv(path: str, entries: Sequence[dict[str, Any]]):
 
 
 def _as_entry(detector, image, detections, threshold):
-    """-> detections above the threshold as JSON values, and the image with them drawn."""
+    """Returns the detections above the threshold as JSON values, and the image with their boxes."""
     kept = detections.above(threshold)
     names = detector.class_names
     return as_values(kept, names), draw_detections(image, kept.boxes, kept.classes, kept.scores, names)
 
 
 def _readable(paths, problems) -> Iterator[tuple[str, np.ndarray]]:
-    """Path and image of those that can be read; a message for each that cannot goes to ``problems``."""
+    """Yields path and image of those that can be read, and adds a message to ``problems`` for each other path."""
     for path in paths:
         try:
             yield path, rgb_images.read(path)
@@ -237,7 +242,7 @@ def _distinct_names(paths) -> list[str]:
 
 
 class _Frames:
-    """Frames of a video, camera or stream one by one, uint8 RGB, turned upright by OpenCV."""
+    """Iterates over the frames of a video, camera or stream: uint8 RGB, turned upright by OpenCV."""
 
     def __init__(self, path):
         kind = kind_of(path)
@@ -254,8 +259,8 @@ class _Frames:
 
     def __iter__(self):
         while True:
-            there, frame = self._video.read()
-            if not there:
+            success, frame = self._video.read()
+            if not success:
                 return
             yield np.ascontiguousarray(frame[..., ::-1])
 

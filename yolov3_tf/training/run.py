@@ -156,7 +156,7 @@ def evaluate_best(folder: RunFolder, val_set: Dataset, wanted_export: bool
     found = report.evaluate(report.read_part(val_set, outcome.skipped), outcome.detections)
     print(f'\nbest checkpoint, {len(outcome.detections)} validation images:\n{report.table(found)}')
     if outcome.skipped:
-        print(report.say_skipped(val_set, outcome.skipped))
+        print(report.describe_skipped(val_set, outcome.skipped))
     written = report.write(folder.evaluation, found)
     curves = plots.training_curves(folder.metrics, folder.root / 'curves.png')
     plots.precision_recall(written, folder.evaluation / 'precision_recall.png')
