@@ -3,7 +3,6 @@
 
 PYTHON ?=
 export PYTHON
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 # The sentence of the README at a size that two cores finish in minutes.
 DEMO_SENTENCE = --loss=giou --focal --ignore_thresh=0.45
@@ -12,6 +11,8 @@ DEMO_FLAGS = --recipe=quick
 # A process a core, at most four (each holds a TensorFlow); SPREAD= for one, which also lets PYTEST_FLAGS=-s print.
 SPREAD = --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PYTEST_FLAGS =
+# Not for the demo: the commands leave out TensorFlow's start-up lines themselves, unless this is set.
+check test test-onednn test-slow test-wheel: export TF_CPP_MIN_LOG_LEVEL ?= 2
 UV = uv==0.13.8
 
 .PHONY: help demo check test test-onednn test-slow test-wheel lint lock clean

@@ -1,6 +1,6 @@
 """What each export format keeps and costs: mAP, ms an image, file size, largest box difference from the Keras model.
 
-    python benchmarks/formats.py --checkpoint=best.h5 --data=voc:VOCdevkit:2012_val \\
+    python benchmarks/formats.py --model=best.h5 --data=voc:VOCdevkit:2012_val \\
         --calibration_data=voc:VOCdevkit:2012_train [--images=N] [--rounds=20] [--threads=2]
 
 Every format is written, opened by ``detector.load`` and measured on the same images: VOC's 11-point mAP at IoU .5
@@ -61,7 +61,7 @@ VARIANTS = {
 
 def parse_flags():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ('checkpoint', 'data'):
+    for name in ('model', 'data'):
         parser.add_argument(f'--{name}', required=True)
     parser.add_argument('--calibration_data', help='for int8; default: without int8')
     parser.add_argument('--images', type=int, help='measure on the first N only')
@@ -169,7 +169,7 @@ def main():
     flags = parse_flags()
     tf.config.threading.set_intra_op_parallelism_threads(flags.threads)
     cv2.setNumThreads(flags.threads)
-    model, config = checkpoints.load_model(flags.checkpoint)
+    model, config = checkpoints.load_model(flags.model)
     dataset = specs.load(flags.data, list(config.class_names), split='val')
     dataset = dataset._replace(records=dataset.records[:flags.images])
     with tempfile.TemporaryDirectory() as folder:
@@ -181,7 +181,7 @@ def main():
         seconds = take_turns(calls, image, flags.rounds)
         outcome = validation.Validator(model, config, dataset).run()
         kept = measure_kept(models, outcome.detections, dataset)
-        sizes = {KERAS: os.path.getsize(flags.checkpoint), **{name: size_of(path) for name, path in paths.items()}}
+        sizes = {KERAS: os.path.getsize(flags.model), **{name: size_of(path) for name, path in paths.items()}}
     print(f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; TensorFlow {tf.__version__}, '
           f'OpenCV {cv2.__version__}; {len(dataset.records)} images at {config.image_size}; median of '
           f'{flags.rounds} rounds')

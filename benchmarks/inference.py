@@ -1,6 +1,7 @@
 """Inference, images/s: the exported model beside the bare network and OpenCV's dnn module, on the same weights.
 
-    python benchmarks/inference.py [--rounds=5] [--batches=1,8] [--size=416] [--classes=20] [--width=1] [--cfg=FILE]
+    python benchmarks/inference.py [--rounds=5] [--batches=1,8] [--image_size=416] [--classes=20] [--width=1]
+        [--cfg=FILE]
 
 The exported model takes JPEG files (500 x 375) and does everything: decoding, letterbox, network, boxes,
 per-class suppression at score .01. The bare network takes the images as float32 and stops at its raw
@@ -50,7 +51,7 @@ def parse_flags():
     parser.add_argument('--batches', type=lambda text: [int(part) for part in text.split(',')], default=[1, 8])
     parser.add_argument('--precisions', type=lambda text: text.split(','), default=['float32', 'bfloat16'])
     parser.add_argument('--cfg', help='darknet cfg of YOLOv3 for OpenCV; default: written for the occasion')
-    for name, default in (('rounds', 5), ('size', 416), ('classes', 20)):
+    for name, default in (('rounds', 5), ('image_size', 416), ('classes', 20)):
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--width', type=float, default=1., help='other than 1: without OpenCV')
     return parser.parse_args()
@@ -93,14 +94,14 @@ def bare(model, flags, dtype):
     folded = yolov3_network.build(flags.classes, flags.width, folded=True)
     tf.keras.mixed_precision.set_global_policy('float32')
     yolov3_network.fold(model, folded)
-    network = tf.function(folded, input_signature=[tf.TensorSpec([None, flags.size, flags.size, 3])])
+    network = tf.function(folded, input_signature=[tf.TensorSpec([None, flags.image_size, flags.image_size, 3])])
     return lambda _, images: network(images).numpy()
 
 
 def exported(model, flags, dtype, folder):
     """Function of JPEG files -> boxes: written and loaded as a server would."""
     names = tuple(f'class_{i}' for i in range(flags.classes))
-    config = ModelConfig(names, flags.width, (flags.size, flags.size), True, YOLOV3_ANCHORS)
+    config = ModelConfig(names, flags.width, (flags.image_size, flags.image_size), True, YOLOV3_ANCHORS)
     settings = export.DEFAULTS._replace(precision=dtype)
     served = tf.saved_model.load(export.export(model, config, os.path.join(folder, dtype), settings=settings))
     return lambda jpegs, _: served.encoded(tf.constant(jpegs))['detection_boxes'].numpy()
@@ -112,7 +113,7 @@ def opencv(model, flags, folder):
     darknet_weights.write(weights, model)
     if not flags.cfg:
         with open(cfg, 'w') as file:
-            file.write(yolov3_cfg.text(flags.classes, flags.size, flags.size))
+            file.write(yolov3_cfg.text(flags.classes, flags.image_size, flags.image_size))
     net = cv2.dnn.readNetFromDarknet(cfg, weights)
     net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
     names = net.getUnconnectedOutLayersNames()
@@ -157,9 +158,9 @@ def main():
     flags = parse_flags()
     print(f'{platform.machine()}, {os.cpu_count()} cores, bfloat16 in hardware: {precision.cpu_has_bfloat16()}, '
           f'load {os.getloadavg()[0]:.1f}; TensorFlow {tf.__version__}, OpenCV {cv2.__version__}; YOLOv3 at '
-          f'{flags.size}, {flags.classes} classes, width {flags.width:g}; median of {flags.rounds} rounds')
+          f'{flags.image_size}, {flags.classes} classes, width {flags.width:g}; median of {flags.rounds} rounds')
     jpegs = draw_jpegs(max(flags.batches))
-    images = to_images(jpegs, flags.size)
+    images = to_images(jpegs, flags.image_size)
     model = trained_like(flags, images)
     with tempfile.TemporaryDirectory() as folder:
         variants = {}

@@ -41,7 +41,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         dataset = specs.load(flags.data, None) if flags.data else draw_photographs(folder, 64)
         print(f'{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; TensorFlow '
-              f'{tf.__version__}, OpenCV {cv2.__version__}; {len(dataset.records)} images -> {flags.size}, '
+              f'{tf.__version__}, OpenCV {cv2.__version__}; {len(dataset.records)} images -> {flags.image_size}, '
               f'batch {flags.batch_size}, median of {flags.rounds} rounds')
         for threads in flags.threads:
             (each if flags.each else compare)(dataset, flags, threads)
@@ -50,7 +50,7 @@ def main():
 def parse_flags():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', help='dataset spec; default: drawn images with the spectrum of photographs')
-    parser.add_argument('--size', type=int, default=416)
+    parser.add_argument('--image_size', type=int, default=416)
     parser.add_argument('--batch_size', type=int, default=8)
     parser.add_argument('--threads', type=lambda text: [int(part) for part in text.split(',')],
                         default=sorted({1, 2, os.cpu_count()}))
@@ -61,9 +61,9 @@ def parse_flags():
 
 
 def compare(dataset, flags, threads):
-    settings = pipeline.PipelineSettings(flags.batch_size, (flags.size,), threads=threads)
+    settings = pipeline.PipelineSettings(flags.batch_size, (flags.image_size,), threads=threads)
     entrants = {'ours': pipeline.training_batches(dataset, settings, seed=0),
-                'reference design': reference_batches(dataset, flags.size, flags.batch_size, threads)}
+                'reference design': reference_batches(dataset, flags.image_size, flags.batch_size, threads)}
     results = {name: [] for name in entrants}
     for number in range(flags.rounds + 1):
         for name, batches in entrants.items():
@@ -86,7 +86,8 @@ def each(dataset, flags, threads):
     more = [name for name in pipeline.AUGMENTATIONS if name not in usual]
     lists = {'default': usual, **{name: (*usual, name) for name in more}, 'all': pipeline.AUGMENTATIONS}
     streams = {name: pipeline.training_batches(dataset, pipeline.PipelineSettings(
-        flags.batch_size, (flags.size,), augment=names, threads=threads), seed=0) for name, names in lists.items()}
+        flags.batch_size, (flags.image_size,), augment=names, threads=threads), seed=0)
+        for name, names in lists.items()}
     costs = {name: [] for name in lists}
     for number in range(flags.rounds + 1):
         for name, batches in streams.items():

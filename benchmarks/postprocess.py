@@ -1,6 +1,6 @@
 """Decoding and suppression, ms an image: ours beside a TensorFlow loop over the classes and NumPy.
 
-    python benchmarks/postprocess.py [--rounds=9] [--batch=8] [--size=416] [--classes=20,80] [--width=1]
+    python benchmarks/postprocess.py [--rounds=9] [--batch=8] [--image_size=416] [--classes=20,80] [--width=1]
 
 Raw outputs are drawn as a trained detector's: nearly all slots silent (objectness logit N(-8, 1.5), class
 logits N(-6, 1.5)); around each of ``OBJECTS`` objects of an image the 27 slots of its level within a cell
@@ -122,15 +122,15 @@ def numpy_suppress(boxes, scores):
 
 def variants(flags, classes):
     """name -> (call, images it does)."""
-    outputs = draw_outputs(flags.batch, flags.size, classes)
-    tensors, run, decode = tf.constant(outputs), ours(flags.size), decoder(flags.size)
+    outputs = draw_outputs(flags.batch, flags.image_size, classes)
+    tensors, run, decode = tf.constant(outputs), ours(flags.image_size), decoder(flags.image_size)
     boxes, scores = decode(tensors)
     print(f'\n{classes} classes: {np.count_nonzero(scores > SCORE) / flags.batch:.0f} of '
           f'{tf.size(scores[0])} scores of an image are above {SCORE}')
     arrays, singles = list(zip(boxes.numpy(), scores.numpy())), list(zip(tf.unstack(boxes), tf.unstack(scores)))
     calls = {WHOLE: (lambda: run(tensors), flags.batch),
              f'{WHOLE}, batch 1': (lambda: run(tensors[:1]), 1),
-             **{f'{WHOLE}, nms={nms}': (functools.partial(ours(flags.size, nms), tensors), flags.batch)
+             **{f'{WHOLE}, nms={nms}': (functools.partial(ours(flags.image_size, nms), tensors), flags.batch)
                 for nms in postprocess.NMS if nms != 'per_class'},
              DECODE: (lambda: decode(tensors)[1].numpy(), flags.batch),
              OURS: (lambda: combined(boxes, scores)[0].numpy(), flags.batch),
@@ -138,7 +138,7 @@ def variants(flags, classes):
              NUMPY: (lambda: [numpy_class_by_class(*one) for one in arrays], flags.batch)}
     if flags.width:
         network = tf.function(yolov3_network.build(classes, flags.width, folded=True))
-        image = tf.random.stateless_uniform([1, flags.size, flags.size, 3], [1, 2])
+        image = tf.random.stateless_uniform([1, flags.image_size, flags.image_size, 3], [1, 2])
         calls[NETWORK] = (lambda: network(image).numpy(), 1)
     return calls
 
@@ -167,12 +167,12 @@ def report(ms):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--classes', type=lambda text: [int(part) for part in text.split(',')], default=[20, 80])
-    for name, default in (('rounds', 9), ('size', 416), ('batch', 8)):
+    for name, default in (('rounds', 9), ('image_size', 416), ('batch', 8)):
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--width', type=float, default=1.)
     flags = parser.parse_args()
     print(f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; TensorFlow {tf.__version__}, '
-          f'NumPy {np.__version__}; {flags.size} px, batch {flags.batch}, score {SCORE}, IoU {IOU}, at most '
+          f'NumPy {np.__version__}; {flags.image_size} px, batch {flags.batch}, score {SCORE}, IoU {IOU}, at most '
           f'{MAX_PER_CLASS} a class; median of {flags.rounds} rounds')
     for classes in flags.classes:
         report(measure(variants(flags, classes), flags.rounds))

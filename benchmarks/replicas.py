@@ -1,6 +1,6 @@
 """One run on one device, on two, on two workers, and on two workers of which one is killed: the same curve.
 
-    python benchmarks/replicas.py [--out=docs/figures/replicas.png] [--folder=FOLDER] [--epochs=6]
+    python benchmarks/replicas.py [--output=docs/figures/replicas.png] [--folder=FOLDER] [--epochs=6]
 
 Trains a small network on the built-in shapes with ``train.py``, each time from the same seed on the same
 global batch with synchronised BatchNorm, and prints how far the losses are from those of one device: by
@@ -126,7 +126,7 @@ def draw(found, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--out', type=pathlib.Path, default=ROOT / 'docs' / 'figures' / 'replicas.png')
+    parser.add_argument('--output', type=pathlib.Path, default=ROOT / 'docs' / 'figures' / 'replicas.png')
     parser.add_argument('--folder', type=pathlib.Path, default=None)
     parser.add_argument('--epochs', type=int, default=6)
     options = parser.parse_args()
@@ -136,8 +136,8 @@ def main():
         found = run(folder, options.epochs)
     for variant, (first, most) in compare(found).items():
         print(f'{variant}: total loss within {first:.1e} of one device\'s in the first epoch, within {most:.1e} in all')
-    draw(found, options.out)
-    print(f'drawn in {options.out}')
+    draw(found, options.output)
+    print(f'drawn in {options.output}')
 
 
 if __name__ == '__main__':

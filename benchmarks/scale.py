@@ -1,6 +1,6 @@
 """Memory and time of a training step against batch, input size, classes and boxes an image.
 
-    python benchmarks/scale.py [--width=.25] [--size=224] [--batch=4] [--classes=20] [--boxes=8] [--steps=5]
+    python benchmarks/scale.py [--width=.25] [--image_size=224] [--batch=4] [--classes=20] [--boxes=8] [--steps=5]
 
 One thing changes at a time, from the base that the flags give. Every case is a process of its own, because
 a peak of memory never falls again: its peak resident memory less that of a process that has only imported
@@ -22,7 +22,7 @@ import time
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
-VARIED = {'batch': (1, 2, 8), 'size': (320, 416), 'classes': (80, 500), 'boxes': (1, 20, 200)}
+VARIED = {'batch': (1, 2, 8), 'image_size': (320, 416), 'classes': (80, 500), 'boxes': (1, 20, 200)}
 
 
 def peak_mib() -> float:
@@ -38,7 +38,7 @@ def one_case(options) -> dict:
     from yolov3_tf.models import yolov3_network
     tf.constant(0.).numpy()
     before = peak_mib()
-    images, truth = training_step.batch(options.size, options.batch, options.boxes)
+    images, truth = training_step.batch(options.image_size, options.batch, options.boxes)
     model = yolov3_network.build(options.classes, options.width)
     step = training_step.full_step(model, images, truth)
     seconds = []
@@ -60,7 +60,7 @@ def measure(options, **changed) -> dict:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (('batch', 4), ('size', 224), ('classes', 20), ('boxes', 8), ('steps', 5)):
+    for name, default in (('batch', 4), ('image_size', 224), ('classes', 20), ('boxes', 8), ('steps', 5)):
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--width', type=float, default=.25)
     parser.add_argument('--one_case', action='store_true', help=argparse.SUPPRESS)
@@ -69,8 +69,9 @@ def main():
         print(json.dumps(one_case(options)))
         return
     print(f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python '
-          f'{platform.python_version()}; base: width {options.width:g}, batch {options.batch}, {options.size} px, '
-          f'{options.classes} classes, {options.boxes} boxes an image; median of {options.steps} steps')
+          f'{platform.python_version()}; base: width {options.width:g}, batch {options.batch}, '
+          f'{options.image_size} px, {options.classes} classes, {options.boxes} boxes an image; '
+          f'median of {options.steps} steps')
     base = measure(options)
     print('| case | processor s a step | to base | MiB above bare TensorFlow | to base |\n|---|---:|---:|---:|---:|')
     changes = [{}] + [{name: value} for name, values in VARIED.items() for value in values]

@@ -1,6 +1,6 @@
 """What the number of images costs before the first step: start-up, memory of the index, the shuffle.
 
-    python benchmarks/set_size.py [--counts=1000,100000] [--formats=list,voc,coco] [--boxes=7] [--size=64]
+    python benchmarks/set_size.py [--counts=1000,100000] [--formats=list,voc,coco] [--boxes=7] [--image_size=64]
 
 Simulated sets: every image has its own name and annotations, all names are links to one small JPEG, so the
 times are those of the package and not of the disk. Each case runs in its own process, because a peak of memory
@@ -111,11 +111,11 @@ def main():
     parser.add_argument('--counts', type=lambda text: [int(part) for part in text.split(',')], default=[1000, 100_000])
     parser.add_argument('--formats', type=lambda text: text.split(','), default=list(SPECS))
     parser.add_argument('--boxes', type=int, default=7, help='an image; COCO has 7')
-    parser.add_argument('--size', type=int, default=64, help='network input, pixels')
+    parser.add_argument('--image_size', type=int, default=64, help='network input, pixels')
     parser.add_argument('--one_case', help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one_case:
-        print(json.dumps(one_case(options.one_case, options.size)))
+        print(json.dumps(one_case(options.one_case, options.image_size)))
         return
     print(f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python '
           f'{platform.python_version()}; {options.boxes} boxes an image; processor seconds, MiB')
@@ -125,7 +125,7 @@ def main():
         for count in options.counts:
             with tempfile.TemporaryDirectory() as folder:
                 write_set(data_format, pathlib.Path(folder), count, options.boxes)
-                done = subprocess.run([sys.executable, os.path.abspath(__file__), f'--size={options.size}',
+                done = subprocess.run([sys.executable, os.path.abspath(__file__), f'--image_size={options.image_size}',
                                        f'--one_case={SPECS[data_format].format(folder)}'],
                                       check=True, capture_output=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1])

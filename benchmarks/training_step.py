@@ -1,6 +1,6 @@
 """What loss and optimiser add to a training step, and what our two layers save.
 
-    python benchmarks/training_step.py [--precision=float32] [--batch=4] [--size=416] [--width=1] [--rounds=3]
+    python benchmarks/training_step.py [--precision=float32] [--batch=4] [--image_size=416] [--width=1] [--rounds=3]
 
 Each line is images a second, the median over rounds in which all variants take turns, so that a
 machine that slows down slows all of them; the ratios are what to quote.
@@ -89,7 +89,7 @@ def stock_model(classes, width):
 
 def variants(options):
     """name -> one step; the gradient variables are shared by the bare and the whole step."""
-    images, truth = batch(options.size, options.batch)
+    images, truth = batch(options.image_size, options.batch)
     model, frozen = (yolov3_network.build(options.classes, options.width) for _ in range(2))
     stages.freeze(frozen, stages.Stage('head', yolov3_network.BACKBONE, ((1, 1.),)))
     return {'bare network, all layers': bare_step(model, images),
@@ -113,7 +113,7 @@ def measure(options):
 
 def report(options, speed):
     print(f'TensorFlow {tf.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores, '
-          f'{options.precision}, {options.size} px, batch {options.batch}, width {options.width:g}, '
+          f'{options.precision}, {options.image_size} px, batch {options.batch}, width {options.width:g}, '
           f'median of {options.rounds} rounds')
     for name, value in speed.items():
         print(f'{value:8.3f} images/s  {options.batch / value:7.2f} s/step  {name}')
@@ -127,7 +127,7 @@ def report(options, speed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--precision', default='float32', choices=['float32', 'bfloat16'])
-    for name, default in (('batch', 4), ('size', 416), ('rounds', 3), ('classes', 20)):
+    for name, default in (('batch', 4), ('image_size', 416), ('rounds', 3), ('classes', 20)):
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--width', type=float, default=1.)
     options = parser.parse_args()

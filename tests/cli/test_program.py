@@ -2,6 +2,7 @@
 import importlib
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -102,3 +103,14 @@ def test_help_fits_a_screen_and_every_flag_has_a_sentence(name, monkeypatch):
         assert flag.help.rstrip().endswith(('.', '...')), f'--{flag.name}: {flag.help}'
     assert f'yolov3-tf {name}' in module.__doc__ or f'python {name}.py' in module.__doc__
     assert not set(values) & {'nms_threshold', 'threshold', 'checkpoint', 'weights', 'size', 'out'}
+
+
+@pytest.mark.parametrize('name', program.COMMANDS)
+def test_answers_are_to_flags_that_the_command_lacks_and_name_some_that_there_are(name):
+    module = importlib.import_module(f'yolov3_tf.cli.{program.COMMANDS[name].module}')
+    values = flags.FlagValues()
+    module.define_flags(values)
+    for typed, answer in getattr(module, 'ANSWERS', {}).items():
+        assert typed not in values and not answer.startswith('--')      # the program puts what was typed before it
+        named = re.findall(r'--(\w+)', answer)
+        assert all(one in values for one in named) or 'export it with' in answer, answer

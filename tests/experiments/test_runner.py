@@ -176,8 +176,11 @@ def test_data_is_one_pair():
     assert experiment.data_flags('voc:A:t,voc:A:v') == (('--train_data=voc:A:t', '--data'),
                                                         ('--val_data=voc:A:v', '--data'))
     assert experiment.data_flags('shapes:12') == (('--train_data=shapes:12', '--data'),)
-    for data in ('voc:A:t', 'a,b,c', 'a,', ''):
-        with pytest.raises(InputError, match='expected TRAIN,VAL'):
+    assert [text for text, _ in experiment.data_flags('list:a,b.txt, list:c')] == ['--train_data=list:a,b.txt',
+                                                                                   '--val_data=list:c']
+    for data, message in (('voc:A:t', 'expected TRAIN,VAL'), ('list:a,list:b,list:c', 'expected TRAIN,VAL'),
+                          ('a,list:b', "unknown dataset format 'a'"), ('', 'unknown dataset format')):
+        with pytest.raises(InputError, match=message):
             experiment.data_flags(data)
     assert experiment.default_out('voc:data/BCCD:train') == os.path.join('runs', 'experiments', 'voc-data-BCCD-train')
 

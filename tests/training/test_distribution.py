@@ -94,8 +94,9 @@ def test_replicas_and_pieces_divide_the_batch(replicas, pieces, fits):
 @pytest.mark.slow
 def test_two_devices_two_workers_and_a_killed_worker_draw_one_curve(tmp_path):
     """The benchmark fails by itself where steps differ or a worker does not come back."""
-    output = subprocess.run([sys.executable, str(ROOT / 'benchmarks' / 'replicas.py'), f'--out={tmp_path}/curves.png',
-                             f'--folder={tmp_path}/runs', '--epochs=3'], check=True, stdout=subprocess.PIPE, text=True)
+    output = subprocess.run([sys.executable, str(ROOT / 'benchmarks' / 'replicas.py'),
+                             f'--output={tmp_path}/curves.png', f'--folder={tmp_path}/runs', '--epochs=3'],
+                            check=True, stdout=subprocess.PIPE, text=True)
     lines = output.stdout.splitlines()
     assert lines[0] == 'worker 1 killed: worker 0 ended with status 75, worker 1 with -9'
     apart = {name: [float(number) for number in re.findall(r'within (\S+)', text)]

@@ -108,3 +108,10 @@ def test_python_trains_with_the_command_s_defaults(tmp_path, monkeypatch):
     assert tf.keras.mixed_precision.global_policy().name == policy
     with pytest.raises(InputError, match=r'--seed=0 \(now 1\)'):
         recipe.train_with('shapes:8', seed=1, **settings)
+
+
+@pytest.mark.parametrize('data, on_shapes, name', [
+    ('voc:A:train', False, 'voc-giou-ignore0.45'), (' list:a.txt, voc:A:b', False, 'list-giou-ignore0.45'),
+    (None, False, 'voc-giou-ignore0.45'), ('shapes:12', True, 'shapes-giou-ignore0.45')])
+def test_a_run_without_a_name_is_named_after_data_and_loss(data, on_shapes, name):
+    assert plan.name_of(recipe.make(train_data=data, loss='giou', ignore_thresh=.45), on_shapes) == name

@@ -5,7 +5,7 @@
     16: 30,61 62,45 59,119
     32: 116,90 156,198 373,326
 
-``#`` starts a comment. ``python -m yolov3_tf.anchors`` writes such files, ``train.py --anchors`` reads them.
+``#`` starts a comment. ``yolov3-tf anchors`` writes such files, ``yolov3-tf train --anchors`` reads them.
 """
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_for_yolov3(path: str) -> Anchors:
     if anchors.strides != YOLOV3_ANCHORS.strides or [len(level) for level in anchors.sizes] != wanted:
         there = ', '.join(f'{len(level)} at stride {stride}' for level, stride in zip(anchors.sizes, anchors.strides))
         raise InputError(f'{path}: YOLOv3 has 3 anchors at each of the strides 8, 16 and 32, the file {there}; make '
-                         'one with python -m yolov3_tf.anchors SPEC --output=FILE')
+                         'one with yolov3-tf anchors SPEC --output=FILE')
     return anchors
 
 

@@ -29,7 +29,7 @@ from yolov3_tf.models import model_files
 
 OF_SLOTS = ('data', 'model', 'image_size', 'ignore_thresh', 'ignore_scope', 'assigner', 'seed')
 ARGUMENTS = 'NAME'
-ANSWERS = {'threshold': '--threshold: it is --ignore_thresh now'}
+ANSWERS = {'threshold': 'it is --ignore_thresh now'}
 
 
 def define_flags(values=flags.FLAGS):

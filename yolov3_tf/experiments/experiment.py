@@ -182,12 +182,12 @@ def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
       data: ``TRAIN,VAL``, two data specs, or ``shapes`` alone, which brings its own validation part.
 
     Raises:
-      InputError: another number of specs.
+      InputError: another number of specs, or one that is not understood.
     """
     if data is None:
         return ()
-    pair = data.split(',')
-    if len(pair) > 2 or not all(pair) or (len(pair) == 1 and pair[0].split(':')[0] != 'shapes'):
+    pair = specs.parse(data)
+    if len(pair) > 2 or (len(pair) == 1 and not pair[0].is_builtin):
         raise InputError(f'--data={data}: expected TRAIN,VAL, for example voc:BCCD:train,voc:BCCD:val, or shapes, '
                          'which brings its own')
     return tuple(table_file.Token(f'--{name}={spec}', '--data') for name, spec in zip(('train_data', 'val_data'), pair))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from yolov3_tf import geometry
+from yolov3_tf.data import image_formats
 
 ENCODED = 'image/encoded'           # feature of a tf.Example, by TensorFlow's own convention
 AT_ONCE = 4                         # images of one request decoded in parallel; other requests need cores too
@@ -106,9 +107,10 @@ def _name(what, broken, batch):
 
 
 def _fault(content):
-    """Why images do not decode, string [n]."""
-    fault = tf.fill(tf.shape(content), 'neither JPEG, PNG, BMP nor GIF')
-    for kind, mark in (('JPEG', b'\xff\xd8\xff'), ('PNG', b'\x89PN'), ('BMP', b'BM'), ('GIF', b'GIF')):
-        alike = tf.equal(tf.strings.substr(content, 0, len(mark)), mark)
-        fault = tf.where(alike, f'a damaged or cut off {kind}', fault)
+    """What is wrong with images that did not decode, string [n]."""
+    fault = tf.fill(tf.shape(content), f'neither {image_formats.NAMES.replace(" or ", " nor ")}')
+    for kind, known in image_formats.IN_DATASETS.items():
+        for mark in known.magic:
+            alike = tf.equal(tf.strings.substr(content, 0, len(mark)), mark)
+            fault = tf.where(alike, f'a damaged or cut off {kind}', fault)
     return tf.where(tf.equal(tf.strings.length(content), 0), 'empty', fault)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
 from yolov3_tf import postprocess, rgb_images
+from yolov3_tf.data import image_formats
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import DEFAULTS, Server, Settings, darknet, folded_network, metadata, onnx, preprocess, tflite
 from yolov3_tf.export.saved_model import EXTRA
@@ -234,7 +235,7 @@ def _size(image):
     """The height and width of an array or of an encoded image."""
     if isinstance(image, np.ndarray):
         return image.shape[:2]
-    if image[:3] == b'\xff\xd8\xff':
+    if image_formats.name_of(image) == 'JPEG':
         return tf.image.extract_jpeg_shape(image).numpy()[:2]                    # reads the header only
     return tf.io.decode_image(image, 3, expand_animations=False).shape[:2]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.anchors import files as anchor_files
 from yolov3_tf.data.pipeline import PipelineSettings
+from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses import formulations
 from yolov3_tf.losses.criterion import LossSettings
@@ -130,5 +131,5 @@ def name_of(recipe: Recipe, on_shapes: bool) -> str:
     if recipe.name:
         return recipe.name
     loss = loss_of(recipe)
-    data = 'shapes' if on_shapes else (recipe.train_data or 'voc').split(':')[0]
+    data = 'shapes' if on_shapes else specs.parse(recipe.train_data)[0].format if recipe.train_data else 'voc'
     return f'{data}-{loss.box}{"-focal" if loss.focal else ""}-ignore{loss.ignore_thresh:g}'
