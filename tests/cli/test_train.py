@@ -1,4 +1,4 @@
-"""train.py as its users run it: the sentence, kill -9 in every stage, and what it refuses."""
+"""train.py as its users run it: the paper's flags, kill -9 in every stage, and what it refuses."""
 import functools
 import json
 import os
@@ -22,13 +22,13 @@ from yolov3_tf.training import flag_texts
 from yolov3_tf.training import recipe as recipes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SENTENCE = ['--loss=giou', '--focal', '--ignore_thresh=0.45']
+PAPER_FLAGS = ['--loss=giou', '--focal', '--ignore_thresh=0.45']
 SMALL = ['--train_data=shapes:12', '--image_size=64', '--batch_size=4', '--augment=flip', '--log_steps=1',
          '--checkpoint_steps=2']
 
 
 def start(folder, *flags, network='--width_multiplier=0.125'):
-    return subprocess.Popen([sys.executable, str(ROOT / 'train.py'), *SENTENCE, *SMALL, network, *flags], cwd=folder,
+    return subprocess.Popen([sys.executable, str(ROOT / 'train.py'), *PAPER_FLAGS, *SMALL, network, *flags], cwd=folder,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -49,7 +49,7 @@ def kill_after_step(folder, name, step, *flags):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """A working folder with a backbone of the test's width, for pretrained weights make a run two stages."""
+    """A working folder with a backbone of the test's width, because a pretrained run has two stages."""
     folder = tmp_path_factory.mktemp('work')
     darknet_weights.write_backbone(folder / 'narrow.conv.74', yolov3_network.build(1, .125))
     return folder
@@ -84,7 +84,7 @@ def test_a_run_killed_in_both_stages_ends_like_an_undisturbed_one(folder):
     assert (runs / 'killed/saved_model/1/saved_model.pb').exists()
 
 
-def test_the_sentence_ends_evaluated_drawn_and_exported(folder):
+def test_a_run_is_evaluated_plotted_and_exported(folder):
     run = start(folder, '--name=one', '--full_epochs=1', '--full_lr=1e-3')
     output = run.communicate()[0]
     assert run.returncode == 0, output
@@ -101,7 +101,7 @@ def test_the_sentence_ends_evaluated_drawn_and_exported(folder):
     assert '--loss=giou\n' in flags and '--ignore_thresh=0.45\n' in flags and '--focal=True\n' in flags
 
 
-def test_classification_alone_leaves_a_backbone_for_another_run(folder):
+def test_a_run_of_the_asymptotic_stage_alone_makes_a_backbone_for_another_run(folder):
     (folder / 'small.cfg').write_text(small_cfg.TEXT)
     run = start_small(folder, '--name=classes', '--asymptotic', '--asymptotic_epochs=1', '--head_epochs=0',
                       '--full_epochs=0')
@@ -132,7 +132,7 @@ def finished(folder):
 
 
 def make_old(run):
-    """Writes a run's folder as version 0.1 left it: names of flags, of stages, and of one counter."""
+    """Changes a run's folder to that of version 0.1: the names of flags, stages and one counter."""
     new_names = {new: old for old, new in flag_texts.OLD_NAMES.items()}
     lines = [line[2:].partition('=') for line in (run / 'run.flags').read_text().splitlines()]
     old_flags = ''.join(f'--{new_names.get(name, name)}={value}\n' for name, _, value in lines)
@@ -148,7 +148,7 @@ def make_old(run):
         file.attrs['counters'] = json.dumps(counters)
 
 
-def test_a_run_folder_of_version_0_1_is_opened_and_gone_on_with(folder, finished):
+def test_a_run_folder_of_version_0_1_is_read_and_resumed(folder, finished):
     run, flags = finished
     make_old(run)
     again = start_small(folder, *flags)
@@ -166,7 +166,7 @@ def read(*flags):
     return train.recipe_of(options(train, *flags))
 
 
-def test_flags_become_values_and_a_flag_beside_a_recipe_wins(monkeypatch, tmp_path):
+def test_flags_become_values_and_override_a_recipe(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)                 # recipes are found from any folder
     recipe = read('--recipe=bccd', '--full_epochs=1, 2', '--nofocal', '--batch_size=4', '--clip_norm=inf', '--augment=')
     assert recipe == recipes.DEFAULTS._replace(
@@ -180,18 +180,18 @@ def test_flags_become_values_and_a_flag_beside_a_recipe_wins(monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize('name', sorted(path.stem for path in flag_texts.RECIPES.glob('*.flags')))
-def test_every_recipe_is_whole(name):
-    """What it holds is read; only the files that its data need may be missing here."""
+def test_every_recipe_is_valid(name):
+    """Its flags are read and checked; only its data files may be missing here."""
     recipe = read(f'--recipe={name}')
     assert recipe != recipes.DEFAULTS
     recipes.check(recipe)
 
 
 @pytest.mark.parametrize('flags', [
-    [*SENTENCE, '--image_size=64'], ['--cfg=a.cfg', '--optimizer=adam'], ['--init_weights=a.h5'],
+    [*PAPER_FLAGS, '--image_size=64'], ['--cfg=a.cfg', '--optimizer=adam'], ['--init_weights=a.h5'],
     ['--asymptotic', '--schedule=cosine', '--loss=giou'], ['--train_sizes=64,96', '--ema_decay=0.9998']])
-def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, tmp_path):
-    """run.flags holds every default too, which must not be taken for a wish."""
+def test_run_flags_are_read_back_to_the_same_recipe(flags, tmp_path):
+    """run.flags has every default too, which must not count as given."""
     recipe = read(*flags)
     recipes.check(recipe)
     written = flag_texts.texts_of(recipe)
@@ -203,7 +203,7 @@ def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, tmp_pa
         assert replayed == recipe
 
 
-def test_help_has_a_sentence_and_the_names_of_every_setting():
+def test_help_has_a_text_and_the_names_for_every_setting():
     values = options(train)
     descriptions = recipes.descriptions()
     assert set(descriptions) == set(recipes.Recipe._fields)
@@ -218,17 +218,17 @@ def test_help_has_a_sentence_and_the_names_of_every_setting():
     ('batch', '--batch_size'), ('imgsz', '--image_size'), ('weights', '--init_weights'), ('data', '--train_data'),
     ('stage1_epochs', '--head_epochs'), ('stage1_lr', '--head_lr'), ('stage2_epochs', '--full_epochs'),
     ('stage2_lr', '--full_lr')])
-def test_what_is_typed_by_habit_has_an_answer(typed, words):
+def test_flags_of_other_programs_have_an_answer(typed, words):
     answer = train.ANSWERS[typed]
     assert answer.startswith(f'--{typed}: ') and words in answer and '\n' not in answer
     named = [name for name in recipes.Recipe._fields if f'--{name}' in answer]
-    assert typed == 'resume' or named           # of flags that there are
+    assert typed == 'resume' or named           # existing flags
     assert typed not in options(train)
 
 
-def test_without_data_the_sentence_stops_with_three_ways_on(tmp_path, monkeypatch, capsys):
+def test_without_data_the_error_explains_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert program.exit_code(lambda: train.train(read(*SENTENCE))) == 2
+    assert program.exit_code(lambda: train.train(read(*PAPER_FLAGS))) == 2
     error = capsys.readouterr().err
     for words in ('error: no data', 'VOCtrainval_06-Nov-2007.tar', '--train_data=voc:DIR:train', 'make demo'):
         assert words in error
@@ -272,11 +272,11 @@ def test_without_data_the_sentence_stops_with_three_ways_on(tmp_path, monkeypatc
     (['--full_epochs=1', '--full_lr=0'], '--full_lr=0.0: expected more than 0'),
     (['--grid_sensitivity=1,2,3'], 'from 1 to 2'),
 ])
-def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message, capsys, monkeypatch):
+def test_wrong_settings_are_refused_in_one_line(folder, flags, message, capsys, monkeypatch):
     if os.environ.get('CUDA_VISIBLE_DEVICES'):
         pytest.skip('float16 is fine on a GPU')
     monkeypatch.chdir(folder)
-    recipe = read(*SENTENCE, *SMALL, '--width_multiplier=0.125', *flags)
+    recipe = read(*PAPER_FLAGS, *SMALL, '--width_multiplier=0.125', *flags)
     assert program.exit_code(lambda: train.train(recipe)) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith('error: ') and message in error
