@@ -2,15 +2,15 @@
 
     python benchmarks/inference.py [--rounds=5] [--batches=1,8] [--size=416] [--classes=20] [--width=1] [--cfg=FILE]
 
-The exported model takes JPEG files (500 x 375) and does everything: decoding, letterbox, network, boxes,
+The exported model takes JPEG files (500 x 375) and includes everything: decoding, letterbox, network, boxes,
 per-class suppression at score .01. The bare network takes the images as float32 and stops at its raw
 outputs: the same folded network in a tf.function. OpenCV takes the images too and decodes boxes, without
 suppression. Weights are random, but the output convolutions are scaled so that raw scores spread as a
 trained detector's do (``SPREAD``; the count above .01 is printed): suppression among the flat scores of an
 untrained network would cost many times what it costs in use.
 
-All variants take turns within a round; medians are printed. On a busy machine the ratios hold better than
-the images/s, and CPU time an image best of all.
+All variants take turns within a round; medians are printed. On a busy machine the ratios are more reliable
+than the images/s, and CPU time for an image is the most reliable.
 """
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def parse_flags():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--batches', type=lambda text: [int(part) for part in text.split(',')], default=[1, 8])
     parser.add_argument('--precisions', type=lambda text: text.split(','), default=['float32', 'bfloat16'])
-    parser.add_argument('--cfg', help='darknet cfg of YOLOv3 for OpenCV; default: written for the occasion')
+    parser.add_argument('--cfg', help='darknet cfg of YOLOv3 for OpenCV; default: a new one')
     for name, default in (('rounds', 5), ('size', 416), ('classes', 20)):
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--width', type=float, default=1., help='other than 1: without OpenCV')
