@@ -1,14 +1,14 @@
-"""What each export format keeps and costs: mAP, ms an image, file size, largest box difference from the Keras model.
+"""Compares export formats: mAP, ms for an image, file size, largest box difference from the Keras model.
 
     python benchmarks/formats.py --model=best.h5 --data=voc:VOCdevkit:2012_val \\
         --calibration_data=voc:VOCdevkit:2012_train [--images=N] [--rounds=20] [--threads=2]
 
-Every format is written, opened by ``detector.load`` and measured on the same images: VOC's 11-point mAP at IoU .5
-of all of them. Differences are those of detections above score .3, in pixels of the image, each from the nearest
-of its class; detections without one within IoU .5 are counted apart.
+Every format is written, opened by ``detector.load`` and evaluated on the same images: VOC's 11-point mAP at IoU .5.
+Differences are those of detections above score .3, in pixels of the image, each from the nearest detection of its
+class; detections without a partner at IoU .5 are counted separately.
 
-Speed is of the runtimes alone on one image of the network's size that is already in memory; all take turns within
-a round and medians are told, with ratios to the Keras model. OpenCV decodes boxes but suppresses nothing.
+Speed is that of the runtimes alone, on one image of the network's size that is already in memory. All take turns within
+a round, and medians are printed with ratios to the Keras model. OpenCV decodes boxes but does not suppress them.
 """
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from yolov3_tf.inference import detector
 from yolov3_tf.models import checkpoints
 
 KERAS, OPENCV, CLEAR = 'Keras checkpoint', 'OpenCV dnn', .3
-# Name in the table -> format, file, and what it is told.
+# Name in the table -> format, file, and options.
 VARIANTS = {
     'SavedModel': ('saved_model', 'saved_model', {}),
     'TFLite float32': ('tflite', 'float32.tflite', {}),
@@ -64,7 +64,7 @@ def parse_flags():
     for name in ('model', 'data'):
         parser.add_argument(f'--{name}', required=True)
     parser.add_argument('--calibration_data', help='for int8; default: without int8')
-    parser.add_argument('--images', type=int, help='measure on the first N only')
+    parser.add_argument('--images', type=int, help='use only the first N images')
     for name, default in (('rounds', 20), ('threads', os.cpu_count())):
         parser.add_argument(f'--{name}', type=int, default=default)
     return parser.parse_args()
@@ -73,13 +73,13 @@ def parse_flags():
 def write(flags, model, config, folder):
     """Name -> path of every format that can be written here."""
     settings, written = export.DEFAULTS, {}
-    for name, (kind, file, told) in VARIANTS.items():
-        if told.get('tflite_type') == 'int8':
+    for name, (kind, file, options) in VARIANTS.items():
+        if options.get('tflite_type') == 'int8':
             if not flags.calibration_data:
                 continue
             dataset = specs.load(flags.calibration_data, list(config.class_names))
-            told = {**told, 'calibration': tflite.calibration_images(dataset, 100)}
-        formats.write(kind, os.path.join(folder, file), model, config, formats.Options(settings, **told))
+            options = {**options, 'calibration': tflite.calibration_images(dataset, 100)}
+        formats.write(kind, os.path.join(folder, file), model, config, formats.Options(settings, **options))
         written[name] = os.path.join(folder, file)
     return written
 
@@ -96,8 +96,8 @@ def difference(found, expected):
     """-> (largest distance of a clear detection's edges from its nearest partner's, clear ones without a partner)."""
     largest, alone = 0., 0
     for one, other in zip(found, expected):
-        for box, label in zip(other.boxes[other.scores > CLEAR], other.classes[other.scores > CLEAR]):
-            same = one.boxes[one.classes == label]
+        for box, class_id in zip(other.boxes[other.scores > CLEAR], other.classes[other.scores > CLEAR]):
+            same = one.boxes[one.classes == class_id]
             near = same[boxes.iou(same, box[None]).numpy() > .5] if len(same) else same
             if len(near):
                 largest = max(largest, float(np.abs(near - box).max(1).min()))
@@ -106,7 +106,7 @@ def difference(found, expected):
     return largest, alone
 
 
-def measure_kept(models, expected, dataset):
+def evaluate_formats(models, expected, dataset):
     """Name -> (mAP, largest difference, without a partner); ``expected``: detections of the Keras model."""
     rows = {KERAS: (map_of(dataset, expected), 0., 0)}
     for name, opened in models.items():
@@ -180,7 +180,7 @@ def main():
         calls = runtimes(keras_call(model, config), models, paths)
         seconds = take_turns(calls, image, flags.rounds)
         outcome = validation.Validator(model, config, dataset).run()
-        kept = measure_kept(models, outcome.detections, dataset)
+        kept = evaluate_formats(models, outcome.detections, dataset)
         sizes = {KERAS: os.path.getsize(flags.model), **{name: size_of(path) for name, path in paths.items()}}
     print(f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; TensorFlow {tf.__version__}, '
           f'OpenCV {cv2.__version__}; {len(dataset.records)} images at {config.image_size}; median of '

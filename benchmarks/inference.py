@@ -3,15 +3,15 @@
     python benchmarks/inference.py [--rounds=5] [--batches=1,8] [--image_size=416] [--classes=20] [--width=1]
         [--cfg=FILE]
 
-The exported model takes JPEG files (500 x 375) and does everything: decoding, letterbox, network, boxes,
+The exported model takes JPEG files (500 x 375) and includes everything: decoding, letterbox, network, boxes,
 per-class suppression at score .01. The bare network takes the images as float32 and stops at its raw
 outputs: the same folded network in a tf.function. OpenCV takes the images too and decodes boxes, without
 suppression. Weights are random, but the output convolutions are scaled so that raw scores spread as a
 trained detector's do (``SPREAD``; the count above .01 is printed): suppression among the flat scores of an
 untrained network would cost many times what it costs in use.
 
-All variants take turns within a round; medians are printed. On a busy machine the ratios hold better than
-the images/s, and CPU time an image best of all.
+All variants take turns within a round; medians are printed. On a busy machine the ratios are more reliable
+than the images/s, and CPU time for an image is the most reliable.
 """
 from __future__ import annotations
 

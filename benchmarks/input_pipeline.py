@@ -5,9 +5,9 @@
 The reference's design, written here after its config: each image is read, distorted in HSV, expanded,
 cropped by trial and error, resized with a random interpolation and flipped by NumPy and OpenCV, then a Python
 loop over its boxes fills the target tensors of three scales; tf.data calls all that through py_function.
-Ours does the same augmentations and leaves the targets to the training step. Neither mixes images up.
-With --each, what every augmentation that is not in the default list costs beside the default list alone.
-Ratios hold on a busy machine where absolutes do not; CPU time per image holds best.
+Ours does the same augmentations and leaves the targets to the training step. Neither uses mix-up.
+With --each, it prints the cost of every augmentation outside of the default list, relative to the default list.
+On a busy machine ratios are more reliable than absolute numbers, and CPU time per image is the most reliable.
 """
 import argparse
 import os
@@ -37,7 +37,7 @@ INTERPOLATIONS = [cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTE
 
 def main():
     flags = parse_flags()
-    cv2.setNumThreads(1)        # the parallelism is tf.data's in both
+    cv2.setNumThreads(1)        # in both, only tf.data runs in parallel
     with tempfile.TemporaryDirectory() as folder:
         dataset = specs.load(flags.data, None) if flags.data else draw_photographs(folder, 64)
         print(f'{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; TensorFlow '
@@ -81,7 +81,7 @@ def compare(dataset, flags, threads):
 
 
 def each(dataset, flags, threads):
-    """CPU time an image of the default list with one augmentation more, over that of the default list alone."""
+    """Prints the CPU time of an image with one more augmentation than the default list, and its ratio to that list."""
     usual = pipeline.DEFAULT_AUGMENTATIONS
     more = [name for name in pipeline.AUGMENTATIONS if name not in usual]
     lists = {'default': usual, **{name: (*usual, name) for name in more}, 'all': pipeline.AUGMENTATIONS}

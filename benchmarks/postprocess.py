@@ -2,12 +2,12 @@
 
     python benchmarks/postprocess.py [--rounds=9] [--batch=8] [--image_size=416] [--classes=20,80] [--width=1]
 
-Raw outputs are drawn as a trained detector's: nearly all slots silent (objectness logit N(-8, 1.5), class
-logits N(-6, 1.5)); around each of ``OBJECTS`` objects of an image the 27 slots of its level within a cell
-of its centre answer with its box, a little off, objectness N(0, 2.5) and its class N(2, 2). The count of
-scores above the threshold is printed. The two other ways to suppress are written here after the reference's
-config: mask, suppress and gather class by class in a graph (one image at a time), and the same in
-NumPy; both get decoded boxes and scores, and stand beside our suppression alone.
+Raw outputs are random, but like those of a trained detector: nearly all slots are negative (objectness logit
+N(-8, 1.5), class logits N(-6, 1.5)); around each of ``OBJECTS`` objects of an image the 27 slots of its level within a
+cell of its centre predict its box with a small error, objectness N(0, 2.5) and its class N(2, 2). The count of scores
+above the threshold is printed. The two other implementations follow the reference's config: mask, suppress and gather
+class by class in a graph (one image at a time), and the same in NumPy. Both get decoded boxes and scores, and are
+compared with our suppression alone.
 
 All take turns within a round; medians are printed. The share of the network's time is that of the folded
 float32 network of this size at batch 1 in the same rounds (--width=0 leaves it out).
@@ -47,7 +47,7 @@ def draw_outputs(batch, size, classes):
                               random.normal(-6, 1.5, [batch, len(cells), classes])], -1)
     for image in outputs:
         for _ in range(OBJECTS):
-            level, label = random.randint(3), random.randint(classes)
+            level, class_id = random.randint(3), random.randint(classes)
             extent = np.array(anchors.YOLOV3_ANCHORS.sizes[level][random.randint(3)])
             centre = random.uniform(0, size, 2)
             near = (levels == level) & (np.abs(centre / strides[:, None] - cells - .5) < 1.5).all(1)
@@ -56,7 +56,7 @@ def draw_outputs(batch, size, classes):
             image[near, :2] = np.log(inside / (1 - inside)) + random.normal(0, .2, [n, 2])
             image[near, 2:4] = np.log(extent / sizes[near]) + random.normal(0, .1, [n, 2])
             image[near, 4] = random.normal(0, 2.5, n)
-            image[near, 5 + label] = random.normal(2, 2, n)
+            image[near, 5 + class_id] = random.normal(2, 2, n)
     return outputs.astype(np.float32)
 
 
@@ -89,20 +89,20 @@ def combined(boxes, scores):
 def class_by_class(boxes, scores):
     """As the reference's ``gpu_nms``."""
     found = []
-    for label in range(scores.shape[1]):
-        mask = scores[:, label] >= SCORE
-        kept_boxes, kept = tf.boolean_mask(boxes, mask), tf.boolean_mask(scores[:, label], mask)
+    for class_id in range(scores.shape[1]):
+        mask = scores[:, class_id] >= SCORE
+        kept_boxes, kept = tf.boolean_mask(boxes, mask), tf.boolean_mask(scores[:, class_id], mask)
         chosen = tf.image.non_max_suppression(kept_boxes, kept, MAX_PER_CLASS, IOU)
-        found.append((tf.gather(kept_boxes, chosen), tf.gather(kept, chosen), tf.fill([tf.size(chosen)], label)))
+        found.append((tf.gather(kept_boxes, chosen), tf.gather(kept, chosen), tf.fill([tf.size(chosen)], class_id)))
     return [tf.concat(part, 0) for part in zip(*found)]
 
 
 def numpy_class_by_class(boxes, scores):
     """As the reference's ``cpu_nms``."""
     found = []
-    for label in range(scores.shape[1]):
-        mask = scores[:, label] >= SCORE
-        kept_boxes, kept = boxes[mask], scores[mask, label]
+    for class_id in range(scores.shape[1]):
+        mask = scores[:, class_id] >= SCORE
+        kept_boxes, kept = boxes[mask], scores[mask, class_id]
         found.append(kept_boxes[numpy_suppress(kept_boxes, kept)])
     return np.concatenate(found)
 

@@ -4,8 +4,8 @@
 
 Trains a small network on the built-in shapes with ``train.py``, each time from the same seed on the same
 global batch with synchronised BatchNorm, and prints how far the losses are from those of one device: by
-rounding in the first steps, which training then magnifies as it does any other difference. The last variant
-gets kill -9 in the middle of an epoch; then both workers are started again, as a supervisor would.
+rounding in the first steps, which training then magnifies like any other difference. In the last variant a worker
+gets kill -9 in the middle of an epoch; then both workers are started again, as by a supervisor.
 """
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def start(folder, name, epochs, extra=(), config=None):
 
 
 def start_workers(folder, name, epochs, extra=()):
-    """Two workers that speak over this machine's loopback."""
+    """Two workers that communicate over this machine's loopback."""
     with socket.socket() as first, socket.socket() as second:
         first.bind(('127.0.0.1', 0))
         second.bind(('127.0.0.1', 0))
@@ -113,10 +113,10 @@ def draw(found, path):
     with plots.styled():
         figure = Figure(figsize=(7, 2.6), dpi=110, layout='constrained')
         loss, score = figure.subplots(1, 2)
-        for place, (variant, lines) in enumerate(found.items()):
-            look = dict(color=plots.COLOURS[place], linewidth=4.5 - 1.2 * place, label=variant, alpha=.8)
-            loss.plot(*plots.series(lines, 'train', 'total'), **look)
-            score.plot(*plots.series(lines, 'val', 'mAP'), **look)
+        for number, (variant, lines) in enumerate(found.items()):
+            style = dict(color=plots.COLOURS[number], linewidth=4.5 - 1.2 * number, label=variant, alpha=.8)
+            loss.plot(*plots.series(lines, 'train', 'total'), **style)
+            score.plot(*plots.series(lines, 'val', 'mAP'), **style)
         loss.set(title='total loss', xlabel='step', yscale='log')
         score.set(title='validation mAP@.5', xlabel='step')
         loss.legend()

@@ -2,10 +2,10 @@
 
     python benchmarks/scale.py [--width=.25] [--image_size=224] [--batch=4] [--classes=20] [--boxes=8] [--steps=5]
 
-One thing changes at a time, from the base that the flags give. Every case is a process of its own, because
-a peak of memory never falls again: its peak resident memory less that of a process that has only imported
-TensorFlow, and the median processor time of a step after two to warm up (processor time, for wall time is
-the neighbours' too). Ratios to the base are what to quote.
+One value changes at a time, from the base that the flags define. Every case runs in its own process, because a peak
+of memory never falls. The numbers are its peak resident memory minus that of a process that has only imported
+TensorFlow, and the median processor time of a step after two to warm up (wall time would depend on other
+processes). Quote the ratios to the base.
 """
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What the number of images costs before the first step: start-up, memory of the index, the shuffle.
+"""The cost of the number of images before the first step: start-up, memory of the index, the shuffle.
 
     python benchmarks/set_size.py [--counts=1000,100000] [--formats=list,voc,coco] [--boxes=7] [--image_size=64]
 
 Simulated sets: every image has its own name and annotations, all names are links to one small JPEG, so the
-times are those of the package and not of the disk. Each case runs in its own process, because a peak of memory
+times are those of the package and not those of the disk. Each case runs in its own process, because a peak of memory
 never falls. Columns: processor seconds to read the annotations, from there to the first training batch, and for the
 order of an epoch; resident memory of the annotations, and of the pipeline with its first batch.
 """

@@ -1,9 +1,9 @@
-"""What loss and optimiser add to a training step, and what our two layers save.
+"""The time that loss and optimiser add to a training step, and the time that our two layers save.
 
     python benchmarks/training_step.py [--precision=float32] [--batch=4] [--image_size=416] [--width=1] [--rounds=3]
 
-Each line is images a second, the median over rounds in which all variants take turns, so that a
-machine that slows down slows all of them; the ratios are what to quote.
+Each line gives images per second, the median over rounds in which all variants take turns, so that a slower
+machine slows all of them. Quote the ratios.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from yolov3_tf.training.precision import POLICIES
 
 
 def batch(size, count, objects=8):
-    """A batch of noise with ``objects`` boxes an image: the cost does not depend on what is seen."""
+    """A batch of noise with ``objects`` boxes an image: the cost does not depend on the content of images."""
     corner = tf.random.stateless_uniform([count, objects, 2], [1, 2], 0, size * .5)
     extent = tf.random.stateless_uniform([count, objects, 2], [3, 4], 16, size * .5)
     truth = GroundTruth(tf.concat([corner, corner + extent], -1), tf.zeros([count, objects], tf.int32),

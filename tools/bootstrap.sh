@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes .venv/pyXYZ from the lock that fits the Python found (PYTHON= chooses) and prints its interpreter.
-# Returns at once when it exists already; starts over when the lock changed, when its Python is gone, or
-# when an earlier run did not finish: the stamp, the lock's checksum, is written last.
+# Creates .venv/pyXYZ from the lock file for the Python that is found (PYTHON= chooses it) and prints its interpreter.
+# Returns at once if it exists already; starts again if the lock has changed, if its Python is gone, or
+# if an earlier run did not finish: the stamp, a checksum of the lock, is written last.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '%s\n' "$*" >&2; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tools/demo.sh PYTHON FLAG...: trains on the built-in shapes, then draws on held-out images. The run is named
-# after the environment, so each lane has its own. After a kill the same command resumes it; when it is
-# finished it evaluates and draws again; FRESH=1 starts over.
+# after the environment, so each lane has its own. After a kill the same command resumes it; a finished run
+# is evaluated and drawn again; FRESH=1 starts again.
 set -euo pipefail
 python=$1; shift
 name=demo-$(basename "${python%/bin/python}")

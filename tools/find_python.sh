@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Prints the first Python that runs, can make environments, and is one of the versions named,
-# the preferred first:    tools/find_python.sh 3.11 3.12
-# With PYTHON set: that one or none. A name on PATH proves nothing (pyenv puts a shim there for every
-# version it has, switched on or not), so each candidate is run.
+# Prints the first Python that runs, can create environments, and is one of the given versions,
+# the preferred version first:    tools/find_python.sh 3.11 3.12
+# With PYTHON set: that one or none. A name on PATH is not enough (pyenv has a shim there for every
+# version, active or not), so each candidate is run.
 set -euo pipefail
 
 probe='import sys; print("%d.%d %s" % (sys.version_info[0], sys.version_info[1], sys.executable))

@@ -1,4 +1,4 @@
-"""A contact sheet: a person sees what the network sees."""
+"""A contact sheet shows the images that the network gets."""
 import cv2
 import numpy as np
 import pytest

@@ -156,7 +156,7 @@ def test_a_cfg_backbone_ends_where_its_file_ends(folder, answers):
     assert (folder / 'back.conv.2').read_bytes()[20:] == (folder / 'small.conv.2').read_bytes()[20:]
 
 
-def test_a_network_of_other_classes_leaves_with_its_cfg(folder, answers):
+def test_a_network_of_other_classes_is_written_with_its_cfg(folder, answers):
     assert answers['cfg of other classes'][0] == 0, answers['cfg of other classes']
     network = cfg.load(folder / 'two.cfg')
     assert network.num_classes == 2 and network.anchors == cfg.parse(SMALL).anchors
@@ -184,7 +184,7 @@ def test_a_network_of_other_classes_leaves_with_its_cfg(folder, answers):
     ('not a checkpoint', 'net.weights is not a readable checkpoint'),
     ('ending of neither', '--output=x.weights: expected a file ending in .h5'),
     ('odd size', '--image_size: expected 2 whole numbers')])
-def test_one_line_says_what_is_wrong(folder, answers, name, message):
+def test_an_error_is_one_line(folder, answers, name, message):
     code, _, err = answers[name]
     assert code == 2
     assert err.startswith('error: ') and message in err and err.count('\n') == 1

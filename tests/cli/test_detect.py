@@ -65,7 +65,7 @@ def test_images_a_broken_one_and_an_unknown_kind(folder):
     (['--model=net.h5'], 2, 'error: expected what to detect in after the flags, got nothing: camera:0, rtsp://'),
     (['in'], 2, "error: --model: expected a run's folder, a checkpoint (.h5)"),
     (['--model=gone', 'in'], 2, "error: gone: no model there: expected a run's folder, a checkpoint (.h5)"),
-    (['--model=gone.h5', '--output=.', 'camera:0'], 2, 'gone.h5')])     # a camera lies in no folder
+    (['--model=gone.h5', '--output=.', 'camera:0'], 2, 'gone.h5')])     # a camera is in no folder
 def test_nothing_to_do_ends_with_1_and_wrong_input_with_2(folder, monkeypatch, capsys, arguments, code, message):
     (folder / 'empty').mkdir(exist_ok=True)
     monkeypatch.chdir(folder)
@@ -73,7 +73,7 @@ def test_nothing_to_do_ends_with_1_and_wrong_input_with_2(folder, monkeypatch, c
     assert message in capsys.readouterr().err
 
 
-def test_names_that_are_not_text_are_reported_and_the_others_detected(folder, monkeypatch, capsys):
+def test_names_that_are_not_utf8_are_reported_and_the_other_images_are_used(folder, monkeypatch, capsys):
     (folder / 'odd').mkdir()
     try:
         shutil.copy(folder / 'in/a.jpg', os.fsencode(folder) + b'/odd/caf\xe9.jpg')

@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Result files that hold the truth of the shapes' held-out part, and a checkpoint."""
+    """Result files with the true boxes of the validation part of the shapes, and a checkpoint."""
     folder = tmp_path_factory.mktemp('work')
     truth = specs.load('shapes:12', split='val', cache=str(folder / 'runs' / 'data'))
     found = [Detections(record.image_id, record.boxes, np.ones(len(record.boxes), np.float32), record.classes)
@@ -37,16 +37,16 @@ def evaluate(folder, *flags):
 
 
 @pytest.mark.parametrize('given', ['voc', 'coco/found.json'])
-def test_the_truth_scores_a_hundred_and_lies_in_a_folder_of_its_own(folder, given):
+def test_the_true_boxes_score_100_percent_and_the_results_have_a_folder(folder, given):
     run = evaluate(folder, f'--results={given}', f'--output=out-{given[:3]}')
     assert run.returncode == 0, run.stderr
-    measured = json.loads((folder / f'out-{given[:3]}' / 'metrics.json').read_text())
-    assert measured['summary']['mAP'] == pytest.approx(1.)
+    evaluated = json.loads((folder / f'out-{given[:3]}' / 'metrics.json').read_text())
+    assert evaluated['summary']['mAP'] == pytest.approx(1.)
     for name in ('comp4.tar', 'coco_results.json', 'precision_recall.png'):
         assert (folder / f'out-{given[:3]}' / name).stat().st_size
 
 
-def test_cocos_own_numbers_count_where_the_data_is_cocos_alone(folder):
+def test_the_category_numbers_of_coco_are_used_where_all_data_is_from_coco(folder):
     truth = specs.load('shapes:12', split='val', cache=str(folder / 'runs' / 'data'))
     record, name = truth.records[0], truth.class_names[0]
     (folder / 'one.json').write_text(json.dumps({
@@ -64,7 +64,7 @@ def test_cocos_own_numbers_count_where_the_data_is_cocos_alone(folder):
         assert written['category_id'] == number
 
 
-def test_json_on_standard_output_stands_there_alone_and_a_run_is_its_best_checkpoint(folder):
+def test_standard_output_has_only_the_json_and_a_run_means_its_best_checkpoint(folder):
     (folder / 'run' / 'checkpoints').mkdir(parents=True)
     shutil.copy(folder / 'model.h5', folder / 'run' / 'checkpoints' / 'best.h5')
     run = evaluate(folder, '--model=run', '--json=-', '--score_threshold=.001', '--iou_threshold=.6')
@@ -96,13 +96,13 @@ def test_json_goes_to_a_file_too(folder):
     (['--model=model.h5', 'shapes:12'], "unexpected argument 'shapes:12'"),
     (['--model=model.h5', '--nms=hard'], "unknown kind of suppression (nms) 'hard'"),
 ])
-def test_what_makes_no_sense_is_refused_in_one_line(folder, monkeypatch, capsys, flags, message):
+def test_wrong_flags_are_refused_in_one_line(folder, monkeypatch, capsys, flags, message):
     monkeypatch.chdir(folder)
     assert program_flags.run(program, '--data=shapes:12', *flags) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith('error: ') and message in error
 
 
-def test_a_refusal_is_the_status_of_the_script(folder):
+def test_an_error_is_the_exit_status_of_the_script(folder):
     run = evaluate(folder)
     assert run.returncode == 2 and 'either --model or --results' in run.stderr.strip().splitlines()[-1]

@@ -33,8 +33,8 @@ def test_export_then_detect_in_a_video(folder):
     for line in ('served/4:', '  serving_default', '    in  images             string   [?]',
                  '    out detection_boxes    float32  [?, 40, 4]', 'Serve it:'):
         assert line in done.stdout.splitlines()
-    facts = json.loads((folder / 'served' / '4' / 'assets.extra' / 'model.json').read_text())
-    assert facts['input_size'] == [96, 128] and facts['letterbox'] is False and facts['class_offset'] == 0
+    values = json.loads((folder / 'served' / '4' / 'assets.extra' / 'model.json').read_text())
+    assert values['input_size'] == [96, 128] and values['letterbox'] is False and values['class_offset'] == 0
 
     writer = cv2.VideoWriter(str(folder / 'film.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 5, (100, 80))
     for seed in range(3):

@@ -27,7 +27,7 @@ def run(commands):
 
 
 def test_figures_of_a_set_and_wrong_commands(tmp_path):
-    """What is wrong is told in one line, writes nothing, and exits with 2."""
+    """A wrong command prints one line, writes nothing, and exits with 2."""
     cv2.imwrite(str(tmp_path / 'one.png'), np.full([64, 96, 3], 90, np.uint8))
     (tmp_path / 'all.txt').write_text('0 one.png 96 64 0 10 10 50 50\n')
     (tmp_path / 'classes.names').write_text('a\n')
@@ -49,7 +49,7 @@ def test_figures_of_a_set_and_wrong_commands(tmp_path):
         ('counts', [out, '--data=shapes', '--ignore_thresh=0'], 'ignore_thresh 0.0 is not in 0..1'),
         ('counts', [out, '--data=shapes', '--index=1'], '--index is no flag of counts'),
         ('counts', [out, '--data=lists:x'], "unknown dataset format 'lists'")]
-    codes, said, errors = run([
+    codes, printed, errors = run([
         ('slots', [*same, '--image=one', f'--output={tmp_path}/s.png']),
         ('counts', [*same, '--assigner=shape_ratio', f'--output={tmp_path}/new/c.png']), *(case[:2] for case in wrong)])
     assert codes == [0, 0] + [2] * len(wrong), errors
@@ -57,8 +57,8 @@ def test_figures_of_a_set_and_wrong_commands(tmp_path):
         last = error.strip().split('\n')[-1]
         assert last.startswith('error: ') and message in last, (name, arguments, error)
     assert not (tmp_path / 'wrong').exists()
-    assert 'one.png: 1 positive' in said[0] and said[0].endswith(f'figure {tmp_path}/s.png\n')
-    assert '1 images, 567 slots each' in said[1]                      # 3 (12 x 12 + 6 x 6 + 3 x 3)
+    assert 'one.png: 1 positive' in printed[0] and printed[0].endswith(f'figure {tmp_path}/s.png\n')
+    assert '1 images, 567 slots each' in printed[1]                      # 3 (12 x 12 + 6 x 6 + 3 x 3)
     assert (tmp_path / 'new' / 'c.csv').read_text().startswith('image,objects,positive,ignored,negative\none,1,')
     for name in ('s.png', 'new/c.png'):
         assert len(np.unique(cv2.imread(str(tmp_path / name)))) > 20
@@ -73,8 +73,10 @@ def test_a_figure_as_a_user_draws_it(tmp_path):
 
 @pytest.mark.slow
 def test_figures_of_real_images(shared_data, tmp_path):
-    """BCCD is dense: seldom the paper's "fewer than 5 positives", always "more than 10,000 negatives"."""
-    codes, said, errors = run([('counts', [f'--data=voc:{shared_data}/bccd/BCCD:val', f'--output={tmp_path}/c.png'])])
+    """BCCD is dense: seldom the paper's "fewer than 5 positives", always its "more than 10,000 negatives"."""
+    flags = [f'--data=voc:{shared_data}/bccd/BCCD:val', f'--output={tmp_path}/c.png']
+    codes, printed, errors = run([('counts', flags)])
     assert codes == [0], errors
-    assert '87 images, 10,647 slots each' in said[0]
-    assert 'fewer than 5 positives: 5 of 87 (5.7 %); more than 10,000 negatives: 87 of 87 (100.0 %)' in said[0]
+    assert '87 images, 10,647 slots each' in printed[0]
+    assert ('fewer than 5 positives: 5 of 87 (5.7 %); more than 10,000 negatives: 87 of 87 (100.0 %)'
+            in printed[0])

@@ -1,4 +1,4 @@
-"""What the user mistypes is one line and status 2, whether absl finds it or the program; help fits a screen."""
+"""A mistyped command gives one line and status 2, whether absl or the program finds it; help fits a screen."""
 import importlib
 import os
 import pathlib
@@ -47,18 +47,18 @@ def start(*arguments, program=('-c', SCRIPT), **environment):
                           env={**os.environ, 'PYTHONPATH': paths, 'COLUMNS': '80', **environment})
 
 
-@pytest.mark.parametrize('argument, status, said', [
+@pytest.mark.parametrize('argument, status, expected', [
     ('--images=3', 5, 'ran 3'), ('--imagse=3', 2, 'unknown flag --imagse: the nearest is --images'),
     ('--images=0', 2, 'images=0'), ('--kind=c', 2, 'should be one of <a|b>'), ('--flagfile=nowhere', 2, 'nowhere'),
     ('word', 2, "'word'"), ('--model=absent', 2, 'absent: No such file'), ('--model=stop', 130, 'stopped'),
     ('--weights=x', 2, '--weights: it is --model now'), ('--checkpoint', 2, '--checkpoint: it is --model now'),
     ('--count=3', 2, '--count: it is --images now'), ('--size=3', 2, 'unknown flag --size (--help'),
     ('--epochs=3', 2, '--epochs: there are none here'), ('--epoch=3', 2, 'unknown flag --epoch (--help')])
-def test_one_line_and_a_status(argument, status, said):
+def test_one_line_and_a_status(argument, status, expected):
     run = start(argument)
     assert run.returncode == status
     shown = run.stdout if status == 5 else run.stderr
-    assert said in shown and len(shown.splitlines()) == 1, shown
+    assert expected in shown and len(shown.splitlines()) == 1, shown
     assert status != 2 or shown.startswith('error: ')
 
 
@@ -76,14 +76,14 @@ def test_help_of_a_command():
     assert start('--', '--help').returncode == 2        # a word, not a flag
 
 
-@pytest.mark.parametrize('arguments, status, said', [
+@pytest.mark.parametrize('arguments, status, expected', [
     ([], 0, 'voc-annotations'), (['--help'], 0, 'find anchors for a data set'),
     (['help'], 0, 'usage: yolov3-tf COMMAND'), (['--version'], 0, 'yolov3_tf '),
     (['chekc'], 2, "unknown command 'chekc': the nearest is check"),
     (['voc_annotations'], 2, 'the nearest is voc-annotations'), (['frobnicate'], 2, 'expected one of train, evaluate')])
-def test_the_program_without_a_command(arguments, status, said):
+def test_the_program_without_a_command(arguments, status, expected):
     run = start(*arguments, program=('-m', 'yolov3_tf'))
-    assert run.returncode == status and said in (run.stderr if status else run.stdout)
+    assert run.returncode == status and expected in (run.stderr if status else run.stdout)
     assert max(map(len, run.stdout.splitlines()), default=0) <= 80 and run.stderr.count('\n') == bool(status)
 
 

@@ -1,4 +1,4 @@
-"""TensorFlow's start-up lines are dropped, and nothing else: no error, no traceback, no last words of a crash."""
+"""Only TensorFlow's start-up lines are dropped: no error, no traceback, no message of a crash."""
 import os
 import pathlib
 import subprocess
@@ -65,10 +65,10 @@ def test_into_a_file_and_without_a_descriptor(tmp_path):
     assert (done.returncode, done.stdout) == (0, 'ran\n')
 
 
-def test_importing_tensorflow_says_nothing():
+def test_importing_tensorflow_prints_nothing():
     assert run(TENSORFLOW).stderr == 'None SourceFileLoader\n'
 
 
-def test_who_sets_the_log_level_sees_it_all():
+def test_with_a_log_level_nothing_is_hidden():
     done = run(TENSORFLOW, TF_CPP_MIN_LOG_LEVEL='0')
     assert done.stderr.endswith('0 SourceFileLoader\n') and 'oneDNN custom operations are on' in done.stderr

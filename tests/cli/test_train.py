@@ -23,13 +23,13 @@ from yolov3_tf.training import flag_texts
 from yolov3_tf.training import recipe as recipes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SENTENCE = ['--loss=giou', '--focal', '--ignore_thresh=0.45']
+PAPER_FLAGS = ['--loss=giou', '--focal', '--ignore_thresh=0.45']
 SMALL = ['--train_data=shapes:12', '--image_size=64', '--batch_size=4', '--augment=flip', '--log_steps=1',
          '--checkpoint_steps=2']
 
 
 def start(folder, *flags, network='--width_multiplier=0.125'):
-    return subprocess.Popen([sys.executable, str(ROOT / 'train.py'), *SENTENCE, *SMALL, network, *flags], cwd=folder,
+    return subprocess.Popen([sys.executable, str(ROOT / 'train.py'), *PAPER_FLAGS, *SMALL, network, *flags], cwd=folder,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -147,7 +147,7 @@ def finished(folder):
 
 
 def make_old(run):
-    """Writes a run's folder as version 0.1 left it: names of flags, of stages, and of one counter."""
+    """Changes a run's folder to that of version 0.1: the names of flags, stages and one counter."""
     new_names = {new: old for old, new in flag_texts.OLD_NAMES.items()}
     lines = [line[2:].partition('=') for line in (run / 'run.flags').read_text().splitlines()]
     old_flags = ''.join(f'--{new_names.get(name, name)}={value}\n' for name, _, value in lines)
@@ -163,7 +163,7 @@ def make_old(run):
         file.attrs['counters'] = json.dumps(counters)
 
 
-def test_a_run_folder_of_version_0_1_is_opened_and_gone_on_with(folder, finished):
+def test_a_run_folder_of_version_0_1_is_read_and_resumed(folder, finished):
     run, flags = finished
     make_old(run)
     status, output = run_small(folder, *flags)
@@ -179,7 +179,7 @@ def read(*flags):
     return train.recipe_of(options(train, *flags))
 
 
-def test_flags_become_values_and_a_flag_beside_a_recipe_wins(monkeypatch, tmp_path):
+def test_flags_become_values_and_override_a_recipe(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)                 # recipes are found from any folder
     recipe = read('--recipe=bccd', '--full_epochs=1, 2', '--nofocal', '--batch_size=4', '--clip_norm=inf', '--augment=')
     assert recipe == recipes.DEFAULTS._replace(
@@ -193,18 +193,18 @@ def test_flags_become_values_and_a_flag_beside_a_recipe_wins(monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize('name', sorted(path.stem for path in flag_texts.RECIPES.glob('*.flags')))
-def test_every_recipe_is_whole(name):
-    """What it holds is read; only the files that its data need may be missing here."""
+def test_every_recipe_is_valid(name):
+    """Its flags are read and checked; only its data files may be missing here."""
     recipe = read(f'--recipe={name}')
     assert recipe != recipes.DEFAULTS
     recipes.check(recipe)
 
 
 @pytest.mark.parametrize('flags', [
-    [*SENTENCE, '--image_size=64'], ['--cfg=a.cfg', '--optimizer=adam'], ['--init_weights=a.h5'],
+    [*PAPER_FLAGS, '--image_size=64'], ['--cfg=a.cfg', '--optimizer=adam'], ['--init_weights=a.h5'],
     ['--asymptotic', '--schedule=cosine', '--loss=giou'], ['--train_sizes=64,96', '--ema_decay=0.9998']])
-def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, tmp_path):
-    """run.flags holds every default too, which must not be taken for a wish."""
+def test_run_flags_are_read_back_to_the_same_recipe(flags, tmp_path):
+    """run.flags has every default too, which must not count as given."""
     recipe = read(*flags)
     recipes.check(recipe)
     written = flag_texts.texts_of(recipe)
@@ -216,7 +216,7 @@ def test_the_flags_a_run_writes_are_read_back_and_ask_for_the_same(flags, tmp_pa
         assert replayed == recipe
 
 
-def test_help_has_a_sentence_and_the_names_of_every_setting():
+def test_help_has_a_text_and_the_names_for_every_setting():
     values = options(train)
     descriptions = recipes.descriptions()
     assert set(descriptions) == set(recipes.Recipe._fields)
@@ -231,17 +231,17 @@ def test_help_has_a_sentence_and_the_names_of_every_setting():
     ('batch', '--batch_size'), ('imgsz', '--image_size'), ('weights', '--init_weights'), ('data', '--train_data'),
     ('stage1_epochs', '--head_epochs'), ('stage1_lr', '--head_lr'), ('stage2_epochs', '--full_epochs'),
     ('stage2_lr', '--full_lr')])
-def test_what_is_typed_by_habit_has_an_answer(typed, words):
+def test_flags_of_other_programs_have_an_answer(typed, words):
     answer = train.ANSWERS[typed]
     assert words in answer and '\n' not in answer and not answer.startswith('--')
     named = [name for name in recipes.Recipe._fields if f'--{name}' in answer]
-    assert typed == 'resume' or named           # of flags that there are
+    assert typed == 'resume' or named           # existing flags
     assert typed not in options(train)
 
 
-def test_without_data_the_sentence_stops_with_three_ways_on(tmp_path, monkeypatch, capsys):
+def test_without_data_the_error_explains_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert program.exit_code(lambda: train.train(read(*SENTENCE))) == 2
+    assert program.exit_code(lambda: train.train(read(*PAPER_FLAGS))) == 2
     error = capsys.readouterr().err
     for words in ('error: no data', 'VOCtrainval_06-Nov-2007.tar', '--train_data=voc:DIR:train', 'make demo'):
         assert words in error
@@ -285,11 +285,11 @@ def test_without_data_the_sentence_stops_with_three_ways_on(tmp_path, monkeypatc
     (['--full_epochs=1', '--full_lr=0'], '--full_lr=0.0: expected more than 0'),
     (['--grid_sensitivity=1,2,3'], 'from 1 to 2'),
 ])
-def test_what_makes_no_sense_is_refused_in_one_line(folder, flags, message, capsys, monkeypatch):
+def test_wrong_settings_are_refused_in_one_line(folder, flags, message, capsys, monkeypatch):
     if os.environ.get('CUDA_VISIBLE_DEVICES'):
         pytest.skip('float16 is fine on a GPU')
     monkeypatch.chdir(folder)
-    recipe = read(*SENTENCE, *SMALL, '--width_multiplier=0.125', *flags)
+    recipe = read(*PAPER_FLAGS, *SMALL, '--width_multiplier=0.125', *flags)
     assert program.exit_code(lambda: train.train(recipe)) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith('error: ') and message in error

@@ -1,4 +1,4 @@
-"""The script that turns a VOCdevkit into checked lists, run as a user runs it."""
+"""The command that turns a VOCdevkit into checked lists, run as its users run it."""
 import pathlib
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def devkit(tmp_path):
     return folder
 
 
-def test_class_file_holds_the_twenty():
+def test_the_class_file_has_the_twenty_classes():
     assert class_files.read_class_file(ROOT / 'voc_annotations/voc.names') == list(class_files.VOC_CLASSES)
 
 
@@ -56,8 +56,8 @@ def test_paper_splits_by_name(devkit, tmp_path):
         '0 ../VOCdevkit/VOC2007/JPEGImages/000002.jpg 40 30 11 0 2 20 30\n'
         '1 ../VOCdevkit/VOC2007/JPEGImages/000003.jpg 40 30\n')
     assert class_files.read_class_file(out / 'classes.names') == list(class_files.VOC_CLASSES)
-    place = f'{devkit}/VOC2007/Annotations/000003.xml:2'
-    assert f"{place}: object 'dog': box (20, 3, 20, 30) has no area; object dropped" in result.stdout
+    location = f'{devkit}/VOC2007/Annotations/000003.xml:2'
+    assert f"{location}: object 'dog': box (20, 3, 20, 30) has no area; object dropped" in result.stdout
     assert '2 images, 1 boxes: dog 1; 1 difficult left out' in result.stdout
     assert result.stdout.endswith('1 problems\n')
     assert {path: path.read_bytes() for path in devkit.rglob('*') if path.is_file()} == before
@@ -75,16 +75,16 @@ def test_strict_writes_nothing_where_there_is_a_problem(devkit, tmp_path):
     assert run(f'--voc={devkit}', f'--output={tmp_path}/lists', '--strict', '--splits=train').returncode == 0
 
 
-@pytest.mark.parametrize('flags, said', [
+@pytest.mark.parametrize('flags, message', [
     (['--splits=2007_val'], "no split '2007_val'; there are 2007_test"), (['--output='], 'expected --output=DIR'),
-    (['--output={devkit}/VOC2007/ImageSets/Main'], 'whose files are never touched'),
+    (['--output={devkit}/VOC2007/ImageSets/Main'], 'whose files never change'),
     (['--splits=../x=test'], 'expected NAME=SPLIT'), (['--splits=a=test,a=test'], 'each NAME once'),
     (['--voc=nowhere'], 'nowhere: no such folder'), (['--classes=nowhere'], 'nowhere: cannot be read'),
 ])
-def test_bad_flags_are_one_line(devkit, tmp_path, flags, said):
+def test_bad_flags_are_one_line(devkit, tmp_path, flags, message):
     result = run(f'--voc={devkit}', f'--output={tmp_path}/lists', '--splits=test', *(
         flag.format(devkit=devkit) for flag in flags))
-    assert result.returncode == 2 and result.stderr.startswith('error: ') and said in result.stderr
+    assert result.returncode == 2 and result.stderr.startswith('error: ') and message in result.stderr
     assert result.stderr.count('\n') == 1 and not (tmp_path / 'lists').exists()
 
 
@@ -95,5 +95,5 @@ def test_real_folder_reads_back_equal(shared_data, tmp_path):
     dataset = lists.read(str(tmp_path / 'trainval.txt'))
     direct = voc.read(f'{shared_data}/bccd/BCCD', 'trainval')
     assert dataset.class_names == direct.class_names == ['Platelets', 'RBC', 'WBC'] and not dataset.problems
-    for listed, labelled in zip(dataset.records, direct.records):
-        np.testing.assert_array_equal(listed.boxes, labelled.boxes)
+    for listed, annotated in zip(dataset.records, direct.records):
+        np.testing.assert_array_equal(listed.boxes, annotated.boxes)

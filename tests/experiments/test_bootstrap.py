@@ -1,4 +1,4 @@
-"""Weighted images against the same images written out as often, measured by evaluation.report itself."""
+"""Weighted images against a set that repeats each image as often, evaluated by evaluation.report."""
 import dataclasses
 import time
 
@@ -19,7 +19,7 @@ def record(boxes, classes, difficult=None, crowd=None):
 
 
 def cases(seed, images):
-    """Objects, some difficult or crowds, and detections near them, beside them and double; all scores differ."""
+    """Objects, some difficult or crowds, with detections near them, duplicates and misses; all scores differ."""
     rng, records, detections = np.random.default_rng(seed), [], []
     for number in range(images):
         count = rng.integers(0, 5)
@@ -35,27 +35,27 @@ def cases(seed, images):
 
 
 def written_out(records, detections, weights):
-    """The slow way: every image as often as it was drawn, under a name of its own, everything measured anew."""
+    """The slow way: repeats every image as often as it was drawn, under a new name, and evaluates this set."""
     order = np.repeat(np.arange(len(records)), np.asarray(weights, int))
-    drawn = [records[place]._replace(image_id=f'{number}.') for number, place in enumerate(order)]
-    found = [dataclasses.replace(detections[place], image_id=f'{number}.') for number, place in enumerate(order)]
-    return report.evaluate(Dataset(drawn, [str(label) for label in range(CLASSES)], []), found).summary
+    drawn = [records[index]._replace(image_id=f'{number}.') for number, index in enumerate(order)]
+    found = [dataclasses.replace(detections[index], image_id=f'{number}.') for number, index in enumerate(order)]
+    return report.evaluate(Dataset(drawn, [str(class_id) for class_id in range(CLASSES)], []), found).summary
 
 
 @pytest.mark.parametrize('seed, images', [(0, 1), (1, 4), (2, 12), (3, 40)])
-def test_weights_are_images_written_out(seed, images):
-    """Row 0 is the set as it is."""
+def test_weights_equal_repeated_images(seed, images):
+    """Row 0 is the set itself."""
     records, detections = cases(seed, images)
     weights = bootstrap.resamples(images, 6, seed)
-    measured = bootstrap.evaluate(records, detections, CLASSES, weights)
-    assert set(measured) == set(bootstrap.MEASURES)
+    evaluated = bootstrap.evaluate(records, detections, CLASSES, weights)
+    assert set(evaluated) == set(bootstrap.MEASURES)
     for row, drawn in enumerate(weights):
         slow = written_out(records, detections, drawn)
-        for name, values in measured.items():
+        for name, values in evaluated.items():
             np.testing.assert_allclose(values[row], slow[name], rtol=0, atol=1e-12, err_msg=f'{name}, row {row}')
 
 
-def test_a_table_of_counts_in_pieces_is_the_same(monkeypatch):
+def test_a_table_of_counts_in_pieces_gives_the_same(monkeypatch):
     records, detections = cases(3, 40)
     weights = bootstrap.resamples(40, 20)
     whole = bootstrap.evaluate(records, detections, CLASSES, weights)
@@ -65,19 +65,19 @@ def test_a_table_of_counts_in_pieces_is_the_same(monkeypatch):
 
 
 def test_by_hand():
-    """Two images, an object each; one found with a score of .9, in the other a false alarm of .95.
+    """Two images with one object each: one is found with score .9, the other image has a false positive of .95.
 
-    As they are: precision at the hit 1/2, recall 1/2, so the area is 1/4 and the 11 points are 6 x 1/2 / 11. The first
-    image twice: no false alarm, both found: 1. The second twice: nothing found: 0.
+    The set itself: precision at the hit 1/2, recall 1/2, so the area is 1/4 and the 11 points are 6 x 1/2 / 11. The
+    first image twice: no false positive, both found: 1. The second twice: nothing found: 0.
     """
     box = np.array([[0., 0, 10, 10]])
     records = [record(box, [0])] * 2
     detections = [Detections('a', box, np.array([.9]), np.array([0])),
                   Detections('b', box + 50, np.array([.95]), np.array([0]))]
-    measured = bootstrap.evaluate(records, detections, 1, np.array([[1, 1], [2, 0], [0, 2]], np.float32))
-    np.testing.assert_allclose(measured['mAP'], [1 / 4, 1, 0], atol=1e-15)
-    np.testing.assert_allclose(measured['mAP_07'], [6 * .5 / 11, 1, 0], atol=1e-15)
-    np.testing.assert_allclose(measured['coco_AP'], [51 * .5 / 101, 1, 0], atol=1e-15)
+    evaluated = bootstrap.evaluate(records, detections, 1, np.array([[1, 1], [2, 0], [0, 2]], np.float32))
+    np.testing.assert_allclose(evaluated['mAP'], [1 / 4, 1, 0], atol=1e-15)
+    np.testing.assert_allclose(evaluated['mAP_07'], [6 * .5 / 11, 1, 0], atol=1e-15)
+    np.testing.assert_allclose(evaluated['coco_AP'], [51 * .5 / 101, 1, 0], atol=1e-15)
 
 
 def test_without_objects_or_detections():
@@ -89,7 +89,7 @@ def test_without_objects_or_detections():
     assert all(values.tolist() == [0, 0] for values in bootstrap.evaluate([one], [none], 2, ones).values())
 
 
-def test_resamples_draw_every_image_alike():
+def test_resamples_draw_every_image_equally_often():
     weights = bootstrap.resamples(50, 4000)
     assert (weights[0] == 1).all() and (weights.sum(axis=1) == 50).all()
     # The count of one image is binomial(50, 1/50): mean 1, variance 49/50; here over 4000 draws.
@@ -98,7 +98,7 @@ def test_resamples_draw_every_image_alike():
     assert np.array_equal(weights, bootstrap.resamples(50, 4000))
 
 
-def test_the_interval_covers_as_often_as_it_says():
+def test_the_interval_covers_the_true_value_in_95_percent():
     """Of 200 sets of 60 images, one object each, found with probability .6 by one detector and .5 by the other
     and never falsely, AP is the share found; the true difference .1 lies in about 95 % of the intervals (binomial
     deviation 1.5 %)."""
@@ -123,7 +123,7 @@ def test_interval_by_hand():
 
 @pytest.mark.slow
 def test_it_is_fast():
-    """2000 resamples of 500 images with 30,000 detections take seconds; written out they would take an hour."""
+    """2000 resamples of 500 images with 30,000 detections take seconds; repeated images would take an hour."""
     rng, records, detections = np.random.default_rng(0), [], []
     for number in range(500):
         near = rng.uniform(0, 300, (4, 2))

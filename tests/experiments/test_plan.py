@@ -1,4 +1,4 @@
-"""Which runs a table becomes: what is shared, what is the same, in which order, under which names."""
+"""The runs of a table: shared stages, equal runs, their order and their names."""
 from yolov3_tf.experiments import plan
 from yolov3_tf.training import recipe
 from yolov3_tf.training.flag_texts import arguments_of
@@ -19,7 +19,7 @@ def kinds(part):
     return [link.kind for link in part.chain()]
 
 
-def test_the_asymptotic_stage_is_one_run_for_all_that_comes_after():
+def test_the_asymptotic_stage_is_one_run_for_all_cells_that_follow_it():
     flags = dict(BOTH, asymptotic=True, asymptotic_epochs=4, backbone_weights='body.74', width_multiplier=.25)
     parts = plan.parts({'a': cell(**flags, loss='mse'), 'b': cell(**flags, loss='giou', focal=True, head='separated'),
                         'c': cell(**dict(flags, asymptotic_epochs=5), loss='giou')})
@@ -34,7 +34,7 @@ def test_the_asymptotic_stage_is_one_run_for_all_that_comes_after():
     assert len({part.key for part in parts.values()}) == 3
 
 
-def test_a_whole_network_keeps_the_asymptotic_stage_to_itself():
+def test_a_cell_with_init_weights_does_not_share_the_asymptotic_stage():
     part = plan.parts({'a': cell(**BOTH, asymptotic=True, init_weights='yolo.weights')})['a']
     assert kinds(part) == ['cell'] and '--asymptotic' in arguments(part)
 
@@ -53,7 +53,7 @@ def test_the_head_stage_is_shared_where_only_the_full_stage_differs():
                                              '--schedule=cosine', '--train_data=shapes']
 
 
-def test_three_runs_hang_together_where_both_stages_are_shared():
+def test_three_runs_follow_each_other_where_both_stages_are_shared():
     flags = dict(BOTH, asymptotic=True)
     parts = plan.parts({'a': cell(**flags), 'b': cell(**dict(flags, full_epochs=9))})
     assert kinds(parts['a']) == kinds(parts['b']) == ['asymptotic', 'head', 'cell']
@@ -70,8 +70,8 @@ def test_without_both_stages_in_the_settings_the_head_stage_is_not_shared():
         assert kinds(parts['a']) == kinds(parts['b']) == ['cell']
 
 
-def test_a_run_is_its_settings_and_nothing_else():
-    """The same key for a cell of another name, in another order, with flags that leave no trace; and for no other."""
+def test_the_key_of_a_run_depends_only_on_its_settings():
+    """A cell of another name, with flags in another order or without effect, has the same key; others do not."""
     one = plan.parts({'a': cell(**BOTH, loss='giou', focal=True)})['a']
     same = plan.parts({'b': cell(focal=True, loss='giou', **BOTH, checkpoint_steps=7, name='x', export=False)})['b']
     assert one.key == same.key and '--checkpoint_steps=7' in arguments(same)
@@ -91,13 +91,14 @@ def test_runs_come_seed_by_seed_and_a_shared_one_before_its_users():
     assert len({run.name for run in runs}) == 8
 
 
-def test_a_run_keeps_the_name_under_which_another_table_made_it():
+def test_a_run_keeps_the_name_that_another_table_gave_it():
     parts = plan.parts({'coupled': cell(**BOTH)})
-    there = [f'asymptotic_giou-{parts["coupled"].key}-seed1', 'logs', 'a-b', f'x-{parts["coupled"].key}-seed11']
-    assert [run.name for run in plan.runs(parts, [0, 1], there)] == [f'coupled-{parts["coupled"].key}-seed0', there[0]]
+    existing = [f'asymptotic_giou-{parts["coupled"].key}-seed1', 'logs', 'a-b', f'x-{parts["coupled"].key}-seed11']
+    names = [run.name for run in plan.runs(parts, [0, 1], existing)]
+    assert names == [f'coupled-{parts["coupled"].key}-seed0', existing[0]]
 
 
-def test_epochs_are_counted_where_the_settings_say_them():
+def test_epochs_are_counted_where_the_settings_define_them():
     parts = plan.parts({'a': cell(**BOTH, asymptotic=True, warmup_epochs=1), 'b': cell(train_data='shapes')})
     assert plan.epochs(parts['a'].needs) == 10
     assert plan.epochs(parts['a']) == 2 + 3 + 1 + 1

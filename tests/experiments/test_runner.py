@@ -1,4 +1,4 @@
-"""The runner as its users run it, over a stand-in for train: kills, failures, locks, Ctrl-C, and what it refuses."""
+"""The runner as its users run it, with a fake train: kills, failures, locks, Ctrl-C, and what it refuses."""
 import json
 import os
 import pathlib
@@ -44,14 +44,14 @@ def finish(folder, *flags, code=0, script=FAKE, fail=''):
 
 
 def wait_for(pattern, folder, process):
-    """Until a file of this pattern is there."""
+    """Waits until there is a file of this pattern."""
     while not list(folder.glob(pattern)):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(.01)
 
 
 def kill(process, training=None):
-    """Without warning: the runner and, where its lock file is given, the training it has begun."""
+    """Kills the runner and, if its lock file is given, the training that it has started."""
     process.send_signal(signal.SIGKILL)
     process.communicate()
     if training is not None:
@@ -68,12 +68,12 @@ def work(tmp_path_factory):
 
 
 def tables_of(folder):
-    """Markdown and CSV as bytes; the folder's own name, which is in the commands, is taken out."""
+    """Markdown and CSV as bytes; the name of the folder, which is in the commands, is replaced."""
     return [(folder / f'two.{ending}').read_bytes().replace(folder.name.encode(), b'OUT') for ending in ('md', 'csv')]
 
 
 def attempts(folder):
-    """Run -> how often it was begun."""
+    """Run -> how often it was started."""
     return {path.stem.split('-')[0] + path.stem[-1]: path.read_text().count('began')
             for path in (folder / 'logs').glob('*.attempts')}
 
@@ -90,11 +90,11 @@ def test_the_table_of_an_undisturbed_runner(work):
 
 
 def test_a_runner_killed_twice_and_stopped_once_ends_like_an_undisturbed_one(work):
-    """Killed with the training it started; then alone, so that the next one waits for that training; then Ctrl-C."""
+    """Killed with its training; then killed alone, so that the next runner waits for that training; then Ctrl-C."""
     out = work / 'killed'
     first = start(work, '--output=killed', hold='asymptotic')
     wait_for('asymptotic-*-seed0/checkpoints/last.h5', out, first)
-    with pytest.raises(InputError, match=rf'another runner \(process {first.pid}\) is at work there'):
+    with pytest.raises(InputError, match=rf'another runner \(process {first.pid}\) is running there'):
         with runner.only_one(out):
             pass
     kill(first, out / '.training')
@@ -102,7 +102,7 @@ def test_a_runner_killed_twice_and_stopped_once_ends_like_an_undisturbed_one(wor
     wait_for('far-*-seed0/checkpoints/last.h5', out, second)
     kill(second)
     third = start(work, '--output=killed', hold='near')
-    assert any('waiting for the training that a killed runner left at work' in line for line in third.stdout)
+    assert any('waiting for the training that a killed runner has left running' in line for line in third.stdout)
     (work / 'go-far').touch()           # only now does that training end
     wait_for('near-*-seed1/checkpoints/last.h5', out, third)
     third.send_signal(signal.SIGINT)
@@ -116,8 +116,8 @@ def test_a_runner_killed_twice_and_stopped_once_ends_like_an_undisturbed_one(wor
     assert attempts(out) == dict(near0=1, asymptotic0=2, far0=1, near1=2, asymptotic1=1, far1=1)
 
 
-def test_a_failed_run_is_named_and_the_others_go_on(work):
-    """Both trainings fail; `far` is not begun, for the stage it starts from is not there; all cells are dashes."""
+def test_a_failed_run_is_named_and_the_others_are_trained(work):
+    """Both trainings fail; `far` is not started, because the stage that it needs failed; all cells are dashes."""
     output = finish(work, '--output=failing', '--seeds=1', code=1, fail='0')
     assert 'exit code 3' in output and 'error: the loss is not finite' in output
     assert '3 of 3 runs failed' in output and 'from which it starts, failed' in output
@@ -126,8 +126,8 @@ def test_a_failed_run_is_named_and_the_others_go_on(work):
     assert '| near | 82.46 | - | - | - | - | 0 of 1 |' in page and '| far - near | +0.65 | - | - | - | - |' in page
 
 
-def test_a_half_written_folder_is_taken_up_and_a_foreign_one_left_alone(work):
-    """Half of an evaluation is made again; a folder that is no run is refused by name, and nothing in it touched."""
+def test_an_incomplete_run_is_finished_and_a_folder_that_is_no_run_is_not_changed(work):
+    """An incomplete evaluation is repeated; a folder that is not a run is refused by name and does not change."""
     shutil.copytree(work / 'whole', work / 'half')
     near, = (work / 'half').glob('near-*-seed0')
     text = (near / 'evaluation/detections.json').read_text()
@@ -156,14 +156,14 @@ def test_a_dry_run_prints_plan_and_cost_and_trains_nothing(work):
 
 
 @pytest.mark.parametrize('more, seeds, flags, message', [
-    ('', 0, '', '--seeds=0: expected how many runs every cell gets, 1 or more'),
+    ('', 0, '', '--seeds=0: expected the number of runs of each cell, 1 or more'),
     ('', 1, '', 'no data: give --data=TRAIN,VAL'),
     ('', 1, '--train_data=voc:nowhere:a --val_data=voc:nowhere:b', 'nowhere'),
     ('', 1, '--train_data=shapes:12 --ignore_tresh=.4', '--flags: --ignore_tresh=.4: unknown flag; is it --ignore'),
     ('[again]\nflags = --loss=mse --ignore_thresh=.2', 1, '--train_data=shapes:12', ':10: cell again has the same'),
     ('[other]\nflags = --val_data=shapes:8', 1, '--train_data=shapes:12', 'on different data, shapes:12, shapes:8'),
 ])
-def test_what_cannot_be_used_is_refused_before_anything_runs(tmp_path, monkeypatch, more, seeds, flags, message):
+def test_unusable_input_is_refused_before_anything_runs(tmp_path, monkeypatch, more, seeds, flags, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'two.ini').write_text(TABLE + more)
     table = table_file.read(table_file.find('two.ini'))

@@ -1,4 +1,4 @@
-"""Table files: what they say, and one message with file and line for each kind of typo."""
+"""Table files: their content, and one message with file and line for each kind of typo."""
 import pytest
 
 from yolov3_tf.errors import InputError
@@ -32,7 +32,7 @@ def write(folder, text, name='mine.ini'):
     return folder / name
 
 
-def test_a_table_is_read_with_its_places(tmp_path):
+def test_a_table_is_read_with_its_locations(tmp_path):
     path = write(tmp_path, GOOD)
     table = table_file.read(path)
     assert (table.name, table.title, table.question) == ('mine', 'Mine: two and a half', 'Which?')
@@ -43,7 +43,7 @@ def test_a_table_is_read_with_its_places(tmp_path):
     assert table.comparisons == (('two', 'one'), ('three', 'one'))
 
 
-def test_pairs_stand_in_place_of_the_baseline(tmp_path):
+def test_pairs_replace_the_baseline(tmp_path):
     pairs = 'compare =\n  two - one\n  three - two\n'
     table = table_file.read(write(tmp_path, GOOD.replace('baseline = one\n', pairs)))
     assert table.comparisons == (('two', 'one'), ('three', 'two'))
@@ -111,8 +111,8 @@ LOSSES = ('mse', 'iou', 'giou')
 
 
 def named(*settings):
-    return {'_'.join(filter(None, [setting, loss])): PAPER[setting][place]
-            for setting in settings for place, loss in enumerate(LOSSES)}
+    return {'_'.join(filter(None, [setting, loss])): PAPER[setting][index]
+            for setting in settings for index, loss in enumerate(LOSSES)}
 
 
 @pytest.mark.parametrize('name, cells', [

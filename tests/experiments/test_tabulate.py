@@ -1,4 +1,4 @@
-"""Means, spreads and differences against hand arithmetic; what was not evaluated is a dash."""
+"""Means, deviations and differences against arithmetic by hand; what was not evaluated is a dash."""
 import csv
 import io
 
@@ -21,12 +21,12 @@ def table(comparisons=(('giou', 'mse'),)):
 
 
 def run(score, *samples):
-    """A run of this mAP; its samples are the mAP as it is and then on each resample."""
+    """A run with this mAP; its samples are the mAP of the set itself and of each resample."""
     summary = dict.fromkeys(tabulate.MEASURES, score)
     return tabulate.Scored(summary, {name: np.array([score, *samples]) for name in tabulate.MEASURES})
 
 
-MEASURED = {'mse': {0: run(.50, .5, .4), 1: run(.60, .6, .5), 2: run(.70, .7, .6)},
+SCORED = {'mse': {0: run(.50, .5, .4), 1: run(.60, .6, .5), 2: run(.70, .7, .6)},
             'giou': {0: run(.53, .5, .5), 1: run(.66, .6, .6), 2: run(.69, .7, .7)}, 'early': {}}
 
 
@@ -37,7 +37,7 @@ def row(found, kind, name, measure='mAP'):
 def test_means_deviations_and_differences_by_hand():
     """mse 50, 60, 70: mean 60, deviation sqrt((100 + 0 + 100) / 2) = 10. Differences +3, +6, -1: mean 8/3; of the two
     resamples the means are 0 and 10, whose middle 95 % runs from .25 to 9.75."""
-    found = tabulate.rows(table(), MEASURED)
+    found = tabulate.rows(table(), SCORED)
     mse, difference = row(found, 'cell', 'mse'), row(found, 'difference', 'giou - mse')
     assert (mse.mean, mse.deviation, mse.paper) == (pytest.approx(60), pytest.approx(10), 82.46)
     assert list(difference.values.values()) == pytest.approx([3, 6, -1])
@@ -49,7 +49,7 @@ def test_means_deviations_and_differences_by_hand():
 
 
 def test_the_page():
-    found = tabulate.rows(table((('giou', 'mse'), ('early', 'mse'))), MEASURED)
+    found = tabulate.rows(table((('giou', 'mse'), ('early', 'mse'))), SCORED)
     page = tabulate.to_markdown(table((('giou', 'mse'), ('early', 'mse'))), found, SEEDS, ['About.'], 'mine.png',
                                 {'mse': [['python', 'train.py', '--a b']]})
     for line in ('# Mine', 'Which?', 'About.', 'mse: squared',
@@ -63,9 +63,9 @@ def test_the_page():
         assert line in page.splitlines(), line
 
 
-def test_a_seed_that_is_missing_is_left_out_of_both_sides():
-    measured = dict(MEASURED, giou={1: MEASURED['giou'][1]})
-    found = tabulate.rows(table(), measured)
+def test_a_seed_that_one_cell_lacks_is_left_out_of_the_difference():
+    evaluated = dict(SCORED, giou={1: SCORED['giou'][1]})
+    found = tabulate.rows(table(), evaluated)
     assert row(found, 'difference', 'giou - mse').mean == pytest.approx(6)
     assert row(found, 'cell', 'giou').deviation is None
     text = tabulate.to_csv(found, SEEDS)
@@ -74,7 +74,7 @@ def test_a_seed_that_is_missing_is_left_out_of_both_sides():
                         low='', high='', same_sign='', seed_0='', seed_1='66.0000', seed_2='')
 
 
-def test_a_measure_that_is_no_number_is_a_dash():
+def test_a_score_that_is_nan_is_a_dash():
     """COCO's AP of a set without objects."""
     nothing = run(float('nan'), float('nan'))
     found = tabulate.rows(table(), dict(mse={0: nothing}, giou={0: nothing}, early={}))
@@ -95,11 +95,11 @@ def finished_run(folder, dataset, seed):
     rng = np.random.default_rng(seed)
     detections = [Detections(record.image_id, record.boxes + rng.normal(0, 3, record.boxes.shape),
                                     rng.random(len(record.boxes)), record.classes) for record in dataset.records]
-    measured = report.evaluate(dataset, detections)
-    report.write(folder / 'evaluation', measured)
+    evaluated = report.evaluate(dataset, detections)
+    report.write(folder / 'evaluation', evaluated)
     results.write_coco(folder / 'evaluation' / 'detections.json', detections)
     (folder / 'labels.txt').write_text(''.join(f'{name}\n' for name in dataset.class_names))
-    return measured
+    return evaluated
 
 
 def random_set():
@@ -115,16 +115,16 @@ def random_set():
 def test_a_run_is_read_from_its_files_and_checked_against_its_own_score(tmp_path, monkeypatch):
     dataset = random_set()
     monkeypatch.setattr(tabulate.specs, 'load', lambda spec, classes, split: dataset)
-    measured = finished_run(tmp_path / 'a', dataset, 1)
+    evaluated = finished_run(tmp_path / 'a', dataset, 1)
     finished_runs = tabulate.FinishedRuns('voc:somewhere:val', 50)
     got = finished_runs.of(tmp_path / 'a')
-    assert got.summary['coco_AP'] == pytest.approx(measured.summary['coco_AP'])
+    assert got.summary['coco_AP'] == pytest.approx(evaluated.summary['coco_AP'])
     assert {name: values[0] for name, values in got.samples.items()} == pytest.approx(
-        {name: measured.summary[name] for name in got.samples}, abs=1e-9)
+        {name: evaluated.summary[name] for name in got.samples}, abs=1e-9)
     assert len(got.samples['mAP']) == 51 and len(np.unique(got.samples['mAP'])) > 10
     finished_run(tmp_path / 'b', dataset, 2)
     (tmp_path / 'b/evaluation/detections.json').write_text((tmp_path / 'a/evaluation/detections.json').read_text())
-    with pytest.raises(InputError, match='is what the run found: were the annotations changed'):
+    with pytest.raises(InputError, match='the run reported .*: were the annotations changed'):
         finished_runs.of(tmp_path / 'b')
     finished_run(tmp_path / 'c', dataset._replace(class_names=['dog', 'cat']), 2)
     with pytest.raises(InputError, match='other classes are compared: cat, dog and dog, cat'):

@@ -1,4 +1,4 @@
-"""Who trains together: what TF_CONFIG says, what is refused, and (slow) workers that are killed."""
+"""Distributed training: reading TF_CONFIG, what is refused, and (slow) workers that are killed."""
 import json
 import pathlib
 import re
@@ -67,7 +67,7 @@ def test_one_device_has_no_strategy(monkeypatch):
     (tf.errors.FailedPreconditionError, 'Collective ops is aborted', True),
     (tf.errors.InternalError, 'cuDNN launch failure : input shape', False), (tf.errors.InternalError, '', False),
     (tf.errors.InvalidArgumentError, 'Failed to connect', False)])
-def test_only_errors_of_a_connection_are_a_lost_worker(kind, message, lost):
+def test_only_connection_errors_mean_a_lost_worker(kind, message, lost):
     for workers in (1, 2):
         expected = distribution.PeerLost if lost and workers > 1 else kind
         with pytest.raises(expected) as raised, distribution.watched(distribution.Distribution(None, workers)):
@@ -112,15 +112,15 @@ def lines_of(folder, *runs):
 
 
 def assert_one_curve(one, other):
-    """Same steps; the losses start within rounding, which the steps then magnify."""
+    """Asserts the same steps; the first losses differ by rounding, which later steps magnify."""
     assert [(line['kind'], line['step']) for line in one] == [(line['kind'], line['step']) for line in other]
     away = [abs(line['total'] / its['total'] - 1) for line, its in zip(one, other)]
     assert max(away[:4]) < 1e-4 and max(away) < .05, away
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
-    """Two workers, stopped at one of them; one device, stopped; two workers to the end."""
+def test_a_run_resumes_with_another_number_of_workers(tmp_path):
+    """Two workers, one of them is stopped; one device, stopped; two workers until the end."""
     replicas.write_network(tmp_path / 'small.cfg')
     alone, metrics = ['--strategy=none'], tmp_path / 'runs0/changed/metrics.jsonl'
     replicas.finish(tmp_path, [replicas.start(tmp_path, 'whole', 3, alone)])
@@ -134,7 +134,7 @@ def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
 
 
 def write_list_with_broken_images(folder, count, broken):
-    """A list of built-in images, those of these indices cut off; the flags for it and the paths of the broken."""
+    """Writes a list of built-in images, some of them truncated; returns its flags and the paths of these images."""
     dataset = specs.load(f'shapes:{count}', split='train', cache=str(folder / 'shapes'))
     lists.write(folder / 'list.txt', dataset.records)
     (folder / 'shapes.names').write_text('\n'.join(dataset.class_names))
@@ -146,16 +146,16 @@ def write_list_with_broken_images(folder, count, broken):
 
 
 @pytest.mark.slow
-def test_two_workers_skip_and_name_the_images_that_one_device_does(tmp_path):
+def test_two_workers_skip_and_name_the_same_images_as_one_device(tmp_path):
     replicas.write_network(tmp_path / 'small.cfg')
     flags, broken = write_list_with_broken_images(tmp_path, 24, (3, 17))
     replicas.finish(tmp_path, [replicas.start(tmp_path, 'alone', 2, [*flags, '--strategy=none'])])
     replicas.finish(tmp_path, replicas.start_workers(tmp_path, 'pair', 2, flags))
     assert_one_curve(*lines_of(tmp_path, 'alone', 'pair'))
     for name in ('alone', 'pair'):
-        said = (tmp_path / f'{name}-0.txt').read_text()
-        summary = said.partition('2 images were skipped:')[2]
-        assert all(path.name in summary for path in broken), said
+        output = (tmp_path / f'{name}-0.txt').read_text()
+        summary = output.partition('2 images were skipped:')[2]
+        assert all(path.name in summary for path in broken), output
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def test_two_workers_skip_and_name_the_images_that_one_device_does(tmp_path):
                                    ['--nosync_batch_norm', '--accumulate_steps=2', '--ema_decay=0.9', '--clip_norm=inf',
                                     '--optimizer=adam', '--cache=disk']])
 def test_two_workers_under_other_settings(tmp_path, flags):
-    """The benchmark's are synchronised, whole batches of one size."""
+    """The benchmark has synchronised BatchNorm and whole batches of one size."""
     replicas.write_network(tmp_path / 'small.cfg')
     replicas.finish(tmp_path, replicas.start_workers(tmp_path, 'other', 2, flags))
     lines = plots.read_metrics(tmp_path / 'runs0/other/metrics.jsonl')
@@ -173,7 +173,7 @@ def test_two_workers_under_other_settings(tmp_path, flags):
 
 @pytest.mark.slow
 def test_a_worker_that_cannot_read_any_image_of_a_batch(tmp_path):
-    """Batches of two images, one a worker, of changing sizes: a broken image leaves its worker with none."""
+    """Batches of two images, one for each worker, of changing sizes: with a broken image its worker has none."""
     replicas.write_network(tmp_path / 'small.cfg')
     flags, _ = write_list_with_broken_images(tmp_path, 12, (1, 4))
     flags += ['--batch_size=2', '--train_sizes=64,96']
@@ -185,7 +185,7 @@ def test_a_worker_that_cannot_read_any_image_of_a_batch(tmp_path):
 
 @pytest.mark.slow
 def test_the_tf_data_service_makes_the_same_batches(tmp_path):
-    """A dispatcher and a worker of this process; also from the middle of an epoch, as a resumed run begins."""
+    """A dispatcher and a worker in this process; also from the middle of an epoch, as in a resumed run."""
     service = tf.data.experimental.service
     dispatcher = service.DispatchServer(service.DispatcherConfig(port=0))
     worker = service.WorkerServer(service.WorkerConfig(dispatcher_address=dispatcher.target.split('://')[1]))

@@ -1,4 +1,4 @@
-"""The update rules against arithmetic left visible and against Keras's own optimisers."""
+"""The update rules against arithmetic by hand and against Keras's own optimisers."""
 import math
 
 import numpy as np
@@ -32,7 +32,7 @@ def test_sgd_two_steps_by_hand():
     np.testing.assert_allclose(gamma.numpy(), start_gamma - .01 - (.005 + .01), rtol=1e-6)
 
 
-def test_the_clip_sees_the_decay_and_each_tensor_by_itself():
+def test_the_clip_includes_the_decay_and_is_separate_for_each_tensor():
     kernel, gamma, _ = parameters = variables((3,), (2,), (1,))
     start_kernel, start_gamma = kernel.numpy().astype(float), gamma.numpy().astype(float)
     optimizer = Optimizer(parameters, OptimizerSettings(momentum=0., weight_decay=2., clip_norm=1.))
@@ -44,7 +44,7 @@ def test_the_clip_sees_the_decay_and_each_tensor_by_itself():
 
 
 @pytest.mark.parametrize('kind', ['sgd', 'adam'])
-def test_an_infinite_clip_is_none(kind):
+def test_an_infinite_clip_does_nothing(kind):
     moved = []
     for clip in (1e9, math.inf):
         parameters = variables((3,), (2,), (1,))
@@ -60,7 +60,7 @@ def test_an_infinite_clip_is_none(kind):
     ('sgd', lambda: tf.keras.optimizers.SGD(.03, momentum=.9)),
     ('adam', lambda: tf.keras.optimizers.Adam(.03, epsilon=1e-8)),
 ])
-def test_without_decay_and_clip_it_is_kerass(kind, keras):
+def test_without_decay_and_clip_it_equals_the_optimizer_of_keras(kind, keras):
     ours, theirs = variables((4, 3), (2,), (1,)), variables((4, 3), (2,), (1,))
     optimizer = Optimizer(ours, OptimizerSettings(kind=kind, weight_decay=0., clip_norm=1e9))
     keras = keras()
@@ -88,7 +88,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(kind, bad):
         np.testing.assert_array_equal(array, before[1][name])
 
 
-def test_loss_scaling_halves_on_overflow_doubles_when_calm_and_leaves_the_update_alone():
+def test_loss_scaling_halves_on_overflow_doubles_without_and_does_not_change_the_update():
     scaled, plain = variables((3,), (2,), (1,)), variables((3,), (2,), (1,))
     with_scale = Optimizer(scaled, OptimizerSettings(), loss_scaling=True)
     without = Optimizer(plain, OptimizerSettings())
@@ -105,7 +105,7 @@ def test_loss_scaling_halves_on_overflow_doubles_when_calm_and_leaves_the_update
     assert with_scale.scale.numpy() == 2. ** 15 and with_scale.good_steps.numpy() == 0
 
 
-def test_the_state_goes_on_where_it_stopped():
+def test_a_restored_state_continues_where_it_stopped():
     gradients = [tf.ones([3]), tf.ones([2]), tf.ones([1])]
     whole = variables((3,), (2,), (1,))
     optimizer = Optimizer(whole, OptimizerSettings())

@@ -1,10 +1,10 @@
-"""The smallest proof that a formulation learns: eight images by heart, validated on the same eight.
+"""The smallest proof that a formulation learns: it overfits eight images and is validated on the same eight.
 
-The whole path is the user's: images from disk, YOLOv3 at an eighth of its width, from random weights, the
-trainer, its validation. Two things are made to fit eight images. An epoch shows each of them fifty times,
-so that it is 50 steps and not one. And BatchNorm's averages, which validation uses, forget ten times faster
-than by default (momentum .9 for .99): at .99 they trailed the weights of 350 steps so far that a validation loss
-of 84 stood beside a training loss of 9 on the same images.
+Everything is as for a user: images from disk, YOLOv3 with an eighth of its width and random weights, the
+trainer, its validation. Two things are adapted to eight images. An epoch has each of them fifty times,
+so that it has 50 steps and not one. And BatchNorm's averages, which validation uses, change ten times faster
+than by default (momentum .9 instead of .99): at .99 they were so far behind the weights after 350 steps that the
+validation loss was 84 where the training loss was 9 on the same images.
 """
 import json
 
@@ -43,7 +43,7 @@ OPTIONS = {
     'iou_threshold': dict(assigner='iou_threshold'),
     'best_prediction': dict(assigner='best_prediction'),
 }
-# One option at a time is tried on the reference's formulation.
+# Each option is tried by itself with the reference's formulation.
 CASES = [*((name, {}) for name in FORMULATIONS), *(('yolov3', options) for options in OPTIONS.values())]
 
 
@@ -73,7 +73,7 @@ def score_on_its_own_images(folder, eight, formulation, options):
 
 
 @pytest.mark.parametrize('formulation, options', CASES, ids=[*FORMULATIONS, *OPTIONS])
-def test_a_formulation_learns_eight_images_by_heart(eight, tmp_path, formulation, options):
+def test_a_formulation_overfits_eight_images(eight, tmp_path, formulation, options):
     scores = score_on_its_own_images(tmp_path / 'run', eight, formulation, options)
     print('mAP@.5 after each epoch:', ' '.join(f'{score:.3f}' for score in scores))
     assert scores[-1] > .7

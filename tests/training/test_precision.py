@@ -1,4 +1,4 @@
-"""Precision follows the machine, and what it cannot do is refused."""
+"""Precision depends on the machine, and what it does not support is refused."""
 import re
 
 import pytest
@@ -38,10 +38,10 @@ def test_unknown_names_are_refused_with_the_list():
         precision.resolve('half')
 
 
-@pytest.mark.parametrize('found, hidden, gpus, said', [
+@pytest.mark.parametrize('found, hidden, gpus, expected', [
     (2, None, [], r'2 NVIDIA GPU\(s\).*tensorflow\[and-cuda\]==' + re.escape(tf.__version__)), (2, None, GPU, None),
     (2, '', [], None), (2, '-1', [], None), (0, None, [], None), (None, None, [], None)])
-def test_gpus_that_take_no_part_are_named_with_the_way_out(monkeypatch, tmp_path, found, hidden, gpus, said):
+def test_unused_gpus_are_reported_with_the_command_that_helps(monkeypatch, tmp_path, found, hidden, gpus, expected):
     machine(monkeypatch, gpus)
     monkeypatch.setattr(precision, 'DRIVER', tmp_path / 'gpus')
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
@@ -52,4 +52,4 @@ def test_gpus_that_take_no_part_are_named_with_the_way_out(monkeypatch, tmp_path
     if found == 0:
         (tmp_path / 'gpus').mkdir()
     message = precision.unused_gpus()
-    assert re.search(said, message) if said else message is None
+    assert re.search(expected, message) if expected else message is None

@@ -1,4 +1,4 @@
-"""Settings: their types, ranges and names, their texts, and a training by them from Python."""
+"""Settings: their types, ranges and names, their texts, and a training from Python."""
 import json
 import math
 import threading
@@ -15,7 +15,7 @@ from yolov3_tf.training.flag_texts import Token
 from yolov3_tf.training.stopping import StopRequest
 
 
-def test_python_values_are_taken_as_they_are_meant():
+def test_python_values_are_converted_to_the_types_of_the_settings():
     made = recipe.make(full_epochs=5, full_lr=[1e-3], train_sizes=[320, 352], head_lr=1, loss='giou', augment='flip')
     assert made == recipe.DEFAULTS._replace(full_epochs=(5,), full_lr=(1e-3,), train_sizes=(320, 352), head_lr=1.,
                                             loss='giou', augment=('flip',))
@@ -29,7 +29,7 @@ def test_python_values_are_taken_as_they_are_meant():
     (dict(batch_size=True), 'expected a whole number, got bool'), (dict(batch_size=8.), 'got float'),
     (dict(focal='yes'), 'expected true or false'), (dict(full_lr='1e-3'), "full_lr='1e-3': expected a number"),
     (dict(seed=None), 'seed=None: expected a whole number'), (dict(full_epochs=[1, None]), 'got NoneType')])
-def test_what_is_no_setting_or_of_another_type_is_refused(settings, message):
+def test_an_unknown_setting_or_another_type_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
         recipe.make(**settings)
 
@@ -40,12 +40,12 @@ def test_what_is_no_setting_or_of_another_type_is_refused(settings, message):
     (dict(seed=2**32), 'from 0 to 4294967295'), (dict(ignore_thresh=0.), 'more than 0 to 1'),
     (dict(train_sizes=(320, 31)), '--train_sizes=31: expected 32 or more'), (dict(schedule='stairs'), 'one of cosine'),
     (dict(full_epochs=[3], full_lr=(.1,)), 'expected a tuple')])
-def test_what_is_out_of_range_is_refused(settings, message):
+def test_a_value_out_of_range_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
         recipe.check(recipe.DEFAULTS._replace(**settings))
 
 
-def test_numbers_all_have_a_range_and_names_a_table():
+def test_every_number_has_a_range_and_every_name_a_table():
     for name, (wanted, _, _) in ((name, recipe.kind(name)) for name in recipe.Recipe._fields):
         assert (name in recipe.RANGES) == (wanted in (int, float)), name
     free = {'train_data', 'val_data', 'classes', 'backbone_weights', 'init_weights', 'cfg', 'anchors', 'name',
@@ -64,7 +64,7 @@ def test_defaults_are_those_of_the_tables():
 @pytest.mark.parametrize('schedule', stages.SCHEDULES)
 @pytest.mark.parametrize('pretrained, epochs', [(True, 40), (False, 80)])
 def test_every_schedule_has_a_plan_by_default(schedule, pretrained, epochs):
-    """30 + 10 epochs, or 60 + 20 from random weights; what falls by itself takes them in one piece."""
+    """30 + 10 epochs, or 60 + 20 from random weights; a schedule that falls by itself takes them in one piece."""
     *before, full = plan.stages_of(recipe.make(schedule=schedule), pretrained)
     assert full.epochs == epochs and [stage.epochs for stage in before] == [50] * pretrained
     assert (len(full.rates) == 1) == stages.SCHEDULES[schedule].one_piece
@@ -79,7 +79,7 @@ def test_texts_are_read_and_written(text, name, value):
     assert flag_texts.value_of(name, flag_texts.text_of(value)) == value
 
 
-def test_a_request_to_stop_outside_of_the_main_thread_takes_no_signal():
+def test_a_stop_request_outside_of_the_main_thread_handles_no_signal():
     entered = []
 
     def listen():
@@ -92,7 +92,7 @@ def test_a_request_to_stop_outside_of_the_main_thread_takes_no_signal():
 
 
 def test_python_trains_with_the_command_s_defaults(tmp_path, monkeypatch):
-    """And finds the run finished the next time. The policy of the caller is the same before and after."""
+    """The second call finds the run finished. The caller's policy is the same before and after."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'small.cfg').write_text(small_cfg.TEXT)
     settings = dict(loss='giou', focal=True, ignore_thresh=.45, cfg='small.cfg', image_size=64, augment=[],

@@ -1,4 +1,4 @@
-"""A run finds its own folder again and no other run's."""
+"""A run finds its own folder again and never uses that of another run."""
 import os
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from yolov3_tf.training.run_folder import RunFolder
 FLAGS = {'loss': 'giou', 'focal': 'True', 'name': 'x'}
 
 
-def test_the_same_flags_come_back_and_others_are_refused_by_name(tmp_path):
+def test_the_same_flags_are_accepted_and_others_are_refused_by_name(tmp_path):
     first = RunFolder(tmp_path / 'run')
     first.claim(FLAGS, ['cat', 'dog'])
     first.last.touch()
@@ -27,21 +27,21 @@ def test_the_same_flags_come_back_and_others_are_refused_by_name(tmp_path):
         again.claim(FLAGS, ['dog', 'cat'])
 
 
-def test_a_run_that_never_saved_gives_its_folder_to_other_flags(tmp_path):
+def test_other_flags_may_use_the_folder_of_a_run_without_a_checkpoint(tmp_path):
     folder = RunFolder(tmp_path / 'run')
     folder.claim({**FLAGS, 'augment': 'foo'}, ['cat'])
     folder.claim(FLAGS, ['cat', 'dog'])
     assert folder.labels.read_text() == 'cat\ndog\n' and 'foo' not in folder.flags.read_text()
 
 
-def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+def test_a_folder_with_other_files_is_not_used(tmp_path):
     (tmp_path / 'labels.txt').write_text('mine')
     with pytest.raises(InputError, match='no run of this program'):
         RunFolder(tmp_path).claim(FLAGS, ['cat'])
     assert (tmp_path / 'labels.txt').read_text() == 'mine'
 
 
-def test_metrics_rewind_to_the_last_checkpoint(tmp_path):
+def test_metrics_are_truncated_to_the_last_checkpoint(tmp_path):
     folder = RunFolder(tmp_path / 'run')
     folder.claim(FLAGS, ['cat'])
     length = folder.append({'step': 1})
@@ -53,7 +53,7 @@ def test_metrics_rewind_to_the_last_checkpoint(tmp_path):
     assert folder.metrics.read_text() == ''
 
 
-def test_metrics_that_have_become_shorter_are_not_filled_up(tmp_path, capsys):
+def test_metrics_that_have_become_shorter_do_not_change(tmp_path, capsys):
     folder = RunFolder(tmp_path / 'run')
     folder.claim(FLAGS, ['cat'])
     folder.append({'step': 1})
@@ -67,7 +67,7 @@ def test_metrics_that_have_become_shorter_are_not_filled_up(tmp_path, capsys):
     assert not folder.metrics.exists()
 
 
-def test_a_flag_younger_than_the_run_stands_at_its_default_there(tmp_path):
+def test_a_flag_newer_than_the_run_has_its_default_there(tmp_path):
     folder = RunFolder(tmp_path / 'run')
     folder.claim(FLAGS, ['cat'])
     folder.last.touch()
@@ -87,7 +87,7 @@ time.sleep(60)
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='no fcntl')
-def test_two_processes_do_not_train_in_one_folder_and_a_killed_one_leaves_it_free(tmp_path):
+def test_two_processes_cannot_train_in_one_folder_and_a_killed_process_releases_it(tmp_path):
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     with subprocess.Popen([sys.executable, '-c', HOLDER, str(tmp_path / 'run')], stdout=subprocess.PIPE, text=True,
                           env=environment) as other:

@@ -1,7 +1,7 @@
-"""A run that version 0.1 left in its second stage (``fixtures/run_0_1``): it opens, and goes on to its end.
+"""A run that version 0.1 left in its second stage (``fixtures/run_0_1``): it can be loaded and resumed.
 
-Made by that version's train.py on the CPU, stopped by Ctrl-C after six of eighteen steps, with --asymptotic,
---stage1_epochs=2 and --stage2_epochs=4; ``metrics_of_the_whole_run.jsonl`` is the same run left alone.
+It was made by that version's train.py on the CPU, stopped by Ctrl-C after six of eighteen steps, with --asymptotic,
+--stage1_epochs=2 and --stage2_epochs=4; ``metrics_of_the_whole_run.jsonl`` is the same run without the interruption.
 """
 import json
 import pathlib
@@ -20,14 +20,14 @@ STAGES = {'classify': 'asymptotic', 'head': 'head', 'all': 'full'}
 
 
 def lines_of(path):
-    """The metrics, with the stages as they are called today."""
+    """The metrics, with the current names of the stages."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return [dict(line, stage=STAGES.get(line['stage'], line['stage'])) for line in lines]
 
 
 @pytest.fixture
 def left(tmp_path, monkeypatch):
-    """The folder of the run below a working folder of its own, as its user finds it."""
+    """The folder of the run, in a new working folder."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(LEFT / 'small.cfg', tmp_path)
     folder = tmp_path / 'runs' / 'old'
@@ -35,14 +35,14 @@ def left(tmp_path, monkeypatch):
     return folder
 
 
-def test_its_checkpoint_opens_and_detects(left):
+def test_its_checkpoint_is_loaded_and_detects(left):
     model, config = checkpoints.load_model(str(left / 'checkpoints' / 'best.h5'))
     assert config.class_names == tuple((left / 'labels.txt').read_text().split()) and model.count_params() > 1000
     found = detector.load(left)(np.zeros([40, 60, 3], np.uint8), score_threshold=0.)
     assert len(found) and set(found.class_names) <= set(config.class_names)
 
 
-def test_it_goes_on_to_the_end_of_the_whole_run(left):
+def test_it_resumes_to_the_end_of_the_whole_run(left):
     before = lines_of(left / 'metrics.jsonl')
     outcome = run.train(recipe.make(
         loss='giou', focal=True, ignore_thresh=.45, name='old', train_data='shapes:12', cfg='small.cfg', image_size=64,
@@ -57,5 +57,5 @@ def test_it_goes_on_to_the_end_of_the_whole_run(left):
         numbers = [name for name in line if isinstance(line[name], float)]
         assert {name: line[name] for name in line if name not in numbers} == \
             {name: expected[name] for name in line if name not in numbers}
-        # Bit for bit on the processor it was made on; others add up in another order.
+        # The same bits on the processor that it was made on; others sum in another order.
         np.testing.assert_allclose([line[name] for name in numbers], [expected[name] for name in numbers], rtol=1e-3)

@@ -1,4 +1,4 @@
-"""Schedules against hand arithmetic, and freezing by name."""
+"""Schedules against arithmetic by hand, and freezing by name."""
 import pytest
 import tensorflow as tf
 from fixtures import narrow_network
@@ -8,7 +8,7 @@ from yolov3_tf.training import stages
 from yolov3_tf.training.stages import Stage
 
 
-def test_rates_warm_up_linearly_and_the_pieces_count_from_there():
+def test_rates_warm_up_linearly_and_then_the_pieces_begin():
     stage = Stage('full', stages.NOTHING, ((2, 1e-2), (1, 1e-3)), warmup_epochs=1)
     assert stage.epochs == 4
     rates = [stages.rate_at(stage, step, 4) for step in range(16)]
@@ -31,7 +31,7 @@ def rates_of(schedule, rates, epochs, losses=(), **changes):
     return [stages.rate_at(stage, 4 * epoch, 4, losses[:epoch]) for epoch in range(epochs)]
 
 
-def test_cosine_falls_from_the_rate_to_nothing():
+def test_cosine_falls_from_the_rate_to_zero():
     rates = rates_of('cosine', ((4, 1e-2),), 5)
     half = 1e-2 / 2
     assert rates == pytest.approx([2 * half, half * (1 + .5 ** .5), half, half * (1 - .5 ** .5), 0])
@@ -44,7 +44,7 @@ def test_warm_up_then_power():
                                                             1 / 64)])
 
 
-def test_a_plateau_brings_the_next_rate_and_the_last_one_ends_the_stage():
+def test_a_plateau_starts_the_next_rate_and_the_last_plateau_ends_the_stage():
     losses = [5., 4., 4.5, 4.2, 3., 2.9, 3.1, 3.2]       # two epochs above 4, then two above 2.9
     stage, = stages.two_stages((), ((9, 1e-2), (9, 1e-3)), schedule='plateau', patience=2)
     assert [stages.rate_at(stage, 4 * epoch, 4, losses[:epoch]) for epoch in range(8)] == [1e-2] * 4 + [1e-3] * 4
@@ -68,12 +68,12 @@ def test_schedules_that_cannot_be_made_are_refused(schedule, rates, patience, me
 
 @pytest.mark.parametrize('epochs, rates, message', [
     ([1, 2], [.1], 'as many'), ([-1], [.1], '0 or more'), ([1], [0.], 'positive'), ([1], [float('nan')], 'positive')])
-def test_pieces_that_make_no_sense_are_refused(epochs, rates, message):
+def test_invalid_pieces_are_refused(epochs, rates, message):
     with pytest.raises(InputError, match=message):
         stages.pieces(epochs, rates, 'full')
 
 
-def test_pieces_of_no_epochs_vanish():
+def test_pieces_without_epochs_are_left_out():
     assert stages.pieces([0, 3], [1., .1], 'head') == ((3, .1),)
 
 
@@ -88,13 +88,13 @@ def test_a_stage_settles_after_patience_epochs_without_a_lower_loss(losses, sett
 @pytest.mark.parametrize('scores, over', [
     ([], False), ([.3, .2], False), ([.3, .2, .3], True), ([.2, .3, .25], False), ([-1., -1., .1], False)])
 def test_a_stage_stops_after_epochs_without_a_better_score(scores, over):
-    """Two epochs since the first of the best scores; -1 stands before the first validation."""
+    """Two epochs since the first of the best scores; -1 is the score before the first validation."""
     stage = Stage('full', '^$', ((9, 1.),), stop_after=2)
     assert stages.is_over(stage, 3, [1.] * len(scores), scores) is over
     assert not stages.is_over(stage._replace(stop_after=0), 3, [1.] * len(scores), scores)
 
 
-def test_freezing_freezes_the_backbone_and_nothing_else():
+def test_the_head_stage_freezes_the_backbone_and_nothing_else():
     model = narrow_network.fresh(1)
     head, everything = stages.two_stages(((1, .1),), ((1, .1),), frozen_bn='fixed')
     stages.freeze(model, head)

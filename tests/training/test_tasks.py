@@ -1,4 +1,4 @@
-"""The asymptotic stage: its loss by hand, what it moves, and that a kill in it leaves no trace."""
+"""The asymptotic stage: its loss by hand, which weights it changes, and resuming it after a kill."""
 import json
 import math
 
@@ -29,7 +29,7 @@ def truth_of(classes, valid):
 
 
 def test_presence_loss_by_hand():
-    """Two images: one holds class 2 twice, the other nothing; its padding says class 0 and does not count."""
+    """Two images: one has class 2 twice, the other no object; its padding has class 0 and does not count."""
     logits = tf.constant([[0., math.log(3), math.log(3)], [0., 0., -math.log(3)]])
     truth = truth_of([[2, 2], [0, 0]], [[True, True], [False, False]])
     first = math.log(2) + math.log(4) + math.log(4 / 3)              # -log 1/2, -log(1 - 3/4), -log 3/4
@@ -76,7 +76,7 @@ def lines_of(run, kind):
     return [line for line in lines if line['kind'] == kind]
 
 
-def test_the_stages_follow_each_other_and_each_is_validated_its_own_way(whole):
+def test_the_stages_follow_each_other_and_each_is_validated_by_its_task(whole):
     val = lines_of(whole, 'val')
     assert [line['stage'] for line in val] == ['asymptotic', 'asymptotic', 'head', 'full']
     assert all(0 <= line['class_mAP'] <= 1 and 'mAP' not in line for line in val[:2])
@@ -104,7 +104,7 @@ def test_classification_learns_and_hands_its_backbone_on(shapes, tmp_path):
 
 # Inside the second epoch of classification; in its first.
 @pytest.mark.parametrize('steps', [4, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_run_killed_while_classifying_ends_like_an_undisturbed_one(shapes, whole, tmp_path, steps):
+def test_a_run_killed_in_the_asymptotic_stage_ends_like_an_undisturbed_one(shapes, whole, tmp_path, steps):
     run = trainer(tmp_path / 'run', shapes)
     make_step, left = run._run_step, [steps]
 
@@ -123,7 +123,7 @@ def test_a_run_killed_while_classifying_ends_like_an_undisturbed_one(shapes, who
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_network_without_backbone_is_refused_before_anything_trains(shapes, tmp_path):
+def test_a_network_without_backbone_is_refused_before_training(shapes, tmp_path):
     run = RunFolder(tmp_path / 'run')
     images = tf.keras.Input([None, None, 3])
     model = tf.keras.Model(images, tf.keras.layers.Reshape([-1, 10])(tf.keras.layers.Conv2D(10, 1)(images)))

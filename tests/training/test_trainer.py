@@ -1,4 +1,4 @@
-"""A run: what trains, what is frozen, what stops it, and that nothing shows where it was stopped."""
+"""A run: what trains, what is frozen, what stops it, and that a resumed run equals an uninterrupted one."""
 import json
 import os
 import pathlib
@@ -55,7 +55,7 @@ def trainer(folder, data, chosen=None, pages=False):
 
 
 def stop_after(run, steps, by_signal=None):
-    """Lets the run make some more steps, then stops it as a kill or a Ctrl-C would."""
+    """Lets the run make some more steps, then stops it like a kill or a Ctrl-C."""
     make_step, left = run._run_step, [steps]
 
     def step(*arguments):
@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_metrics_bit_for_bit(uninte
 
 @pytest.mark.slow
 def test_averages_pieces_and_rare_validation_survive_a_kill_bit_for_bit(shapes, tmp_path):
-    """Two stages, of 2 and 3 epochs and validated every second epoch and at the end; the average goes through both."""
+    """Two stages of 2 and 3 epochs, validated every second epoch and at their end; both update the average."""
     stage = stages.Stage('one', '^$', ((2, 1e-3),))
     chosen = settings(stage, stage._replace(name='two', rates=((3, 1e-3),)), ema_decay=.9, accumulate_steps=2,
                       epochs_between_eval=2)
@@ -144,7 +144,7 @@ def test_averages_pieces_and_rare_validation_survive_a_kill_bit_for_bit(shapes, 
 
 
 def test_a_stage_is_validated_before_it_ends_early(shapes, tmp_path, monkeypatch):
-    """Validated every third epoch at losses 1, 2, 1.5: patience 4 is out after the fifth, which is validated then."""
+    """Validated every third epoch with losses 1, 2, 1.5: patience 4 ends the stage at the seventh, so it is too."""
     stage = stages.Stage('one', '^$', ((20, 1e-3),), patience=4)
     run, asked = trainer(tmp_path / 'run', shapes, settings(stage, epochs_between_eval=3)), []
     losses = iter([1., 2., 1.5])
@@ -155,7 +155,7 @@ def test_a_stage_is_validated_before_it_ends_early(shapes, tmp_path, monkeypatch
     assert asked == [3, 6, 7] and run.history.val_losses[2:] == [1., 1., 1., 2., 1.5]
 
 
-def test_the_average_is_what_is_kept_as_the_best(shapes, tmp_path):
+def test_the_average_is_saved_as_the_best(shapes, tmp_path):
     run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('full', '^$', ((1, 1e-2),)), ema_decay=.9))
     run.run()
     best = tiny_network.build(len(shapes[0].class_names))
@@ -212,7 +212,7 @@ def test_a_stage_ends_when_the_validation_loss_no_longer_falls(shapes, tmp_path)
     patient = stages.Stage('head', '^backbone_', ((9, 1e-30),), patience=2, frozen_bn='fixed')
     run = trainer(tmp_path / 'run', shapes, settings(patient))
     run.run()
-    # At a rate of nothing the loss never falls after the first epoch, so two more epochs end the stage.
+    # At a rate of almost zero the loss never falls after the first epoch, so two more epochs end the stage.
     lines = run.folder.metrics.read_text().splitlines()
     assert [json.loads(line)['epoch'] for line in lines if '"val"' in line] == [1, 2, 3]
 
@@ -239,7 +239,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(uninterrupted, shap
 
 @pytest.fixture
 def broken(shapes, tmp_path):
-    """The shapes with one training and one validation image spoiled."""
+    """The shapes with one damaged training image and one damaged validation image."""
     data = []
     for dataset in shapes:
         records = list(dataset.records)
@@ -280,7 +280,7 @@ def test_strict_stops_at_a_bad_image_and_names_it(broken, tmp_path):
         trainer(tmp_path / 'run', broken, settings(ALL, strict=True)).run()
 
 
-def test_compute_loss_is_the_same_for_a_size_known_and_unknown():
+def test_compute_loss_is_the_same_for_known_and_unknown_sizes():
     model = tiny_network.build(2)
     truth = GroundTruth(tf.constant([[[5., 9., 40., 30.]]]), tf.constant([[1]]), tf.constant([[True]]),
                         tf.ones([1, 1]))
@@ -302,8 +302,8 @@ def test_the_step_learns_under_adam(shapes, tmp_path):
     assert totals[-1] < totals[0] / 2
 
 
-def test_counters_are_one_flat_object_and_come_back():
-    """The keys are those of checkpoints before the classes were; what an older or newer file has beyond is left out."""
+def test_counters_are_one_flat_object_and_are_read_back():
+    """The keys are those of all versions; unknown keys of an older or newer file are ignored."""
     position = counters.Position(1, 2, 3, 4, 5, True)
     history = counters.History(13, {'total': 2.}, 1, [.5], [.25], .25, 4, {'a.jpg': 'why'}, 99)
     flat = counters.to_json(position, history)
@@ -312,13 +312,13 @@ def test_counters_are_one_flat_object_and_come_back():
     assert counters.from_json(json.loads(json.dumps({**flat, 'more': 1}))) == (position, history)
 
 
-def test_the_progress_line_knows_the_last_score(shapes, tmp_path, monkeypatch):
-    """After each validation, and from the start where a run goes on; a stage that was not validated yet has none."""
+def test_the_progress_line_shows_the_last_score(shapes, tmp_path, monkeypatch):
+    """After each validation, and at once in a resumed run; a stage without validation has no score."""
     run = trainer(tmp_path / 'run', shapes, settings(HEAD))
     run.task = run.tasks['detection']
     with run._bar(HEAD) as bar:
         assert not getattr(bar, 'score', '')
-        monkeypatch.setattr(run.task, 'validate', lambda: tasks.Verdict({'total': 2.}, .375, {}))
+        monkeypatch.setattr(run.task, 'validate', lambda: tasks.ValidationResult({'total': 2.}, .375, {}))
         run._validate(HEAD, bar)
         assert bar.score == 'mAP@.5 37.5 %'
     run.history.scores = [.5, .25]

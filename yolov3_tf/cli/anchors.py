@@ -1,10 +1,10 @@
-r"""Finds anchors for a data set by k-means under the IoU of shapes, and says how much better than others they fit.
+r"""Finds anchors for a data set by k-means with the IoU of shapes, and compares them with the published ones.
 
   yolov3-tf anchors voc:BCCD:train --image_size=416 --output=bccd.anchors
 
-prints average IoU and best possible recall of the published anchors and of the new ones, and writes bccd.anchors,
-for yolov3-tf train --anchors=bccd.anchors, and bccd.png, boxes and anchors by width and height. A cfg network takes its
-anchors from the cfg: paste the line that the file's comment holds.
+prints average IoU and best possible recall of the published anchors and of the new ones. It writes bccd.anchors, for
+yolov3-tf train --anchors=bccd.anchors, and bccd.png, a plot of boxes and anchors by width and height. A cfg network
+takes its anchors from the cfg: copy the line in the comment of the file into the cfg.
 
 Exit code: 0; 2 when the input cannot be used.
 """
@@ -26,21 +26,21 @@ ARGUMENTS = 'SPEC'
 
 
 def define_flags(values=flags.FLAGS):
-    """Adds the program's flags; tests give values of their own."""
+    """Adds the program's flags; tests pass their own ``values``."""
     at = dict(flag_values=values)
     flags.DEFINE_integer('count', 9, 'Number of anchors, a multiple of the number of strides.', lower_bound=1,
                          upper_bound=100, **at)
-    flags.DEFINE_list('strides', ['8', '16', '32'], 'Strides of the levels that share them. The first level takes the '
-                      'smallest anchors.', **at)
-    flags.DEFINE_integer('image_size', 416, 'Input size of the network that they are for.', lower_bound=32, **at)
+    flags.DEFINE_list('strides', ['8', '16', '32'], 'Strides of the levels, which share the anchors. The first level '
+                      'takes the smallest.', **at)
+    flags.DEFINE_integer('image_size', 416, 'Input size of the network that uses the anchors.', lower_bound=32, **at)
     flags.DEFINE_bool('letterbox', True, 'Images keep their proportions, as in training.', **at)
-    flags.DEFINE_integer('seed', 0, 'Seed of the starts.', lower_bound=0, upper_bound=2**32 - 1, **at)
+    flags.DEFINE_integer('seed', 0, 'Seed of the random starts.', lower_bound=0, upper_bound=2**32 - 1, **at)
     flags.DEFINE_string('classes', None, 'File of class names, one a line. Default: as in training.', **at)
     flags.DEFINE_string('output', None, 'File to write. The plot beside it has the ending .png.', **at)
 
 
 def run(arguments, options) -> int:
-    """Finds anchors, prints them beside the published ones, and writes file and plot where asked; the exit code."""
+    """Finds anchors, prints them beside the published ones, and writes file and plot; returns the exit code."""
     strides = check(arguments, options)
     spec, = arguments
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None)
@@ -58,7 +58,7 @@ def run(arguments, options) -> int:
 
 
 def check(arguments, options):
-    """The strides; what can be wrong with the flags is reported before the data are read."""
+    """The strides; raises InputError for wrong flags, before the data are read."""
     if len(arguments) != 1:
         raise InputError('expected one data spec: yolov3-tf anchors SPEC --output=FILE')
     if not all(text.isdecimal() and 1 <= int(text[:6]) <= 1024 for text in options.strides) or not options.strides:
@@ -73,6 +73,7 @@ def check(arguments, options):
 
 
 def describe(quality) -> str:
+    """Average IoU and recall as text."""
     return (f'average IoU {quality.average_iou:.4f}, best possible recall at IoU {clusters.COVERED:g} '
             f'{100 * quality.recall:.2f} %')
 

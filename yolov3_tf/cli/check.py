@@ -3,9 +3,9 @@ r"""Checks a data set: every problem by file and line, class balance, box sizes 
   yolov3-tf check voc:BCCD:trainval --output=report --fix=fixed/trainval.txt
   yolov3-tf check coco:instances.json:images --json=-
 
-The first prints the report, writes it as report/report.txt and, with images, as report/index.html (one file, to be
-opened or sent as it is), and writes a corrected list to use as --train_data=list:fixed/trainval.txt. The set's own
-files are only read.
+The first prints the report, writes it as report/report.txt and, with images, as report/index.html (one file, without
+others), and writes a corrected list to use as --train_data=list:fixed/trainval.txt. The files of the set itself do
+not change.
 --json writes one object: {"images": n, "objects": n, "class_names": [...], "problems": [{"file", "line", "what"}]};
 a line is null where a problem has none, and the id of the annotation where the file is COCO's JSON. With --json=- it
 goes to standard output and everything else to standard error.
@@ -31,11 +31,11 @@ STDOUT = '-'
 
 
 def define_flags(values=flags.FLAGS):
-    """Adds the program's flags; tests give values of their own."""
+    """Adds the program's flags; tests pass their own ``values``."""
     at = dict(flag_values=values)
-    flags.DEFINE_string('output', None, 'Folder for report.txt and index.html. Made where missing.', **at)
+    flags.DEFINE_string('output', None, 'Folder for report.txt and index.html. Created if needed.', **at)
     flags.DEFINE_string('json', None, 'File for the result as JSON, or - for standard output.', **at)
-    flags.DEFINE_string('fix', None, 'Corrected list to write. Neither it nor classes.names beside it may exist.', **at)
+    flags.DEFINE_string('fix', None, 'Corrected list to write. It and classes.names beside it must not exist.', **at)
     flags.DEFINE_integer('images', 60, 'Most images with problems to show.', lower_bound=0, **at)
     flags.DEFINE_string('anchors', None, 'File of anchors to compare the boxes with. Default: the published nine.',
                         **at)
@@ -47,7 +47,7 @@ def define_flags(values=flags.FLAGS):
 
 
 def run(arguments, options) -> int:
-    """Reads, checks, reports; the exit code says whether there is a problem."""
+    """Reads and checks the set and writes the report; returns 1 if there is a problem, else 0."""
     if len(arguments) != 1:
         raise InputError('expected one data spec: yolov3-tf check SPEC [--output=DIR] [--fix=FILE]')
     spec, = arguments
@@ -73,7 +73,7 @@ def run(arguments, options) -> int:
 
 
 def write(spec, dataset, report, anchors, options, out):
-    """The report as text and as a page; ``anchors``: name -> [(width, height)] pixels of the network input."""
+    """Writes the report as text and as a page; ``anchors``: name -> [(width, height)] pixels of the network input."""
     os.makedirs(options.output, exist_ok=True)
     texts = {'report.txt': f'{spec}\n{check.summary(dataset, report)}\n\n{check.text(report)}\n',
              'index.html': page.render(spec, dataset, report, anchors, options.images)}
@@ -83,7 +83,7 @@ def write(spec, dataset, report, anchors, options, out):
 
 
 def write_json(path: str, text: str) -> None:
-    """To the file, or to standard output for '-'."""
+    """Writes to the file, or to standard output for '-'."""
     if path == STDOUT:
         print(text)
     else:

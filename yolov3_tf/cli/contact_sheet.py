@@ -3,8 +3,8 @@ r"""Draws what the network sees: images of one training batch after another, aug
   yolov3-tf contact-sheet voc:VOCdevkit:2012_train --output=sheet.png \
       --augment=mosaic,colour,flip
 
-The images come out of the training pipeline itself, so the sheet of a run's --augment, --seed and --image_size
-shows that run's own first images. A box that weighs less than 1 (mix-up) carries its weight in percent.
+The images come from the training pipeline itself, so with the --augment, --seed and --image_size of a run the sheet
+shows the first images of that run. A box with a weight below 1 (mix-up) shows its weight in percent.
 
 Exit code: 0; 2 when the input cannot be used.
 """
@@ -19,13 +19,13 @@ from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.drawing import boxes as draw
 from yolov3_tf.errors import InputError
 
-MOST_EMPTY = 20         # batches in a row of nothing but images that cannot be used
+MOST_EMPTY = 20         # most batches in a row without a usable image
 
 ARGUMENTS = 'SPEC'
 
 
 def define_flags(values=flags.FLAGS):
-    """Adds the program's flags; tests give values of their own."""
+    """Adds the program's flags; tests pass their own ``values``."""
     at = dict(flag_values=values)
     flags.DEFINE_string('output', None, 'PNG to write.', **at)
     flags.DEFINE_list('augment', list(pipeline.DEFAULT_AUGMENTATIONS), 'Augmentations, or nothing for none. They are '
@@ -40,7 +40,7 @@ def define_flags(values=flags.FLAGS):
 
 
 def run(arguments, options) -> int:
-    """Draws the sheet and writes it; the exit code."""
+    """Draws and writes the sheet; returns the exit code."""
     if len(arguments) != 1 or not (options.output or '').endswith('.png'):
         raise InputError('expected one data spec and --output=FILE.png: '
                          'yolov3-tf contact-sheet SPEC --output=sheet.png')
@@ -59,7 +59,7 @@ def run(arguments, options) -> int:
 
 
 def images_of(dataset, settings, seed, count):
-    """The first ``count`` training images with their boxes drawn on them, uint8 [h, w, 3] each."""
+    """The first ``count`` training images with their boxes, uint8 [h, w, 3] each."""
     drawn, empty = [], 0
     for images, truth, indices in pipeline.training_batches(dataset, settings, seed).as_numpy_iterator():
         empty = empty + 1 if not len(indices) else 0
@@ -74,7 +74,7 @@ def images_of(dataset, settings, seed, count):
 
 
 def _drawn(image, boxes, classes, weights, names):
-    """Boxes of weight 1 with their name, others with their weight too."""
+    """Draws boxes of weight 1 with their class name, others also with their weight."""
     full = weights == 1
     image = draw.draw_detections(image, boxes[full], classes[full], None, names)
     return draw.draw_detections(image, boxes[~full], classes[~full], weights[~full], names)

@@ -6,9 +6,9 @@
   yolov3-tf convert --model=tiny.weights --cfg=yolov3-tiny.cfg --output=tiny.h5
   yolov3-tf convert --model=runs/NAME --output=mine.weights
 
-The endings say which way: a run or a checkpoint (.h5) becomes a darknet file, anything else is read as one.
-An --output ending in .weights.h5 is plain Keras weights (model.load_weights); another .h5 is a checkpoint of this
-package, as the other commands take it.
+The ending of --model decides the direction: a run or a checkpoint (.h5) becomes a darknet file, any other file is read
+as a darknet file. An --output that ends in .weights.h5 has plain Keras weights (model.load_weights); another .h5 is a
+checkpoint of this package, for the other commands.
 """
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ MAIN_FLAGS = ('model', 'output', 'cfg', 'backbone', 'num_classes', 'classes', 'i
 
 
 def define_flags(values=flags.FLAGS):
-    """Adds the program's flags; tests give values of their own."""
+    """Adds the program's flags; tests pass their own ``values``."""
     at = dict(flag_values=values)
     flags.DEFINE_string('model', None, 'File to read. A darknet file, a checkpoint (.h5) or the folder of a run.', **at)
     flags.DEFINE_string('output', None, 'File to write.', **at)
     flags.DEFINE_string('cfg', None, 'Darknet cfg of the network in the darknet file. Default: YOLOv3 itself.', **at)
-    flags.DEFINE_boolean('backbone', False, 'The darknet file is of the backbone alone. darknet53.conv.74 is one. '
-                         'Read, it leaves the rest of the network random and needs --num_classes or --cfg.', **at)
+    flags.DEFINE_boolean('backbone', False, 'The darknet file has only the backbone, like darknet53.conv.74. Reading '
+                         'it leaves the other layers random and needs --num_classes or --cfg.', **at)
     flags.DEFINE_float('width_multiplier', 1., 'Width of the network in the darknet file.', **at)
-    flags.DEFINE_integer('num_classes', None, 'Classes of the network. Default: as the size of the file says.', 1, **at)
+    flags.DEFINE_integer('num_classes', None, 'Classes of the network. Default: from the size of the file.', 1, **at)
     flags.DEFINE_string('classes', None, 'File of class names, one a line. They are kept in the checkpoint. Default: '
                         'COCO\'s names for 80 classes, VOC\'s for 20, else class_0, class_1, ...', **at)
     flags.DEFINE_list('image_size', None, 'Input size kept in the checkpoint. One number, or height,width. Default: '
@@ -54,7 +54,7 @@ def define_flags(values=flags.FLAGS):
 
 
 def run(arguments, options) -> int:
-    """Reads one file and writes the other; the exit code."""
+    """Reads one file and writes the other; returns the exit code."""
     if arguments:
         raise InputError(f'expected flags only, got {" ".join(arguments)}')
     for name in ('model', 'output'):
@@ -90,10 +90,10 @@ def _to_keras(options):
 
 def _to_darknet(options):
     if options.cfg:
-        raise InputError('--cfg beside --to_darknet: a checkpoint knows its network; leave --cfg out')
+        raise InputError('--cfg beside --to_darknet: a checkpoint has its own cfg; leave --cfg out')
     major, minor, revision = _numbers('darknet_version', options.darknet_version.split('.'), 3)
     header = weights_file.Header(major, minor, revision, options.seen)
-    header.pack()               # refuses what does not fit, before anything is written
+    header.pack()               # raises an error for wrong values before anything is written
     model, config = checkpoints.load_model(model_files.resolve(options.model))
     if options.output_cfg:
         _write_cfg(config, options.output_cfg)
@@ -105,7 +105,7 @@ def _write_cfg(config, path):
     if not config.cfg:
         raise InputError('--output_cfg: expected a network from a cfg, got YOLOv3 itself, which darknet\'s yolov3.cfg '
                          'describes: set its classes= and the filters= before each [yolo]')
-    with open(path, 'x', encoding='utf-8') as file:        # never over a file that is there
+    with open(path, 'x', encoding='utf-8') as file:        # never overwrites a file
         file.write(cfg_file.with_classes(config.cfg, len(config.class_names)))
     print(f'wrote {path}')
 
@@ -121,11 +121,11 @@ def _check_output(options, to_darknet):
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     except OSError as error:
-        raise InputError(f'--output={path}: its folder cannot be made: {error.strerror}') from error
+        raise InputError(f'--output={path}: its folder cannot be created: {error.strerror}') from error
 
 
 def _network(options):
-    """The cfg's network, its backbone ending where a partial file does; None: YOLOv3 itself."""
+    """The cfg's network, whose backbone ends where a backbone file ends; None for YOLOv3 itself."""
     if not options.cfg:
         return None
     if options['width_multiplier'].present:
@@ -146,14 +146,14 @@ def _build(network, options):
     size = weights_file.inspect(options.model)[1]
     model = build(options.num_classes or usual)
     if not options.num_classes and not options.backbone:
-        # A size that fits no class count is refused when the file is read, with the reason.
+        # If the size fits no number of classes, reading the file raises an error with the reason.
         classes = darknet_weights.infer_classes(size, model) or usual
         model = model if classes == usual else build(classes)
     return model
 
 
 def _config(network, options):
-    """All that a checkpoint says of its model but the class names."""
+    """The config for the checkpoint, without class names."""
     height, width = network.size if network else (416, 416)
     if options.image_size:
         height, width = _numbers('image_size', options.image_size * (2 if len(options.image_size) == 1 else 1), 2)
@@ -180,7 +180,7 @@ def _numbers(flag, parts, count):
 
 
 def _report(path, model, header, backbone):
-    """Says what the darknet file holds, byte by byte."""
+    """Prints the content of the darknet file and accounts for all its bytes."""
     runs = darknet_weights.walk(model, yolov3_network.BACKBONE if backbone else '')
     kernels = [run for run in runs if run.what == 'kernel']
     norms = [run for run in runs if run.what == 'gamma']

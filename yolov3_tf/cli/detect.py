@@ -1,12 +1,12 @@
-"""Detects objects in images, a video, a camera or a stream: drawn copies, detections.json and .csv in --output.
+"""Detects objects in images, a video, a camera or a stream; writes copies with boxes, detections.json and .csv.
 
     python detect.py --model=runs/NAME image.jpg folder/
     python detect.py --model=runs/NAME video.mp4
     python detect.py --model=runs/NAME camera:0            until Ctrl-C
     python detect.py --model=runs/NAME rtsp://ADDRESS      or http(s)://
 
-Nothing is written beside the inputs. Images that cannot be read are named, passed over and counted.
-Exit codes: 0 done, 1 nothing could be read, 2 wrong input.
+All results are in --output; nothing is written into the folders of the inputs. Images that cannot be read are reported
+and skipped. Exit codes: 0 done, 1 nothing could be read, 2 wrong input.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from yolov3_tf.inference import detector, sources
 from yolov3_tf.models import model_files
 from yolov3_tf.training import precision
 
-# Flags that are typed by habit, and what to type.
+# Flags that users know from other programs -> what to type here.
 ANSWERS = {
     'checkpoint': 'it is --model here', 'weights': 'it is --model here',
     'source': 'give images, folders, a video, camera:0 or an address after the flags',
@@ -37,7 +37,7 @@ ANSWERS = {
 
 
 def define_flags(values=flags.FLAGS):
-    """Adds the program's flags; tests give values of their own."""
+    """Adds the program's flags; tests pass their own ``values``."""
     string, integer, number = (functools.partial(define, flag_values=values) for define in (
         flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float))
     string('model', None, f'The model: {model_files.KINDS}.')
@@ -56,7 +56,7 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     for line in inputs.notes:
         print(line)
     if not inputs.images and not inputs.videos:
-        return _tell(sources.RunReport([], [], 0.), inputs.problems, 0., options.output)
+        return _summarise(sources.RunReport([], [], 0.), inputs.problems, 0., options.output)
     precision.grow_memory()
     suppression = export.DEFAULTS.suppression._replace(score_threshold=options.score_threshold)
     model = detector.load(options.model, export.DEFAULTS._replace(suppression=suppression))
@@ -71,11 +71,11 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     else:
         report = sources.detect_images(model, inputs.images, *choices)
     _write_results('frames' if inputs.videos else 'images', inputs, report, options)
-    return _tell(report, inputs.problems + report.problems, time.perf_counter() - start, options.output)
+    return _summarise(report, inputs.problems + report.problems, time.perf_counter() - start, options.output)
 
 
 def _inputs(paths, output):
-    """What to run on; refuses what would mix two kinds of output or write beside an input."""
+    """The inputs; raises InputError for a mix of images and videos, and for an input in the output folder."""
     if not paths:
         raise InputError(f'expected what to detect in after the flags, got nothing: {sources.FORMS}')
     inputs = _named_in_text(sources.find_inputs(paths))
@@ -89,7 +89,7 @@ def _inputs(paths, output):
 
 
 def _named_in_text(inputs):
-    """The inputs without images whose names are not UTF-8 and could stand in no results; those become problems."""
+    """The inputs without images whose names are not UTF-8: results cannot hold such names, so they become problems."""
     text: list[str] = []
     other: list[str] = []
     for path in inputs.images:
@@ -108,7 +108,8 @@ def _write_results(kind, inputs, report, options):
     sources.write_csv(os.path.join(options.output, 'detections.csv'), report.entries)
 
 
-def _tell(report, problems, seconds, output) -> int:
+def _summarise(report, problems, seconds, output) -> int:
+    """Prints the problems and the speed; returns the exit status."""
     for problem in problems:
         print(f'skipped: {problem}', file=sys.stderr)
     count = len(report.entries)
@@ -117,5 +118,5 @@ def _tell(report, problems, seconds, output) -> int:
         print(f'{count} images, {found} detections, {count / seconds:.2f} images/s '
               f'({count / report.seconds:.2f} without reading, drawing and writing) -> {output}')
     if problems:
-        print(f'{len(problems)} inputs could not be used or not wholly', file=sys.stderr)
+        print(f'{len(problems)} inputs could not be used, or only in part', file=sys.stderr)
     return 0 if count else 1

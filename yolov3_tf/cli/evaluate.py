@@ -24,7 +24,7 @@ from yolov3_tf.evaluation import report, results
 from yolov3_tf.models import model_files
 
 OF_CHECKPOINTS = ('image_size', 'score_threshold', 'iou_threshold', 'max_per_class', 'nms', 'top_k')
-# Flags that this program had, or that are typed by habit, and what to type.
+# Flags of earlier versions or other programs -> what to type here.
 ANSWERS = {
     'nms_threshold': 'it is --iou_threshold now',
     'checkpoint': 'it is --model here', 'weights': 'it is --model here',
@@ -33,7 +33,7 @@ ANSWERS = {
 
 
 def define_flags(values=flags.FLAGS):
-    """Adds the program's flags; tests give values of their own."""
+    """Adds the program's flags; tests pass their own ``values``."""
     string, integer, number, boolean = (functools.partial(define, flag_values=values) for define in (
         flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float, flags.DEFINE_bool))
     string('model', None, f'The model to evaluate: {model_files.KINDS}.')
@@ -50,7 +50,8 @@ def define_flags(values=flags.FLAGS):
             lower_bound=32)
     integer('batch_size', 8, 'Images in one call of the network.', lower_bound=1)
     number('score_threshold', .01, 'Detections must score above it; for a checkpoint.', 0., 1.)
-    number('iou_threshold', .45, 'Of two boxes that overlap more, the weaker goes; for a checkpoint.', 0., 1.)
+    number('iou_threshold', .45, 'Of two boxes that overlap more, the one with the lower score is removed; for '
+           'a checkpoint.', 0., 1.)
     integer('max_per_class', 150, 'Most detections of a class in an image; for a checkpoint.', lower_bound=1)
     string('nms', 'per_class', 'The kind of suppression, for a checkpoint: per_class, agnostic, diou or soft.')
     integer('top_k', None, 'How many of the best pairs of a slot and a class enter suppression, for a '
@@ -67,11 +68,11 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     if bool(options.model) == bool(options.results):
         raise InputError('give either --model or --results')
     if not options.data:
-        raise InputError('--data says which annotated images to evaluate on, for example voc:VOCdevkit:2007_test')
+        raise InputError('--data: expected annotated images to evaluate on, such as voc:VOCdevkit:2007_test, got none')
     folder = output_folder(options)
     classes = read_class_file(options.classes) if options.classes else None
     dataset, detections, skipped = of_model(options, classes) if options.model else of_results(options, classes)
-    # JSON on standard output stands there alone.
+    # With --json=- the standard output has only the JSON.
     with contextlib.redirect_stdout(sys.stderr) if options.json == '-' else contextlib.nullcontext():
         for problem in dataset.problems:
             print(f'annotation: {problem}', file=sys.stderr)
@@ -88,7 +89,7 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
 
 
 def of_results(options, classes):
-    """The set, the detections of the result files, and {}."""
+    """The set, the detections of the result files, and an empty dict of skipped images."""
     dataset = specs.load(options.data, classes, options.strict, 'val')
     if not options.results.endswith('.json'):
         return dataset, results.read_voc(options.results, dataset), {}
@@ -96,7 +97,7 @@ def of_results(options, classes):
 
 
 def category_ids(data, dataset, partly=False):
-    """COCO's own numbers of the classes where the data is COCO's alone, else None (1, 2, ...)."""
+    """COCO's own numbers of the classes if all data is from COCO, else None (1, 2, ...)."""
     parts = specs.parse(data)
     path = parts[0].category_file
     if len(parts) > 1 or path is None:
@@ -105,8 +106,8 @@ def category_ids(data, dataset, partly=False):
 
 
 def of_model(options, classes):
-    """The set, the model's detections, and file -> why of what could not be read."""
-    # Loaded here, so that evaluating result files needs no TensorFlow.
+    """The set, the model's detections, and file -> reason for images that could not be read."""
+    # Imported here, so that evaluating result files needs no TensorFlow.
     from yolov3_tf.inference import detector
     from yolov3_tf.inference.evaluate import detect_dataset
     from yolov3_tf.models import checkpoints
@@ -130,18 +131,18 @@ def of_model(options, classes):
 
 
 def check_classes(given, of_model):
-    """A model's outputs mean its own classes; a file that says otherwise would only rename them."""
+    """Raises InputError if --classes differs from the model's classes: it would only rename them."""
     if given is not None and list(given) != list(of_model):
         raise InputError(f'--classes names {", ".join(given)}, but the model was trained for {", ".join(of_model)}: '
                          'leave the flag out')
 
 
 def output_folder(options):
-    """--output, or a folder of its own: beside a model, below runs/ for result files, which are the user's."""
+    """--output, or a new folder: beside the model, or below runs/ for result files, whose folder is the user's."""
     if options.output:
         if options.results and os.path.abspath(options.output) in (
                 os.path.abspath(options.results), os.path.dirname(os.path.abspath(options.results))):
-            raise InputError(f'--output={options.output} holds the results to evaluate: choose another folder')
+            raise InputError(f'--output={options.output} contains the results to evaluate: choose another folder')
         return options.output
     given = model_files.resolve(options.model) if options.model else options.results
     parent, name = os.path.split(os.path.abspath(given))

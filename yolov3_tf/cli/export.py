@@ -1,4 +1,4 @@
-"""Exports a model that serves: a SavedModel, or by --format a file for another runtime.
+"""Exports a model: a SavedModel for serving, or with --format a file for another runtime.
 
   yolov3-tf export --model=runs/NAME --version=2
   yolov3-tf export --model=best.h5 --format=onnx --output=best.onnx
@@ -6,7 +6,7 @@
       --calibration_data=voc:VOCdevkit:2012_train --output=best-int8.tflite
   yolov3-tf export --model=best.h5 --format=darknet --output=best.weights
 
-From a darknet cfg and its weights, first make a checkpoint: yolov3-tf convert. docs/SERVING.md shows clients of each
+Convert a darknet cfg and its weights to a checkpoint first: yolov3-tf convert. docs/SERVING.md shows clients for each
 format.
 """
 from __future__ import annotations
@@ -30,17 +30,17 @@ MAIN_FLAGS = ('model', 'format', 'output', 'version', 'overwrite', 'score_thresh
 
 
 def define_flags(values=flags.FLAGS):
-    """Adds the program's flags; tests give values of their own."""
+    """Adds the program's flags; tests pass their own ``values``."""
     at = dict(flag_values=values)
     flags.DEFINE_string('model', None, 'The folder of a run, or a checkpoint (.h5).', **at)
     flags.DEFINE_enum('format', 'saved_model', sorted(formats.FORMATS), 'What to write.', **at)
     flags.DEFINE_string('output', None, 'A folder of versions, or the file. Default: saved_model in the run, or beside '
                         'the checkpoint; for another format the checkpoint\'s name with its ending.', **at)
-    flags.DEFINE_integer('version', 1, 'The version of a SavedModel. Servers take the largest.', lower_bound=1, **at)
+    flags.DEFINE_integer('version', 1, 'The version of a SavedModel. Servers load the largest.', lower_bound=1, **at)
     flags.DEFINE_bool('overwrite', False, 'Replace this version, or file, if it exists.', **at)
     flags.DEFINE_float('score_threshold', DEFAULTS.score_threshold, 'Detections score above this.', 0, 1, **at)
-    flags.DEFINE_float('iou_threshold', DEFAULTS.iou_threshold, 'The weaker of two boxes of a higher IoU is removed.',
-                       0, 1, **at)
+    flags.DEFINE_float('iou_threshold', DEFAULTS.iou_threshold, 'Of two boxes with a higher IoU, the one with '
+                       'the lower score is removed.', 0, 1, **at)
     flags.DEFINE_integer('max_per_class', DEFAULTS.max_per_class, 'Most detections of a class in an image.',
                          lower_bound=1, **at)
     flags.DEFINE_integer('max_total', DEFAULTS.max_total, 'Most detections in an image, the N of the outputs.',
@@ -53,14 +53,14 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_integer('class_offset', export.DEFAULTS.class_offset, 'Number of the first class: 1 (Object Detection '
                          'API) or 0 (Model Garden).', 0, 1, **at)
     flags.DEFINE_enum('tflite_type', 'float32', tflite.TYPES, 'Number type of a TensorFlow Lite file.', **at)
-    flags.DEFINE_string('calibration_data', None, 'Dataset spec of images for --tflite_type=int8. Best some of the '
-                        'training images.', **at)
+    flags.DEFINE_string('calibration_data', None, 'Dataset spec of images for --tflite_type=int8. Training images are '
+                        'best.', **at)
     flags.DEFINE_integer('calibration_images', 100, 'How many images of --calibration_data to use.', lower_bound=1,
                          **at)
 
 
 def run(arguments, options) -> int:
-    """Writes the file or SavedModel and says how to use it; the exit code."""
+    """Writes the file or SavedModel and explains how to use it; returns the exit code."""
     _check_flags(arguments, options)
     checkpoint = model_files.resolve(options.model, checkpoint=True)
     model, config = checkpoints.load_model(checkpoint)
@@ -77,7 +77,7 @@ def run(arguments, options) -> int:
 
 
 def _check_flags(arguments, options):
-    """Refuses what is missing and what would have no effect."""
+    """Raises InputError for missing flags and for flags without effect."""
     if arguments:
         raise InputError(f'expected flags only, got {" ".join(arguments)}')
     if not options.model:
@@ -106,7 +106,7 @@ def _calibration(class_names, options):
 
 
 def _explain(path, output, kind):
-    """Prints what was written and how it is used."""
+    """Prints what was written and how to use it."""
     if kind == 'saved_model':
         _print_signatures(path)
         _print_serving(output)
@@ -131,6 +131,6 @@ def _print_signatures(path):
 def _print_serving(output):
     print(f"""Serve it:
   tensorflow_model_server --rest_api_port=8501 --model_name=yolov3 --model_base_path={os.path.abspath(output)}
-Ask it:
+Send it an image:
   echo '{{"instances": [{{"b64": "'$(base64 -w0 image.jpg)'"}}]}}' | \\
     curl -s -d @- http://localhost:8501/v1/models/yolov3:predict""")

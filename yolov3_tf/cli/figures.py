@@ -7,7 +7,7 @@ r"""Draws one of the paper's figures from formulas, real images, checkpoints or 
   yolov3-tf figures objectness --runs=runs/A,runs/B --output=objectness.png
   yolov3-tf figures counts --data=voc:BCCD:val --output=counts.png
 
-Numbers behind a figure are printed; ``counts`` also writes a CSV, a line an image, beside its PNG.
+The numbers of a figure are printed; ``counts`` also writes a CSV file with a line for each image beside the PNG.
 
 Exit code: 0; 2 when the input cannot be used.
 """
@@ -33,7 +33,7 @@ ANSWERS = {'threshold': 'it is --ignore_thresh now'}
 
 
 def define_flags(values=flags.FLAGS):
-    """Adds the program's flags; tests give values of their own."""
+    """Adds the program's flags; tests pass their own ``values``."""
     at = dict(flag_values=values)
     flags.DEFINE_string('output', None, 'PNG to write.', **at)
     flags.DEFINE_string('data', None, 'slots, counts: annotated images, a dataset spec as in training.', **at)
@@ -55,13 +55,13 @@ def define_flags(values=flags.FLAGS):
 
 
 class Figure(NamedTuple):
-    """``draw`` writes the PNG at a path, by the options, and returns the text to print; ``flags``: those it reads."""
+    """``draw`` takes a path and the options, writes the PNG and returns the text to print; ``flags``: those it uses."""
     draw: Callable[[pathlib.Path, Any], str]
     flags: tuple[str, ...]
 
 
 def run(arguments, options) -> int:
-    """Draws the figure that is named; the exit code."""
+    """Draws the named figure; returns the exit code."""
     if len(arguments) != 1:
         raise InputError(f'expected one figure, {", ".join(sorted(FIGURES))}, got {" ".join(arguments) or "none"}: '
                          'yolov3-tf figures NAME --output=FILE.png')
@@ -78,13 +78,13 @@ def run(arguments, options) -> int:
 
 
 def draw_slots(output: pathlib.Path, options: Any) -> str:
-    """One image's slots; the text to print."""
+    """Draws the slots of one image; returns the text to print."""
     network, dataset, settings = read(options)
     return slots.draw(output, network, dataset, slots.choose_record(dataset, options.index, options.image), settings)
 
 
 def draw_counts(output: pathlib.Path, options: Any) -> str:
-    """How many slots of each kind the images have, as a plot and a CSV; the text to print."""
+    """Draws how many slots of each kind the images have, and writes a CSV; returns the text to print."""
     network, dataset, settings = read(options)
     counts = slots.count(network, dataset, settings)
     height, width = network.config.image_size
@@ -94,12 +94,12 @@ def draw_counts(output: pathlib.Path, options: Any) -> str:
 
 
 def short(spec: str) -> str:
-    """A dataset spec without the folders that its files lie in."""
+    """A dataset spec without the folders of its files."""
     return ':'.join(os.path.basename(part.rstrip('/')) for part in spec.split(':'))
 
 
 def read(options: Any):
-    """Network, data and loss settings of the flags; what is cheap to check comes first."""
+    """The network, data and loss settings of the flags; the cheap checks come first."""
     settings = criterion.LossSettings(
         ignore_thresh=options.ignore_thresh, ignore_scope=options.ignore_scope, assigner=options.assigner)
     criterion.check(settings)

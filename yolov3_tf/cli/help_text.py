@@ -1,4 +1,4 @@
-"""What ``--help``, ``--helpfull`` and ``--version`` print: the module's docstring and its flags."""
+"""The texts of ``--help``, ``--helpfull`` and ``--version``: the docstring of a module and its flags."""
 from __future__ import annotations
 
 import re
@@ -12,12 +12,12 @@ from absl import flags
 
 ASKED = {'--help': 'short', '-help': 'short', '-h': 'short', '--helpshort': 'short', '-?': 'short',
          '--helpfull': 'full', '-helpfull': 'full', '--version': 'version', '-version': 'version'}
-WIDEST = 100            # columns of a line of text, in a terminal wider than that
-LONGEST_NAME = 26       # characters of --name=default on the one line of a flag; a longer default is left out
+WIDEST = 100            # most columns of a line, also in a wider terminal
+LONGEST_NAME = 26       # most characters of --name=default in the short help; a longer default is left out
 
 
 def asked(arguments: Sequence[str]) -> str:
-    """'short', 'full' or 'version' where one of the arguments asks for it, else ''."""
+    """'short', 'full' or 'version' if one of the arguments asks for it, else ''."""
     before = arguments[:arguments.index('--')] if '--' in arguments else arguments
     return next((ASKED[argument] for argument in before if argument in ASKED), '')
 
@@ -41,10 +41,10 @@ def command(name: str, module: ModuleType, own: Sequence[flags.Flag], full: bool
 
     Args:
       name: of the command.
-      module: whose docstring says what it does; its ``ARGUMENTS``, where it has them, are the words beside the flags,
-        and its ``MAIN_FLAGS`` the flags of the short help.
+      module: its docstring describes the command; ``ARGUMENTS``, if it has them, are the words beside the flags,
+        and ``MAIN_FLAGS`` the flags of the short help.
       own: its flags, in order.
-      full: every flag with its whole text, instead of a line for each main one.
+      full: every flag with its whole text, instead of one line for each main flag.
     """
     width = min(shutil.get_terminal_size().columns, WIDEST) - 1
     main = () if full else getattr(module, 'MAIN_FLAGS', ())
@@ -62,7 +62,7 @@ def command(name: str, module: ModuleType, own: Sequence[flags.Flag], full: bool
 
 
 def _reflowed(text, width):
-    """Paragraphs wrapped at the width; indented lines, the examples, as they are."""
+    """Wraps paragraphs at the width; indented lines, the examples, do not change."""
     paragraphs: list[list[str]] = [[]]
     for line in textwrap.dedent(text).strip().splitlines():
         if line.startswith(' '):
@@ -84,12 +84,12 @@ def _one_line_each(chosen, width):
 
 
 def _text(flag):
-    """The help as it was written: absl puts the values of an enum before it."""
+    """The help text as it was written; absl puts the values of an enum before it."""
     return re.sub(r'^<[^>]*>: ', '', ' '.join((flag.help or '').split()))
 
 
 def _name(flag, longest=LONGEST_NAME):
-    """``--name=default`` as it would be typed; ``--[no]name`` of a boolean flag."""
+    """``--name=default`` as it is typed; ``--[no]name`` for a boolean flag."""
     if flag.boolean:
         return f'--[no]{flag.name}'
     value = ','.join(map(str, flag.value)) if isinstance(flag.value, (list, tuple)) else flag.value

@@ -1,4 +1,4 @@
-"""How every program starts: one table of commands; the user's mistakes are one line and exit status 2.
+"""The start of every program: a table of commands; a mistake of the user gives one line and exit status 2.
 
 A command is a module of this package: a docstring with its usage, ``define_flags(values)``, and
 ``run(arguments, options) -> int``, given the words that are no flags and the values of the flags. It may have
@@ -21,7 +21,7 @@ from yolov3_tf.errors import InputError
 
 
 class Command(NamedTuple):
-    """module: of this package. summary: one line of help."""
+    """module: its name in this package. summary: one line of help."""
     module: str
     summary: str
 
@@ -40,17 +40,17 @@ COMMANDS = {
     'experiments': Command('experiments', 'run the paper\'s tables, or one of your own'),
     'voc-annotations': Command('voc_annotations', 'turn a VOCdevkit into checked annotation lists'),
 }
-# Earlier or other programs' name of a flag -> its names here; the first that a program has is the answer.
+# Name of a flag in earlier versions or other programs -> its names here; the first that a command has is suggested.
 RENAMED = {
     'nms_threshold': ('iou_threshold',), 'nms_thresh': ('iou_threshold',), 'threshold': ('score_threshold',),
     'conf': ('score_threshold',), 'checkpoint': ('model',), 'weights': ('model',), 'size': ('image_size',),
     'imgsz': ('image_size',), 'out': ('output',), 'batch': ('batch_size',), 'count': ('images',),
 }
-CLOSE = .75         # likeness from which another flag is offered for an unknown one
+CLOSE = .75         # similarity from which another flag is suggested for an unknown one
 
 
 def main(name: str | None = None):
-    """Runs a command with the arguments of the process; ``name`` None: the first argument is the command."""
+    """Runs a command with the arguments of the process; if ``name`` is None, the first argument is the command."""
     arguments = sys.argv[1:]
     if name is None:
         if not arguments or arguments[0] == 'help' or (arguments[0] not in COMMANDS and help_text.asked(arguments)):
@@ -67,7 +67,7 @@ def main(name: str | None = None):
 
 
 def start(name: str, module: ModuleType, arguments: Sequence[str]):
-    """Defines the flags of a command, reads them and runs it; leaves the process with its exit status."""
+    """Defines the flags of a command, reads them and runs it; ends the process with its exit status."""
     others = set(flags.FLAGS)
     module.define_flags()
     own = [flag for flag in flags.FLAGS if flag not in others]
@@ -94,7 +94,7 @@ def start(name: str, module: ModuleType, arguments: Sequence[str]):
 
 
 def exit_code(run: Callable[[], int | None]) -> int:
-    """Runs a program's work; what the user must correct becomes one line on stderr instead of a traceback.
+    """Runs a program; an error that the user must correct becomes one line on stderr instead of a traceback.
 
     Returns:
       What ``run`` returns (None counts as 0), 2 after an InputError or OSError, 130 after Ctrl-C.
@@ -114,7 +114,7 @@ def exit_code(run: Callable[[], int | None]) -> int:
 
 
 def _unknown(name, module, own) -> str:
-    """What to say to a flag that the command does not have."""
+    """The message for a flag that the command does not have."""
     answers = getattr(module, 'ANSWERS', {})
     if name in answers:
         return f'--{name}: {answers[name]}'

@@ -2,7 +2,7 @@ r"""Writes a data set as TFRecord shards that hold its images.
 
   yolov3-tf shards voc:VOCdevkit:2012_train --output=gs://bucket/voc/train
 
-writes gs://bucket/voc/train-00000-of-00006.tfrecord and so on, and classes.names beside them, to be used as
+writes gs://bucket/voc/train-00000-of-00006.tfrecord and so on, and classes.names in the same folder, to be used as
 --train_data='tfrecord:gs://bucket/voc/train-*.tfrecord'. Images that cannot be used are named and left out.
 
 Exit code: 0; 2 when the input cannot be used.
@@ -21,7 +21,7 @@ ARGUMENTS = 'SPEC'
 
 
 def define_flags(values=flags.FLAGS):
-    """Adds the program's flags; tests give values of their own."""
+    """Adds the program's flags; tests pass their own ``values``."""
     at = dict(flag_values=values)
     flags.DEFINE_string('output', None, 'Folder and start of the shards\' names, such as data/train.', **at)
     flags.DEFINE_integer('shards', None, f'Number of shards. Default: one for every {shards.IMAGES_PER_SHARD} images.',
@@ -33,7 +33,7 @@ def define_flags(values=flags.FLAGS):
 
 
 def run(arguments, options) -> int:
-    """Writes the shards of a spec; the exit code."""
+    """Writes the shards of a spec; returns the exit code."""
     if len(arguments) != 1 or not options.output:
         raise InputError('expected one data spec and --output: yolov3-tf shards SPEC --output=PREFIX')
     spec, = arguments

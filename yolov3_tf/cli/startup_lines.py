@@ -1,9 +1,9 @@
-"""Keeps TensorFlow's start-up lines, which say nothing about this program, out of the terminal.
+"""Hides TensorFlow's start-up lines, which have nothing to do with this program.
 
-They are written by C++ to file descriptor 2 while tensorflow is imported and when devices are first asked for, so no
-Python logger sees them. During these two alone, descriptor 2 is a pipe; a small process reads it and passes on
-every line that is not in ``KNOWN``. It is a process so that what a crash says, an instruction that the processor
-lacks for example, still comes out. Who sets TF_CPP_MIN_LOG_LEVEL sees what TensorFlow writes, all of it.
+C++ code writes them to file descriptor 2 while tensorflow is imported and when devices are first listed, so no
+Python logger can filter them. Only during these two, descriptor 2 is a pipe; a small process reads it and writes
+every line that is not in ``KNOWN``. It is a process, so that the messages of a crash (for example an instruction that
+the processor lacks) are still shown. If TF_CPP_MIN_LOG_LEVEL is set, nothing is hidden.
 """
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _END = b'\0end of start-up\0'
 
 
 def hide() -> None:
-    """From here on the first import of tensorflow goes without its start-up lines, and C++ warns of errors only."""
+    """Makes the first import of tensorflow hide its start-up lines and the warnings of its C++ code."""
     if 'tensorflow' not in sys.modules and LOG_LEVEL not in os.environ:
         sys.meta_path.insert(0, _Finder())
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds tensorflow as everyone else does, once, and wraps its execution."""
+    """Finds tensorflow like the standard import system, once, and wraps its execution."""
 
     def find_spec(self, name, path=None, target=None):  # noqa: ARG002, the import system gives them
         if name != 'tensorflow':
@@ -55,9 +55,9 @@ class _Finder(importlib.abc.MetaPathFinder):
             try:
                 with filtered():
                     execute(module)
-                    module.config.list_physical_devices()       # asks the driver, which has lines of its own
+                    module.config.list_physical_devices()       # asks the driver, which also writes lines
             finally:
-                del os.environ[LOG_LEVEL]       # it has been read; processes started from here filter for themselves
+                del os.environ[LOG_LEVEL]       # it has been read; started processes filter by themselves
 
         loader.exec_module = quietly
         return spec
@@ -65,7 +65,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 @contextlib.contextmanager
 def filtered() -> Iterator[None]:
-    """Within, a line written to descriptor 2 is dropped if it is in ``KNOWN``; nothing happens without ``fork``."""
+    """Inside this context, ``KNOWN`` lines written to descriptor 2 are dropped; without ``fork`` it does nothing."""
     try:
         output = os.dup(2)
     except OSError:
@@ -94,9 +94,9 @@ def filtered() -> Iterator[None]:
 
 
 def _pass_on(reader, output):
-    """The small process: until the end mark, or until the writer is gone."""
+    """The small process, which runs until the end mark, or until the writer has ended."""
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C is for the program; what it says still passes
+        signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C is for the program, whose last lines must pass
         rest, ended = b'', False
         while not ended:
             block = os.read(reader, 65536)

@@ -1,9 +1,9 @@
-"""Trains YOLOv3 on images with boxes, evaluates it and exports it ready to serve.
+"""Trains YOLOv3 on images with boxes, evaluates it and exports it for serving.
 
     python train.py --loss=giou --focal --ignore_thresh=0.45
     yolov3-tf train --recipe=bccd --seed=1
 
-The same command again goes on where it was stopped. See docs/TRAINING.md.
+The same command continues where it was stopped. See docs/TRAINING.md.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from yolov3_tf.training.stopping import Interrupted
 MAIN_FLAGS = ('recipe', 'train_data', 'val_data', 'name', 'loss', 'focal', 'ignore_thresh', 'backbone_weights',
               'download', 'init_weights', 'cfg', 'image_size', 'width_multiplier', 'augment', 'batch_size', 'optimizer',
               'head_epochs', 'head_lr', 'full_epochs', 'full_lr', 'asymptotic', 'mixed_precision', 'seed')
-# Flags typed by habit, or as they were called before version 0.2 -> what to type here (cli/program.py says it).
+# Flags of other programs, or of versions before 0.2 -> what to type here (cli/program.py prints it).
 ANSWERS = {
     'epochs': 'a training has stages: expected --full_epochs (everything) and --head_epochs (the head on the frozen '
               'backbone), for example --full_epochs=30,10 --full_lr=1e-4,1e-5',
@@ -40,7 +40,7 @@ ANSWERS = {
 
 
 class _Parser(flags.ArgumentParser):
-    """Reads one setting as every file of flags is read."""
+    """Parses one setting like the files of flags."""
 
     def __init__(self, name: str):
         wanted, several, _ = recipes.kind(name)
@@ -60,10 +60,10 @@ class _Serializer(flags.ArgumentSerializer):
 
 
 def define_flags(values=flags.FLAGS):
-    """Adds a flag for every setting of ``Recipe``, and --recipe; tests give values of their own."""
+    """Adds a flag for every setting of ``Recipe``, and --recipe; tests pass their own ``values``."""
     names = sorted(path.stem for path in flag_texts.RECIPES.glob('*.flags'))
     flags.DEFINE_string('recipe', None, f'A file of settings for a whole run: {", ".join(names)} or the path of one, '
-                        'such as run.flags of an earlier run. Flags beside it win.', flag_values=values)
+                        'such as run.flags of an earlier run. Other flags override it.', flag_values=values)
     descriptions, choices = recipes.descriptions(), recipes.choices()
     for name, default in recipes.DEFAULTS._asdict().items():
         text = descriptions[name] + (f' One of {", ".join(choices[name])}.' if name in choices else '')
@@ -74,17 +74,17 @@ def define_flags(values=flags.FLAGS):
 
 
 def run(arguments: list[str], options: flags.FlagValues) -> int:
-    """Trains as the flags say; see ``train`` for the exit status."""
+    """Trains with the settings of the flags; see ``train`` for the exit status."""
     if arguments:
         raise InputError(f'unexpected argument {arguments[0]!r}: every setting is a flag, --name=value')
     return train(recipe_of(options))
 
 
 def recipe_of(values) -> Recipe:
-    """The recipe that parsed flags ask for.
+    """The recipe of parsed flags.
 
     Raises:
-      InputError: --recipe names nothing, or something that cannot be read.
+      InputError: there is no such --recipe, or it cannot be read.
     """
     settings = flag_texts.read_recipe(values.recipe) if values.recipe else {}
     settings.update({name: values[name].value for name in Recipe._fields if values[name].present})
@@ -92,10 +92,10 @@ def recipe_of(values) -> Recipe:
 
 
 def train(recipe: Recipe) -> int:
-    """Trains, and says how that ended.
+    """Trains, and prints why a training ended early.
 
     Returns:
-      0; 3 where a loss was not finite, 75 where another worker was lost, 130 where the user stopped it.
+      0; 3 if a loss was not finite, 75 if another worker was lost, 130 if the user stopped it.
     """
     try:
         runs.train(recipe)

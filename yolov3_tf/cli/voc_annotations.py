@@ -3,9 +3,9 @@ r"""Turns a VOCdevkit (or any folder in VOC layout) into checked annotation list
   yolov3-tf voc-annotations --voc=VOCdevkit --output=data
   python -m voc_annotations --voc=VOCdevkit --output=data
 
-writes data/train.txt and data/test.txt (2007_trainval+2012_trainval and 2007_test, the paper's splits, where
-they are there; else what is) and data/classes.names, to be used as --train_data=list:data/train.txt.
-Every problem of an annotation is printed with file and line. The images and annotations are only read.
+writes data/train.txt and data/test.txt (2007_trainval+2012_trainval and 2007_test, the paper's splits, if they
+exist; else the existing ones) and data/classes.names, to be used as --train_data=list:data/train.txt.
+Every problem of an annotation is printed with file and line. Images and annotations do not change.
 
 Exit code: 0; 1 with --strict when there was any problem (nothing is written then); 2 when the input cannot
 be used at all.
@@ -26,21 +26,21 @@ from yolov3_tf.structures import Dataset, Record
 
 
 def define_flags(values=flags.FLAGS):
-    """Adds the program's flags; tests give values of their own."""
+    """Adds the program's flags; tests pass their own ``values``."""
     at = dict(flag_values=values)
     flags.DEFINE_string('voc', 'VOCdevkit', 'VOCdevkit, or a folder with Annotations, JPEGImages and ImageSets.', **at)
-    flags.DEFINE_string('output', None, 'Folder for the lists. Made where missing, not inside --voc.', **at)
+    flags.DEFINE_string('output', None, 'Folder for the lists, outside of --voc. Created if needed.', **at)
     flags.DEFINE_list('splits', None, "Lists to write, NAME=SPLIT[+SPLIT...]. Or a paper split by its name (train, "
-                      "test), or any split of the folder. Default: the paper's, else those there.", **at)
-    flags.DEFINE_string('classes', None, "File of class names, one a line. Default: VOC's twenty where they fit, else "
+                      "test), or any split of the folder. Default: the paper's, else the existing ones.", **at)
+    flags.DEFINE_string('classes', None, "File of class names, one a line. Default: VOC's twenty if they fit, else "
                         "those found.", **at)
-    flags.DEFINE_bool('difficult', False, 'Keep objects marked difficult, as ordinary ones. A list cannot mark them. '
+    flags.DEFINE_bool('difficult', False, 'Keep objects marked difficult, without the mark, which a list cannot hold. '
                       'The reference leaves them out.', **at)
     flags.DEFINE_bool('strict', False, 'Any problem: write nothing and exit with 1.', **at)
 
 
 def run(arguments, options) -> int:
-    """Reads, reports, writes; returns the exit code."""
+    """Reads the annotations, prints their problems and writes the lists; returns the exit code."""
     if arguments:
         raise InputError(f'expected flags only, got {" ".join(arguments)}')
     if not os.path.isdir(options.voc):
@@ -48,7 +48,7 @@ def run(arguments, options) -> int:
     check_output(options.voc, options.output)
     parts = wanted(options.voc, options.splits)
     class_names = class_files.read_class_file(options.classes) if options.classes else None
-    if class_names is None:  # all splits together say which classes there are
+    if class_names is None:  # the classes are those of all splits together
         class_names = voc.read(options.voc, '+'.join(parts.values())).class_names
     datasets = {name: voc.read(options.voc, splits, class_names) for name, splits in parts.items()}
     contents = {name: for_list(dataset, options.difficult) for name, dataset in datasets.items()}
@@ -72,7 +72,7 @@ def run(arguments, options) -> int:
 
 
 def check_output(folder: str, output: str | None) -> None:
-    """Refuses to write among the user's own files.
+    """Checks that nothing is written among the user's own files.
 
     Raises:
       InputError: ``output`` is not given, is ``folder``, or lies inside it.
@@ -81,8 +81,8 @@ def check_output(folder: str, output: str | None) -> None:
         raise InputError('expected --output=DIR, the folder for the lists')
     inside, home = os.path.realpath(output), os.path.realpath(folder)
     if os.path.commonpath([inside, home]) == home:
-        raise InputError(f'--output={output} lies inside --voc={folder}, whose files are never touched; '
-                         'give another folder')
+        raise InputError(f'--output={output} lies inside --voc={folder}, whose files never change; '
+                         'choose another folder')
 
 
 def wanted(folder: str, requests: list[str] | None) -> dict[str, str]:
@@ -90,13 +90,13 @@ def wanted(folder: str, requests: list[str] | None) -> dict[str, str]:
     if not requests:
         train, held_out = voc.training_splits(folder)
         return {'train': train, 'val' if held_out.endswith('val') else 'test': held_out}
-    there = set(voc.splits_of(folder))
+    existing = set(voc.splits_of(folder))
     parts = {}
     for request in requests:
         name, given, splits = request.partition('=')
         paper = voc.PAPER_SPLITS.get(name, '')
         if not given:
-            splits = paper if paper and there.issuperset(paper.split('+')) else name
+            splits = paper if paper and existing.issuperset(paper.split('+')) else name
         if name in parts or not name or os.path.basename(name) != name:
             raise InputError(f'--splits={request}: expected NAME=SPLIT[+SPLIT...], each NAME once, no path')
         parts[name] = splits
@@ -104,10 +104,10 @@ def wanted(folder: str, requests: list[str] | None) -> dict[str, str]:
 
 
 def for_list(dataset: Dataset, difficult: bool) -> list[Record]:
-    """The records as a list can hold them: with a size, and without difficult objects unless wanted.
+    """The records for a list: with a size, and without difficult objects unless wanted.
 
-    An image whose annotation has no size is opened for it; one that cannot be read is dropped, with a
-    message added to ``dataset.problems``.
+    If an annotation has no size, its image is read; an image that cannot be read is dropped, with a
+    message in ``dataset.problems``.
     """
     records = []
     for record in dataset.records:

@@ -1,7 +1,7 @@
-"""Cells of a table as recipes, every fault found before the first step and named with its place.
+"""Turns the cells of a table into recipes; finds every fault before the first step and reports where it is.
 
-Names and numbers are read here. What takes the tables of choices, and with them TensorFlow, is looked at in a
-process of its own, so that the runner, which waits for hours beside its trainings, stays small.
+Names and numbers are read here. Checks that need the tables of choices, and with them TensorFlow, run in another
+process, so that the runner, which waits for hours while its runs are trained, needs little memory.
 """
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ OF_ASYMPTOTIC = ('asymptotic_epochs', 'asymptotic_lr')
 
 
 def read(cells: Sequence[Cell], common: Sequence[Token]) -> dict[str, Recipe]:
-    """Cell -> its recipe; of two values of a setting the later counts. No run is exported.
+    """Cell -> its recipe; the last value of a setting is taken. No run is exported.
 
-    A common flag of the asymptotic stage is dropped from a cell without that stage: the protocol serves both.
+    Common flags of the asymptotic stage are ignored for cells without that stage, so one protocol is enough for both.
 
     Args:
-      common: flags that all cells have; their own are stronger.
+      common: flags of all cells; the flags of a cell override them.
 
     Raises:
-      InputError: a flag is unknown, cannot be read, has a bad value, or is the runner's own. Every fault is named,
-        a line each.
+      InputError: a flag is unknown, cannot be read, has a bad value, or is set by the runner. The message has a line
+        for each fault.
     """
     tokens = list(dict.fromkeys(token for cell in cells for token in (*common, *cell.flags)))
     faults = {token: fault for token in tokens if (fault := _fault(token))}
@@ -41,14 +41,14 @@ def read(cells: Sequence[Cell], common: Sequence[Token]) -> dict[str, Recipe]:
 
 def check(cells: Sequence[Cell], common: Sequence[Token], recipes: Mapping[str, Recipe],
           shared: Mapping[str, Recipe]):
-    """Everything that can be wrong with the values: of each flag, then of each cell, then of the runs they share.
+    """Checks the values of each flag, then the recipe of each cell, then the runs that cells share.
 
     Args:
-      recipes: what ``read`` made of the cells.
-      shared: name, for messages -> recipe of a run that the plan made.
+      recipes: the result of ``read`` for these cells.
+      shared: name for messages -> recipe of a run that the plan made.
 
     Raises:
-      InputError: every fault is named, a line each.
+      InputError: there are faults; the message has a line for each.
     """
     tokens = list(dict.fromkeys(token for cell in cells for token in (*common, *cell.flags)))
     named = [(f'{cell.flags[-1].where if cell.flags else cell.where}: cell {cell.name}', recipes[cell.name])
@@ -67,11 +67,11 @@ def _recipe(common, own) -> Recipe:
 
 
 def _fault(token: Token) -> str:
-    """What is wrong with a flag by itself, as far as that is seen without the tables of choices."""
+    """The fault of a single flag that can be found without the tables of choices; '' for none."""
     try:
         name, value = flag_texts.read_token(token)
         if name in SET_BY_RUNNER:
-            return f'{token.where}: {token.text}: the runner gives --{name} itself: leave the flag out'
+            return f'{token.where}: {token.text}: the runner sets --{name} itself: leave the flag out'
         recipe.check_value(name, value)
     except InputError as error:
         return str(error) if str(error).startswith(token.where) else f'{token.where}: {error}'
@@ -79,13 +79,13 @@ def _fault(token: Token) -> str:
 
 
 def _elsewhere(work, *arguments):
-    """``work(*arguments)`` in a process of its own, whose memory is given back."""
+    """Calls ``work(*arguments)`` in another process, which releases its memory at the end."""
     with multiprocessing.get_context('spawn').Pool(1) as pool:
         return pool.apply(work, arguments)
 
 
 def _value_faults(tokens: Sequence[Token]) -> list[str]:
-    """What is wrong with each flag's value, '' for nothing."""
+    """The fault of each flag's value; '' for none."""
     choices, faults = recipe.choices(), []
     for token in tokens:
         name, value = flag_texts.read_token(token)
@@ -97,8 +97,8 @@ def _value_faults(tokens: Sequence[Token]) -> list[str]:
     return faults
 
 
-def _all_faults(question) -> list[str]:
-    tokens, named = question
+def _all_faults(work) -> list[str]:
+    tokens, named = work
     faults = [fault for fault in _value_faults(tokens) if fault]
     for what, one in named if not faults else ():
         try:

@@ -1,4 +1,4 @@
-"""One table on one data set: its runs, what is known of them, and what is made of them."""
+"""One table on one data set: its plan, its runs, their state and costs, and the written results."""
 from __future__ import annotations
 
 import os
@@ -17,52 +17,52 @@ from yolov3_tf.progress import clock
 from yolov3_tf.training.recipe import Recipe
 
 TRAIN = ('-m', 'yolov3_tf', 'train')
-TABLE_SECONDS = 60.     # between two tables while runs are at work
+TABLE_SECONDS = 60.     # between two tables while runs are trained
 
 
 class Experiment:
-    """A table with all it takes to train it; nothing is written before ``run`` or ``write``.
+    """A table and everything needed to train it; nothing is written before ``run`` or ``write``.
 
     Args:
-      common: flags of every cell, weakest first; the table's own are stronger.
-      seeds: how many runs a cell gets.
-      out: folder of the runs and tables, or None for one named after the data.
-      script: a stand-in for ``train``, for tests.
-      resamples: of the validation images, for the intervals.
+      common: flags of every cell; later ones override earlier ones, and the table's own flags override them all.
+      seeds: number of runs of each cell.
+      out: folder of the runs and tables, or None for a name from the data.
+      script: replaces ``train`` in tests.
+      resamples: number of resamples of the validation images, for the intervals.
 
     Raises:
-      InputError: seeds, data or flags that cannot be used.
+      InputError: seeds, data or flags cannot be used.
     """
 
     def __init__(self, table: table_file.Table, common: Sequence[table_file.Token], seeds: int,
                  out: str | None = None, script: str | None = None, resamples: int = 2000):
         if seeds < 1:
-            raise InputError(f'--seeds={seeds}: expected how many runs every cell gets, 1 or more')
+            raise InputError(f'--seeds={seeds}: expected the number of runs of each cell, 1 or more')
         self.table, self.seeds = table, range(seeds)
         self.command = [sys.executable, *([str(script)] if script else TRAIN)]
         common = (*common, *table.flags)
         recipes = cells.read(table.cells, common)
         self.data = data_of(recipes)
         for spec, split in zip(self.data, ('train', 'val')):
-            specs.load(spec, split=split)               # what is not there is said now, not by every run
+            specs.load(spec, split=split)               # missing data are reported now, not by every run
         self.out = pathlib.Path(os.path.normpath(out or default_out(self.data[0])))
         self.parts = plan.parts(recipes)
         check_distinct(table, self.parts)
         cells.check(table.cells, common, recipes, shared_recipes(self.parts))
-        there = [path.name for path in self.out.iterdir() if path.is_dir()] if self.out.is_dir() else []
-        self.runs = plan.runs(self.parts, self.seeds, there)
+        existing = [path.name for path in self.out.iterdir() if path.is_dir()] if self.out.is_dir() else []
+        self.runs = plan.runs(self.parts, self.seeds, existing)
         self.finished_runs = tabulate.FinishedRuns(self.data[1], resamples)
         self.costs = costs.Costs(self.out)
-        self.done: dict[str, run_state.State] = {}      # finished runs stay finished
+        self.done: dict[str, run_state.State] = {}      # cache: finished runs do not change
         self.written = time.monotonic()
 
     def run(self) -> int:
         """Trains what is not finished and writes the table; returns the exit code."""
         done = [run for run in self.runs if self.state(run).finished]
         print(f'{self.table.title}: {self.size()}; {len(done)} of {len(self.runs)} runs are finished', flush=True)
-        at_work = runner.Runner(self.out, self.command, self.runs, self.costs.expected, self.after)
+        worker = runner.Runner(self.out, self.command, self.runs, self.costs.expected, self.after)
         try:
-            failures = at_work.run()
+            failures = worker.run()
         except runner.Stopped:
             count = sum(self.state(run).finished for run in self.runs)
             print(f'stopped; {count} of {len(self.runs)} runs are finished. The same command goes on from there.')
@@ -72,51 +72,51 @@ class Experiment:
             print(f'failed: {failure.run.name} ({", ".join(failure.run.cells)}): {failure.why}\n{failure.tail}',
                   file=sys.stderr)
         if failures:
-            print(f'{len(failures)} of {len(self.runs)} runs failed; the same command goes on with them, or begins '
-                  f'anew where a folder in {self.out} was deleted', file=sys.stderr)
+            print(f'{len(failures)} of {len(self.runs)} runs failed; the same command continues them, or starts '
+                  f'again where a folder in {self.out} was deleted', file=sys.stderr)
         return 1 if failures else 0
 
     def describe(self) -> str:
-        """The plan in words: a line a run."""
+        """The plan as text, with a line for each run."""
         lines = [f'{self.table.title}: {self.size()}', f'in {self.out}', '']
-        for place, run in enumerate(self.runs, start=1):
+        for number, run in enumerate(self.runs, start=1):
             state = self.state(run)
             steps, seconds = self.costs.steps(run), self.costs.expected(run)
             cost = (f'{"unknown" if steps is None else f"at most {steps}"} steps, '
                     f'{"unknown time" if seconds is None else "about " + clock(seconds)}')
             known = f'at step {state.steps}, of ' if state.begun else 'to do, '
-            lines.append(f'{place:4} {run.name}: '
+            lines.append(f'{number:4} {run.name}: '
                          + (f'finished, {state.steps} steps' if state.finished else known + cost)
                          + (f', starts from {run.needs}' if run.needs else '')
                          + (f', serves {", ".join(run.cells)}' if run.part.kind != 'cell' else ''))
         return '\n'.join([*lines, '', *self._total(), '', 'commands of the first seed:', *self._first_commands()])
 
     def size(self) -> str:
-        """In words: cells, seeds, and runs that cells share."""
+        """The number of cells, seeds and shared runs, as text."""
         shared = sum(run.part.kind != 'cell' for run in self.runs)
         text = f'{len(self.table.cells)} cells, seeds 0 to {self.seeds[-1]}'
         return text + (f'; stages they share are {shared} runs of their own' if shared else '')
 
     def state(self, run: plan.Run) -> run_state.State:
-        """Where a run stands; the folder of a finished one is not read again."""
+        """The state of a run; the folder of a finished run is not read again."""
         if run.name not in self.done:
-            state = run_state.look(self.out / run.name, run.part.kind)
+            state = run_state.read(self.out / run.name, run.part.kind)
             if not state.finished:
                 return state
             self.done[run.name] = state
         return self.done[run.name]
 
     def after(self, run: plan.Run) -> None:
-        """What there is to do when a run has finished: the table as far as it is, but not every second."""
+        """Called when a run has finished: writes the table so far, but not more often than ``TABLE_SECONDS``."""
         if run.part.kind == 'cell' and time.monotonic() - self.written > TABLE_SECONDS:
             self.written = time.monotonic()
             try:
                 self.write(quietly=True)
-            except (InputError, OSError) as error:      # is said again at the end; the other runs go on
+            except (InputError, OSError) as error:      # reported again at the end; the other runs go on
                 print(f'no table yet: {error}', file=sys.stderr)
 
     def write(self, quietly: bool = False) -> None:
-        """The table of what is finished, with curves and times."""
+        """Writes the table of the finished runs, with curves and times."""
         finished = self._finished()
         scored = {cell: {seed: self.finished_runs.of(folder) for seed, folder in folders.items()}
                     for cell, folders in finished.items()}
@@ -134,7 +134,7 @@ class Experiment:
             print(f'{page.split("## Commands")[0].strip()}\n\nwritten: {", ".join(map(str, (*written, times)))}')
 
     def commands(self) -> dict[str, list[list[str]]]:
-        """Cell -> commands of its first seed."""
+        """Cell -> the commands of its first seed."""
         by_key = {run.part.key: run for run in self.runs if run.seed == self.seeds[0]}
         return {cell: [['yolov3-tf', 'train', *by_key[part.key].arguments(self.out)] for part in last.chain()]
                 for cell, last in self.parts.items()}
@@ -156,9 +156,9 @@ class Experiment:
         return lines + ([f'**Not complete: {left} of {len(self.runs)} runs are missing.**'] if left else [])
 
     def warn(self) -> None:
-        """Says what makes a comparison less than fair."""
+        """Prints a warning where a comparison may not be fair."""
         if any(plan.epochs(run.part) is None for run in self.runs):
-            print('the flags leave the epochs to training, which may choose others for a pretrained backbone: give '
+            print('the flags do not set the epochs, and training may choose others for a pretrained backbone: give '
                   '--head_epochs, --full_epochs and --full_lr in the protocol for equal budgets', file=sys.stderr)
 
     def _total(self) -> list[str]:
@@ -176,10 +176,10 @@ class Experiment:
 
 
 def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
-    """The flags of train that ``--data`` stands for; none where it is not given.
+    """The flags of train that ``--data`` means; none where it is not given.
 
     Args:
-      data: ``TRAIN,VAL``, two data specs, or ``shapes`` alone, which brings its own validation part.
+      data: ``TRAIN,VAL``, two data specs, or only ``shapes``, which has a validation part.
 
     Raises:
       InputError: another number of specs, or one that is not understood.
@@ -189,12 +189,16 @@ def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
     pair = specs.parse(data)
     if len(pair) > 2 or (len(pair) == 1 and not pair[0].is_builtin):
         raise InputError(f'--data={data}: expected TRAIN,VAL, for example voc:BCCD:train,voc:BCCD:val, or shapes, '
-                         'which brings its own')
+                         'which has a validation part')
     return tuple(table_file.Token(f'--{name}={spec}', '--data') for name, spec in zip(('train_data', 'val_data'), pair))
 
 
 def data_of(recipes: Mapping[str, Recipe]) -> tuple[str, str]:
-    """Training and validation spec of the first cell; one validation set serves all."""
+    """The training and validation spec of the first cell; all cells must have the same validation set.
+
+    Raises:
+      InputError: a cell has no data, or the validation sets differ.
+    """
     train = [recipe.train_data for recipe in recipes.values() if recipe.train_data is not None]
     if len(train) < len(recipes):
         raise InputError('no data: give --data=TRAIN,VAL, for example --data=voc:BCCD:train,voc:BCCD:val, or '
@@ -207,12 +211,12 @@ def data_of(recipes: Mapping[str, Recipe]) -> tuple[str, str]:
 
 
 def default_out(spec: str) -> str:
-    """Folder of the runs on a training spec."""
+    """The default folder of the runs on a training spec."""
     return os.path.join('runs', 'experiments', re.sub(r'[^A-Za-z0-9.+]+', '-', spec).strip('-.'))
 
 
 def check_distinct(table: table_file.Table, parts: Mapping[str, plan.Part]) -> None:
-    """Raises InputError for two cells of the same flags: they would be one run, and their difference nothing."""
+    """Raises InputError for two cells with the same flags: they would be the same run, and their difference zero."""
     names: dict[str, str] = {}
     for cell in table.cells:
         first = names.setdefault(parts[cell.name].key, cell.name)
@@ -222,12 +226,12 @@ def check_distinct(table: table_file.Table, parts: Mapping[str, plan.Part]) -> N
 
 
 def shared_recipes(parts: Mapping[str, plan.Part]) -> dict[str, Recipe]:
-    """Runs that the plan made of others', with what they start from, by the names they have in messages."""
+    """Name for messages -> recipe of each run that the plan split from cells, with its starting checkpoint."""
     return {f'{cell}, split into runs: {part.kind}': _with_start(part)
             for cell, last in parts.items() if last.needs for part in last.chain()}
 
 
 def _with_start(part: plan.Part) -> Recipe:
-    """The recipe of a part with some checkpoint in the setting that takes it."""
+    """The recipe of a part, with a placeholder for the checkpoint that it starts from."""
     start: dict[str, Any] = {part.takes: 'shared.h5'} if part.takes else {}
     return part.recipe._replace(**start)

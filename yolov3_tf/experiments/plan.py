@@ -1,16 +1,17 @@
-"""From cells to runs: which stages they share, in which order they run, and what each is called.
+"""Turns cells into runs: which stages they share, the order of the runs, and their names.
 
-A run is known by a key, a hash of the settings that shape its result, so a cell that stands in several
-tables is trained once. Two stages become runs of their own, from which others start:
+A run is identified by a key, a hash of the settings that change its result, so a cell that occurs in several
+tables is trained once. Two stages can become separate runs, from which other runs start:
 
-* the asymptotic stage (``--asymptotic``): a run without any detection epoch, of the settings that matter to
-  it, so cells that differ in loss, head or detection schedule have the same one. The cell then starts
-  from its ``--backbone_weights``. A cell that starts from ``--init_weights`` keeps the stage to itself, for a
-  backbone alone would lose the rest of them.
-* the head stage, where several cells of the table are the same up to its end: a run without the full stage, of
-  which the cells take the ``--init_weights``. A cell trained alone in another table is then another run.
+* the asymptotic stage (``--asymptotic``): a run without detection epochs, with only the settings that matter to this
+  stage, so cells that differ in loss, head or detection schedule share it. The cells then start from its checkpoint
+  by ``--backbone_weights``. A cell with ``--init_weights`` does not share the stage, because a backbone alone would
+  lose its other weights.
+* the head stage, where several cells of the table are equal up to its end: a run without the full stage. The cells
+  start from its checkpoint by ``--init_weights``. The same cell without such a partner, in another table, is then
+  another run.
 
-Each seed has its own. A run that starts from another has that run's key in its own.
+Each seed has its own runs. The key of a run that starts from another run includes the key of that run.
 """
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from yolov3_tf.experiments.cells import SET_BY_RUNNER
 from yolov3_tf.training import flag_texts
 from yolov3_tf.training.recipe import DEFAULTS, MAY_DIFFER, Recipe, given
 
-# What a stage does not look at; a setting of neither list shapes every stage.
+# Settings that belong to some stages only; a setting in none of these lists changes every stage.
 OF_ASYMPTOTIC = ('asymptotic', 'asymptotic_epochs', 'asymptotic_lr')
 OF_HEAD = ('head_epochs', 'head_lr')
 OF_FULL = ('full_epochs', 'full_lr', 'schedule', 'decay_power')
@@ -35,20 +36,21 @@ OF_DETECTION = (*OF_HEAD, *OF_FULL, 'patience', 'frozen_bn', 'warmup_epochs', 'h
                 'objectness', 'objectness_target', 'classification', 'positive_weight', 'box_weight',
                 'background_weight', 'grid_sensitivity')
 WEIGHTS = ('backbone_weights', 'init_weights')
-NO_FULL: dict[str, Any] = {'full_epochs': (0,), 'full_lr': (1.,)}       # a rate of no epochs
+NO_FULL: dict[str, Any] = {'full_epochs': (0,), 'full_lr': (1.,)}       # the rate is not used
 NO_HEAD: dict[str, Any] = {'head_epochs': 0}
-# Of the runner itself, or without a trace in what is evaluated.
+# Set by the runner, or without an effect on the evaluation.
 NEVER_SHAPE = (*SET_BY_RUNNER, *MAY_DIFFER)
 DIGITS = 8      # of a key, 32 bits
 
 
 class Part(NamedTuple):
-    """One training, whatever its seed.
+    """One training, for any seed.
 
     Attributes:
       kind: 'asymptotic', 'head' or 'cell'.
-      recipe: without what the runner gives.
-      needs: the part it starts from, or None; takes: the setting that its checkpoint goes to.
+      recipe: without the settings that the runner adds.
+      needs: the part that it starts from, or None.
+      takes: the setting that gets the checkpoint of that part.
     """
     kind: str
     recipe: Recipe
@@ -57,17 +59,19 @@ class Part(NamedTuple):
 
     @property
     def key(self) -> str:
+        """A hash of everything that changes the result, except the seed."""
         shaping = [text for name, text in flag_texts.arguments_of(self.recipe).items() if name not in NEVER_SHAPE]
         content = [self.kind, sorted(shaping), [self.takes, self.needs.key] if self.needs else None]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:DIGITS]
 
     def chain(self) -> list[Part]:
-        """Itself after all it needs."""
+        """All parts that it needs, in their order, and itself last."""
         return (self.needs.chain() if self.needs else []) + [self]
 
 
 class Run(NamedTuple):
-    """One part with one seed. name: of its folder; cells: that come from it."""
+    """One part with one seed. name: name of its folder; needs: name of the run that it starts from, or None; cells: the
+    cells that use it."""
     name: str
     part: Part
     seed: int
@@ -75,19 +79,19 @@ class Run(NamedTuple):
     cells: tuple[str, ...]
 
     def arguments(self, out: str | os.PathLike) -> list[str]:
-        """What ``train`` is called with; ``out`` is the folder of the runs."""
+        """The arguments for ``train``; ``out`` is the folder of the runs."""
         start = [f'--{self.part.takes}={checkpoint(out, self.needs)}'] if self.needs else []
         return [*flag_texts.arguments_of(self.part.recipe).values(), *start, f'--seed={self.seed}',
                 f'--runs_dir={out}', f'--name={self.name}']
 
 
 def checkpoint(out: str | os.PathLike, name: str) -> pathlib.Path:
-    """What other runs start from."""
+    """The checkpoint of a run that other runs start from."""
     return pathlib.Path(out) / name / 'checkpoints' / 'last.h5'
 
 
 def parts(cells: Mapping[str, Recipe]) -> dict[str, Part]:
-    """The last training of each cell; what comes before it hangs on its ``needs``."""
+    """The last part of each cell; the parts before it are linked by ``needs``."""
     found = {name: _split_asymptotic(_without(recipe, SET_BY_RUNNER)) for name, recipe in cells.items()}
     firsts = {name: _head(part) for name, part in found.items()}
     sharing = collections.Counter(first.key for first in firsts.values() if first)
@@ -95,11 +99,11 @@ def parts(cells: Mapping[str, Recipe]) -> dict[str, Part]:
             for name, part in found.items()}
 
 
-def runs(cells: Mapping[str, Part], seeds: Sequence[int], there: Sequence[str] = ()) -> list[Run]:
-    """All runs in order: seed by seed, so that a table stopped half way has every cell equally often.
+def runs(cells: Mapping[str, Part], seeds: Sequence[int], existing: Sequence[str] = ()) -> list[Run]:
+    """All runs in order: seed by seed, so that a table stopped half way has equally many runs of every cell.
 
     Args:
-      there: names of folders that exist already; a run that is there keeps the name it has.
+      existing: names of existing folders; an existing run keeps its name.
     """
     wanted: dict[tuple[str, int], tuple[Part, str]] = {}
     users: dict[tuple[str, int], list[str]] = collections.defaultdict(list)
@@ -108,7 +112,7 @@ def runs(cells: Mapping[str, Part], seeds: Sequence[int], there: Sequence[str] =
             for part in last.chain():
                 wanted.setdefault((part.key, seed), (part, cell if part.kind == 'cell' else part.kind))
                 users[part.key, seed].append(cell)
-    known = {name.split('-')[-2] + name.split('-')[-1]: name for name in there if name.count('-') >= 2}
+    known = {name.split('-')[-2] + name.split('-')[-1]: name for name in existing if name.count('-') >= 2}
     names = {(key, seed): known.get(f'{key}seed{seed}', f'{label}-{key}-seed{seed}')
              for (key, seed), (_, label) in wanted.items()}
     return [Run(names[key, seed], part, seed, names[part.needs.key, seed] if part.needs else None,
@@ -116,7 +120,7 @@ def runs(cells: Mapping[str, Part], seeds: Sequence[int], there: Sequence[str] =
 
 
 def epochs(part: Part) -> int | None:
-    """Epochs of a part at the most (patience may end it earlier); None where the settings leave it to training."""
+    """The largest number of epochs of a part (patience may end it earlier); None if the settings do not define it."""
     recipe, count = part.recipe, 0
     if part.kind != 'asymptotic':
         if recipe.head_epochs is None or recipe.full_epochs is None:
@@ -135,7 +139,7 @@ def _split_asymptotic(recipe: Recipe) -> Part:
 
 
 def _head(part: Part) -> Part | None:
-    """The run of a cell's head stage alone; None where the settings do not say that there are both stages."""
+    """The run of only a cell's head stage; None where the settings do not define both stages."""
     recipe = part.recipe
     if recipe.asymptotic or not recipe.head_epochs or not sum(recipe.full_epochs or ()):
         return None
@@ -143,7 +147,7 @@ def _head(part: Part) -> Part | None:
 
 
 def _after_head(part: Part, first: Part) -> Part:
-    """The warm-up belongs to the stage that comes first, so it is not repeated."""
+    """The part of a cell after its head stage; the warm-up belongs to the first stage, so it is not repeated."""
     recipe = _without(part.recipe, (*OF_HEAD, *WEIGHTS, 'warmup_epochs'))._replace(**NO_HEAD)
     return Part('cell', recipe, first, 'init_weights')
 

@@ -1,4 +1,4 @@
-"""How far a run is, read from what it left behind; no TensorFlow, nothing is changed."""
+"""The state of a run, read from its files, without TensorFlow and without changing anything."""
 from __future__ import annotations
 
 import json
@@ -11,15 +11,18 @@ import h5py
 
 
 class State(NamedTuple):
-    """finished: nothing is left to do. begun: a checkpoint is there. steps: made so far."""
+    """finished: nothing is left to do. begun: there is a checkpoint. steps: number of steps so far."""
     finished: bool
     begun: bool
     steps: int
 
 
-def look(folder: str | os.PathLike, kind: str) -> State:
-    """Where a run stands. A 'cell' is finished when it is trained and evaluated, a stage others start
-    from when it is trained. A folder that is not there, or half written, has not begun."""
+def read(folder: str | os.PathLike, kind: str) -> State:
+    """The state of a run.
+
+    A 'cell' is finished when it is trained and evaluated, and a stage that other runs start from when it is trained.
+    A folder that does not exist, or has no readable checkpoint, has not begun.
+    """
     folder = pathlib.Path(folder)
     counters = _counters(folder / 'checkpoints' / 'last.h5')
     if counters is None:
@@ -29,7 +32,7 @@ def look(folder: str | os.PathLike, kind: str) -> State:
 
 
 def evaluated(folder: str | os.PathLike) -> bool:
-    """Whether both files of the evaluation are there and whole: a kill may leave half of one."""
+    """Whether both files of the evaluation exist and are complete; a kill may leave half a file."""
     evaluation = pathlib.Path(folder) / 'evaluation'
     try:
         json.loads((evaluation / 'metrics.json').read_text(encoding='utf-8'))['summary']
@@ -39,9 +42,9 @@ def evaluated(folder: str | os.PathLike) -> bool:
 
 
 class Attempts:
-    """When a run was at work: a line when a process begins and one when it ends, in a file beside its log.
+    """The times of a run's processes: a line when a process begins and a line when it ends, in a file beside its log.
 
-    The time of a process that was killed is known from the log's last change.
+    The end of a process that was killed is the time of the last change of the log.
     """
 
     def __init__(self, logs, name: str):
@@ -49,26 +52,28 @@ class Attempts:
         self.path = pathlib.Path(logs) / f'{name}.attempts'
 
     def began(self):
+        """Writes that a process begins now."""
         self._close()
         self._append(dict(began=round(time.time(), 1)))
 
     def ended(self, code: int):
+        """Writes that the process has ended with this exit code."""
         self._append(dict(ended=round(time.time(), 1), code=code))
 
     def over(self) -> bool:
-        """Whether the last attempt wrote down its end."""
+        """Whether the end of the last attempt is written."""
         lines = self._lines()
         return bool(lines) and 'ended' in lines[-1]
 
     def seconds(self) -> float | None:
-        """At work, all attempts together; None where nothing was written down."""
+        """The sum of the times of all attempts; None where there is none."""
         self._close()
         lines = self._lines()
         return sum(line['ended'] for line in lines if 'ended' in line) - sum(
             line['began'] for line in lines if 'began' in line) if lines else None
 
     def _close(self):
-        """An attempt without an end was killed; it is given the time of its last word."""
+        """Writes the end of an attempt that was killed: the time of the last line of its log."""
         lines = self._lines()
         if lines and 'began' in lines[-1]:
             last = self.log.stat().st_mtime if self.log.exists() else lines[-1]['began']
@@ -76,7 +81,7 @@ class Attempts:
 
     def _lines(self) -> list[dict[str, Any]]:
         text = self.path.read_text(encoding='utf-8') if self.path.exists() else ''
-        return [json.loads(row) for row in text.split('\n')[:-1]]      # what a kill left without an end is no line
+        return [json.loads(row) for row in text.split('\n')[:-1]]      # a kill may leave an incomplete last line
 
     def _append(self, line):
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""Trains runs one after another, each in a process of its own, and goes on where it was stopped.
+"""Trains runs one after another, each in its own process, and continues where it was stopped.
 
-What is finished is read from the run folders alone, so nothing is lost or repeated whenever the runner
-ends. Two locks, held by open files and therefore by nobody who is gone: ``.lock`` by the one runner of a
-folder, ``.training`` by the process that trains. That process outlives a runner that was killed (it has a
-session of its own); the next runner waits for it and takes its result.
+The finished runs are known only from their folders, so nothing is lost or repeated whenever the runner ends. There
+are two locks on open files, which the system releases when their process ends: the runner of a folder holds
+``.lock``, and the process that trains holds ``.training``. The training has its own session, so it continues when
+its runner is killed; the next runner waits for it and uses its result.
 """
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ TAIL_LINES = 12                             # of a failed run's log
 
 
 class Stopped(Exception):
-    """The user asked to stop; the training at hand saved itself."""
+    """The user asked to stop; the current training has saved its state."""
 
 
 class Failure(NamedTuple):
-    """why: one line; tail: the end of the log."""
+    """A failed run. why: the reason in one line; tail: the end of the log."""
     run: Run
     why: str
     tail: str
 
 
 class Status:
-    """One line that says what goes on: redrawn in place on a terminal, now and then in a log."""
+    """A status line: redrawn on a terminal, or written from time to time to a log."""
 
     def __init__(self, stream=None):
         self.stream = sys.stdout if stream is None else stream
         self.screen = self.stream.isatty()
         self.shown = 0.
 
-    def say(self, text: str):
-        """A line that stays."""
+    def message(self, text: str):
+        """Prints a line that stays."""
         self.stream.write(('\r\033[K' if self.screen else '') + text + '\n')
         self.stream.flush()
         self.shown = time.monotonic()
 
     def show(self, line: Callable[[], str]):
-        """A line until the next; made only when it is due."""
+        """Shows a line that the next one replaces; ``line`` is called only when a new line is due."""
         if time.monotonic() - self.shown < (SCREEN_SECONDS if self.screen else LOG_SECONDS):
             return
         self.shown = time.monotonic()
@@ -67,13 +67,13 @@ class Status:
 
 
 class Runner:
-    """Works off a list of runs below one folder.
+    """Trains a list of runs below one folder.
 
     Args:
-      out: folder of the run folders; logs go to ``logs/`` in it.
-      command: what trains, before the flags of a run.
-      expected: seconds a run will take, or None where nothing is known yet.
-      finished: called after each run that came to its end.
+      out: folder of the run folders; the logs are in its subfolder ``logs/``.
+      command: the training command, without the flags of a run.
+      expected: the expected seconds of a run, or None where nothing is known yet.
+      finished: called after each run that has finished.
     """
 
     def __init__(self, out, command: Sequence[str], runs: Sequence[Run], expected: Callable[[Run], float | None],
@@ -83,53 +83,53 @@ class Runner:
         self.status = status or Status()
         self.failures: dict[str, Failure] = {}
         self.done = {run.name for run in runs if self._state(run).finished}
-        for name in self.done:                          # also those whose runner was killed meanwhile
+        for name in self.done:                          # writes the end of those whose runner was killed
             run_state.Attempts(self.logs, name).seconds()
-        self.stop = 0           # how often the user asked
+        self.stop = 0           # how often the user asked to stop
         self.process: subprocess.Popen | None = None
 
     def run(self) -> list[Failure]:
-        """Trains what is not finished; returns the runs that failed, and those that needed them.
+        """Trains the runs that are not finished; returns those that failed, and those that needed a failed run.
 
         Raises:
           Stopped: after Ctrl-C or SIGTERM.
         """
         with handling(self._ask_to_stop):
-            for place, run in enumerate(self.runs, start=1):
-                self._one(place, run)
+            for number, run in enumerate(self.runs, start=1):
+                self._one(number, run)
         return list(self.failures.values())
 
-    def _one(self, place, run):
-        label = f'[{place}/{len(self.runs)}] {run.name}'
+    def _one(self, number, run):
+        label = f'[{number}/{len(self.runs)}] {run.name}'
         if run.name in self.done:
             return
         if run.needs in self.failures:
             self.failures[run.name] = Failure(run, f'{run.needs}, from which it starts, failed', '')
-            self.status.say(f'{label}: left out, for {self.failures[run.name].why}')
+            self.status.message(f'{label}: left out, because {self.failures[run.name].why}')
             return
         with self._training_lock(label) as lock:
             self._check_stop()
             state, code = self._state(run), 0
-            if not state.finished:              # else by the process that was waited for
-                self.status.say(f'{label}: {f"goes on from step {state.steps}" if state.begun else "begins"}'
-                                f'{self._left(place, 0.)}')
-                code = self._train(label, place, run, lock)
-        self._judge(label, run, code)
+            if not state.finished:              # it may have finished in the process that was waited for
+                self.status.message(f'{label}: {f"goes on from step {state.steps}" if state.begun else "begins"}'
+                                f'{self._left(number, 0.)}')
+                code = self._train(label, number, run, lock)
+        self._report(label, run, code)
 
-    def _judge(self, label, run, code):
+    def _report(self, label, run, code):
         if self._state(run).finished:
             seconds = run_state.Attempts(self.logs, run.name).seconds()
-            self.status.say(f'{label}: finished' + (f' after {clock(seconds)}' if seconds is not None else ''))
+            self.status.message(f'{label}: finished' + (f' after {clock(seconds)}' if seconds is not None else ''))
             self.done.add(run.name)
             self.finished(run)
         elif not self.stop:
             log = self.logs / f'{run.name}.log'
             why = f'exit code {code}' if code else 'exit code 0, but it left no finished run with its scores'
             self.failures[run.name] = Failure(run, f'{why}; see {log}', tail(log))
-            self.status.say(f'{label}: FAILED, {self.failures[run.name].why}\n{self.failures[run.name].tail}')
+            self.status.message(f'{label}: FAILED, {self.failures[run.name].why}\n{self.failures[run.name].tail}')
         self._check_stop()
 
-    def _train(self, label, place, run, lock) -> int:
+    def _train(self, label, number, run, lock) -> int:
         attempts = run_state.Attempts(self.logs, run.name)
         attempts.began()
         command = [*self.command, *run.arguments(self.out)]
@@ -144,7 +144,7 @@ class Runner:
         lock.flush()
         began = time.monotonic()
         while self.process.poll() is None:
-            self.status.show(lambda: f'{label}{self._left(place, time.monotonic() - began)} | '
+            self.status.show(lambda: f'{label}{self._left(number, time.monotonic() - began)} | '
                                      f'{last_line(attempts.log)}')
             time.sleep(POLL_SECONDS)
         code, self.process = self.process.returncode, None
@@ -153,23 +153,23 @@ class Runner:
 
     @contextlib.contextmanager
     def _training_lock(self, label):
-        """The lock that the training process keeps; waits for one that a killed runner left behind."""
+        """The lock that the training process holds; waits for a training that a killed runner has left."""
         self.logs.mkdir(parents=True, exist_ok=True)
         with open(self.out / '.training', 'a+', encoding='utf-8') as lock:
-            said = False
+            reported = False
             while not _locked(lock):
                 self._check_stop()
-                if not said:
+                if not reported:
                     lock.seek(0)
                     process = lock.read().strip()
-                    self.status.say(f'{label}: waiting for the training that a killed runner left at work (process '
-                                    f'{process}); `kill {process}` makes it save and end')
-                    said = True
+                    self.status.message(f'{label}: waiting for the training that a killed runner has left running '
+                                    f'(process {process}); `kill {process}` makes it save and end')
+                    reported = True
                 time.sleep(POLL_SECONDS)
             yield lock
 
-    def _left(self, place, spent) -> str:
-        expected = [self.expected(later) for later in self.runs[place - 1:]
+    def _left(self, number, spent) -> str:
+        expected = [self.expected(later) for later in self.runs[number - 1:]
                     if later.name not in self.done]
         known = [seconds for seconds in expected if seconds is not None]
         if len(known) < len(expected):
@@ -178,7 +178,7 @@ class Runner:
         return f', about {clock(own)} left, {clock(own + sum(known[1:]))} of the table'
 
     def _state(self, run) -> run_state.State:
-        return run_state.look(self.out / run.name, run.part.kind)
+        return run_state.read(self.out / run.name, run.part.kind)
 
     def _check_stop(self):
         if self.stop:
@@ -188,7 +188,7 @@ class Runner:
         del frame
         self.stop += 1
         if self.process is not None:
-            self.status.say(f'{signal.Signals(number).name}: waiting for the training to save itself ...'
+            self.status.message(f'{signal.Signals(number).name}: waiting until the training has saved its state ...'
                             if self.stop == 1 else 'stopping at once')
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGINT if self.stop == 1 else signal.SIGKILL)
@@ -196,17 +196,17 @@ class Runner:
 
 @contextlib.contextmanager
 def only_one(out: str | os.PathLike) -> Iterator[None]:
-    """Holds a folder for one runner.
+    """Locks a folder for one runner.
 
     Raises:
-      InputError: another one is at work there.
+      InputError: another runner uses the folder.
     """
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with open(out / '.lock', 'a+', encoding='utf-8') as lock:
         if not _locked(lock):
             lock.seek(0)
-            raise InputError(f'{out}: another runner (process {lock.read().strip()}) is at work there: wait for it, or '
+            raise InputError(f'{out}: another runner (process {lock.read().strip()}) is running there: wait for it, or '
                              'choose another --output')
         lock.truncate(0)
         lock.write(f'{os.getpid()}\n')
@@ -216,7 +216,7 @@ def only_one(out: str | os.PathLike) -> Iterator[None]:
 
 @contextlib.contextmanager
 def handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM go to ``handler`` meanwhile."""
+    """Inside this context ``handler`` handles Ctrl-C and SIGTERM."""
     previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -231,13 +231,13 @@ def tail(log: str | os.PathLike) -> str:
 
 
 def last_line(log: str | os.PathLike) -> str:
-    """The last thing a log says."""
+    """The last line of a log."""
     lines = _end(log)
     return lines[-1] if lines else ''
 
 
 def _end(log) -> list[str]:
-    """Lines of the last part of a log, without empty ones; a redrawn line counts as its last state."""
+    """The lines of the last part of a log, without empty ones; of a redrawn line only the last state."""
     with open(log, 'rb') as file:
         file.seek(max(os.path.getsize(log) - 8192, 0))
         text = file.read().decode('utf-8', 'replace')

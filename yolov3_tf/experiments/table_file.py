@@ -1,16 +1,16 @@
-"""Table files: which flag sets are compared, and what the paper says of each.
+"""Table files: the sets of flags to compare, and the paper's result of each.
 
     [table]
-    title = Table I: the box term            all of [table] may be left out but the title
+    title = Table I: the box term            the only key of [table] that is required
     question = Does GIoU beat IoU?
-    flags = --ignore_thresh=0.5              common to every cell; several flags by spaces or lines
+    flags = --ignore_thresh=0.5              common to every cell; flags are separated by spaces or lines
     baseline = mse                           every other cell is compared with it (default: the first)
-    compare = giou - iou                     or: these pairs instead, one a line
+    compare = giou - iou                     or: these pairs instead, one on each line
 
-    [giou]                                   one section a cell
+    [giou]                                   one section for each cell
     flags = --loss=giou
-    paper = 83.11                            its AP at IoU .5 there, in %, where it has one
-    note = one line below the table
+    paper = 83.11                            the paper's AP at IoU .5 in %, if it has one
+    note = a line to print below the table
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CELL_NAME = r'[A-Za-z0-9][A-Za-z0-9._+-]*'      # it becomes part of a folder's 
 
 
 class Cell(NamedTuple):
-    """One flag set. paper: AP at IoU .5 in %, or None; note: a line to print; where: file:line."""
+    """One set of flags. paper: AP at IoU .5 in %, or None; note: a line to print; where: file:line."""
     name: str
     flags: tuple[Token, ...]
     paper: float | None
@@ -43,7 +43,7 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """name: of its result files; flags: of every cell; comparisons: (cell, cell it is compared with) by name."""
+    """name: name of its result files; flags: flags of every cell; comparisons: pairs of names of cells to compare."""
     name: str
     title: str
     question: str
@@ -56,12 +56,12 @@ def find(name: str, folder: str | os.PathLike = HERE / 'tables') -> pathlib.Path
     """The file of a built-in table (I to IV), or the user's own.
 
     Raises:
-      InputError: neither is there.
+      InputError: there is neither.
     """
     path = pathlib.Path(folder) / BUILT_IN[name] if name in BUILT_IN else pathlib.Path(name)
     if not path.is_file():
         raise InputError(f'{name}: expected a table, {", ".join(BUILT_IN)} or a file, got '
-                         f'{"a folder" if path.is_dir() else f"nothing at {path}"}; see {__name__} for the form')
+                         f'{"a folder" if path.is_dir() else f"nothing at {path}"}; see {__name__} for the format')
     return path
 
 
@@ -69,7 +69,7 @@ def read(path: str | os.PathLike) -> Table:
     """Reads a table file.
 
     Raises:
-      InputError: it is not such a file; the message names the line and what to write there.
+      InputError: it is not a table file; the message gives the line and what to write there.
     """
     path = pathlib.Path(path)
     try:
@@ -80,27 +80,27 @@ def read(path: str | os.PathLike) -> Table:
 
 
 def tokens(text: str, where: str) -> tuple[Token, ...]:
-    """Flags separated by spaces, each with its place.
+    """The flags of a text, separated by spaces, each with its location.
 
     Raises:
-      InputError: a word that is no flag.
+      InputError: a word is not a flag.
     """
     for word in text.split():
         if not re.match(r'--\w', word):
-            raise InputError(f'{where}: expected flags as --name=value or --name, got {word!r}; the value stands '
-                             'behind an = without spaces')
+            raise InputError(f'{where}: expected flags as --name=value or --name, got {word!r}; write the value '
+                             'after an = without spaces')
     return tuple(Token(word, where) for word in text.split())
 
 
 class _Parser(configparser.ConfigParser):
-    """Names of keys stay as written."""
+    """Keeps upper and lower case in the names of keys."""
 
     def optionxform(self, optionstr):
         return optionstr
 
 
 class _Reader:
-    """One file being read; knows on which line each section and key stands."""
+    """Reads one file; knows the line of each section and key."""
 
     def __init__(self, path, text):
         self.path, self.text, self.lines = path, text.splitlines(), _line_numbers(text)
@@ -132,7 +132,7 @@ class _Reader:
                              f'{self.lines[error.section, ""]}: give the cell another name') from error
         except configparser.DuplicateOptionError as error:
             raise InputError(f'{self.path}:{error.lineno}: a second {error.option!r} in [{error.section}]: keep '
-                             'one; a value goes on in indented lines') from error
+                             'one; a value continues on indented lines') from error
         except configparser.MissingSectionHeaderError as error:
             raise InputError(f'{self.path}:{error.lineno}: expected [{HEAD}] or the [name] of a cell first, got '
                              f'{error.line.strip()!r}') from error
@@ -161,7 +161,7 @@ class _Reader:
         return tuple(token for row, where in self._rows(section, 'flags') for token in tokens(row, where))
 
     def _rows(self, section, key) -> Iterator[tuple[str, str]]:
-        """Lines of a value, each with its place; the parser leaves comments out, so they are looked for."""
+        """Yields the lines of a value with their locations. The parser drops comments, so each line is searched for."""
         number = self.lines.get((section, key), 1)
         for row in filter(None, self.parser[section].get(key, '').split('\n')):
             while row not in self.text[number - 1]:
@@ -208,7 +208,7 @@ class _Reader:
 
 
 def _line_numbers(text) -> dict[tuple[str, str], int]:
-    """(section, key) -> line, counted from 1; a section's own line has the key ''. The first of each counts."""
+    """(section, key) -> number of its first line, from 1; the line of the section itself has the key ''."""
     lines: dict[tuple[str, str], int] = {}
     section = ''
     for number, line in enumerate(text.splitlines(), start=1):

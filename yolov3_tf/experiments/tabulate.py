@@ -1,7 +1,7 @@
-"""The table: the paper beside ours, with the spread over seeds and an interval over images.
+"""Writes the table: the paper's results and ours, with the spread over seeds and an interval over images.
 
-Only what was evaluated is written; '-' stands for what was not. Equal runs give equal files, so wall time
-has a file of its own.
+The table holds only what was evaluated; '-' means not evaluated. Equal runs give equal files, so wall times are in a
+separate file.
 """
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from yolov3_tf.experiments import bootstrap
 from yolov3_tf.experiments.table_file import Table
 from yolov3_tf.structures import Dataset
 
-# Name in evaluation/metrics.json -> head of the column.
+# Name in evaluation/metrics.json -> title of the column.
 MEASURES = {'mAP': 'AP@.5 area', 'mAP_07': 'AP@.5 11-point', 'coco_AP': 'AP .5:.95 (COCO)', 'mAP_giou': 'AP@.5 by GIoU'}
-THE_SCORE = 'mAP'       # the paper's measure
-AGREE = 1e-3            # largest difference between a run's own mAP and that of its detections
+THE_SCORE = 'mAP'       # the score that the paper reports
+AGREE = 1e-3            # largest allowed difference between a run's own mAP and that of its detections
 
 
 class Scored(NamedTuple):
-    """One finished run. summary: of its metrics.json; samples: its measures under each resample, by name."""
+    """One finished run. summary: from its metrics.json; samples: name of a score -> its value for each resample."""
     summary: dict[str, float]
     samples: dict[str, np.ndarray]
 
 
 class Row(NamedTuple):
-    """One measure of a cell, or of a difference, in %.
+    """One score of a cell, or of a difference, in %.
 
-    values: seed -> value. low, high: of the interval, None where there is none.
+    values: seed -> value. low, high: ends of the interval, None where there is none.
     """
     kind: str
     name: str
@@ -53,26 +53,27 @@ class Row(NamedTuple):
 
     @property
     def mean(self) -> float | None:
+        """The mean over seeds; None without values."""
         return float(np.mean(list(self.values.values()))) if self.values else None
 
     @property
     def deviation(self) -> float | None:
-        """Over seeds, with n - 1; None for fewer than two."""
+        """The standard deviation over seeds, with n - 1; None for fewer than two."""
         return float(np.std(list(self.values.values()), ddof=1)) if len(self.values) > 1 else None
 
     @property
     def same_sign(self) -> int:
-        """Seeds whose value has the sign of the mean."""
+        """The number of seeds whose value has the sign of the mean."""
         mean = self.mean
         return 0 if mean is None else sum(value * mean > 0 for value in self.values.values())
 
 
 class FinishedRuns:
-    """Reads finished runs of one validation set; each once, for a table is written after every run.
+    """Reads the finished runs on one validation set. Each is read once, because a table is written after every run.
 
     Args:
-      spec: the validation data; split and strictness as in training.
-      count: resamples.
+      spec: the validation data; split and strictness are those of training.
+      count: number of resamples.
     """
 
     def __init__(self, spec: str, count: int):
@@ -82,7 +83,7 @@ class FinishedRuns:
         self.known: dict[str, Scored] = {}
 
     def of(self, folder: str | os.PathLike) -> Scored:
-        """Raises InputError where the run's detections do not give the run's own score."""
+        """The scores of a run; raises InputError if its detections do not give the score that the run reported."""
         folder = pathlib.Path(folder)
         if folder.name not in self.known:
             self.known[folder.name] = self._evaluate(folder)
@@ -96,12 +97,13 @@ class FinishedRuns:
         samples = bootstrap.evaluate(dataset.records, detections, len(dataset.class_names), weights)
         again, own = float(samples[THE_SCORE][0]), _number(summary[THE_SCORE])
         if not (abs(again - own) < AGREE or (math.isnan(again) and math.isnan(own))):
-            raise InputError(f'{path}: its detections give a mAP of {again:.4f} on {self.spec}, {own:.4f} is what the '
-                             'run found: were the annotations changed since? Delete its evaluation/ to make it anew')
+            raise InputError(f'{path}: its detections give a mAP of {again:.4f} on {self.spec}, but the run '
+                             f'reported {own:.4f}: were the annotations changed since? Delete its evaluation/ to '
+                             'evaluate it again')
         return Scored({name: _number(value) for name, value in summary.items()}, samples)
 
     def _load(self, class_names) -> tuple[Dataset, np.ndarray]:
-        """The set and the weights of its images in each resample, read and drawn once."""
+        """The set, and the weights of its images in each resample; both are made once."""
         if self.dataset is None or self.weights is None:
             self.dataset = specs.load(self.spec, class_names, split='val')
             self.weights = bootstrap.resamples(len(self.dataset.records), self.count)
@@ -112,10 +114,10 @@ class FinishedRuns:
 
 
 def rows(table: Table, scored: Mapping[str, Mapping[int, Scored]]) -> list[Row]:
-    """Every measure of every cell, then of every difference.
+    """Every score of every cell, then of every difference.
 
     Args:
-      scored: cell -> seed -> run, of the runs that are finished.
+      scored: cell -> seed -> run, for the finished runs.
     """
     found = []
     for cell in table.cells:
@@ -132,7 +134,7 @@ def rows(table: Table, scored: Mapping[str, Mapping[int, Scored]]) -> list[Row]:
 
 
 def _difference(name, measure, paper, first, second) -> Row:
-    """Of the seeds both cells have; the same resamples serve both and all seeds."""
+    """The difference over the seeds that both cells have; all runs use the same resamples."""
     seeds = [seed for seed in first if seed in second]
     values = {seed: 100 * (first[seed].summary[measure] - second[seed].summary[measure]) for seed in seeds}
     low = high = None
@@ -143,7 +145,7 @@ def _difference(name, measure, paper, first, second) -> Row:
 
 
 def to_csv(found: Sequence[Row], seeds: Sequence[int]) -> str:
-    """One line a row and measure, in % with four decimals, empty for what was not evaluated."""
+    """CSV text with a line for each row, in % with four decimals; empty where not evaluated."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['kind', 'name', 'measure', 'paper', 'runs', 'mean', 'deviation', 'low', 'high', 'same_sign',
@@ -159,11 +161,11 @@ def to_csv(found: Sequence[Row], seeds: Sequence[int]) -> str:
 
 def to_markdown(table: Table, found: Sequence[Row], seeds: Sequence[int], about: Sequence[str], figure: str,
                 commands: Mapping[str, Sequence[Sequence[str]]]) -> str:
-    """The page: cells, differences, curves, commands.
+    """The page as Markdown: cells, differences, curves, commands.
 
     Args:
       about: sentences on data and protocol.
-      figure: file name of the curves, empty without.
+      figure: file name of the curves; empty if there is none.
       commands: cell -> the commands of its first seed, each a list of arguments.
     """
     by_name = {(row.kind, row.name, row.measure): row for row in found}
@@ -199,13 +201,13 @@ def _differences(table, by_name, seeds) -> list[str]:
         others.append([name, *(_signed(row.mean) + (f' {_interval(row)}' if row.low is not None else '')
                                for row in rest)])
     return [f'In points of {MEASURES[THE_SCORE]}, mean over seeds. The interval is a paired bootstrap over the '
-            'validation images (both cells on the same resamples, seeds as they are): it says what other images '
-            'could change, the seeds\' own differences beside it what other seeds could.', _table(scores),
-            'By the other measures:', _table(others)]
+            'validation images (both cells on the same resamples, seeds as they are): it shows what other images '
+            'could change; the differences of the single seeds show what other seeds could change.', _table(scores),
+            'By the other scores:', _table(others)]
 
 
 def _commands(commands, seeds) -> str:
-    lines = [f'With `--seed={seeds[0]}`; the other seeds have theirs in place of it, in the names of folders too.']
+    lines = [f'With `--seed={seeds[0]}`; for other seeds replace the number, in the names of folders too.']
     for cell, chain in commands.items():
         lines.append(f'* {cell}: ' + ', then '.join(f'`{shlex.join(command)}`' for command in chain))
     return '\n'.join([lines[0], '', *lines[1:]])
@@ -221,7 +223,7 @@ def write(out: str | os.PathLike, table: Table, found: Sequence[Row], markdown: 
 
 
 def write_times(path: str | os.PathLike, lines: Sequence[Mapping[str, Any]]) -> pathlib.Path:
-    """Wall time of each finished run: run, cells, steps, seconds, and seconds over the median of its kind."""
+    """Writes the wall time of each finished run: run, kind, steps, seconds, and seconds / median of its kind."""
     path = pathlib.Path(path)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')

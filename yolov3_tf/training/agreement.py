@@ -1,4 +1,4 @@
-"""What all workers must agree on before they train together, as one text to compare."""
+"""One text with everything that must be equal on all workers before they train together."""
 from __future__ import annotations
 
 import hashlib
@@ -13,7 +13,7 @@ from yolov3_tf.training.settings import TrainingSettings
 
 def fingerprint(settings: TrainingSettings, config: ModelConfig, model: tf.keras.Model, train_set: Dataset,
                 val_set: Dataset, distribution: Distribution) -> str:
-    """Settings, network, annotations, precision and versions of this worker."""
+    """The settings, network, annotations, precision and versions of this worker, as text to compare."""
     annotations = hashlib.sha256()
     for record in (*train_set.records, *val_set.records):
         annotations.update(record.boxes.tobytes() + record.classes.tobytes() + bytes([len(record.boxes) % 256]))

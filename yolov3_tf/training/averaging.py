@@ -1,4 +1,4 @@
-"""A moving average of the weights: smoother than the weights themselves, and often a better detector."""
+"""A moving average of the weights, which is smoother than the weights and often a better detector."""
 from __future__ import annotations
 
 import contextlib
@@ -13,12 +13,12 @@ from yolov3_tf import replicas
 class Average(tf.Module):
     """average = average + (1 - d) (weight - average) after every step, d = min(decay, (1 + t) / (10 + t)).
 
-    t counts the steps, so that the average is not held back by where the weights started (the rule of
-    tf.train.ExponentialMovingAverage). BatchNorm's averages are averaged too: they belong to the weights.
+    t counts the steps, so that the starting weights lose their influence quickly (the rule of
+    tf.train.ExponentialMovingAverage). BatchNorm's averages are averaged too, because they belong to the weights.
 
     Args:
-      variables: Keras variables (either version), of which it starts as a copy.
-      decay: below 1; a weight counts for some 1 / (1 - decay) steps.
+      variables: Keras variables (of Keras 2 or 3); the average starts as a copy of them.
+      decay: below 1; the average covers about 1 / (1 - decay) steps.
     """
 
     def __init__(self, variables, decay: float):
@@ -29,16 +29,16 @@ class Average(tf.Module):
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     def update(self):
-        """One step; in graph. Returns a constant, as a branch of a condition must."""
+        """Updates the average after a step, in graph; returns a constant, as a branch of ``tf.cond`` must."""
         steps = tf.cast(replicas.add(self.steps, 1), tf.float32)
-        rest = 1 - tf.minimum(self.decay, steps / (9 + steps))
+        fraction = 1 - tf.minimum(self.decay, steps / (9 + steps))
         for variable, average in zip(self.followed, self.averages):
-            replicas.add(average, rest * (tf.convert_to_tensor(variable) - tf.convert_to_tensor(average)))
+            replicas.add(average, fraction * (tf.convert_to_tensor(variable) - tf.convert_to_tensor(average)))
         return tf.constant(0)
 
     @contextlib.contextmanager
     def in_place(self):
-        """The model has the averaged weights inside of this context, its own again after it."""
+        """Inside this context the model has the averaged weights; after it, its own weights again."""
         own = [variable.numpy() for variable in self.followed]
         try:
             for variable, average in zip(self.followed, self.averages):
@@ -53,7 +53,7 @@ class Average(tf.Module):
         return {name: variable.numpy() for name, variable in self._state().items()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """The inverse of ``state``; does nothing where that was before there was an average."""
+        """The inverse of ``state``; does nothing for the state of a run that had no average yet."""
         for name, variable in self._state().items():
             if name in state:
                 variable.assign(state[name])

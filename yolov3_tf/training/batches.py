@@ -1,4 +1,4 @@
-"""The training batches of a run, from where it stands; which images of one are missing, and why."""
+"""The training batches of a run from its position on, and the images that are missing in a batch, with the reason."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
@@ -13,12 +13,12 @@ from yolov3_tf.training.settings import TrainingSettings
 
 
 class Batches:
-    """One endless stream for all stages: an epoch's images do not depend on the stage.
+    """One endless stream for all stages, because the images of an epoch do not depend on the stage.
 
     Args:
-      position: of the run; followed as it moves on.
-      share: (worker, workers).
-      cache: of ``data.caches``.
+      position: of the run; the trainer moves it on.
+      share: (number of this worker, number of workers).
+      cache: one of ``data.caches``.
     """
 
     def __init__(self, dataset: Dataset, settings: TrainingSettings, position: Position, share: tuple[int, int],
@@ -28,23 +28,23 @@ class Batches:
                                                      position.step, share, cache))
 
     def next(self):
-        """(images, truth, indices) of the step at hand.
+        """(images, truth, indices) of the current step.
 
         Raises:
-          InputError: under strict, an image that cannot be used; otherwise it is left out.
+          InputError: under strict, an image cannot be used; otherwise such an image is left out.
         """
         try:
             return next(self.stream)
         except tf.errors.OpError as error:
             raise pipeline.explain_failure(self.dataset, self._expected(), error) from error
 
-    def missing(self, came: Collection[int], count: int, known: Collection[str]) -> Iterator[tuple[str, str]]:
-        """Yields (file, why) of every image that the step at hand should have had and that cannot be used.
+    def missing(self, present: Collection[int], count: int, known: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Yields (file, reason) for every image of the current step that cannot be used.
 
         Args:
-          came: records that this worker's part of the batch holds.
-          count: images of the whole batch that came.
-          known: files that were named before.
+          present: indices of the records in this worker's part of the batch.
+          count: number of images in the whole batch.
+          known: files that were reported before.
         """
         expected = self._expected()
         if count == len(expected):
@@ -52,22 +52,22 @@ class Batches:
         worker, workers = self.share
         size = len(expected) // workers
         own = range(worker * size, (worker + 1) * size)
-        for place, index in enumerate(expected):
+        for position, index in enumerate(expected):
             path = self.dataset.records[index].image_path
-            if (place in own and index in came) or path in known:
+            if (position in own and index in present) or path in known:
                 continue
             why = image_files.explain(path)
-            if why is None and place not in own:
+            if why is None and position not in own:
                 continue                    # another worker could read it
-            yield path, self._reproduced(path, place) if why is None else why
+            yield path, self._reproduced(path, position) if why is None else why
 
-    def _reproduced(self, path, place) -> str:
-        """Why an image with nothing wrong with it was left out: the error of its augmentation appears again."""
-        number = self.position.step * self.settings.batches.batch_size + place
+    def _reproduced(self, path, position) -> str:
+        """Why a readable image was left out: repeats its augmentation to get the error again."""
+        number = self.position.step * self.settings.batches.batch_size + position
         pipeline.reproduce(self.dataset, self.settings.batches, self.settings.seed, self.position.data_epoch, number)
         return pipeline.reason(path)
 
     def _expected(self):
-        """Records that the batch at hand should hold."""
+        """Indices of the records that the current batch should contain."""
         return pipeline.batch_indices(len(self.dataset.records), self.settings.batches.batch_size, self.settings.seed,
                                       self.position.data_epoch, self.position.step)

@@ -1,6 +1,6 @@
-"""Where a run stands, in numbers: together with weights and optimiser they are its whole state.
+"""The position and history of a run in numbers; with the weights and the optimiser they are its whole state.
 
-A checkpoint holds them as one flat JSON object, the same keys in every version of this package.
+A checkpoint holds them as one flat JSON object, with the same keys in every version of this package.
 """
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 @dataclasses.dataclass
 class Position:
-    """Where the next step is.
+    """The position of the next step.
 
     Attributes:
-      stage: of the plan, from 0.
-      epoch, step: of the stage and of the epoch, from 0.
-      data_epoch: passes over the data, over all stages.
-      global_step: steps made, over all stages.
-      finished: no stage is left.
+      stage: number of the stage in the plan, from 0.
+      epoch, step: number of the epoch in the stage and of the step in the epoch, from 0.
+      data_epoch: number of passes over the data in all stages so far.
+      global_step: number of steps in all stages so far.
+      finished: whether all stages are done.
     """
     stage: int = 0
     epoch: int = 0
@@ -30,15 +30,15 @@ class Position:
 
 @dataclasses.dataclass
 class History:
-    """What there was so far.
+    """The results of the run so far.
 
     Attributes:
-      images: in the training set; another number is another run.
-      sums, summed: of each scalar since the last line of metrics, and over how many steps.
-      val_losses, scores: of the stage, one an epoch.
-      best: highest score of all, -1 before there is one.
-      updates: steps that moved weights.
-      skipped: file -> why, of images that cannot be used.
+      images: number of images in the training set; with another number the run cannot be resumed.
+      sums, summed: the sum of each scalar since the last line of metrics, and the number of steps summed.
+      val_losses, scores: of the current stage, one for each epoch.
+      best: the highest score, -1 before the first one.
+      updates: number of steps that changed the weights.
+      skipped: file -> reason, for images that cannot be used.
       metrics_bytes: length of metrics.jsonl.
     """
     images: int
@@ -58,7 +58,7 @@ def to_json(position: Position, history: History) -> dict[str, Any]:
 
 
 def from_json(counters: Mapping[str, Any]) -> tuple[Position, History]:
-    """The inverse of ``to_json``; what a file of another version has beyond it is left out."""
+    """The inverse of ``to_json``; keys that only other versions of this package have are ignored."""
     def fields(kind):
         return {field.name: counters[field.name] for field in dataclasses.fields(kind) if field.name in counters}
     return Position(**fields(Position)), History(**fields(History))

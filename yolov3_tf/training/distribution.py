@@ -1,12 +1,12 @@
-"""Who trains together: the devices of one machine, or workers on several; TensorFlow's strategies.
+"""Distributed training with TensorFlow's strategies: the devices of one machine, or workers on several machines.
 
     none         one device
     mirrored     all GPUs of this machine, or its logical CPU devices
     multiworker  all devices of all workers that TF_CONFIG names
     auto         multiworker where TF_CONFIG names workers, mirrored where there are several GPUs, else none
 
-Every worker runs the same script on the same flags and data. The chief (worker 0) alone reads and writes the
-run's folder; the others hear from it what they need (``Distribution.by_chief``), so no disk need be shared.
+Every worker runs the same script with the same flags and data. Only the chief (worker 0) reads and writes the
+run's folder and sends the others what they need (``Distribution.by_chief``), so the workers need no shared disk.
 """
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ import tensorflow as tf
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 
-TRY_AGAIN = 75      # exit status of a worker whose peer is gone: start it again, as EX_TEMPFAIL asks for
+TRY_AGAIN = 75      # exit status of a worker that lost another one: EX_TEMPFAIL, so that a supervisor starts it again
 
 
 class PeerLost(RuntimeError):
-    """Another worker is gone, and with it the step they were making together."""
+    """The connection to another worker is lost, and with it their common step."""
 
 
 class Distribution(NamedTuple):
     """Attributes:
-      strategy: whose scope variables are made in; None for one device.
-      workers: processes that train together.
-      worker: which of them this is, from 0.
+      strategy: variables are created in its scope; None for one device.
+      workers: number of processes that train together.
+      worker: number of this process, from 0.
     """
     strategy: Any = None
     workers: int = 1
@@ -48,23 +48,24 @@ class Distribution(NamedTuple):
 
     @property
     def replicas(self) -> int:
+        """Number of devices that share a batch, over all workers."""
         return self.strategy.num_replicas_in_sync if self.strategy else 1
 
     def describe(self) -> str:
-        """In words, for the log."""
+        """A description for the log."""
         if self.workers > 1:
             return f'worker {self.worker} of {self.workers}, {self.replicas} replicas'
         return f'{self.replicas} replicas' if self.strategy else 'one device'
 
     def scope(self):
-        """Context to make variables in."""
+        """The context to create variables in."""
         return (self.strategy or tf.distribute.get_strategy()).scope()
 
     def by_chief(self, work: Callable[[], Any]):
-        """What ``work()``, done by the chief alone, returned: a JSON value, on every worker.
+        """Calls ``work()`` on the chief only, and returns its result, a JSON value, on every worker.
 
         Raises:
-          InputError: the chief's, on every worker.
+          InputError: on every worker, where ``work()`` raises it on the chief.
         """
         if self.workers == 1:
             return work()
@@ -80,7 +81,7 @@ class Distribution(NamedTuple):
         return answer['result']
 
     def check_alike(self, what: str, text: str):
-        """Raises InputError on every worker where one has another text than the chief."""
+        """Raises InputError on every worker if the text of one differs from that of the chief."""
         other = np.zeros(self.workers, np.int32)
         other[self.worker] = self._send_json(text) != text
         different = np.flatnonzero(self._sum(other))
@@ -89,12 +90,12 @@ class Distribution(NamedTuple):
                              'workers with the same flags, data, precision and versions')
 
     def send(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The chief's named arrays, on every worker; what the others give does not matter."""
+        """Returns the chief's named arrays on every worker; the arguments of the others are ignored."""
         if self.workers == 1:
             return arrays
         table = self._send_json([[name, array.dtype.str, array.shape] for name, array in arrays.items()])
         sent = {}
-        for kind in sorted({kind for _, kind, _ in table}):         # all of a type in one go
+        for kind in sorted({kind for _, kind, _ in table}):         # all arrays of a type at once
             named = [(name, shape) for name, other, shape in table if other == kind]
             ends = np.cumsum([np.prod(shape, dtype=int) for _, shape in named])
             flat = (np.concatenate([arrays[name].ravel() for name, _ in named]) if self.chief
@@ -104,14 +105,14 @@ class Distribution(NamedTuple):
         return sent
 
     def send_variables(self, variables: Sequence[Any]):
-        """Gives variables the values that they have on the chief."""
+        """Assigns to the variables the values that they have on the chief."""
         names = [str(number) for number in range(len(variables))]
         sent = self.send(dict(zip(names, (variable.numpy() for variable in variables))))
         for name, variable in zip(names, variables):
             variable.assign(sent[name])
 
     def _send_json(self, value):
-        """The chief's JSON value, on every worker."""
+        """Returns the chief's JSON value on every worker."""
         content = json.dumps(value).encode() if self.chief else b''
         length, = self._sum(np.array([len(content)], np.int32))
         codes = np.frombuffer(content, np.uint8).astype(np.int32) if self.chief else np.zeros(length, np.int32)
@@ -125,10 +126,10 @@ class Distribution(NamedTuple):
 ALONE = Distribution()
 
 
-# Of a peer by their nature, and those that are only where the text says so.
+# Errors that always mean a lost worker, and errors that mean it only if their text matches.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
-LOST_IF_SAID = (tf.errors.InternalError, tf.errors.FailedPreconditionError)
-_SAID = re.compile(r'connect|socket|peer|collective|\brpc\b|heartbeat|coordination|barrier', re.IGNORECASE)
+LOST_BY_TEXT = (tf.errors.InternalError, tf.errors.FailedPreconditionError)
+_LOST_TEXT = re.compile(r'connect|socket|peer|collective|\brpc\b|heartbeat|coordination|barrier', re.IGNORECASE)
 
 
 @contextlib.contextmanager
@@ -136,13 +137,14 @@ def watched(distribution: Distribution):
     """Raises PeerLost for TensorFlow's errors of a connection to another worker."""
     try:
         yield
-    except (*LOST, *LOST_IF_SAID) as error:
+    except (*LOST, *LOST_BY_TEXT) as error:
         message = str(error.message)
-        if distribution.workers == 1 or (isinstance(error, LOST_IF_SAID) and not _SAID.search(message)):
+        if distribution.workers == 1 or (isinstance(error, LOST_BY_TEXT) and not _LOST_TEXT.search(message)):
             raise
-        said = message.strip().splitlines()[0][:300] if message.strip() else 'no reason given'
+        reason = message.strip().splitlines()[0][:300] if message.strip() else 'no reason given'
         raise PeerLost(f'worker {distribution.worker} lost another worker: start all workers again with the same '
-                       f'command, and they go on from the last checkpoint ({type(error).__name__}: {said})') from error
+                       f'command, and they go on from the last checkpoint ({type(error).__name__}: {reason})'
+                       ) from error
 
 
 @functools.cache
@@ -150,7 +152,7 @@ def _sums(strategy, kind):
     def replica(values):
         context = tf.distribute.get_replica_context()
         here = len(strategy.extended.worker_devices)
-        first = context.replica_id_in_sync_group % here == 0        # one of each worker's devices speaks for it
+        first = context.replica_id_in_sync_group % here == 0        # one device of each worker sends its values
         return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(first, values, tf.zeros_like(values)))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.as_dtype(np.dtype(kind)))], autograph=False)
@@ -160,14 +162,14 @@ def _sums(strategy, kind):
 
 
 def start(name: str = 'auto', logical_devices: int = 1) -> Distribution:
-    """Sets the machine up; to be called before TensorFlow does anything else.
+    """Sets up the devices and workers; must be called before TensorFlow does anything else.
 
     Args:
-      name: of ``STRATEGIES``.
-      logical_devices: a machine without GPU is split into so many devices, to try strategies on it.
+      name: one of ``STRATEGIES``.
+      logical_devices: number of devices that a machine without GPU is split into, to try strategies on it.
 
     Raises:
-      InputError: a strategy that this machine or TF_CONFIG does not allow; one that would waste the devices asked for.
+      InputError: this machine or TF_CONFIG does not allow the strategy, or it would not use the logical devices.
     """
     choose(STRATEGIES, name, 'strategy')
     workers, worker = read_cluster(os.environ.get('TF_CONFIG', ''))
@@ -198,12 +200,12 @@ def _split_processors(name, gpus, count):
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
 
 
-STRATEGIES = {'auto': 'by what is there', 'none': 'one device', 'mirrored': 'all devices of this machine',
+STRATEGIES = {'auto': 'by the machine and TF_CONFIG', 'none': 'one device', 'mirrored': 'all devices of this machine',
               'multiworker': 'all devices of all workers that TF_CONFIG names'}
 
 
 def read_cluster(text: str):
-    """(number of workers, which of them this is) of a TF_CONFIG; (1, 0) of an empty one.
+    """(number of workers, number of this one) from a TF_CONFIG; (1, 0) for an empty one.
 
     Raises:
       InputError: it is not {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}.
@@ -221,5 +223,5 @@ def read_cluster(text: str):
         whole = False
     if not whole:
         raise InputError('TF_CONFIG: expected {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", '
-                         f'"index": N}}}} with this process\'s place N from 0, got {text[:200]}')
+                         f'"index": N}}}} with the number N of this process, from 0, got {text[:200]}')
     return len(first) + len(others), index + (len(first) if kind == 'worker' else 0)

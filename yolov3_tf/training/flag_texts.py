@@ -1,7 +1,7 @@
 """Settings as texts: ``--name=value`` of command lines, tables and files, and back.
 
-A file of flags has one flag a line and comments behind ``#`` or ``//``: run.flags of a run, the recipes of
-``recipes/``, the protocols of ``experiments``. All are read and written by this module.
+A file of flags has one flag on each line, and lines of comments that begin with ``#`` or ``//``. Such files are
+run.flags of a run, the recipes in ``recipes/`` and the protocols of ``experiments``.
 """
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from yolov3_tf.training import recipe as recipes
 from yolov3_tf.training.recipe import Recipe
 
 RECIPES = pathlib.Path(__file__).resolve().parent / 'recipes'
-# Settings as they were called before version 0.2, in run.flags of older runs.
+# Names of settings before version 0.2, as in run.flags of older runs.
 OLD_NAMES = {'stage1_epochs': 'head_epochs', 'stage1_lr': 'head_lr', 'stage2_epochs': 'full_epochs',
              'stage2_lr': 'full_lr'}
 TRUE, FALSE = ('true', 't', '1'), ('false', 'f', '0')
 
 
 class Token(NamedTuple):
-    """One flag as written, ``--name=value`` or ``--name``, and where (file:line, or the flag it came by)."""
+    """One flag as written, ``--name=value`` or ``--name``, and where it is from (file:line, or a flag)."""
     text: str
     where: str
 
 
 def value_of(name: str, text: str) -> Any:
-    """The value of a setting from its text; lists have commas.
+    """The value of a setting from its text; items of lists are separated by commas.
 
     Raises:
-      InputError: it cannot be read; the message names what was expected, not the setting.
+      InputError: the text cannot be read; the message gives what was expected, but not the name of the setting.
     """
     wanted, several, _ = recipes.kind(name)
     parts = [part.strip() for part in text.split(',')] if several else [text]
@@ -55,19 +55,19 @@ def _boolean(text):
 
 
 def text_of(value: Any) -> str:
-    """The text that ``value_of`` reads back. Numbers in lists are written one way: 0.001 for 1e-3 too."""
+    """The text that ``value_of`` reads back. Numbers in lists have one form: 1e-3 is written as 0.001."""
     if isinstance(value, tuple):
         return ','.join(one if isinstance(one, str) else f'{one:.9g}' for one in value)
     return str(value)
 
 
 def texts_of(recipe: Recipe) -> dict[str, str]:
-    """Setting -> text, of every setting that is not None: the content of run.flags."""
+    """Setting -> text, for every setting that is not None: the content of run.flags."""
     return {name: text_of(value) for name, value in recipe._asdict().items() if value is not None}
 
 
 def arguments_of(recipe: Recipe) -> dict[str, str]:
-    """Setting -> what to type for it, of every setting that differs from its default."""
+    """Setting -> its flag as it is typed, for every setting that differs from its default."""
     return {name: _argument(name, getattr(recipe, name)) for name in Recipe._fields
             if getattr(recipe, name) not in (None, getattr(recipes.DEFAULTS, name))}
 
@@ -79,10 +79,10 @@ def _argument(name, value):
 
 
 def read_token(token: Token) -> tuple[str, Any]:
-    """Name and value of one flag; ``--name`` and ``--noname`` are those of a yes or no.
+    """Name and value of one flag; ``--name`` and ``--noname`` set a boolean.
 
     Raises:
-      InputError: an unknown name or a value that cannot be read, with its place.
+      InputError: the name is unknown or the value cannot be read; the message says where.
     """
     name, equals, text = token.text[2:].partition('=')
     name = OLD_NAMES.get(name, name)
@@ -103,19 +103,19 @@ def read_token(token: Token) -> tuple[str, Any]:
 
 
 def settings_of(tokens: Iterable[Token]) -> dict[str, Any]:
-    """Setting -> value of several flags; of two of one setting the later counts.
+    """Setting -> value of several flags; the last flag of a setting is taken.
 
     Raises:
-      InputError: as ``read_token``.
+      InputError: see ``read_token``.
     """
     return dict(read_token(token) for token in tokens)
 
 
 def read_file(path: str | os.PathLike) -> tuple[Token, ...]:
-    """The flags of a file.
+    """Reads the flags of a file.
 
     Raises:
-      InputError: no such file, or a line that is no flag.
+      InputError: there is no such file, or a line is not a flag.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -131,7 +131,7 @@ def read_file(path: str | os.PathLike) -> tuple[Token, ...]:
 
 
 def read_values(path: str | os.PathLike) -> dict[str, str]:
-    """Setting -> text of a run.flags, under today's names; empty where there is no such file."""
+    """Setting -> text of a run.flags, under the current names; empty if there is no such file."""
     path = pathlib.Path(path)
     lines = path.read_text(encoding='utf-8').splitlines() if path.is_file() else []
     pairs = (line[2:].partition('=')[::2] for line in lines if line.startswith('--'))
@@ -139,10 +139,10 @@ def read_values(path: str | os.PathLike) -> dict[str, str]:
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """Settings of a recipe by its name, or of a file of flags by its path.
+    """The settings of a recipe by its name, or of a file of flags by its path.
 
     Raises:
-      InputError: there is no such recipe (all are named), or a line of it cannot be read.
+      InputError: there is no such recipe (the message lists all), or a line cannot be read.
     """
     named = RECIPES / f'{name}.flags'
     path = named if named.is_file() and re.fullmatch(r'\w+', name) else pathlib.Path(name)

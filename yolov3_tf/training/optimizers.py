@@ -1,9 +1,9 @@
-"""The optimiser step: coupled weight decay, a norm clip a tensor, loss scaling, and the update itself.
+"""The optimiser step: coupled weight decay, a norm clip for each tensor, loss scaling, and the update itself.
 
-Ours rather than Keras's for three reasons: decay coupled into the gradient before the clip is the
-reference's rule and no Keras optimiser's; both Keras versions get one state with one set of names,
-which is what lets a run resume bit for bit; and TensorFlow's fused kernels read and write each of the
-62 million parameters a third as often (``benchmarks/training_step.py``).
+It replaces the optimisers of Keras for three reasons. The reference adds the decay to the gradient before the clip,
+which no Keras optimiser does. Both Keras versions get one state with the same names, so that a run resumes bit for
+bit. And TensorFlow's fused kernels read and write each of the 62 million parameters a third as often
+(``benchmarks/training_step.py``).
 """
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from yolov3_tf.choices import choose
 
 class OptimizerSettings(NamedTuple):
     """Attributes:
-      kind: of ``KINDS``.
+      kind: one of ``KINDS``.
       momentum: of SGD.
       weight_decay: d of the loss term d/2 |w|^2 on convolution kernels, so d w is added to the gradient.
-      clip_norm: a gradient tensor of a larger Euclidean norm is scaled down to it.
+      clip_norm: a gradient tensor with a larger Euclidean norm is scaled down to this norm.
     """
     kind: str = 'sgd'
     momentum: float = .9
@@ -37,7 +37,7 @@ class SGD:
     @staticmethod
     def update(variable, slots, gradient, factor, rate, settings, step):
         del step
-        # The clip is a factor on the rate: the gradient itself need not be written again.
+        # The clip is a factor on the rate, so the gradient itself is not written again.
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle, accum=slots[0].handle, lr=rate * factor, grad=gradient,
             momentum=settings.momentum)
@@ -57,7 +57,7 @@ class Adam:
 
 
 class Rule(Protocol):
-    """An update rule: the names of the variables that it keeps beside each trained one, and one update of that."""
+    """An update rule: the names of its state variables for each trained variable, and one update of a variable."""
     slots: ClassVar[tuple[str, ...]]
 
     @staticmethod
@@ -71,10 +71,10 @@ class Optimizer(tf.Module):
     """Updates a fixed list of variables.
 
     Args:
-      variables: Keras variables (either version) to train.
+      variables: Keras variables (of Keras 2 or 3) to train.
       settings: ``OptimizerSettings``.
-      loss_scaling: for float16: the loss is multiplied by a scale that halves when a gradient overflows
-        (that update is left out) and doubles after 2000 steps without.
+      loss_scaling: for float16: the loss is multiplied by a scale that is halved when a gradient overflows
+        (that update is skipped) and doubled after 2000 steps without overflow.
     """
 
     def __init__(self, variables, settings: OptimizerSettings, loss_scaling: bool = False):
@@ -89,19 +89,19 @@ class Optimizer(tf.Module):
         self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     def decay_term(self) -> tf.Tensor:
-        """The loss's d/2 sum of squared kernels, float32 scalar."""
+        """The weight decay of the loss, d/2 times the sum of squared kernels, float32 scalar."""
         kernels = [variable for variable, decayed in zip(self.variables_, self.decayed) if decayed]
         return self.settings.weight_decay * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
 
     def apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, wanted: tf.Tensor | bool = True) -> tf.Tensor:
-        """One update from the gradients of ``scale`` times the loss.
+        """Makes one update from the gradients of ``scale`` times the loss.
 
         Args:
-          wanted: bool scalar; without it nothing is changed at all.
+          wanted: bool scalar; if False, nothing is changed.
 
         Returns:
-          bool scalar: every gradient was finite, so the update was made if it was wanted. Otherwise nothing was
-          changed (but the scale, under loss scaling).
+          bool scalar: whether every gradient is finite, so that the update was made if wanted. If not, nothing is
+          changed except the scale under loss scaling.
         """
         wanted = tf.convert_to_tensor(wanted)
         gradients = [tf.cast(gradient, tf.float32) / self.scale if self.loss_scaling else gradient
@@ -131,11 +131,11 @@ class Optimizer(tf.Module):
         return tf.constant(0)
 
     def state(self) -> dict[str, np.ndarray]:
-        """name -> NumPy array of everything a resumed run needs."""
+        """name -> NumPy array of everything that a resumed run needs."""
         return {name: variable.numpy() for name, variable in self._state().items()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """The inverse of ``state``; raises KeyError or ValueError where it is another optimiser's."""
+        """The inverse of ``state``; raises KeyError or ValueError for the state of another optimiser."""
         for name, variable in self._state().items():
             variable.assign(state[name])
 
@@ -147,5 +147,5 @@ class Optimizer(tf.Module):
 
 
 def _is_kernel(variable) -> bool:
-    """Weight decay is for convolution kernels only: not for biases, nor for BatchNorm's parameters."""
+    """Whether weight decay applies: only to convolution kernels, not to biases and BatchNorm's parameters."""
     return 'kernel' in variable.name

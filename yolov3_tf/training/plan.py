@@ -1,4 +1,4 @@
-"""What a recipe becomes: the plan of stages, the settings of the trainer, the network, the run's name."""
+"""Turns a recipe into the plan of stages, the settings of the trainer, the network and the run's name."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from yolov3_tf.training.optimizers import OptimizerSettings
 from yolov3_tf.training.recipe import Recipe
 from yolov3_tf.training.settings import TrainingSettings
 
-# Epochs and learning rates of the full stage, by whether the network knows anything when it begins.
+# Epochs and learning rates of the full stage, by whether the network is pretrained when the stage begins.
 FULL: dict[bool, tuple[tuple[int, ...], tuple[float, ...]]] = {
     True: ((30, 10), (1e-4, 1e-5)), False: ((60, 20), (1e-3, 1e-4))}
 HEAD_EPOCHS = {True: 50, False: 0}
@@ -28,11 +28,11 @@ def settings_of(recipe: Recipe, pretrained: bool, precision: str = 'float32') ->
     """All settings of the trainer.
 
     Args:
-      pretrained: whether the backbone starts from weights that know anything.
-      precision: resolved, of ``precision.POLICIES``.
+      pretrained: whether the backbone starts from pretrained weights.
+      precision: one of ``precision.POLICIES``, but not auto.
 
     Raises:
-      InputError: settings that contradict each other.
+      InputError: settings contradict each other.
     """
     return TrainingSettings(
         stages=stages_of(recipe, pretrained), loss=loss_of(recipe), batches=batches_of(recipe),
@@ -44,18 +44,18 @@ def settings_of(recipe: Recipe, pretrained: bool, precision: str = 'float32') ->
 
 
 def stages_of(recipe: Recipe, pretrained: bool) -> tuple[stages.Stage, ...]:
-    """The plan: classification if asked for, the head on a frozen backbone, everything.
+    """The plan: the asymptotic stage if asked for, the head on a frozen backbone, then the full network.
 
     Raises:
-      InputError: epochs and rates that do not fit each other or the schedule, or no epoch at all.
+      InputError: epochs and rates do not fit each other or the schedule, or there is no epoch to train.
     """
-    known = pretrained or recipe.asymptotic
-    epochs, rates = FULL[known]
-    if stages.SCHEDULES[recipe.schedule].one_piece:         # all epochs, from the first rate
+    trained = pretrained or recipe.asymptotic
+    epochs, rates = FULL[trained]
+    if stages.SCHEDULES[recipe.schedule].one_piece:         # all epochs in one piece, from the first rate
         epochs, rates = (sum(epochs),), rates[:1]
     epochs = recipe.full_epochs if recipe.full_epochs is not None else epochs
     rates = recipe.full_lr if recipe.full_lr is not None else rates
-    head_epochs = recipe.head_epochs if recipe.head_epochs is not None else HEAD_EPOCHS[known]
+    head_epochs = recipe.head_epochs if recipe.head_epochs is not None else HEAD_EPOCHS[trained]
     plan = stages.two_stages(
         stages.pieces([head_epochs], [recipe.head_lr], 'head'),
         stages.pieces(epochs, rates, 'full') if epochs != (0,) else (),
@@ -70,7 +70,7 @@ def stages_of(recipe: Recipe, pretrained: bool) -> tuple[stages.Stage, ...]:
 
 
 def loss_of(recipe: Recipe) -> LossSettings:
-    """The formulation's loss with the parts that are given beside it."""
+    """The formulation's loss, with the parts that the recipe replaces."""
     parts = {name: getattr(recipe, name) for name in LossSettings._fields if name != 'box'}
     return formulations.settings(recipe.formulation, box=recipe.loss, **parts)
 
@@ -83,10 +83,10 @@ def batches_of(recipe: Recipe) -> PipelineSettings:
 
 
 def sensitivity_of(recipe: Recipe) -> tuple[float, ...]:
-    """Grid sensitivity a level, finest first; empty for 1 everywhere.
+    """The grid sensitivity of each level, finest level first; empty for 1 on all levels.
 
     Raises:
-      InputError: another number of factors than levels.
+      InputError: the number of factors is not the number of levels.
     """
     factors = recipe.grid_sensitivity
     if factors is None:
@@ -99,10 +99,10 @@ def sensitivity_of(recipe: Recipe) -> tuple[float, ...]:
 
 
 def network_of(recipe: Recipe, class_names: Sequence[str]) -> ModelConfig:
-    """The network to train, as its checkpoints will describe it.
+    """The config of the network to train, as its checkpoints store it.
 
     Raises:
-      InputError: a cfg, anchors or backbone file that cannot be used.
+      InputError: the cfg, anchors or backbone file cannot be used.
     """
     size = recipe.image_size or recipe.val_size
     anchors = anchor_files.read_for_yolov3(recipe.anchors) if recipe.anchors else YOLOV3_ANCHORS
@@ -115,7 +115,7 @@ def network_of(recipe: Recipe, class_names: Sequence[str]) -> ModelConfig:
 
 
 def _cut_cfg(recipe, num_classes) -> cfg.Network:
-    """The cfg's network; its backbone ends where that of the starting weights does."""
+    """The cfg's network; its backbone ends at the layer where the backbone of the starting weights ends."""
     weights = recipe.backbone_weights or 'imagenet'
     if weights.endswith('.h5'):
         return cfg.load(recipe.cfg, num_classes, checkpoints.describe(weights).backbone_layers)
@@ -127,7 +127,7 @@ def _cut_cfg(recipe, num_classes) -> cfg.Network:
 
 
 def name_of(recipe: Recipe, on_shapes: bool) -> str:
-    """Folder of the run below ``runs_dir``."""
+    """The name of the run's folder below ``runs_dir``."""
     if recipe.name:
         return recipe.name
     loss = loss_of(recipe)

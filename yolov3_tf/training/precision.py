@@ -1,4 +1,4 @@
-"""Which arithmetic the network runs in, and what the machine can do."""
+"""The precision of the network's arithmetic, and what the machine supports."""
 from __future__ import annotations
 
 import contextlib
@@ -11,25 +11,25 @@ import tensorflow as tf
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 
-ON_CPU = 'float32'      # what 'auto' takes there
-DRIVER = pathlib.Path('/proc/driver/nvidia/gpus')       # a folder a GPU, on Linux
+ON_CPU = 'float32'      # what 'auto' chooses on a CPU
+DRIVER = pathlib.Path('/proc/driver/nvidia/gpus')       # has one folder for each GPU, on Linux
 POLICIES = {'auto': None, 'float32': 'float32', 'float16': 'mixed_float16', 'bfloat16': 'mixed_bfloat16'}
 
 
 def resolve(name: str) -> str:
-    """The precision a flag value stands for on this machine: float32, float16 or bfloat16.
+    """The precision that a flag value means on this machine: float32, float16 or bfloat16.
 
-    'auto' takes bfloat16 on a GPU of compute capability 8 or more, float16 (with loss scaling) on one of
-    7 or more, float32 on every CPU: instructions for bfloat16 alone do not make it faster there, and the demo ended
-    8 points of mAP lower in it.
+    'auto' chooses bfloat16 on a GPU of compute capability 8 or more, float16 (with loss scaling) on one of
+    7 or more, float32 on every CPU: bfloat16 instructions alone do not make a CPU faster, and the demo reached 8 points
+    of mAP less in bfloat16.
 
     Raises:
-      InputError: an unknown name, or float16 without a GPU (measured 100 times slower than float32).
+      InputError: the name is unknown, or float16 without a GPU (100 times slower than float32).
     """
     choose(POLICIES, name, 'mixed_precision')
     gpus = tf.config.list_physical_devices('GPU')
     if name == 'float16' and not gpus:
-        raise InputError('mixed_precision=float16 on a CPU measured 100 times slower than float32: '
+        raise InputError('mixed_precision=float16 on a CPU is 100 times slower than float32: '
                          'use auto, bfloat16 or float32')
     if name != 'auto':
         return name
@@ -40,7 +40,7 @@ def resolve(name: str) -> str:
 
 
 def apply(name: str) -> str:
-    """Sets the global Keras policy to what ``name`` resolves to, and returns that; ``grow_memory`` too."""
+    """Sets the global Keras policy to the resolved precision and returns it; calls ``grow_memory`` first."""
     resolved = resolve(name)
     grow_memory()
     tf.keras.mixed_precision.set_global_policy(POLICIES[resolved])
@@ -48,16 +48,16 @@ def apply(name: str) -> str:
 
 
 def grow_memory():
-    """Tells every GPU to take memory as it is needed, not all of it at once; before anything is computed."""
+    """Lets every GPU allocate memory as needed instead of all at once; call it before the first computation."""
     for gpu in tf.config.list_physical_devices('GPU'):
-        with contextlib.suppress(RuntimeError):         # a Python user has computed already: it stays as it is
+        with contextlib.suppress(RuntimeError):         # the caller has computed already: nothing changes
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def unused_gpus() -> str | None:
-    """Why this machine's NVIDIA GPUs take no part, as one message with the way out; None where nothing is amiss.
+    """Why TensorFlow does not use the NVIDIA GPUs here, and what to do; None where it uses them or there are none.
 
-    The TensorFlow of a plain installation has no CUDA libraries and then says so only in its log.
+    A plain installation of TensorFlow has no CUDA libraries and reports this only in its log.
     """
     hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
     count = len(list(DRIVER.iterdir())) if DRIVER.is_dir() else 0
@@ -68,7 +68,7 @@ def unused_gpus() -> str | None:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware; without it bfloat16 is slower than float32."""
+    """Whether the CPU multiplies bfloat16 in hardware; if not, bfloat16 is slower than float32."""
     info = pathlib.Path('/proc/cpuinfo')
     flags = info.read_text().split() if info.is_file() else ()
     return 'avx512_bf16' in flags or 'amx_bf16' in flags

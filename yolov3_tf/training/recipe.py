@@ -1,8 +1,8 @@
-"""All settings of a training run with their defaults, and what can be wrong with them.
+"""All settings of a training run with their defaults, and their checks.
 
-A setting has one name everywhere: field of ``Recipe``, flag of ``train``, line of run.flags, argument of
-``train_with``. TensorFlow is imported only where a recipe is checked or trained, so that a program that
-merely plans runs (``experiments``) stays small.
+A setting has the same name as a field of ``Recipe``, a flag of ``train``, a line of run.flags and an argument of
+``train_with``. TensorFlow is imported only where a recipe is checked or trained, so that a program that only
+plans runs (``experiments``) needs little memory.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Recipe(NamedTuple):
-    """One training run. None means: what fits the other settings (the formulation, the data, the starting weights).
+    """One training run. None means the value that fits the other settings (formulation, data, starting weights).
 
     Attributes:
       train_data: Images to train on, as a data spec such as voc:DIR:SPLIT or yolo:YAML:SPLIT, or several joined by
@@ -170,7 +170,7 @@ class Recipe(NamedTuple):
 
 
 DEFAULTS = Recipe()
-# A resumed run may change these; every other setting shapes its result.
+# A resumed run may change these; every other setting changes its result.
 MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps', 'strict', 'export', 'strategy', 'logical_devices',
               'profile', 'cache')
 # (setting, setting, why they contradict each other)
@@ -184,12 +184,13 @@ CONTRADICTIONS = (
 
 
 class Range(NamedTuple):
-    """Numbers from ``lowest`` to ``highest``; ``above``: without the lowest itself."""
+    """Numbers from ``lowest`` to ``highest``; with ``above``, the lowest itself is excluded."""
     lowest: float
     highest: float = math.inf
     above: bool = False
 
     def holds(self, value: float) -> bool:
+        """Whether the value is in the range."""
         return (value > self.lowest if self.above else value >= self.lowest) and value <= self.highest
 
     def __str__(self):
@@ -213,7 +214,7 @@ MAY_BE_INFINITE = ('clip_norm',)
 
 
 class Kind(NamedTuple):
-    """Of a setting's values. type: of one value; several: a tuple of them; optional: or None."""
+    """The type of a setting. type: of one value; several: it is a tuple of such values; optional: it may be None."""
     type: type
     several: bool
     optional: bool
@@ -225,20 +226,20 @@ SEVERAL_IN_WORDS = {int: 'whole numbers', float: 'numbers', str: 'names'}
 
 
 def kind(name: str) -> Kind:
-    """What a setting's annotation says."""
+    """The type of a setting, from its annotation."""
     annotation = Recipe.__annotations__[name]
     text = getattr(annotation, '__forward_arg__', str(annotation))
     return Kind(NAMED[re.findall('int|float|str|bool', text)[0]], text.startswith('tuple'), 'None' in text)
 
 
 def descriptions() -> dict[str, str]:
-    """Setting -> the sentences on it in ``Recipe``'s docstring."""
+    """Setting -> its description in the docstring of ``Recipe``."""
     text = inspect.cleandoc(Recipe.__doc__ or '').partition('Attributes:\n')[2]
     return {name: ' '.join(words.split()) for name, words in re.findall(r'^  (\w+): (.*(?:\n    .*)*)', text, re.M)}
 
 
 def choices() -> dict[str, Collection[str]]:
-    """Setting -> the names it may take, in the order of their tables. Imports TensorFlow."""
+    """Setting -> its allowed names, in the order of their tables. Imports TensorFlow."""
     from yolov3_tf.assign import ASSIGNERS
     from yolov3_tf.data.caches import CACHES
     from yolov3_tf.data.pipeline import AUGMENTATIONS
@@ -255,10 +256,10 @@ def choices() -> dict[str, Collection[str]]:
 
 
 def make(**settings: Any) -> Recipe:
-    """A recipe of these settings and the defaults. Lists count as tuples, one value as a tuple of one.
+    """A recipe of these settings and the defaults. Lists become tuples, and a single value a tuple of one.
 
     Raises:
-      InputError: an unknown setting, or a value of another type. Ranges are looked at by ``check``.
+      InputError: a setting is unknown or has another type. ``check`` checks the ranges.
     """
     for name in settings:
         check_name(name)
@@ -266,7 +267,7 @@ def make(**settings: Any) -> Recipe:
 
 
 def check_name(name: str):
-    """Raises InputError for what is no setting; the message names the nearest ones, or all."""
+    """Raises InputError for an unknown setting; the message lists the most similar ones, or all."""
     if name not in Recipe._fields:
         near = difflib.get_close_matches(name, Recipe._fields, 3)
         raise InputError(f'unknown setting {name!r}: '
@@ -274,10 +275,10 @@ def check_name(name: str):
 
 
 def typed(name: str, value: Any) -> Any:
-    """``value`` as the setting has it: a tuple for a list, a float for a whole number, a text for a path.
+    """``value`` in the setting's type: a list becomes a tuple, a whole number a float, a path a text.
 
     Raises:
-      InputError: it is of another type.
+      InputError: it has another type.
     """
     wanted, several, optional = kind(name)
     if value is None and optional:
@@ -299,12 +300,12 @@ def _one(name, wanted, value):
 
 
 def given(recipe: Recipe, name: str) -> bool:
-    """Whether a setting asks for something. Its default does not: run.flags of an earlier run holds that too."""
+    """Whether a setting differs from its default; run.flags of an earlier run contains the defaults too."""
     return getattr(recipe, name) not in (None, '', (), getattr(DEFAULTS, name))
 
 
 def check_value(name: str, value: Any, names: Collection[str] | None = None):
-    """Raises InputError for a number out of its range, or a value that is not among ``names``."""
+    """Raises InputError for a number outside its range, or a value that is not in ``names``."""
     values = [one for one in (value if isinstance(value, tuple) else (value,)) if one is not None]
     for one in values:
         shown = f'--{name}={one}'
@@ -317,10 +318,10 @@ def check_value(name: str, value: Any, names: Collection[str] | None = None):
 
 
 def check(recipe: Recipe):
-    """Everything that can be wrong with the settings alone, before data and network cost time.
+    """Checks the settings by themselves, before data and network cost time.
 
     Raises:
-      InputError: a value outside its range, or settings that contradict each other.
+      InputError: a value is outside its range, or settings contradict each other.
     """
     from yolov3_tf.anchors import files as anchor_files
     from yolov3_tf.choices import choose
@@ -328,7 +329,7 @@ def check(recipe: Recipe):
     from yolov3_tf.training import plan, settings
     tables = choices()
     for name, value in recipe._asdict().items():
-        if typed(name, value) != value and value == value:      # a NaN is refused below
+        if typed(name, value) != value and value == value:      # check_value refuses a NaN
             raise InputError(f'{name}={value!r}: expected a tuple, as recipe.make gives it')
         check_value(name, value, tables.get(name))
     _check_contradictions(recipe)
@@ -352,24 +353,24 @@ def _check_contradictions(recipe):
         if given(recipe, name) and not recipe.asymptotic:
             raise InputError(f'--{name} without --asymptotic: there is no such stage; give --asymptotic too')
     if given(recipe, 'decay_power') and not stages.SCHEDULES[recipe.schedule].power:
-        able = [name for name, schedule in stages.SCHEDULES.items() if schedule.power]
-        raise InputError(f'--decay_power beside --schedule={recipe.schedule}: only --schedule={" or ".join(able)} has '
+        names = [name for name, schedule in stages.SCHEDULES.items() if schedule.power]
+        raise InputError(f'--decay_power beside --schedule={recipe.schedule}: only --schedule={" or ".join(names)} has '
                          'an exponent')
     if given(recipe, 'momentum') and 'momentum' not in optimizers.KINDS[recipe.optimizer].slots:
         raise InputError(f'--momentum beside --optimizer={recipe.optimizer}: only sgd has it')
 
 
 def train_with(train_data: str | None = None, val_data: str | None = None, **settings: Any) -> Run:
-    """Trains a detector with the defaults of the ``train`` command; what ``yolov3_tf.train`` calls.
+    """Trains a detector with the defaults of the ``train`` command; it is also ``yolov3_tf.train``.
 
         run = train_with('voc:mine:train', 'voc:mine:val', loss='giou', focal=True, ignore_thresh=.45)
 
     Args:
       train_data, val_data: data specs, see docs/DATA.md.
-      settings: any of ``Recipe``.
+      settings: any fields of ``Recipe``.
 
     Raises:
-      InputError: an unknown setting, or whatever cannot be used.
+      InputError: a setting is unknown, or settings, data or files cannot be used.
       Interrupted, NonFiniteLoss, PeerLost: see ``run.train``.
     """
     from yolov3_tf.training import run

@@ -1,4 +1,4 @@
-"""One training run from data to a served model: what ``train`` does, for the command and for Python."""
+"""One training run from data to an exported model; both the command ``train`` and Python call it."""
 from __future__ import annotations
 
 import os
@@ -30,11 +30,12 @@ class Run(NamedTuple):
     """A finished run.
 
     Attributes:
-      folder: of its files (``run_folder``).
-      checkpoint: best.h5, the checkpoint of the highest validation mAP; without a detection stage it is not there.
-      saved_model: of that checkpoint, ready to serve, or None.
-      report: of that checkpoint on the validation data; None without a detection stage, and on workers but the chief.
-      status: ``TRAINED``, or ``EVALUATED`` where nothing was left to train.
+      folder: the folder of its files (``run_folder``).
+      checkpoint: best.h5, the checkpoint with the highest validation mAP; it exists only after a detection stage.
+      saved_model: the export of that checkpoint, or None.
+      report: evaluates that checkpoint on the validation data; None without a detection stage, and on all workers
+        except the chief.
+      status: ``TRAINED``, or ``EVALUATED`` if nothing was left to train.
     """
     folder: pathlib.Path
     checkpoint: pathlib.Path
@@ -44,22 +45,22 @@ class Run(NamedTuple):
 
 
 class Data(NamedTuple):
-    """on_shapes: the training images are drawn shapes."""
+    """The data of a run. on_shapes: whether the training images are the built-in shapes."""
     train: Dataset
     val: Dataset
     on_shapes: bool
 
 
 def train(asked: Recipe) -> Run:
-    """Trains, or goes on where an earlier call was stopped; evaluates, plots and exports the best checkpoint.
+    """Trains, or continues a run that was stopped; then evaluates, plots and exports the best checkpoint.
 
-    The Keras policy is that of the recipe meanwhile, and the caller's again afterwards.
+    During the call the Keras policy is that of the recipe; afterwards it is the caller's again.
 
     Raises:
-      InputError: settings, data or files that cannot be used.
-      Interrupted: Ctrl-C or SIGTERM; a checkpoint is written, and the same call goes on from it.
+      InputError: settings, data or files cannot be used.
+      Interrupted: Ctrl-C or SIGTERM; a checkpoint is written, and the same call continues from it.
       NonFiniteLoss: the loss or a gradient is not finite.
-      PeerLost: another worker is gone.
+      PeerLost: the connection to another worker is lost.
     """
     recipe.check(asked)
     policy = tf.keras.mixed_precision.global_policy()
@@ -96,7 +97,7 @@ def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
     status = TRAINED if trainer.run() else EVALUATED
     if status == EVALUATED:
         print('this run is finished; it is evaluated again')
-    finished: list[Run] = []        # of the chief, whose report is no JSON value that the others could be sent
+    finished: list[Run] = []        # only on the chief: a report is not a JSON value, so the others cannot receive it
     devices.by_chief(lambda: finished.append(_finish(folder, trainer, data.val, asked.export, status)))
     if trainer.history.skipped:
         print(f'{len(trainer.history.skipped)} images were skipped:')
@@ -106,10 +107,10 @@ def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
 
 
 def load_data(asked: Recipe) -> Data:
-    """Reads training and validation data, and prints what they hold and what is wrong with them.
+    """Reads training and validation data, and prints their content and their problems.
 
     Raises:
-      InputError: data that are not there, or that nothing can be validated on.
+      InputError: data do not exist, or cannot be validated on.
     """
     train_spec, val_spec = asked.train_data, asked.val_data
     if train_spec is None:
@@ -129,7 +130,7 @@ def load_data(asked: Recipe) -> Data:
     both = {record.image_path for record in train_set.records} & {record.image_path for record in val_set.records}
     if both:
         print(f'note: {len(both)} of the {len(val_set.records)} validation images are trained on too, so the '
-              'scores will flatter', file=sys.stderr)
+              'scores will be too high', file=sys.stderr)
     if not any(len(record.boxes) for record in val_set.records):
         raise InputError(f'{val_spec}: none of its {len(val_set.records)} images has a box to evaluate against')
     for problem in train_set.problems + val_set.problems:
@@ -138,7 +139,7 @@ def load_data(asked: Recipe) -> Data:
 
 
 def _finish(folder: RunFolder, trainer: Trainer, val_set: Dataset, wanted_export: bool, status: str) -> Run:
-    """What a run leaves behind, whatever its last stage."""
+    """Writes the results of a run, by the task of its last stage."""
     if trainer.settings.stages[-1].task == 'detection':
         found, saved_model = evaluate_best(folder, val_set, wanted_export)
         return Run(folder.root, folder.best, saved_model, found, status)
@@ -148,7 +149,7 @@ def _finish(folder: RunFolder, trainer: Trainer, val_set: Dataset, wanted_export
 
 def evaluate_best(folder: RunFolder, val_set: Dataset, wanted_export: bool
                   ) -> tuple[DetectionReport, pathlib.Path | None]:
-    """Evaluates, plots and exports the best checkpoint; each part can be done again."""
+    """Evaluates, plots and exports the best checkpoint; it can be repeated."""
     tf.keras.mixed_precision.set_global_policy('float32')
     model, config = checkpoints.load_model(str(folder.best))
     outcome = validation.Validator(model, config, val_set).run()
@@ -169,7 +170,7 @@ def evaluate_best(folder: RunFolder, val_set: Dataset, wanted_export: bool
 
 
 def _finish_classification(folder, trainer):
-    """What a run of the asymptotic stage alone leaves: how well it classifies images, and a backbone."""
+    """Writes the results of a run with only the asymptotic stage: classification scores and curves."""
     task = trainer.tasks['classification']
     task.validate()
     print(f'\n{classification.table(task.report)}\n'

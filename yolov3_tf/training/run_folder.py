@@ -1,13 +1,13 @@
-"""What a run leaves behind, and how it is found again.
+"""The files of a run, and how a later process resumes it.
 
-    run.flags        the flags, one a line; `train --flagfile=` or `--recipe=` replays them
-    labels.txt       class names, one a line
-    metrics.jsonl    one JSON object a line; the same bytes whether or not the run was interrupted
-    events/          TensorBoard: the same numbers, speed, and validation images with drawn boxes
-    checkpoints/     last.h5 (to go on from), best.h5 (highest validation mAP)
+    run.flags        the flags, one on each line; `train --flagfile=` or `--recipe=` repeats them
+    labels.txt       class names, one on each line
+    metrics.jsonl    one JSON object on each line; the same bytes whether or not the run was interrupted
+    events/          TensorBoard: the same numbers, speed, and validation images with boxes
+    checkpoints/     last.h5 (to resume from), best.h5 (highest validation mAP)
     evaluation/      scores and curves of the best checkpoint
     saved_model/1/   the best checkpoint, ready to serve
-    cache/           images kept by --cache=disk; emptied at every start, may be deleted after it
+    cache/           images kept by --cache=disk; emptied at every start, and may be deleted after the run
 """
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ try:
 except ImportError:         # Windows
     LOCKS = False
 
-# (device, inode) -> descriptor of every folder this process trains in, open until it ends
+# (device, inode) -> descriptor of every folder that this process trains in; open until the process ends
 _HELD: dict[tuple[int, int], int] = {}
 
 
 class RunFolder:
-    """The files of one run below ``root``; made when first needed."""
+    """The files of one run below ``root``; they are created when needed."""
 
     def __init__(self, root):
         self.root = pathlib.Path(root)
@@ -52,24 +52,24 @@ class RunFolder:
         self._events = None
 
     def cache(self, worker: int = 0, workers: int = 1) -> pathlib.Path:
-        """Folder for the images that one process keeps; workers that share the run's folder hold different ones."""
+        """The folder for the images that one process keeps; each worker has its own."""
         return self.root / 'cache' / (f'worker-{worker}' if workers > 1 else '')
 
     def claim(self, flags: dict[str, str], class_names: Sequence[str], may_differ: Sequence[str] = (),
               defaults: Mapping[str, str] = MappingProxyType({})):
-        """Makes the folder for a run of these flags, or finds that it is theirs already.
+        """Creates the folder for a run with these flags, or checks that it belongs to the same run.
 
-        A run that never came to a checkpoint has nothing to lose, so its folder may be taken over by other flags.
-        While this process lives no other gets the folder.
+        A run without a checkpoint has no results yet, so a run with other flags may use its folder.
+        Until this process ends, no other process can train in the folder.
 
         Args:
-          flags: every flag that shapes the result, as text.
+          flags: every flag that changes the result, as text.
           may_differ: names of flags that a resumed run may change.
-          defaults: of flags, for a run that is older than they are.
+          defaults: of all flags, for a run that is older than some of them.
 
         Raises:
-          InputError: the folder belongs to a run of other flags (both values of each are named) or classes, or
-            to something that is no run, or another process trains in it.
+          InputError: the folder belongs to a run with other flags (the message gives both values) or other classes,
+            it holds files that are not a run, or another process trains in it.
         """
         labels = ''.join(f'{name}\n' for name in class_names)
         self.root.mkdir(parents=True, exist_ok=True)
@@ -87,10 +87,10 @@ class RunFolder:
         atomic_file.write_text(self.flags, ''.join(f'--{name}={value}\n' for name, value in sorted(flags.items())))
 
     def load(self, model: tf.keras.Model, images: int) -> checkpoints.Progress | None:
-        """Reads the last checkpoint into a model, and cuts the metrics back to it; None for a new run.
+        """Reads the last checkpoint into a model and truncates the metrics to it; returns None for a new run.
 
         Args:
-          images: in the training set now.
+          images: number of images in the training set now.
 
         Raises:
           InputError: the checkpoint does not fit, or was trained on another number of images.
@@ -114,15 +114,15 @@ class RunFolder:
             return file.tell()
 
     def secure_metrics(self):
-        """Has the system put what was appended on the disk."""
+        """Makes the system write appended lines to the disk."""
         if self.metrics.exists():
             with open(self.metrics, 'ab') as file:
                 os.fsync(file.fileno())
 
     def rewind_metrics(self, length: int):
-        """Cuts off what a killed process wrote after its last checkpoint; that part will be written again.
+        """Removes what a killed process wrote after its last checkpoint; the resumed run writes it again.
 
-        Of a file that is shorter than it was then (somebody cut it) the rest stays, and a note is printed.
+        If the file is shorter than at the checkpoint, it does not change and a note is printed.
         """
         size = self.metrics.stat().st_size if self.metrics.exists() else 0
         if size < length:
@@ -145,7 +145,7 @@ class RunFolder:
         self._writer().flush()
 
     def _lock(self):
-        """Keeps other processes out; the system lifts the lock with the end of this one, however that comes."""
+        """Locks the folder for this process; the system removes the lock when it ends or is killed."""
         if not LOCKS or (self.root.stat().st_dev, self.root.stat().st_ino) in _HELD:
             return
         folder = os.open(self.root, os.O_RDONLY)
@@ -153,8 +153,8 @@ class RunFolder:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(folder)
-            raise InputError(f'{self.root}: another process trains in it; wait for its end, stop it, or choose another '
-                             '--name') from None
+            raise InputError(f'{self.root}: another process trains in it; wait until it ends, stop it, or choose '
+                             'another --name') from None
         except OSError:             # a file system without locks
             os.close(folder)
             return

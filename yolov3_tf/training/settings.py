@@ -1,4 +1,4 @@
-"""Settings of the trainer, and what can be wrong with them."""
+"""The settings of the trainer, and their check."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -12,19 +12,20 @@ from yolov3_tf.training.optimizers import OptimizerSettings
 
 class TrainingSettings(NamedTuple):
     """Attributes:
-      stages: run one after another.
+      stages: the stages in their order.
       loss, optimizer, batches: settings of the criterion, the optimiser and the input pipeline.
-      seed: of the order of images and of every augmentation.
-      log_steps: steps a line of metrics.
-      checkpoint_steps: steps between checkpoints inside an epoch, 0 for none; one is always written at an
-        epoch's end.
-      validation_batch: images at once when validating.
+      seed: seed of the order of images and of all augmentations.
+      log_steps: number of steps for each line of metrics.
+      checkpoint_steps: number of steps between checkpoints inside an epoch, 0 for none; a checkpoint is always written
+        at the end of an epoch.
+      validation_batch: number of images in a batch of validation.
       loss_scaling: for float16.
       sync_batch_norm: BatchNorm normalises by the images of all replicas.
-      accumulate_steps: pieces that a batch is worked through in, one after another, in as much less memory.
-      ema_decay: of the average of the weights that is validated and kept as the best; 0: the weights themselves.
-      epochs_between_eval: every so many epochs of a stage, and after its last, the network is validated.
-      cache: of ``data.caches.CACHES``.
+      accumulate_steps: number of pieces that a batch is divided into; they are processed one after another, which
+        needs less memory.
+      ema_decay: decay of an average of the weights that is validated and saved as the best; 0: the weights themselves.
+      epochs_between_eval: number of epochs between two validations; the last epoch of a stage is always validated.
+      cache: one of ``data.caches.CACHES``.
       profile: keep a trace of some steps for TensorBoard.
     """
     stages: tuple[stages.Stage, ...]
@@ -45,7 +46,7 @@ class TrainingSettings(NamedTuple):
 
 
 def check(settings: TrainingSettings, replicas: int = 1):
-    """Raises InputError for settings that contradict each other, or cannot be shared by so many replicas."""
+    """Raises InputError for settings that contradict each other, or a batch that the replicas cannot share equally."""
     criterion.check(settings.loss)
     pipeline.check(settings.batches)
     pieces, images = settings.accumulate_steps, settings.batches.batch_size
@@ -54,7 +55,7 @@ def check(settings: TrainingSettings, replicas: int = 1):
                          f'{replicas} replicas x --accumulate_steps={pieces}')
     if pieces > 1 and settings.loss.positive_weight == 'balanced':
         raise InputError('--accumulate_steps beside --positive_weight=balanced: that weight is counted over the whole '
-                         'batch, of which a piece sees a part; leave one of them out')
+                         'batch, but a piece is only a part of it; leave one of them out')
     for stage in settings.stages:
         for name in ('patience', 'stop_after'):
             if 0 < getattr(stage, name) < settings.epochs_between_eval:

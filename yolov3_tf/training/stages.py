@@ -22,18 +22,18 @@ Pieces = Sequence[tuple[int, float]]        # (epochs, learning rate), one after
 
 class Stage(NamedTuple):
     """Attributes:
-      name: in logs, checkpoints and plots.
-      frozen: pattern of the names of frozen layers.
+      name: its name in logs, checkpoints and plots.
+      frozen: regular expression for the names of the frozen layers.
       rates: (epochs, learning rate) pieces, one after another.
       warmup_epochs: epochs before the first piece in which the rate rises linearly from 0 to it; the
         pieces start counting afterwards.
       patience: epochs without a lower validation loss that end the stage early, or under the plateau schedule
         the piece; 0: never.
       stop_after: epochs without a better score (mAP) that end the stage; 0: never.
-      frozen_bn: of ``FROZEN_BN``.
-      schedule: of ``SCHEDULES``.
+      frozen_bn: one of ``FROZEN_BN``.
+      schedule: one of ``SCHEDULES``.
       power: exponent of the power schedule.
-      task: what the network learns, of ``tasks.TASKS``.
+      task: what the network learns, one of ``tasks.TASKS``.
     """
     name: str
     frozen: str
@@ -48,25 +48,25 @@ class Stage(NamedTuple):
 
     @property
     def epochs(self) -> int:
-        """At the most; a stage with patience may end earlier (``is_over``)."""
+        """The largest number of epochs; a stage with patience may end earlier (``is_over``)."""
         return self.warmup_epochs + sum(epochs for epochs, _ in self.rates)
 
 
 def asymptotic(epochs: int, rate: float) -> Stage:
-    """The paper's step between ImageNet and detection: the backbone learns which classes an image holds."""
+    """The paper's step between ImageNet and detection: the backbone learns which classes occur in an image."""
     return Stage('asymptotic', NOTHING, ((epochs, rate),), task='classification')
 
 
 def two_stages(head_rates: Pieces, all_rates: Pieces, warmup_epochs: int = 0, patience: int = 0,
                frozen_bn: str = 'adapt', schedule: str = 'piecewise', power: float = 1.,
                stop_after: int = 0) -> tuple[Stage, ...]:
-    """The paper's order: the head on a frozen backbone until it no longer improves, then everything.
+    """The paper's order: the head on a frozen backbone until it no longer improves, then all layers.
 
-    A part without epochs is left out; the warm-up belongs to whichever comes first. The schedule shapes
-    the second part; the first keeps its rate. ``stop_after`` is of the second part.
+    A stage without epochs is left out; the warm-up belongs to the first stage that remains. The schedule and
+    ``stop_after`` apply to the full stage; the head stage keeps its rate.
 
     Raises:
-      InputError: an unknown name, or a schedule that cannot be made of these rates.
+      InputError: a name is unknown, or the schedule does not fit these rates.
     """
     choose(FROZEN_BN, frozen_bn, 'frozen_bn')
     needs = choose(SCHEDULES, schedule, 'schedule')
@@ -84,10 +84,10 @@ def two_stages(head_rates: Pieces, all_rates: Pieces, warmup_epochs: int = 0, pa
 
 
 def pieces(epochs: Sequence[int], rates: Sequence[float], what: str) -> tuple[tuple[int, float], ...]:
-    """Pairs up two equally long lists of flags, leaving out pieces of no epochs.
+    """Pairs the items of two flags, epochs and rates, and leaves out pieces without epochs.
 
     Raises:
-      InputError: lists of different length, a negative count, a rate that is not positive and finite.
+      InputError: the lists have different lengths, a count is negative, or a rate is not positive and finite.
     """
     if len(epochs) != len(rates):
         raise InputError(f'--{what}_epochs and --{what}_lr: expected as many learning rates as epoch counts, got '
@@ -98,10 +98,10 @@ def pieces(epochs: Sequence[int], rates: Sequence[float], what: str) -> tuple[tu
 
 
 def rate_at(stage: Stage, step: int, steps_per_epoch: int, losses: Sequence[float] = ()) -> float:
-    """Learning rate of a step, both counted from 0 at the stage's start.
+    """The learning rate of a step, counted from 0 at the start of the stage.
 
     Args:
-      losses: the stage's validation losses so far, one an epoch; only the plateau schedule looks at them.
+      losses: the validation losses of the stage so far, one for each epoch; only the plateau schedule uses them.
     """
     warmup = stage.warmup_epochs * steps_per_epoch
     if step < warmup:
@@ -110,7 +110,7 @@ def rate_at(stage: Stage, step: int, steps_per_epoch: int, losses: Sequence[floa
 
 
 def is_over(stage: Stage, epoch: int, losses: Sequence[float], scores: Sequence[float] = ()) -> bool:
-    """Whether the stage ends before this epoch, counted from 0; ``scores`` as ``losses``, but higher is better."""
+    """Whether the stage ends before this epoch, counted from 0; of ``losses`` lower, of ``scores`` higher is better."""
     if stage.stop_after and scores and len(scores) - 1 - scores.index(max(scores)) >= stage.stop_after:
         return True
     if SCHEDULES[stage.schedule].patience:
@@ -126,7 +126,7 @@ def has_settled(stage: Stage, losses: Sequence[float]) -> bool:
 
 
 def _piecewise(stage, epochs, losses):
-    """The rate of the piece that holds this time, in epochs since the warm-up."""
+    """The rate of the piece that contains this time, in epochs since the warm-up."""
     del losses
     for length, rate in stage.rates:
         if epochs < length:
@@ -142,11 +142,11 @@ def _plateau(stage, epochs, losses):
 
 
 def _piece_on_plateau(stage, losses):
-    """Which piece follows these validation losses; the number of pieces where the last one is over."""
+    """The number of the piece that follows these validation losses; the number of pieces if the last one is over."""
     return _piece_after(stage, tuple(losses))
 
 
-@functools.lru_cache(maxsize=4)         # asked at every step, another only once an epoch
+@functools.lru_cache(maxsize=4)         # called at every step, but the losses change only once in an epoch
 def _piece_after(stage, losses):
     piece, since = 0, stage.warmup_epochs
     for end in range(since + 1, len(losses) + 1):
@@ -170,13 +170,13 @@ def _power(stage, epochs, losses):
 
 
 class Schedule(NamedTuple):
-    """How a learning rate falls, and what it takes.
+    """How a learning rate falls, and which settings it needs.
 
     Attributes:
       rate: (stage, epochs since the warm-up, validation losses so far) -> learning rate.
       description: for help.
-      one_piece: it falls by itself, from one rate over one count of epochs; others take several.
-      patience: a piece ends with patience epochs without a lower validation loss, so that is needed.
+      one_piece: it takes one rate and one number of epochs, because it falls by itself; others take several.
+      patience: it needs patience, because a piece ends after patience epochs without a lower validation loss.
       power: it has an exponent.
     """
     rate: Callable[[Stage, float, Sequence[float]], float]
@@ -197,7 +197,7 @@ def freeze(model: tf.keras.Model, stage: Stage) -> None:
     """Freezes the layers whose name matches ``stage.frozen``; all others train.
 
     Raises:
-      InputError: a pattern that matches no layer, or every layer with weights.
+      InputError: the pattern matches no layer, or every layer with weights.
     """
     layers = [layer for layer in model.layers if layer.weights]
     frozen = [bool(re.search(stage.frozen, layer.name)) for layer in layers]

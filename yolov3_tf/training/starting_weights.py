@@ -15,8 +15,8 @@ from yolov3_tf.training.recipe import Recipe
 class Start(NamedTuple):
     """Attributes:
       model: the network with its starting weights.
-      pretrained: whether its backbone knows anything yet.
-      origin: where the weights are from, for the log.
+      pretrained: whether its backbone is pretrained.
+      origin: a description of the weights, for the log.
     """
     model: tf.keras.Model
     pretrained: bool
@@ -27,10 +27,10 @@ def start(recipe: Recipe, config: ModelConfig, on_shapes: bool) -> Start:
     """Builds the network and reads its starting weights.
 
     Args:
-      on_shapes: the data are drawn shapes, for which ImageNet's weights are not taken unless asked for.
+      on_shapes: the data are the built-in shapes, for which the default is random weights instead of ImageNet's.
 
     Raises:
-      InputError: weights that are not there or do not fit.
+      InputError: the weights do not exist or do not fit.
     """
     model = checkpoints.build(config)
     if recipe.init_weights:

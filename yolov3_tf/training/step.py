@@ -1,9 +1,8 @@
-"""One training step: a batch in, moved weights and named scalars out, however many share its work.
+"""One training step on a batch: it updates the weights and returns named scalars, for any number of replicas.
 
-A batch is worked through by R replicas side by side and in P pieces one after another (darknet's
-subdivisions). Each of the R P shares is weighed by its images over the batch's, so that losses and
-gradients are sums that no longer depend on R and P. What does: BatchNorm, which normalises by a share,
-or with ``synchronized`` layers by a piece.
+R replicas process a batch in parallel, in P pieces one after another (darknet's subdivisions). Each of the R P
+shares is weighted by its fraction of the batch's images, so that losses and gradients are sums that do not depend
+on R and P. Only BatchNorm depends on them: it normalises by a share, or with ``synchronized`` layers by a piece.
 """
 from __future__ import annotations
 
@@ -16,16 +15,16 @@ from yolov3_tf import replicas
 from yolov3_tf.training.averaging import Average
 from yolov3_tf.training.optimizers import Optimizer
 
-STAND_IN = 64       # pixels a side of the black image of a replica that has none: any network takes it
+STAND_IN = 64       # side in pixels of the black image for a replica without images; every network accepts this size
 
 
 class Shares(NamedTuple):
-    """How a batch is shared out.
+    """How a batch is divided.
 
     Attributes:
-      strategy: whose replicas share each piece; None for one replica.
-      images: of a whole batch, a multiple of replicas and pieces.
-      pieces: worked through one after another.
+      strategy: its replicas share each piece; None for one replica.
+      images: number of images in a whole batch, a multiple of replicas x pieces.
+      pieces: number of pieces, which are processed one after another.
     """
     strategy: tf.distribute.Strategy | None = None
     images: int = 1
@@ -33,7 +32,7 @@ class Shares(NamedTuple):
 
     @property
     def total(self) -> int:
-        """Shares that a batch is worked through in."""
+        """The number of shares of a batch."""
         return self.pieces * (self.strategy.num_replicas_in_sync if self.strategy else 1)
 
 
@@ -44,16 +43,16 @@ def make(compute_loss: Callable[..., dict[str, Any]], optimizer: Optimizer, sign
          average: Average | None = None, statistics: Sequence[Any] = ()) -> Callable[..., dict[str, Any]]:
     """A training step: (images, truth, learning rate, asked) -> named scalars.
 
-    ``l2`` is the weight decay's share, which reaches the weights through the optimiser; ``applied`` is 1
-    where every gradient was finite and the weights moved; ``images`` is how many of the batch came, and
-    ``asked`` the sum of that argument, over all workers.
+    ``l2`` is the weight decay, which the optimiser adds to the gradients; ``applied`` is 1 if every gradient was
+    finite and the weights were updated; ``images`` is the number of images in the batch and ``asked`` the sum of
+    that argument, both over all workers.
 
     Args:
-      compute_loss: (images, truth, training) -> named scalars; ``total`` is what is minimised (``tasks``).
-      optimizer: made in the scope of the strategy.
+      compute_loss: (images, truth, training) -> named scalars; ``total`` is minimised (``tasks``).
+      optimizer: created in the scope of the strategy.
       signature: tensor specs of images and truth.
-      average: ``averaging.Average`` that follows the weights, or None.
-      statistics: variables that each replica moves by its own images; their mean is what they become.
+      average: ``averaging.Average`` of the weights, or None.
+      statistics: variables that each replica updates from its own images; after the step they get their mean.
     """
     step = _Step(compute_loss, optimizer, shares, average, statistics)
     if shares.total == 1:
@@ -62,7 +61,7 @@ def make(compute_loss: Callable[..., dict[str, Any]], optimizer: Optimizer, sign
 
 
 class _Step:
-    # Nothing in the graphs needs AutoGraph, whose conversion takes five seconds of every start.
+    # The graphs do not need AutoGraph, whose conversion would take five seconds at every start.
 
     def __init__(self, compute_loss, optimizer, shares, average, statistics):
         self.compute_loss, self.optimizer, self.shares, self.average = compute_loss, optimizer, shares, average
@@ -89,7 +88,7 @@ class _Step:
         return step
 
     def in_pieces(self, signature):
-        """The pieces' gradients add up in variables, so one piece's memory is enough for all."""
+        """Adds up the gradients of the pieces in variables, so that only one piece at a time needs memory."""
         with self.strategy.scope():
             sums = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self.optimizer.variables_]
         _images, _truth = signature
@@ -126,7 +125,7 @@ class _Step:
     def _learn(self, images, truth, part=None):
         """Named scalars and the gradients of ``scale`` times their total, all times ``part``."""
         variables = self.optimizer.variables_
-        # Only what trains is watched, so nothing of a frozen backbone is kept for the way back.
+        # Only trainable variables are watched, so no activations of a frozen backbone are kept for the backward pass.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             parts = self.compute_loss(images, truth, training=True)
@@ -136,13 +135,13 @@ class _Step:
         return parts, tape.gradient(scaled, variables)
 
     def _learn_share(self, images, truth):
-        """``_learn`` on this replica's rows of a piece, and which part of a whole batch they are.
+        """``_learn`` on this replica's rows of a piece, and their fraction of a whole batch.
 
-        Images that cannot be read may leave a replica without any: then it sees a black one, of which nothing
-        is learnt and nothing moves its statistics. Only synchronized BatchNorm takes note of it.
+        If images cannot be read, a replica may have none: then it gets a black image, which changes neither
+        weights nor statistics. Only synchronized BatchNorm includes it.
         """
-        first = self._place_here() * self.rows
-        with tf.device('CPU:0'):        # where the batch is, so that a GPU gets its own rows and no others
+        first = self._replica_here() * self.rows
+        with tf.device('CPU:0'):        # where the batch is, so that a GPU receives only its own rows
             images, truth = tf.nest.map_structure(lambda x: x[first:first + self.rows], (images, truth))
             count = tf.shape(images)[0]
             images = _at_least_one(images, count, STAND_IN)
@@ -151,17 +150,17 @@ class _Step:
         part = tf.cast(count, tf.float32) / self.shares.images
         parts, gradients = self._learn(images, truth, part)
 
-        def take_back():
+        def restore():
             for variable, value in zip(self.statistics, before):
                 replicas.write(variable, value)
             return 0
 
         if before:
-            tf.cond(count > 0, lambda: 0, take_back)
+            tf.cond(count > 0, lambda: 0, restore)
         return parts, gradients, part
 
     def _join(self, parts, part, gradients, rate, asked):
-        """Sums over the replicas, and updates each alike."""
+        """Sums over the replicas, and makes the same update on each of them."""
         names, count = sorted(parts), len(gradients)
         scalars, *sums = replicas.total([tf.stack([part, asked, *(parts[name] for name in names)]), *gradients,
                                          *_values(self.statistics)])
@@ -175,7 +174,7 @@ class _Step:
         return {**outcome, 'images': part * self.shares.images, 'asked': asked}
 
     def _update(self, parts, gradients, rate, some):
-        """Moves the weights if ``some`` image came."""
+        """Updates the weights if the batch has ``some`` image."""
         l2 = self.optimizer.decay_term()
         applied = self.optimizer.apply(gradients, rate, some)
         if self.average is not None:
@@ -185,13 +184,13 @@ class _Step:
     def _replicas_here(self):
         return len(self.strategy.extended.worker_devices) if self.shares.strategy else 1
 
-    def _place_here(self):
-        """Which of this worker's replicas is at work, from 0."""
+    def _replica_here(self):
+        """The number of this replica among those of its worker, from 0."""
         number = tf.distribute.get_replica_context().replica_id_in_sync_group
         return number % self._replicas_here()
 
     def _first(self, values: Any):
-        """The first replica's of values that are alike on all."""
+        """The values of the first replica; all replicas have the same."""
         return tf.nest.map_structure(lambda value: self.strategy.experimental_local_results(value)[0], values)
 
 
@@ -199,13 +198,16 @@ _NUMBER = tf.TensorSpec([], tf.float32)
 
 
 def _values(variables):
-    """What they hold now. The identity says on which device: without it a reduction knows no place for the
-    result (several workers: an error; several GPUs: one reduction a tensor instead of one for all)."""
+    """The current values of variables, as tensors.
+
+    The identity sets their device. Without it a reduction does not know the device of its result: an error with
+    several workers, and with several GPUs one reduction for each tensor instead of one for all.
+    """
     return [tf.identity(tf.convert_to_tensor(variable)) for variable in variables]
 
 
 def _at_least_one(x, count, size=0):
-    """``x`` where it has rows, else one row of zeros; a share that held no image does not know their size."""
+    """``x`` if it has rows, else one row of zeros; ``size`` is for images of unknown size."""
     none = tf.cast(tf.equal(count, 0), tf.int32)
     shape = tf.shape(x)
     sides = [[0, none * tf.where(shape[axis] > 0, 0, size)] for axis in (1, 2)] if size else []

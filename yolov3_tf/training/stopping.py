@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step at hand is finished and saved, on all workers after the same step."""
+"""Ctrl-C and SIGTERM: the current step is finished and saved; all workers stop after the same step."""
 from __future__ import annotations
 
 import contextlib
@@ -7,18 +7,18 @@ import threading
 
 
 class Interrupted(Exception):
-    """The user asked to stop; everything is saved, in the file that the message names."""
+    """The user asked to stop; the run is saved in the file that the message names."""
 
 
 class StopRequest:
     """Whether the user asked to stop.
 
     Attributes:
-      asked: of this process.
-      agreed: by all workers, so that they stop after the same step.
+      asked: this process received a signal.
+      agreed: all workers know of the request, so that they stop after the same step.
 
     Args:
-      workers: how many processes train together; alone, asking is agreeing.
+      workers: number of processes that train together; with one, a request is agreed at once.
     """
 
     def __init__(self, workers: int = 1):
@@ -26,7 +26,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def listening(self):
-        """Takes both signals meanwhile; a second one raises KeyboardInterrupt. Only the main thread may do so."""
+        """Handles both signals in this context, in the main thread only; a second signal raises KeyboardInterrupt."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,7 +1,7 @@
-"""What a stage teaches a network and how that is validated: one pair of functions a task, one table.
+"""The tasks that a network learns in a stage: the loss of each task and its validation.
 
     detection        boxes: the criterion of ``losses.criterion``, scored by mAP
-    classification   which classes an image holds: the paper's asymptotic step between ImageNet and detection
+    classification   which classes occur in an image: the paper's asymptotic step between ImageNet and detection
 """
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from yolov3_tf.models.classifier import OUTPUT, classifier
 from yolov3_tf.structures import Dataset, GroundTruth
 
 DRAWN = 9           # validation images on TensorBoard's page
-DRAWN_SCORE = .3    # detections below are not drawn
+DRAWN_SCORE = .3    # detections with a lower score are not drawn
 
 
-class Verdict(NamedTuple):
-    """Outcome of one validation.
+class ValidationResult(NamedTuple):
+    """The result of one validation.
 
     Attributes:
-      losses: named means over the images; ``total`` is what patience follows.
-      score: in 0..1, higher is better; goes into the metrics as the task's ``measure``.
-      skipped: file -> why, of images that could not be read.
-      page: uint8 [h, w, 3] RGB, some images with what was found in them, or None.
+      losses: named means over the images; patience depends on ``total``.
+      score: in 0..1, higher is better; its name in the metrics is the task's ``measure``.
+      skipped: file -> reason, for images that could not be read.
+      page: uint8 [h, w, 3] RGB, some images with their detections, or None.
     """
     losses: dict[str, float]
     score: float
@@ -41,12 +41,13 @@ class Verdict(NamedTuple):
 
 
 class Task(Protocol):
-    """What the trainer asks of a task.
+    """What the trainer needs of a task.
 
     Attributes:
-      model: takes images, gives what the task learns; its trainable weights are the stage's.
-      measure: name of the score in the metrics; shown: on the progress line.
-      picks_best: whether its score says which checkpoint is the best.
+      model: takes images and returns the outputs of the task; the stage trains its trainable weights.
+      measure: name of the score in the metrics.
+      shown: name of the score on the progress line.
+      picks_best: whether its score decides which checkpoint is the best.
     """
     measure: str
     shown: str
@@ -57,17 +58,17 @@ class Task(Protocol):
                  loss: criterion.LossSettings, batch_size: int, strict: bool): ...
 
     def compute_loss(self, images: tf.Tensor, truth: GroundTruth, training: bool) -> dict[str, Any]:
-        """Named float32 scalars of a batch; ``total`` is what is minimised."""
+        """Named float32 scalars of a batch; ``total`` is minimised."""
 
-    def validate(self) -> Verdict:
-        """One pass over the validation set; InputError where none of its images can be read."""
+    def validate(self) -> ValidationResult:
+        """Validates on the whole set; raises InputError if none of its images can be read."""
 
     def own_weights(self) -> dict[str, Any]:
-        """Variables that no checkpoint of the detector holds, by name."""
+        """The variables, by name, that are not part of a checkpoint of the detector."""
 
 
 class Detection:
-    """Boxes. Scored by mAP at IoU .5 over the validation set, which also picks the best checkpoint."""
+    """Detection of boxes, scored by mAP at IoU .5 over the validation set, which also picks the best checkpoint."""
     measure, shown, picks_best = 'mAP', 'mAP@.5', True
 
     def __init__(self, model: tf.keras.Model, config: ModelConfig, val_set: Dataset,
@@ -78,15 +79,15 @@ class Detection:
     def compute_loss(self, images: tf.Tensor, truth: GroundTruth, training: bool) -> dict[str, Any]:
         return compute_loss(self.model, images, truth, self.anchors, self.loss, training)
 
-    def validate(self) -> Verdict:
-        """Loss and mAP at IoU .5 over the images that can be read, and a page of what was found."""
+    def validate(self) -> ValidationResult:
+        """Loss and mAP at IoU .5 over the images that can be read, and a page of images with detections."""
         outcome = self.validator.run()
         read = report.read_part(self.val_set, outcome.skipped)
-        return Verdict(outcome.losses, report.mean_ap(read, outcome.detections), outcome.skipped,
+        return ValidationResult(outcome.losses, report.mean_ap(read, outcome.detections), outcome.skipped,
                        self._page(outcome.detections))
 
     def own_weights(self) -> dict[str, Any]:
-        """Variables that no checkpoint of the detector holds."""
+        """None: a checkpoint of the detector has all variables."""
         return {}
 
     def _page(self, detections):
@@ -101,8 +102,11 @@ class Detection:
 
 
 class Classification:
-    """Which classes occur in an image: binary cross-entropy, scored by the mean AP of ranking the images."""
-    measure, shown, picks_best = 'class_mAP', 'mean AP of class presence', False
+    """Classification of images: which classes occur in each.
+
+    The loss is binary cross-entropy, the score the mean of VOC's classification AP.
+    """
+    measure, shown, picks_best = 'class_mAP', 'mean classification AP', False
 
     def __init__(self, model: tf.keras.Model, config: ModelConfig, val_set: Dataset,
                  loss: criterion.LossSettings, batch_size: int, strict: bool):
@@ -118,8 +122,8 @@ class Classification:
         loss = presence_loss(self.model(to_input(images), training=training), truth)
         return {'presence': loss, 'total': loss}
 
-    def validate(self) -> Verdict:
-        """Loss, and mean AP of ranking the images, over those that can be read.
+    def validate(self) -> ValidationResult:
+        """Loss and mean classification AP over the images that can be read.
 
         Raises:
           InputError: none of the images can be read.
@@ -139,7 +143,7 @@ class Classification:
         skipped = {records[index].image_path: pipeline.reason(records[index].image_path)
                    for index in np.flatnonzero(~read)}
         mean = losses / int(read.sum())
-        return Verdict({'presence': mean, 'total': mean}, self.report.mean, skipped)
+        return ValidationResult({'presence': mean, 'total': mean}, self.report.mean, skipped)
 
     def own_weights(self) -> dict[str, Any]:
         output = self.model.get_layer(OUTPUT)
@@ -163,13 +167,13 @@ def compute_loss(model: tf.keras.Model, images: tf.Tensor, truth: GroundTruth, a
 
 
 def presence_loss(logits: tf.Tensor, truth: GroundTruth) -> tf.Tensor:
-    """Binary cross-entropy with which classes occur, summed over the classes, mean over the images.
+    """Binary cross-entropy of which classes occur, summed over the classes, mean over the images.
 
     Args:
       logits: float32 [B, C].
-      truth: ``GroundTruth`` of the batch; a class occurs where one of its boxes is still in view.
+      truth: ``GroundTruth`` of the batch; a class occurs if the augmented image still has one of its boxes.
     """
     occurs = tf.one_hot(truth.classes, tf.shape(logits)[1]) * tf.cast(truth.valid, tf.float32)[..., None]
-    target = tf.minimum(tf.reduce_sum(occurs, axis=1), 1.)                            # [B, C], also of no boxes
+    target = tf.minimum(tf.reduce_sum(occurs, axis=1), 1.)                            # [B, C], also without boxes
     entropy = tf.nn.sigmoid_cross_entropy_with_logits(target, logits)
     return tf.reduce_mean(tf.reduce_sum(entropy, axis=1))

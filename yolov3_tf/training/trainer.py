@@ -1,10 +1,10 @@
-"""Trains a network through its stages; can be killed at any moment and gone on with.
+"""Trains a network through its stages; a run can be killed at any moment and resumed.
 
-Everything a run does follows from its settings, its seed and its counters: the data position, the
+Everything in a run follows from its settings, its seed and its counters: the position in the data, the
 learning rate and the order of events are functions of (stage, epoch, step). A checkpoint holds the
-weights, the optimiser and the counters, so a run that was killed and started again writes the same
-weights and the same metrics as one that was not. None of it depends on how many devices share the work (``step``,
-``distribution``); of several workers the chief alone touches the folder.
+weights, the optimiser and the counters, so a run that was killed and resumed writes the same weights and the same
+metrics as an uninterrupted one. This does not depend on the number of devices (``step``, ``distribution``); with
+several workers only the chief uses the folder.
 """
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from yolov3_tf.training.tasks import TASKS, Task
 
 
 class Trainer:
-    """One run: a model, its data, its folder, and where it stands.
+    """One run: a model, its data, its folder and its position.
 
     Args:
-      folder: made for this run (``RunFolder.claim``).
-      model: starts from its present weights, or from the folder's last checkpoint where there is one.
-      config: goes into every checkpoint.
-      distribution: who shares the work; the model must be made in its scope.
+      folder: the folder of this run (``RunFolder.claim``).
+      model: starts from its current weights, or from the folder's last checkpoint if there is one.
+      config: saved in every checkpoint.
+      distribution: the devices and workers; the model must be created in its scope.
     """
 
     def __init__(self, folder: RunFolder, model: tf.keras.Model, config: checkpoints.ModelConfig,
@@ -62,21 +62,21 @@ class Trainer:
             layer.synchronized = settings.sync_batch_norm
         self.statistics = [] if settings.sync_batch_norm else [
             variable for layer in norms for variable in (layer.moving_mean, layer.moving_variance)]
-        self.optimizer: Optimizer | None = None         # of the stage at work, as the task is
+        self.optimizer: Optimizer | None = None         # of the current stage, as the task
         self.task: Task | None = None
         self.average: Average | None = None
-        self.batches: Batches                           # from run on
-        self.step: Callable[..., dict[str, Any]]        # from _prepare on
+        self.batches: Batches                           # set by run
+        self.step: Callable[..., dict[str, Any]]        # set by _prepare
         self.stopping = StopRequest(distribution.workers)
         self.profiler = Profiler(folder.root / 'events' if settings.profile and distribution.chief else None)
         self.position, self.history = counters.Position(), counters.History(images=len(train_set.records))
 
     def run(self) -> bool:
-        """Trains to the end of the last stage; False where nothing was left to do.
+        """Trains to the end of the last stage; returns False if nothing was left to do.
 
         Raises:
           Interrupted: Ctrl-C or SIGTERM; a checkpoint is written.
-          NonFiniteLoss: names the batch's files and the terms; the last checkpoint is kept.
+          NonFiniteLoss: the message names the files of the batch and the loss terms; the last checkpoint is kept.
         """
         if self.distribution.workers > 1:
             self.distribution.check_alike(
@@ -136,7 +136,7 @@ class Trainer:
         rate = stages.rate_at(stage, self.position.epoch * self.steps + self.position.step, self.steps,
                               self.history.val_losses)
         parts: dict[str, float] = {'images': 0, 'asked': self.stopping.asked}
-        if len(indices) or self.distribution.workers > 1:   # nothing but bad images: a step without update
+        if len(indices) or self.distribution.workers > 1:   # only unusable images: a step without update
             self.profiler.before_step()
             parts = {name: float(value)
                      for name, value in self.step(images, truth, tf.constant(rate, tf.float32),
@@ -163,7 +163,7 @@ class Trainer:
             self._log_train(stage, rate, bar)
 
     def _prepare(self, stage, resumed):
-        """Freezes, and makes the optimiser, the average and the step of a stage, as they were where it goes on."""
+        """Freezes layers, and creates or restores the optimiser, the average and the step of a stage."""
         stages.freeze(self.model, stage)
         task = self.task = self.tasks[stage.task]
         with self.distribution.scope():
@@ -171,7 +171,7 @@ class Trainer:
                                        self.settings.loss_scaling)
             if self.settings.ema_decay and task.picks_best and not self.average:
                 self.average = Average(self.model.weights, self.settings.ema_decay)
-        if resumed and 'step' in resumed:       # not between two stages
+        if resumed and 'step' in resumed:       # a checkpoint between two stages has no optimiser
             self.optimizer.restore(resumed)
             for name, variable in task.own_weights().items():
                 variable.assign(resumed[name])
@@ -184,7 +184,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _bar(self, stage):
-        """The progress line of a stage; workers but the chief draw none."""
+        """The progress line of a stage; only the chief shows it."""
         with contextlib.ExitStack() as exits:
             stream = None if self.distribution.chief else exits.enter_context(open(os.devnull, 'w'))
             bar = Bar(f'stage {stage.name}', stage.epochs * self.steps,
@@ -195,12 +195,12 @@ class Trainer:
             yield bar
 
     def _skip(self, path, why, bar):
-        """Names an image that cannot be used, once."""
+        """Reports an image that cannot be used, once."""
         if self.history.skipped.setdefault(path, why) is why:
             bar.message(f'skipped: {why}')
 
     def _validate_if_due(self, stage, bar):
-        """Validates where the epoch is one to; an epoch that is not stands as the one before it did."""
+        """Validates if it is due after this epoch; otherwise the epoch gets the results of the one before it."""
         losses, scores, epoch = self.history.val_losses, self.history.scores, self.position.epoch
         due = epoch % self.settings.epochs_between_eval == 0 or epoch == stage.epochs
         loss, score = (losses[-1], scores[-1]) if scores else (float('inf'), -1.)
@@ -208,30 +208,30 @@ class Trainer:
             loss, score = self.distribution.by_chief(lambda: self._validate(stage, bar))
         losses.append(loss)
         scores.append(score)
-        if not due and stages.is_over(stage, epoch, losses, scores):        # not before it is validated
+        if not due and stages.is_over(stage, epoch, losses, scores):        # a stage does not end without validation
             losses[-1], scores[-1] = self.distribution.by_chief(lambda: self._validate(stage, bar))
 
     def _validate(self, stage, bar):
-        """Validates the network, or its average, and keeps it where it is the best: [loss, score]."""
+        """Validates the network, or its average, and saves it if it is the best; returns [loss, score]."""
         task = self.tasks[stage.task]
         with self.average.in_place() if self.average and task.picks_best else contextlib.nullcontext():
-            verdict = task.validate()
-            if task.picks_best and (verdict.score > self.history.best or not self.folder.best.exists()):
-                self.history.best = verdict.score
+            result = task.validate()
+            if task.picks_best and (result.score > self.history.best or not self.folder.best.exists()):
+                self.history.best = result.score
                 checkpoints.save_model(str(self.folder.best), self.model, self.config)
-        loss = verdict.losses.get('total', float('inf'))
-        for path, why in verdict.skipped.items():
+        loss = result.losses.get('total', float('inf'))
+        for path, why in result.skipped.items():
             self._skip(path, why, bar)
-        self._log('val', stage, {**verdict.losses, task.measure: verdict.score})
-        bar.score = _score(task, verdict.score)
+        self._log('val', stage, {**result.losses, task.measure: result.score})
+        bar.score = _score(task, result.score)
         bar.message(f'stage {stage.name}, epoch {self.position.epoch}/{stage.epochs}: validation loss '
                     f'{loss:.4g}, {bar.score}')
-        if verdict.page is not None:
-            self.folder.images(self.position.global_step, 'validation', verdict.page)
-        return [loss, verdict.score]
+        if result.page is not None:
+            self.folder.images(self.position.global_step, 'validation', result.page)
+        return [loss, result.score]
 
     def _log_train(self, stage, rate, bar):
-        # In one order, whichever way the step was made: plots give colours by it.
+        # Sorted, so that the order does not depend on the kind of step: plots choose colours by it.
         means = {name: value / max(self.history.summed, 1) for name, value in sorted(self.history.sums.items())}
         self.history.sums, self.history.summed = {}, 0
         self._log('train', stage, {'lr': rate, **means})
@@ -254,12 +254,12 @@ class Trainer:
             state.update({name: variable.numpy() for name, variable in self.task.own_weights().items()})
         if self.average:
             state.update(self.average.state())
-        self.folder.secure_metrics()        # a checkpoint counts on them, also after a power cut
+        self.folder.secure_metrics()        # a checkpoint needs them, also after a power failure
         checkpoints.save_model(str(self.folder.last), self.model, self.config,
                                checkpoints.Progress(state, counters.to_json(self.position, self.history)))
 
     def _resume(self):
-        """Takes up the last checkpoint; returns the optimiser's arrays, or None for a new run."""
+        """Loads the last checkpoint; returns the optimiser's arrays, or None for a new run."""
         arrays: dict[str, np.ndarray] = {}
 
         def load():
@@ -269,7 +269,7 @@ class Trainer:
             return progress and progress.counters
 
         found = self.distribution.by_chief(load)
-        if self.distribution.workers > 1:       # the chief's, whatever the others started from
+        if self.distribution.workers > 1:       # the chief's weights replace those of the others
             self.distribution.send_variables(self.model.weights)
         if found is None:
             return None
@@ -278,5 +278,5 @@ class Trainer:
 
 
 def _score(task: Task, score) -> str:
-    """In words, for the progress line."""
+    """The score for the progress line."""
     return f'{task.shown} {100 * score:.1f} %'
