@@ -156,8 +156,9 @@ def test_a_set_smaller_than_a_batch_repeats(dataset):
 
 
 def test_restart_equals_the_uninterrupted_stream(dataset):
-    choices = dict(sizes=(64, 96, 128), batches_per_size=3)
+    choices = dict(sizes=(64, 96), batches_per_size=3)
     whole = batches(dataset, 9, **choices)
+    assert len({images.shape for images, _, _ in whole}) == 2
     for epoch, step in [(1, 0), (2, 1)]:
         assert_equal(batches(dataset, 3, first=(epoch, step), **choices), whole[2 * epoch + step:][:3])
 
@@ -198,7 +199,7 @@ def spoiled(dataset, tmp_path):
 
 
 def test_bad_images_are_left_out_and_can_be_named(spoiled):
-    found = batches(spoiled, 6, batch_size=5)
+    found = batches(spoiled, 6, batch_size=5, augment=('flip',))
     missing = set()
     for number, (images, truth, indices) in enumerate(found):
         expected = pipeline.batch_indices(11, 5, 0, *divmod(number, 2))
@@ -212,7 +213,7 @@ def test_bad_images_are_left_out_and_can_be_named(spoiled):
 
 
 def test_an_empty_batch_keeps_the_count_of_steps(spoiled):
-    found = batches(spoiled, 22, batch_size=1)
+    found = batches(spoiled, 22, batch_size=1, augment=('flip',))
     expected = [pipeline.batch_indices(11, 1, 0, *divmod(step, 11)).tolist() for step in range(22)]
     assert order(found) == [[index] if index < 7 else [] for index, in expected]
     assert all(images.shape[1:] == (*SIZE, 3) for images, _, _ in found)
@@ -220,7 +221,7 @@ def test_an_empty_batch_keeps_the_count_of_steps(spoiled):
 
 def test_strict_stops(spoiled):
     with pytest.raises(tf.errors.OpError):
-        batches(spoiled, 6, strict=True)
+        batches(spoiled, 6, strict=True, augment=('flip',))
     with pytest.raises(tf.errors.OpError):
         list(pipeline.evaluation_batches(spoiled, *SIZE, True, 3, strict=True))
 
