@@ -39,7 +39,7 @@ def run_small(folder, *flags):
     os.chdir(folder)
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            status = program.exit_code(lambda: train.train(read(*SENTENCE, *SMALL, '--cfg=small.cfg', *flags)))
+            status = program.exit_code(lambda: train.train(read(*PAPER_FLAGS, *SMALL, '--cfg=small.cfg', *flags)))
     finally:
         os.chdir(before)
     return status, output.getvalue()
