@@ -16,6 +16,7 @@ from absl import flags
 
 from yolov3_tf import atomic_file
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, clusters, files
+from yolov3_tf.cli import data_spec
 from yolov3_tf.data import network_sizes
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
@@ -27,6 +28,7 @@ ARGUMENTS = 'SPEC'
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests pass their own ``values``."""
+    data_spec.define(values)
     at = dict(flag_values=values)
     flags.DEFINE_integer('count', 9, 'Number of anchors, a multiple of the number of strides.', lower_bound=1,
                          upper_bound=100, **at)
@@ -41,8 +43,7 @@ def define_flags(values=flags.FLAGS):
 
 def run(arguments, options) -> int:
     """Finds anchors, prints them beside the published ones, and writes file and plot; returns the exit code."""
-    strides = check(arguments, options)
-    spec, = arguments
+    spec, strides = check(arguments, options)
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None)
     print(specs.describe(spec, dataset))
     sizes = network_sizes.of_boxes(dataset, options.image_size, options.image_size, options.letterbox)
@@ -58,9 +59,8 @@ def run(arguments, options) -> int:
 
 
 def check(arguments, options):
-    """The strides; raises InputError for wrong flags, before the data are read."""
-    if len(arguments) != 1:
-        raise InputError('expected one data spec: yolov3-tf anchors SPEC --output=FILE')
+    """The spec and the strides; raises InputError for wrong flags, before the data are read."""
+    spec = data_spec.given(arguments, options, 'yolov3-tf anchors SPEC --output=FILE')
     if not all(text.isdecimal() and 1 <= int(text[:6]) <= 1024 for text in options.strides) or not options.strides:
         raise InputError(f'--strides={",".join(options.strides)}: expected whole numbers of pixels, such as 8,16,32')
     strides = tuple(int(text) for text in options.strides)
@@ -69,7 +69,7 @@ def check(arguments, options):
                          f'and as many anchors for each: a multiple of {len(strides)}')
     if options.output and options.output.endswith('.png'):
         raise InputError(f'--output={options.output}: that is the plot\'s ending; the file is text, such as my.anchors')
-    return strides
+    return spec, strides
 
 
 def describe(quality) -> str:

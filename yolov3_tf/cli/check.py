@@ -21,10 +21,10 @@ from absl import flags
 
 from yolov3_tf import atomic_file
 from yolov3_tf.anchors import YOLOV3_ANCHORS, files
+from yolov3_tf.cli import data_spec
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.data_check import check, json_report, page
-from yolov3_tf.errors import InputError
 
 ARGUMENTS = 'SPEC'
 STDOUT = '-'
@@ -32,6 +32,7 @@ STDOUT = '-'
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests pass their own ``values``."""
+    data_spec.define(values)
     at = dict(flag_values=values)
     flags.DEFINE_string('output', None, 'Folder for report.txt and index.html. Created if needed.', **at)
     flags.DEFINE_string('json', None, 'File for the result as JSON, or - for standard output.', **at)
@@ -48,9 +49,7 @@ def define_flags(values=flags.FLAGS):
 
 def run(arguments, options) -> int:
     """Reads and checks the set and writes the report; returns 1 if there is a problem, else 0."""
-    if len(arguments) != 1:
-        raise InputError('expected one data spec: yolov3-tf check SPEC [--output=DIR] [--fix=FILE]')
-    spec, = arguments
+    spec = data_spec.given(arguments, options, 'yolov3-tf check SPEC [--output=DIR] [--fix=FILE]')
     anchors = files.read(options.anchors) if options.anchors else YOLOV3_ANCHORS
     priors = [pair for level in anchors.sizes for pair in level]
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None, split=options.split)

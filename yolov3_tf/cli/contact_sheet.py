@@ -13,6 +13,7 @@ from __future__ import annotations
 import cv2
 from absl import flags
 
+from yolov3_tf.cli import data_spec
 from yolov3_tf.data import pipeline
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
@@ -26,6 +27,7 @@ ARGUMENTS = 'SPEC'
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests pass their own ``values``."""
+    data_spec.define(values)
     at = dict(flag_values=values)
     flags.DEFINE_string('output', None, 'PNG to write.', **at)
     flags.DEFINE_list('augment', list(pipeline.DEFAULT_AUGMENTATIONS), 'Augmentations, or nothing for none. They are '
@@ -41,13 +43,13 @@ def define_flags(values=flags.FLAGS):
 
 def run(arguments, options) -> int:
     """Draws and writes the sheet; returns the exit code."""
-    if len(arguments) != 1 or not (options.output or '').endswith('.png'):
-        raise InputError('expected one data spec and --output=FILE.png: '
-                         'yolov3-tf contact-sheet SPEC --output=sheet.png')
+    usage = 'yolov3-tf contact-sheet SPEC --output=sheet.png'
+    spec = data_spec.given(arguments, options, usage)
+    if not (options.output or '').endswith('.png'):
+        raise InputError(f'expected one data spec and --output=FILE.png: {usage}')
     settings = pipeline.PipelineSettings(min(options.images, 8), (options.image_size,), letterbox=options.letterbox,
                                          augment=tuple(options.augment))
     pipeline.check(settings)
-    spec, = arguments
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None)
     print(specs.describe(spec, dataset))
     shown = images_of(dataset, settings, options.seed, options.images)

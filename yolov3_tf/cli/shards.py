@@ -13,6 +13,7 @@ import sys
 
 from absl import flags
 
+from yolov3_tf.cli import data_spec
 from yolov3_tf.data.readers import shards, specs
 from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.errors import InputError
@@ -22,6 +23,7 @@ ARGUMENTS = 'SPEC'
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests pass their own ``values``."""
+    data_spec.define(values)
     at = dict(flag_values=values)
     flags.DEFINE_string('output', None, 'Folder and start of the shards\' names, such as data/train.', **at)
     flags.DEFINE_integer('shards', None, f'Number of shards. Default: one for every {shards.IMAGES_PER_SHARD} images.',
@@ -34,9 +36,10 @@ def define_flags(values=flags.FLAGS):
 
 def run(arguments, options) -> int:
     """Writes the shards of a spec; returns the exit code."""
-    if len(arguments) != 1 or not options.output:
-        raise InputError('expected one data spec and --output: yolov3-tf shards SPEC --output=PREFIX')
-    spec, = arguments
+    usage = 'yolov3-tf shards SPEC --output=PREFIX'
+    spec = data_spec.given(arguments, options, usage)
+    if not options.output:
+        raise InputError(f'expected one data spec and --output: {usage}')
     classes = read_class_file(options.classes) if options.classes else None
     dataset = specs.load(spec, classes, options.strict, options.split)
     print(specs.describe(spec, dataset))
