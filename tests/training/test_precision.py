@@ -20,7 +20,9 @@ def machine(monkeypatch, gpus=(), capability=None, cpu_bfloat16=False):
     ([], None, False, 'float32'), ([], None, True, 'float32'), (GPU, (6, 1), True, 'float32'),
     (GPU, (7, 0), False, 'float16'), (GPU, (7, 5), False, 'float16'), (GPU, (8, 0), False, 'bfloat16'),
     (GPU, (9, 0), False, 'bfloat16')])
-def test_auto(monkeypatch, gpus, capability, cpu_bfloat16, expected):
+def test_auto(request, monkeypatch, gpus, capability, cpu_bfloat16, expected):
+    if not gpus and request.config.getoption('--auto-precision') != 'float32':
+        pytest.skip('--auto-precision replaces what is tested here')
     machine(monkeypatch, gpus, capability, cpu_bfloat16)
     assert precision.resolve('auto') == expected
 
