@@ -70,5 +70,5 @@ def test_importing_tensorflow_prints_nothing():
 
 
 def test_with_a_log_level_nothing_is_hidden():
-    done = run(TENSORFLOW, TF_CPP_MIN_LOG_LEVEL='0')
+    done = run(TENSORFLOW, TF_CPP_MIN_LOG_LEVEL='0', TF_ENABLE_ONEDNN_OPTS='1')
     assert done.stderr.endswith('0 SourceFileLoader\n') and 'oneDNN custom operations are on' in done.stderr
