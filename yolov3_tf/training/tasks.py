@@ -15,7 +15,7 @@ from yolov3_tf import codec
 from yolov3_tf.data import image_files, pipeline
 from yolov3_tf.drawing import boxes as draw
 from yolov3_tf.evaluation import classification, report
-from yolov3_tf.evaluation.validation import Validator, batches_of, nothing_read, to_input
+from yolov3_tf.evaluation.validation import Validator, batches_of, nothing_read
 from yolov3_tf.losses import criterion
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.classifier import OUTPUT, classifier
@@ -119,7 +119,7 @@ class Classification:
         self.report: classification.ClassificationReport | None = None
 
     def compute_loss(self, images: tf.Tensor, truth: GroundTruth, training: bool) -> dict[str, Any]:
-        loss = presence_loss(self.model(to_input(images), training=training), truth)
+        loss = presence_loss(self.model(codec.to_input(images), training=training), truth)
         return {'presence': loss, 'total': loss}
 
     def validate(self) -> ValidationResult:
@@ -150,7 +150,7 @@ class Classification:
         return {f'{OUTPUT}/kernel': output.kernel, f'{OUTPUT}/bias': output.bias}
 
     def _evaluate(self, images, truth):
-        logits = self.model(to_input(images), training=False)
+        logits = self.model(codec.to_input(images), training=False)
         return tf.sigmoid(logits), presence_loss(logits, truth)
 
 
@@ -162,7 +162,7 @@ def compute_loss(model: tf.keras.Model, images: tf.Tensor, truth: GroundTruth, a
     """The detection criterion on one batch: uint8 images [B, H, W, 3] and padded boxes -> named scalars."""
     size = tf.shape(images) if None in images.shape[1:3] else images.shape
     priors = priors_of.lay_out(anchors, size[1], size[2])
-    outputs = model(to_input(images), training=training)
+    outputs = model(codec.to_input(images), training=training)
     return criterion.detection_loss(codec.split(outputs), truth, priors, settings)
 
 
