@@ -202,6 +202,29 @@ def test_best_prediction_by_hand():
     assert matched([box], rule='best_prediction', decoded=decoded) == {0: [mine[7]]}
 
 
+# 20 x 20 against 10 x 13: 2; 16 x 30: 1.5; 33 x 23: 1.65; 30 x 61: 3.05; 62 x 45: 3.1; 59 x 119: 5.95; all others more.
+@pytest.mark.parametrize('threshold, numbers', [(None, range(5)), (3.06, range(4)), (1.6, [1]), (1.01, [1])])
+def test_neighbours_by_hand(threshold, numbers):
+    """(101, 39) is at .625, .875 of cell (12, 4) of stride 8 and at .3125, .4375 of cell (6, 2) of stride 16."""
+    found = matched([around(101, 39, 20, 20)], rule='neighbours', threshold=threshold)
+    cells = [(101, 39), (109, 39), (101, 47)], [(101, 39), (85, 39), (101, 23)]
+    expected = [slot for number in numbers for x, y in cells[number // 3] for slot in slots_of([number], x, y)]
+    assert found == {0: sorted(expected)}
+
+
+def test_neighbours_end_at_the_border_of_the_image():
+    found = matched([around(2, 94, 10, 13)], rule='neighbours', threshold=1.5)
+    assert found == {0: [slot(8, 11, 0, 0)]}
+    assert len(matched([around(6, 94, 10, 13)], rule='neighbours', threshold=1.5)[0]) == 2
+
+
+def test_an_object_keeps_its_own_cell_from_a_neighbour():
+    """The second object lies beside the cell of the first, whose slot it would take as a later object."""
+    found = matched([around(100, 44, 10, 13), around(105, 44, 10, 13)], rule='neighbours', threshold=1.5)
+    assert slot(8, 5, 12, 0) in found[0] and slot(8, 5, 12, 0) not in found[1]
+    assert slot(8, 5, 13, 0) in found[1] and slot(8, 5, 13, 0) not in found[0]
+
+
 @pytest.mark.parametrize('rule', sorted(ASSIGNERS))
 def test_no_objects_for_any_rule(rule):
     slots, objects, positive = assign(np.zeros((0, 4)), rule=rule, decoded=np.zeros([FIRST[32] + 45, 4]))
@@ -219,15 +242,18 @@ def test_slots_stay_in_range_and_belong_to_the_last_object_that_wants_them(rule,
     with_area = (boxes[:, 2:] > boxes[:, :2]).all(-1)
     assert with_area[objects[positive]].all()
     alone = assign_batch(boxes[:, None], None, cached_lay_out(YOLOV3_ANCHORS, HEIGHT, WIDTH), rule, decoded)
-    last_of = {s: n for n, (its, _, counts) in enumerate(zip(*alone)) for s in its[counts]}
+    parts = 3 if rule == 'neighbours' else 1           # beside, above or below, and the own cells, which go first
+    last_of = {s: n for part in range(parts) for n, (its, _, counts) in enumerate(zip(*alone))
+               for s in np.split(its, parts)[part][np.split(counts, parts)[part]]}
     assert dict(zip(slots[positive], objects[positive])) == last_of
 
 
 def test_types_and_the_table():
     nothing = GroundTruth(tf.zeros([2, 3, 4]), tf.zeros([2, 3], tf.int32), tf.zeros([2, 3], tf.bool),
                           tf.zeros([2, 3]))
-    for rule, each in (('best_anchor', 1), ('shape_ratio', 9), ('iou_threshold', 9), ('best_prediction', 1)):
+    for rule, each in (('best_anchor', 1), ('shape_ratio', 9), ('iou_threshold', 9), ('best_prediction', 1),
+                       ('neighbours', 27)):
         result = ASSIGNERS[rule](nothing, lay_out(YOLOV3_ANCHORS, 32, 64), tf.zeros([2, 3 * (4 * 8 + 2 * 4 + 2), 4]))
         assert [x.dtype for x in result] == [tf.int32, tf.int32, tf.bool]
         assert {tuple(x.shape) for x in result} == {(2, 3 * each)}
-    assert set(ASSIGNERS) == {'best_anchor', 'shape_ratio', 'iou_threshold', 'best_prediction'} > set(THRESHOLDS)
+    assert set(ASSIGNERS) == {'best_anchor', 'shape_ratio', 'iou_threshold', 'neighbours', 'best_prediction'} > set(THRESHOLDS)

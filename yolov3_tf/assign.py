@@ -81,6 +81,60 @@ def iou_threshold(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None 
     return _several_slots_each(truth, boxes_cxcywh, exceeds | _is_best_shape(boxes_cxcywh, sizes), priors)
 
 
+def neighbours(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = None,
+               threshold: float | None = None) -> Assignment:
+    """YOLOv5's rule: every prior whose sides are within a factor of the object's, in three cells of its level.
+
+    The factor is max(w / w_prior, w_prior / w, and the same of h) < threshold (4); where no prior fits, the best
+    anchor is taken. The cells are the centre's own and its nearest neighbours left or right and above or below, so
+    that a centre's offset from the cell reaches from -.5 to 1.5: predictions need a grid sensitivity of 2. Where
+    candidates meet, one in its own cell wins.
+
+    Source: ``build_targets`` of ultralytics/yolov5.
+    """
+    del decoded
+    limit = THRESHOLDS['neighbours'] if threshold is None else threshold
+    boxes_cxcywh, sizes = box_ops.to_cxcywh(truth.boxes), _prior_sizes(priors)
+    ratios = boxes_cxcywh[..., None, 2:] / sizes
+    fits = tf.reduce_max(tf.maximum(ratios, tf.math.divide_no_nan(1., ratios)), axis=-1) < limit     # [B, N, A]
+    fits = fits | _is_best_shape(boxes_cxcywh, sizes) & ~tf.reduce_any(fits, axis=-1, keepdims=True)
+    fits = fits & has_area(truth)[..., None]
+    own = _slots_of_all_priors(boxes_cxcywh, sizes, priors)                           # [B, N, A]
+    near = _neighbour_slots(boxes_cxcywh[..., None, :2], own, priors)                 # [B, N, A, 2], -1 beyond the edge
+    batch, count, each = tf.unstack(tf.shape(own))
+    objects = tf.broadcast_to(tf.range(count)[None, :, None], tf.shape(own))
+
+    def flat(x):
+        return tf.reshape(x, [batch, count * each])
+    # The cells of the centres come last, because the last candidate keeps a slot.
+    candidates = [(near[..., 0], fits & (near[..., 0] >= 0)), (near[..., 1], fits & (near[..., 1] >= 0)), (own, fits)]
+    slots = tf.concat([flat(tf.maximum(slot, 0)) for slot, _ in candidates], 1)
+    positive = tf.concat([flat(mask) for _, mask in candidates], 1)
+    objects = tf.tile(flat(objects), [1, len(candidates)])
+    return Assignment(slots, objects, keep_last(slots, positive, tf.shape(priors.strides)[0]))
+
+
+def _neighbour_slots(centres, own, priors: Priors):
+    """Slots of the same prior in the cell beside and the cell above or below, whichever is nearer the centre.
+
+    Args:
+      centres: float32 [B, N, 1, 2] x, y in pixels.
+      own: int32 [B, N, A] slots of the cells that hold the centres.
+
+    Returns:
+      int32 [B, N, A, 2]; -1 where there is no such cell.
+    """
+    level = tf.gather(priors.levels, own)
+    grid = tf.gather(priors.grids, level)                                             # rows, columns
+    each = tf.gather(tf.constant([len(level) for level in priors.table.sizes]), level)
+    cell = tf.cast(tf.gather(priors.cells, own), tf.int32)                            # column, row
+    fraction = centres / tf.gather(priors.strides, own)[..., None] - tf.cast(cell, tf.float32)
+    aside = tf.where(fraction < .5, -1, 1)
+    inside = (cell + aside >= 0) & (cell + aside < tf.reverse(grid, [-1]))
+    step = aside * tf.stack([each, each * grid[..., 1]], -1)
+    return tf.where(inside, own[..., None] + step, -1)
+
+
 def best_prediction(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = None,
                     threshold: float | None = None) -> Assignment:
     """YOLOv1's rule: the slot that predicts the object best at present, by IoU, in the cells of the centre.
@@ -100,9 +154,9 @@ def best_prediction(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | Non
 
 
 ASSIGNERS = {'best_anchor': best_anchor, 'shape_ratio': shape_ratio, 'iou_threshold': iou_threshold,
-             'best_prediction': best_prediction}
+             'neighbours': neighbours, 'best_prediction': best_prediction}
 # The default threshold of each assigner that has one: a sum of two ratio differences, a shape IoU.
-THRESHOLDS = {'shape_ratio': 2., 'iou_threshold': .213}
+THRESHOLDS = {'shape_ratio': 2., 'iou_threshold': .213, 'neighbours': 4.}
 
 
 def _prior_sizes(priors: Priors):

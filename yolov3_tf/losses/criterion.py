@@ -48,6 +48,7 @@ class LossSettings(NamedTuple):
       objectness: of ``OBJECTNESS_LOSSES``.
       objectness_target: of ``objectness.TARGETS``, of the objectness of positive slots.
       classification: of ``CLASS_LOSSES``.
+      class_weight: factor on the class term.
       positive_weight: of ``POSITIVE_WEIGHTS``, on the objectness of positive slots.
     """
     box: str = 'giou'
@@ -60,6 +61,7 @@ class LossSettings(NamedTuple):
     assign_thresh: float | None = None
     box_weight: float = 1.
     background_weight: float = 1.
+    class_weight: float = 1.
     objectness: str = 'bce'
     objectness_target: str = 'one'
     classification: str = 'bce'
@@ -78,7 +80,7 @@ def check(settings: LossSettings) -> None:
     choose(POSITIVE_WEIGHTS, settings.positive_weight, 'positive_weight')
     if not 0 < settings.ignore_thresh <= 1:
         raise InputError(f'ignore_thresh {settings.ignore_thresh} is not in 0..1: it is an IoU, for example 0.5')
-    for name in ('box_weight', 'background_weight'):
+    for name in ('box_weight', 'background_weight', 'class_weight'):
         if not 0 < getattr(settings, name) < math.inf:
             raise InputError(f'{name} {getattr(settings, name)}: expected a positive number, 1 for no weight')
     _check_assign_thresh(settings)
@@ -138,7 +140,7 @@ def detection_loss(raw: RawPredictions, truth: GroundTruth, priors: Priors,
     logits = _gather(raw.classes, assignment.slots)                                   # [B, M, C]
     classes = _gather(truth.classes, assignment.truth_index)
     target = class_loss.targets(classes, tf.shape(logits)[-1], settings.label_smoothing)
-    parts['classes'] = _sum(weight, CLASS_LOSSES[settings.classification](target, logits))
+    parts['classes'] = settings.class_weight * _sum(weight, CLASS_LOSSES[settings.classification](target, logits))
 
     background = background_slots(decoded, truth, priors, assignment, settings)
     parts['objectness'] = _objectness(raw.objectness, background, matched, weight, assignment, priors, settings)

@@ -39,6 +39,8 @@ class History:
       best: the highest score, -1 before the first one.
       updates: number of steps that changed the weights.
       skipped: file -> reason, for images that cannot be used.
+      seconds: how long the run has trained and validated, in all its processes.
+      planned: epochs of the last stage, where they are planned to end on time (``pacing``); 0 before that.
       metrics_bytes: length of metrics.jsonl.
     """
     images: int
@@ -49,6 +51,8 @@ class History:
     best: float = -1.
     updates: int = 0
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.
+    planned: int = 0
     metrics_bytes: int = 0
 
 

@@ -21,6 +21,7 @@ from yolov3_tf.training.settings import TrainingSettings
 # Epochs and learning rates of the full stage, by whether the network is pretrained when the stage begins.
 FULL: dict[bool, tuple[tuple[int, ...], tuple[float, ...]]] = {
     True: ((30, 10), (1e-4, 1e-5)), False: ((60, 20), (1e-3, 1e-4))}
+NEIGHBOURS_REACH = 2.      # least grid sensitivity with which a centre can be half a cell outside of its cell
 HEAD_EPOCHS = {True: 50, False: 0}
 
 
@@ -40,7 +41,7 @@ def settings_of(recipe: Recipe, pretrained: bool, precision: str = 'float32') ->
         seed=recipe.seed, log_steps=recipe.log_steps, checkpoint_steps=recipe.checkpoint_steps,
         loss_scaling=precision == 'float16', sync_batch_norm=recipe.sync_batch_norm,
         accumulate_steps=recipe.accumulate_steps, ema_decay=recipe.ema_decay,
-        epochs_between_eval=recipe.epochs_between_eval, cache=recipe.cache, profile=recipe.profile)
+        epochs_between_eval=recipe.epochs_between_eval, minutes=recipe.minutes, cache=recipe.cache, profile=recipe.profile)
 
 
 def stages_of(recipe: Recipe, pretrained: bool) -> tuple[stages.Stage, ...]:
@@ -82,8 +83,11 @@ def batches_of(recipe: Recipe) -> PipelineSettings:
                             augment=recipe.augment, strict=recipe.strict)
 
 
-def sensitivity_of(recipe: Recipe) -> tuple[float, ...]:
+def sensitivity_of(recipe: Recipe, levels: int = len(YOLOV3_ANCHORS.strides)) -> tuple[float, ...]:
     """The grid sensitivity of each level, finest level first; empty for 1 on all levels.
+
+    Args:
+      levels: of the network; one factor is taken for all of them.
 
     Raises:
       InputError: the number of factors is not the number of levels.
@@ -91,9 +95,10 @@ def sensitivity_of(recipe: Recipe) -> tuple[float, ...]:
     factors = recipe.grid_sensitivity
     if factors is None:
         factors = formulations.FORMULATIONS[recipe.formulation].sensitivity
-    levels = len(YOLOV3_ANCHORS.strides)
+    if len(factors) == 1:
+        return factors * levels
     if factors and len(factors) != levels:
-        raise InputError(f'--grid_sensitivity: expected {levels} factors of 1 to 2, finest level first, got '
+        raise InputError(f'--grid_sensitivity: expected one factor of 1 to 2, or {levels}, finest level first, got '
                          f'{",".join(map(str, factors))}')
     return factors
 
@@ -102,15 +107,27 @@ def network_of(recipe: Recipe, class_names: Sequence[str]) -> ModelConfig:
     """The config of the network to train, as its checkpoints store it.
 
     Raises:
-      InputError: the cfg, anchors or backbone file cannot be used.
+      InputError: the cfg, anchors or backbone file cannot be used, or its grid sensitivity does not fit the assigner.
     """
+    config = _network_of(recipe, class_names)
+    reach = min(config.anchors.sensitivity, default=1.)
+    if loss_of(recipe).assigner == 'neighbours' and reach < NEIGHBOURS_REACH:
+        raise InputError(f'--assigner=neighbours with a grid sensitivity of {reach:g}: predictions do not reach the '
+                         f'neighbouring cells; give --grid_sensitivity={NEIGHBOURS_REACH:g} too')
+    return config
+
+
+def _network_of(recipe, class_names) -> ModelConfig:
     size = recipe.image_size or recipe.val_size
     anchors = anchor_files.read_for_yolov3(recipe.anchors) if recipe.anchors else YOLOV3_ANCHORS
     config = ModelConfig(tuple(class_names), recipe.width_multiplier, (size, size), recipe.letterbox, head=recipe.head)
     if not recipe.cfg:
         return config._replace(anchors=anchors._replace(sensitivity=sensitivity_of(recipe)))
     network = _cut_cfg(recipe, len(class_names))
-    return config._replace(width_multiplier=1., anchors=network.anchors, cfg=network.text,
+    anchors = network.anchors
+    if recipe.grid_sensitivity:             # instead of the cfg's scale_x_y
+        anchors = anchors._replace(sensitivity=sensitivity_of(recipe, len(anchors.strides)))
+    return config._replace(width_multiplier=1., anchors=anchors, cfg=network.text,
                            backbone_layers=network.backbone_layers)
 
 

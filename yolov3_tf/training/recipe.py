@@ -58,7 +58,10 @@ class Recipe(NamedTuple):
       positive_weight: Weight of the objectness of positive slots.
       classification: Class term of the loss.
       box_weight: Factor on the box term.
+      class_weight: Factor on the class term.
       background_weight: Factor on the objectness of slots without object.
+      output_prior: Fresh prediction layers start from how often the training data have an object and each class,
+        instead of from a probability of .5.
       grid_sensitivity: How far beyond its cell a centre can be predicted, a factor a level from the finest, such as
         1.2,1.1,1.05.
       asymptotic: Asymptotic fine tuning: first let the backbone learn which classes an image holds.
@@ -72,9 +75,12 @@ class Recipe(NamedTuple):
       full_epochs: Epochs of the full stage, which trains everything, a count a learning rate (default 30,10; 60,20
         from random weights).
       full_lr: Learning rates of the full stage (default 1e-4,1e-5; 1e-3,1e-4 from random weights).
+      minutes: Minutes that the whole run may take, instead of epochs: after the first epoch of the full stage, as many
+        more are planned as fit, and the schedule ends with them.
       schedule: How the learning rate of the full stage falls.
       decay_power: Exponent of the power schedule.
       warmup_epochs: Epochs of linear warm-up before everything else.
+      bn_momentum: Share of BatchNorm's averages that a step keeps.
       frozen_bn: What BatchNorm does in a frozen backbone.
       stop_after: Epochs without better mAP that end the full stage; 0 for never.
       batch_size: Images a step, over all devices and workers.
@@ -132,7 +138,9 @@ class Recipe(NamedTuple):
     positive_weight: str | None = None
     classification: str | None = None
     box_weight: float | None = None
+    class_weight: float | None = None
     background_weight: float | None = None
+    output_prior: bool = False
     grid_sensitivity: tuple[float, ...] | None = None
     asymptotic: bool = False
     asymptotic_epochs: int = 10
@@ -142,9 +150,11 @@ class Recipe(NamedTuple):
     patience: int = 5
     full_epochs: tuple[int, ...] | None = None
     full_lr: tuple[float, ...] | None = None
+    minutes: float | None = None
     schedule: str = 'piecewise'
     decay_power: float = 1.
     warmup_epochs: int = 0
+    bn_momentum: float = .99
     frozen_bn: str = 'adapt'
     stop_after: int = 0
     batch_size: int = 4
@@ -180,7 +190,7 @@ CONTRADICTIONS = (
     ('init_weights', 'backbone_weights', 'the first already brings a backbone'),
     ('cfg', 'anchors', 'the cfg brings its own'),
     ('cfg', 'width_multiplier', 'the cfg says how wide every layer is'),
-    ('cfg', 'grid_sensitivity', 'the cfg has its own (scale_x_y)'))
+    ('minutes', 'full_epochs', 'the first plans the second'))
 
 
 class Range(NamedTuple):
@@ -203,9 +213,9 @@ POSITIVE, COUNT, AT_LEAST_ONE = Range(0, above=True), Range(0), Range(1)
 RANGES = {
     'width_multiplier': POSITIVE, 'image_size': Range(32), 'train_sizes': Range(32), 'val_size': Range(32),
     'ignore_thresh': Range(0, 1, above=True), 'assign_thresh': POSITIVE, 'box_weight': POSITIVE,
-    'background_weight': POSITIVE, 'grid_sensitivity': Range(1, 2), 'asymptotic_epochs': AT_LEAST_ONE,
+    'class_weight': POSITIVE, 'background_weight': POSITIVE, 'bn_momentum': Range(0, .9999), 'grid_sensitivity': Range(1, 2), 'asymptotic_epochs': AT_LEAST_ONE,
     'asymptotic_lr': POSITIVE, 'head_epochs': COUNT, 'head_lr': POSITIVE, 'patience': COUNT, 'full_epochs': COUNT,
-    'full_lr': POSITIVE, 'decay_power': COUNT, 'warmup_epochs': COUNT, 'stop_after': COUNT,
+    'full_lr': POSITIVE, 'minutes': POSITIVE, 'decay_power': COUNT, 'warmup_epochs': COUNT, 'stop_after': COUNT,
     'batch_size': AT_LEAST_ONE, 'accumulate_steps': AT_LEAST_ONE, 'momentum': Range(0, .9999), 'weight_decay': COUNT,
     'clip_norm': Range(1e-6), 'ema_decay': Range(0, .999999), 'logical_devices': AT_LEAST_ONE,
     'seed': Range(0, 2**32 - 1), 'log_steps': AT_LEAST_ONE, 'epochs_between_eval': AT_LEAST_ONE,
@@ -339,7 +349,8 @@ def check(recipe: Recipe):
         anchor_files.read_for_yolov3(recipe.anchors)
     if recipe.name is not None and not re.fullmatch(r'(?!\.\.?$)[^/\\\0]+', recipe.name):
         raise InputError(f'--name={recipe.name}: expected the name of one folder below --runs_dir')
-    plan.sensitivity_of(recipe)
+    if not recipe.cfg:
+        plan.sensitivity_of(recipe)
     settings.check(plan.settings_of(recipe, pretrained=True))
     settings.check(plan.settings_of(recipe, pretrained=False))
 
@@ -349,6 +360,10 @@ def _check_contradictions(recipe):
     for one, other, why in CONTRADICTIONS:
         if given(recipe, one) and given(recipe, other):
             raise InputError(f'--{one} beside --{other}: {why}; give one of them')
+    if recipe.minutes and not stages.SCHEDULES[recipe.schedule].one_piece:
+        names = [name for name, schedule in stages.SCHEDULES.items() if schedule.one_piece]
+        raise InputError(f'--minutes beside --schedule={recipe.schedule}: a schedule that ends on time falls by '
+                         f'itself; give --schedule={" or ".join(names)}')
     for name in ('asymptotic_epochs', 'asymptotic_lr'):
         if given(recipe, name) and not recipe.asymptotic:
             raise InputError(f'--{name} without --asymptotic: there is no such stage; give --asymptotic too')

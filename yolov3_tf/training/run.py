@@ -84,7 +84,7 @@ def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
     config = plan.network_of(asked, data.train.class_names)
     folder = RunFolder(os.path.join(asked.runs_dir, plan.name_of(asked, data.on_shapes)))
     with devices.scope():
-        start = starting_weights.start(asked, config, data.on_shapes)
+        start = starting_weights.start(asked, config, data.train, data.on_shapes)
     if not folder.last.exists():
         print(f'weights: {start.origin}')
     chosen = plan.settings_of(asked, start.pretrained, precise)

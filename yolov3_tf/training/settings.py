@@ -25,6 +25,8 @@ class TrainingSettings(NamedTuple):
         needs less memory.
       ema_decay: decay of an average of the weights that is validated and saved as the best; 0: the weights themselves.
       epochs_between_eval: number of epochs between two validations; the last epoch of a stage is always validated.
+      minutes: minutes that the run may take: the epochs of its last stage are planned after the first of them; None:
+        the stage says how many there are.
       cache: one of ``data.caches.CACHES``.
       profile: keep a trace of some steps for TensorBoard.
     """
@@ -41,6 +43,7 @@ class TrainingSettings(NamedTuple):
     accumulate_steps: int = 1
     ema_decay: float = 0.
     epochs_between_eval: int = 1
+    minutes: float | None = None
     cache: str = 'none'
     profile: bool = False
 

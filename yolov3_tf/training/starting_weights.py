@@ -6,9 +6,12 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from yolov3_tf.models import checkpoints
+from yolov3_tf.models.blocks import BatchNorm
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.darknet import cfg, pretrained
 from yolov3_tf.models.darknet import weights as darknet_weights
+from yolov3_tf.structures import Dataset
+from yolov3_tf.training import output_prior, plan
 from yolov3_tf.training.recipe import Recipe
 
 
@@ -23,16 +26,22 @@ class Start(NamedTuple):
     origin: str
 
 
-def start(recipe: Recipe, config: ModelConfig, on_shapes: bool) -> Start:
+def start(recipe: Recipe, config: ModelConfig, train_set: Dataset, on_shapes: bool) -> Start:
     """Builds the network and reads its starting weights.
 
     Args:
+      train_set: its frequencies are the output prior, where the recipe asks for one.
       on_shapes: the data are the built-in shapes, for which the default is random weights instead of ImageNet's.
 
     Raises:
       InputError: the weights do not exist or do not fit.
     """
     model = checkpoints.build(config)
+    for layer in model.layers:
+        if isinstance(layer, BatchNorm):
+            layer.momentum = recipe.bn_momentum
+    if recipe.output_prior:
+        output_prior.start_from(model, output_prior.count(train_set, config, plan.loss_of(recipe)))
     if recipe.init_weights:
         return _whole(recipe.init_weights, model)
     choice = recipe.backbone_weights or ('none' if on_shapes else 'imagenet')

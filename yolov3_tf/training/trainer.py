@@ -22,7 +22,7 @@ from yolov3_tf.models import checkpoints
 from yolov3_tf.models.blocks import BatchNorm
 from yolov3_tf.progress import Bar
 from yolov3_tf.structures import Dataset
-from yolov3_tf.training import agreement, counters, finite, stages
+from yolov3_tf.training import agreement, counters, finite, pacing, stages
 from yolov3_tf.training import step as training_step
 from yolov3_tf.training.averaging import Average
 from yolov3_tf.training.batches import Batches
@@ -70,6 +70,7 @@ class Trainer:
         self.stopping = StopRequest(distribution.workers)
         self.profiler = Profiler(folder.root / 'events' if settings.profile and distribution.chief else None)
         self.position, self.history = counters.Position(), counters.History(images=len(train_set.records))
+        self.pace = pacing.Pace(settings.minutes or 0.)
 
     def run(self) -> bool:
         """Trains to the end of the last stage; returns False if nothing was left to do.
@@ -84,6 +85,7 @@ class Trainer:
                 agreement.fingerprint(self.settings, self.config, self.model, self.train_set, self.val_set,
                                       self.distribution))
         resumed = self._resume()
+        self.pace = pacing.Pace(self.settings.minutes or 0., self.history.seconds)
         if self.position.finished:
             return False
         if self.position.global_step and self.distribution.chief:
@@ -101,9 +103,16 @@ class Trainer:
 
     def _run_stage(self, stage: stages.Stage, resumed):
         self._prepare(stage, resumed)
-        with self._bar(stage) as bar:
-            while not stages.is_over(stage, self.position.epoch, self.history.val_losses, self.history.scores):
-                self._run_epoch(stage, bar)
+        paced = bool(self.settings.minutes) and stage is self.settings.stages[-1]
+        with self._bar(self._planned(stage)) as bar:
+            while not stages.is_over(self._planned(stage), self.position.epoch, self.history.val_losses,
+                                     self.history.scores):
+                self._run_epoch(self._planned(stage), bar)
+                if paced:
+                    self._plan_epochs(stage, bar)
+                self._save()
+                if self.stopping.agreed:
+                    raise Interrupted(self.folder.last)
         self.position.stage, self.position.epoch = self.position.stage + 1, 0
         self.history.val_losses, self.history.scores = [], []
         self.position.finished = self.position.stage == len(self.settings.stages)
@@ -112,7 +121,9 @@ class Trainer:
 
     def _run_epoch(self, stage, bar):
         while self.position.step < self.steps:
+            began = time.monotonic()
             self._run_step(stage, self.batches.next(), bar)
+            self.pace.add_step(time.monotonic() - began)
             every = self.settings.checkpoint_steps
             if self.stopping.agreed or (every and self.position.step % every == 0 and self.position.step < self.steps):
                 self._save()
@@ -126,10 +137,19 @@ class Trainer:
         self.position.epoch += 1
         self.position.data_epoch += 1
         self._validate_if_due(stage, bar)
-        self._save()
         bar.pause(time.monotonic() - began)
-        if self.stopping.agreed:
-            raise Interrupted(self.folder.last)
+
+    def _planned(self, stage):
+        """The stage as planned so far, if it is the one whose epochs are planned to end on time."""
+        return pacing.with_epochs(stage, self.history.planned if stage is self.settings.stages[-1] else 0)
+
+    def _plan_epochs(self, stage, bar):
+        """Plans the epochs of the last stage after one of them, and says so where the plan is new."""
+        planned = self.distribution.by_chief(lambda: self.pace.plan(
+            stage, self.position.epoch, self.history.planned, self.steps, self.settings.epochs_between_eval))
+        if planned != self.history.planned:
+            bar.message(f'planned {planned} epochs, to end after {self.settings.minutes:g} minutes')
+            self.history.planned, bar.total = planned, planned * self.steps
 
     def _run_step(self, stage, batch, bar):
         images, truth, indices = batch
@@ -205,7 +225,9 @@ class Trainer:
         due = epoch % self.settings.epochs_between_eval == 0 or epoch == stage.epochs
         loss, score = (losses[-1], scores[-1]) if scores else (float('inf'), -1.)
         if due:
+            began = time.monotonic()
             loss, score = self.distribution.by_chief(lambda: self._validate(stage, bar))
+            self.pace.validation = time.monotonic() - began
         losses.append(loss)
         scores.append(score)
         if not due and stages.is_over(stage, epoch, losses, scores):        # a stage does not end without validation
@@ -254,6 +276,7 @@ class Trainer:
             state.update({name: variable.numpy() for name, variable in self.task.own_weights().items()})
         if self.average:
             state.update(self.average.state())
+        self.history.seconds = self.pace.seconds
         self.folder.secure_metrics()        # a checkpoint needs them, also after a power failure
         checkpoints.save_model(str(self.folder.last), self.model, self.config,
                                checkpoints.Progress(state, counters.to_json(self.position, self.history)))

@@ -1,0 +1,78 @@
+"""Plans of epochs for a given time, with a clock of our own."""
+import pytest
+
+from yolov3_tf.training import pacing, stages
+
+STAGE, = stages.two_stages((), ((9, 1e-2),), warmup_epochs=1, schedule='cosine')
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.]
+    monkeypatch.setattr(pacing.time, 'monotonic', lambda: now[0])
+    return now
+
+
+def epoch(pace, clock, seconds, validation=0., steps=5):
+    """An epoch of equal steps and its validation."""
+    for _ in range(steps):
+        clock[0] += seconds / steps
+        pace.add_step(seconds / steps)
+    clock[0] += validation
+    pace.validation = validation
+
+
+def test_as_many_epochs_as_fit_with_their_validations_and_the_end():
+    assert pacing.epochs_that_fit(100, 8, 2) == 9           # 100 - 2 x 2 in pieces of 10
+    assert pacing.epochs_that_fit(100, 8, 2, every=2) == 10     # in pieces of 9
+    assert pacing.epochs_that_fit(3, 8, 2) == 0
+
+
+def test_the_first_epoch_plans_the_others(clock):
+    pace = pacing.Pace(minutes=2)
+    epoch(pace, clock, 10)
+    # One is done in 10 of the 120 seconds, 11 more fit.
+    assert pace.plan(STAGE, 1, 0, 5, 1) == 12
+
+
+def test_building_graphs_is_not_taken_for_the_pace(clock):
+    pace = pacing.Pace(minutes=2)
+    for seconds in (20, 2, 1, 1, 1):
+        clock[0] += seconds
+        pace.add_step(seconds)
+    clock[0] += 30
+    pace.validation = 30                                    # of which the graph took most
+    assert pace.plan(STAGE, 1, 0, 5, 1) == 1 + (120 - 55 - 2 * 5) // (5 + 5)
+
+
+def test_a_plan_stays_unless_the_run_would_end_late(clock):
+    pace = pacing.Pace(minutes=2)
+    planned = 0
+    for done in (1, 2, 3, 4):
+        epoch(pace, clock, 10)
+        planned = pace.plan(STAGE, done, planned, 5, 1)
+    assert planned == 12
+    epoch(pace, clock, 11)                                  # a little slower
+    assert pace.plan(STAGE, 5, planned, 5, 1) == 12
+    epoch(pace, clock, 30)                                  # three times as slow: (120 - 81) / 30
+    assert pace.plan(STAGE, 6, planned, 5, 1) == 7
+
+
+def test_time_of_earlier_processes_counts_and_a_fast_machine_adds_nothing_later(clock):
+    pace = pacing.Pace(minutes=2, seconds=60)
+    epoch(pace, clock, 2)
+    assert pace.seconds == pytest.approx(62)
+    assert pace.plan(STAGE, 6, 12, 5, 1) == 12
+
+
+def test_too_little_time_still_makes_the_warm_up_and_one_epoch(clock):
+    pace = pacing.Pace(minutes=.1)
+    epoch(pace, clock, 10)
+    assert pace.plan(STAGE, 1, 0, 5, 1) == 2
+    assert pace.plan(STAGE, 2, 2, 5, 1) == 2                # nothing was measured in between
+
+
+def test_a_planned_stage_keeps_its_warm_up_and_its_rate():
+    planned = pacing.with_epochs(STAGE, 5)
+    assert planned.epochs == 5 and planned.rates == ((4, 1e-2),)
+    assert pacing.with_epochs(STAGE, 0) is STAGE
