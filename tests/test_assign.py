@@ -218,6 +218,20 @@ def test_neighbours_end_at_the_border_of_the_image():
     assert len(matched([around(6, 94, 10, 13)], rule='neighbours', threshold=1.5)[0]) == 2
 
 
+def test_dynamic_takes_as_many_slots_as_the_overlaps_add_up_to():
+    """Candidates as of ``neighbours`` at 1.6: the three cells of 16 x 30; overlaps .9, .8 and 0 make one slot."""
+    box, decoded = around(101, 39, 20, 20), np.zeros([FIRST[32] + 45, 4])
+    own, beside, below = (slots_of([1], x, y)[0] for x, y in [(101, 39), (109, 39), (101, 47)])
+    decoded[own], decoded[beside] = around(101, 40, 20, 18), around(101, 41, 20, 16)
+    found = matched([box], rule='dynamic', threshold=1.6, decoded=decoded)
+    assert found == {0: [own]}
+    decoded[below] = around(101, 39, 20, 10)                            # .9 + .8 + .5 = 2.2: two slots
+    assert matched([box], rule='dynamic', threshold=1.6, decoded=decoded) == {0: sorted([own, beside])}
+    # Without any overlap none is better than another.
+    none = matched([box], rule='dynamic', threshold=1.6, decoded=np.zeros_like(decoded))
+    assert none == {0: sorted([own, beside, below])}
+
+
 def test_an_object_keeps_its_own_cell_from_a_neighbour():
     """The second object lies beside the cell of the first, whose slot it would take as a later object."""
     found = matched([around(100, 44, 10, 13), around(105, 44, 10, 13)], rule='neighbours', threshold=1.5)
@@ -242,7 +256,7 @@ def test_slots_stay_in_range_and_belong_to_the_last_object_that_wants_them(rule,
     with_area = (boxes[:, 2:] > boxes[:, :2]).all(-1)
     assert with_area[objects[positive]].all()
     alone = assign_batch(boxes[:, None], None, cached_lay_out(YOLOV3_ANCHORS, HEIGHT, WIDTH), rule, decoded)
-    parts = 3 if rule == 'neighbours' else 1           # beside, above or below, and the own cells, which go first
+    parts = 3 if rule in ('neighbours', 'dynamic') else 1           # beside, above or below, and the own cells, which go first
     last_of = {s: n for part in range(parts) for n, (its, _, counts) in enumerate(zip(*alone))
                for s in np.split(its, parts)[part][np.split(counts, parts)[part]]}
     assert dict(zip(slots[positive], objects[positive])) == last_of
@@ -252,8 +266,9 @@ def test_types_and_the_table():
     nothing = GroundTruth(tf.zeros([2, 3, 4]), tf.zeros([2, 3], tf.int32), tf.zeros([2, 3], tf.bool),
                           tf.zeros([2, 3]))
     for rule, each in (('best_anchor', 1), ('shape_ratio', 9), ('iou_threshold', 9), ('best_prediction', 1),
-                       ('neighbours', 27)):
+                       ('neighbours', 27), ('dynamic', 27)):
         result = ASSIGNERS[rule](nothing, lay_out(YOLOV3_ANCHORS, 32, 64), tf.zeros([2, 3 * (4 * 8 + 2 * 4 + 2), 4]))
         assert [x.dtype for x in result] == [tf.int32, tf.int32, tf.bool]
         assert {tuple(x.shape) for x in result} == {(2, 3 * each)}
-    assert set(ASSIGNERS) == {'best_anchor', 'shape_ratio', 'iou_threshold', 'neighbours', 'best_prediction'} > set(THRESHOLDS)
+    names = {'best_anchor', 'shape_ratio', 'iou_threshold', 'neighbours', 'dynamic', 'best_prediction'}
+    assert set(ASSIGNERS) == names > set(THRESHOLDS)

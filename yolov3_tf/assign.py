@@ -94,23 +94,55 @@ def neighbours(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = N
     """
     del decoded
     limit = THRESHOLDS['neighbours'] if threshold is None else threshold
+    slots, fits = _neighbourhood(truth, priors, THRESHOLDS['neighbours'] if threshold is None else threshold)
+    return _in_three_cells(slots, fits, priors)
+
+
+def dynamic(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = None,
+            threshold: float | None = None) -> Assignment:
+    """The best few of ``neighbours``: those whose present predictions overlap the object most.
+
+    Their number is the sum of the ten highest IoUs of an object's candidates, rounded down, at least 1: many where
+    predictions are good, so few slots compete while they are not. The choice carries no gradient.
+
+    Source: Ge et al., "YOLOX", 2021, section 2.1 (SimOTA), with 1 - IoU as the only cost, among the candidates of
+    Wang et al., "YOLOv7", 2022.
+    """
+    slots, fits = _neighbourhood(truth, priors, THRESHOLDS['dynamic'] if threshold is None else threshold)
+    overlap = box_ops.iou(tf.gather(decoded, tf.maximum(slots, 0), batch_dims=1), truth.boxes[:, :, None])
+    overlap = tf.where(fits, overlap, -1.)                                            # [B, N, 3 A]
+    best = tf.sort(overlap, direction='DESCENDING')
+    wanted = tf.maximum(tf.cast(tf.reduce_sum(tf.maximum(best[..., :DYNAMIC_SUM], 0.), -1), tf.int32), 1)
+    least = tf.gather(best, wanted - 1, batch_dims=2)                                 # [B, N]
+    return _in_three_cells(slots, tf.stop_gradient(fits & (overlap >= least[..., None])), priors)
+
+
+def _neighbourhood(truth: GroundTruth, priors: Priors, limit: float):
+    """The slots of all priors in three cells, and whether their shapes fit the object.
+
+    Returns:
+      int32 [B, N, 3 A]: beside, above or below, and at the centre, -1 where there is no such cell; bool [B, N, 3 A].
+    """
     boxes_cxcywh, sizes = box_ops.to_cxcywh(truth.boxes), _prior_sizes(priors)
     ratios = boxes_cxcywh[..., None, 2:] / sizes
     fits = tf.reduce_max(tf.maximum(ratios, tf.math.divide_no_nan(1., ratios)), axis=-1) < limit     # [B, N, A]
     fits = fits | _is_best_shape(boxes_cxcywh, sizes) & ~tf.reduce_any(fits, axis=-1, keepdims=True)
     fits = fits & has_area(truth)[..., None]
     own = _slots_of_all_priors(boxes_cxcywh, sizes, priors)                           # [B, N, A]
-    near = _neighbour_slots(boxes_cxcywh[..., None, :2], own, priors)                 # [B, N, A, 2], -1 beyond the edge
-    batch, count, each = tf.unstack(tf.shape(own))
-    objects = tf.broadcast_to(tf.range(count)[None, :, None], tf.shape(own))
+    near = _neighbour_slots(boxes_cxcywh[..., None, :2], own, priors)                 # [B, N, A, 2]
+    slots = tf.concat([near[..., 0], near[..., 1], own], -1)
+    return slots, tf.tile(fits, [1, 1, 3]) & (slots >= 0)
+
+
+def _in_three_cells(slots, positive, priors: Priors) -> Assignment:
+    """Candidates ordered so that own cells come last, because the last candidate keeps a slot."""
+    batch, count, each = tf.unstack(tf.shape(slots))
+    objects = tf.broadcast_to(tf.range(count)[None, :, None], tf.shape(slots))
 
     def flat(x):
-        return tf.reshape(x, [batch, count * each])
-    # The cells of the centres come last, because the last candidate keeps a slot.
-    candidates = [(near[..., 0], fits & (near[..., 0] >= 0)), (near[..., 1], fits & (near[..., 1] >= 0)), (own, fits)]
-    slots = tf.concat([flat(tf.maximum(slot, 0)) for slot, _ in candidates], 1)
-    positive = tf.concat([flat(mask) for _, mask in candidates], 1)
-    objects = tf.tile(flat(objects), [1, len(candidates)])
+        parts = tf.reshape(x, [batch, count, 3, each // 3])
+        return tf.reshape(tf.transpose(parts, [0, 2, 1, 3]), [batch, count * each])
+    slots, objects, positive = flat(tf.maximum(slots, 0)), flat(objects), flat(positive)
     return Assignment(slots, objects, keep_last(slots, positive, tf.shape(priors.strides)[0]))
 
 
@@ -154,9 +186,10 @@ def best_prediction(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | Non
 
 
 ASSIGNERS = {'best_anchor': best_anchor, 'shape_ratio': shape_ratio, 'iou_threshold': iou_threshold,
-             'neighbours': neighbours, 'best_prediction': best_prediction}
+             'neighbours': neighbours, 'dynamic': dynamic, 'best_prediction': best_prediction}
 # The default threshold of each assigner that has one: a sum of two ratio differences, a shape IoU.
-THRESHOLDS = {'shape_ratio': 2., 'iou_threshold': .213, 'neighbours': 4.}
+THRESHOLDS = {'shape_ratio': 2., 'iou_threshold': .213, 'neighbours': 4., 'dynamic': 4.}
+DYNAMIC_SUM = 10        # highest IoUs whose sum is the number of an object's positive slots
 
 
 def _prior_sizes(priors: Priors):

@@ -39,7 +39,9 @@ def test_an_unknown_setting_or_another_type_is_refused(settings, message):
     (dict(clip_norm=-math.inf), 'a finite number'), (dict(weight_decay=-1.), '0 or more'),
     (dict(seed=2**32), 'from 0 to 4294967295'), (dict(ignore_thresh=0.), 'more than 0 to 1'),
     (dict(train_sizes=(320, 31)), '--train_sizes=31: expected 32 or more'), (dict(schedule='stairs'), 'one of cosine'),
-    (dict(full_epochs=[3], full_lr=(.1,)), 'expected a tuple')])
+    (dict(full_epochs=[3], full_lr=(.1,)), 'expected a tuple'),
+    (dict(minutes=5.), 'give --schedule=cosine or power'),
+    (dict(minutes=5., schedule='cosine', full_epochs=(3,)), 'the first plans the second')])
 def test_a_value_out_of_range_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
         recipe.check(recipe.DEFAULTS._replace(**settings))
@@ -108,6 +110,24 @@ def test_python_trains_with_the_command_s_defaults(tmp_path, monkeypatch):
     assert tf.keras.mixed_precision.global_policy().name == policy
     with pytest.raises(InputError, match=r'--seed=0 \(now 1\)'):
         recipe.train_with('shapes:8', seed=1, **settings)
+
+
+def test_the_neighbours_of_a_cell_need_predictions_that_reach_them():
+    with pytest.raises(InputError, match='do not reach the neighbouring cells; give --grid_sensitivity=2 too'):
+        plan.network_of(recipe.make(assigner='neighbours'), ['a'])
+    reaching = plan.network_of(recipe.make(assigner='neighbours', grid_sensitivity=2), ['a'])
+    assert reaching.anchors.sensitivity == (2., 2., 2.)
+
+
+def test_a_grid_sensitivity_replaces_that_of_a_cfg(tmp_path):
+    (tmp_path / 'small.cfg').write_text(small_cfg.TEXT)
+    settings = dict(cfg=tmp_path / 'small.cfg', backbone_weights='none')
+    own = plan.network_of(recipe.make(**settings), ['a']).anchors
+    assert own.sensitivity != (1.5, 1.5)
+    assert plan.network_of(recipe.make(grid_sensitivity=1.5, **settings), ['a']).anchors.sensitivity == (1.5, 1.5)
+    assert plan.network_of(recipe.make(grid_sensitivity=(1.5, 2.), **settings), ['a']).anchors.sensitivity == (1.5, 2.)
+    with pytest.raises(InputError, match='one factor of 1 to 2, or 2, finest level first'):
+        plan.network_of(recipe.make(grid_sensitivity=(1., 1., 1.), **settings), ['a'])
 
 
 @pytest.mark.parametrize('data, on_shapes, name', [

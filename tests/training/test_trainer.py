@@ -18,7 +18,7 @@ from yolov3_tf.losses.criterion import LossSettings
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.structures import GroundTruth
-from yolov3_tf.training import counters, stages, tasks
+from yolov3_tf.training import counters, pacing, stages, tasks
 from yolov3_tf.training.finite import NonFiniteLoss
 from yolov3_tf.training.optimizers import OptimizerSettings
 from yolov3_tf.training.run_folder import RunFolder
@@ -86,6 +86,35 @@ def uninterrupted(shapes, tmp_path_factory):
     run._run_step = step
     run.run()
     return run
+
+
+def test_minutes_plan_the_last_stage_and_a_resumed_run_keeps_the_plan(shapes, tmp_path, monkeypatch, capsys):
+    """Every step takes a second of a clock of our own: 3 steps an epoch, no validation, 20 seconds for all."""
+    now = [0.]
+    monkeypatch.setattr(pacing.time, 'monotonic', lambda: now[0])
+    stage, = stages.two_stages((), ((80, 1e-3),), warmup_epochs=1, schedule='cosine')
+    chosen = settings(stage, minutes=20 / 60, epochs_between_eval=50)
+
+    def timed(run):
+        make_step = run._run_step
+
+        def step(*arguments):
+            now[0] += 1
+            make_step(*arguments)
+        run._run_step = step
+        return run
+    run = timed(trainer(tmp_path / 'run', shapes, chosen))
+    stop_after(run, 10)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert 'planned 6 epochs, to end after 0.333333 minutes' in capsys.readouterr().err
+    run = timed(trainer(tmp_path / 'run', shapes, chosen))
+    run.run()
+    assert run.position.global_step == 3 * 6 and run.history.planned == 6 and run.position.finished
+    rates = [line['lr'] for line in map(json.loads, run.folder.metrics.read_text().splitlines())
+             if line['kind'] == 'train']
+    assert rates[-1] == pytest.approx(stages.rate_at(pacing.with_epochs(stage, 6), 17, 3))
+    assert stages.rate_at(pacing.with_epochs(stage, 6), 18, 3) == pytest.approx(0, abs=1e-9)
 
 
 def test_a_run_logs_named_terms_and_keeps_its_best(uninterrupted):

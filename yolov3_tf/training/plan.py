@@ -41,7 +41,8 @@ def settings_of(recipe: Recipe, pretrained: bool, precision: str = 'float32') ->
         seed=recipe.seed, log_steps=recipe.log_steps, checkpoint_steps=recipe.checkpoint_steps,
         loss_scaling=precision == 'float16', sync_batch_norm=recipe.sync_batch_norm,
         accumulate_steps=recipe.accumulate_steps, ema_decay=recipe.ema_decay,
-        epochs_between_eval=recipe.epochs_between_eval, minutes=recipe.minutes, cache=recipe.cache, profile=recipe.profile)
+        epochs_between_eval=recipe.epochs_between_eval, minutes=recipe.minutes, cache=recipe.cache,
+        profile=recipe.profile)
 
 
 def stages_of(recipe: Recipe, pretrained: bool) -> tuple[stages.Stage, ...]:
@@ -111,8 +112,9 @@ def network_of(recipe: Recipe, class_names: Sequence[str]) -> ModelConfig:
     """
     config = _network_of(recipe, class_names)
     reach = min(config.anchors.sensitivity, default=1.)
-    if loss_of(recipe).assigner == 'neighbours' and reach < NEIGHBOURS_REACH:
-        raise InputError(f'--assigner=neighbours with a grid sensitivity of {reach:g}: predictions do not reach the '
+    assigner = loss_of(recipe).assigner
+    if assigner in ('neighbours', 'dynamic') and reach < NEIGHBOURS_REACH:
+        raise InputError(f'--assigner={assigner} with a grid sensitivity of {reach:g}: predictions do not reach the '
                          f'neighbouring cells; give --grid_sensitivity={NEIGHBOURS_REACH:g} too')
     return config
 

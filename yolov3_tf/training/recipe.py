@@ -213,9 +213,10 @@ POSITIVE, COUNT, AT_LEAST_ONE = Range(0, above=True), Range(0), Range(1)
 RANGES = {
     'width_multiplier': POSITIVE, 'image_size': Range(32), 'train_sizes': Range(32), 'val_size': Range(32),
     'ignore_thresh': Range(0, 1, above=True), 'assign_thresh': POSITIVE, 'box_weight': POSITIVE,
-    'class_weight': POSITIVE, 'background_weight': POSITIVE, 'bn_momentum': Range(0, .9999), 'grid_sensitivity': Range(1, 2), 'asymptotic_epochs': AT_LEAST_ONE,
-    'asymptotic_lr': POSITIVE, 'head_epochs': COUNT, 'head_lr': POSITIVE, 'patience': COUNT, 'full_epochs': COUNT,
-    'full_lr': POSITIVE, 'minutes': POSITIVE, 'decay_power': COUNT, 'warmup_epochs': COUNT, 'stop_after': COUNT,
+    'class_weight': POSITIVE, 'background_weight': POSITIVE, 'bn_momentum': Range(0, .9999),
+    'grid_sensitivity': Range(1, 2), 'asymptotic_epochs': AT_LEAST_ONE, 'asymptotic_lr': POSITIVE,
+    'head_epochs': COUNT, 'head_lr': POSITIVE, 'patience': COUNT, 'full_epochs': COUNT, 'full_lr': POSITIVE,
+    'minutes': POSITIVE, 'decay_power': COUNT, 'warmup_epochs': COUNT, 'stop_after': COUNT,
     'batch_size': AT_LEAST_ONE, 'accumulate_steps': AT_LEAST_ONE, 'momentum': Range(0, .9999), 'weight_decay': COUNT,
     'clip_norm': Range(1e-6), 'ema_decay': Range(0, .999999), 'logical_devices': AT_LEAST_ONE,
     'seed': Range(0, 2**32 - 1), 'log_steps': AT_LEAST_ONE, 'epochs_between_eval': AT_LEAST_ONE,
