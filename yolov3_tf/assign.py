@@ -93,7 +93,6 @@ def neighbours(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = N
     Source: ``build_targets`` of ultralytics/yolov5.
     """
     del decoded
-    limit = THRESHOLDS['neighbours'] if threshold is None else threshold
     slots, fits = _neighbourhood(truth, priors, THRESHOLDS['neighbours'] if threshold is None else threshold)
     return _in_three_cells(slots, fits, priors)
 
