@@ -256,7 +256,7 @@ def test_slots_stay_in_range_and_belong_to_the_last_object_that_wants_them(rule,
     with_area = (boxes[:, 2:] > boxes[:, :2]).all(-1)
     assert with_area[objects[positive]].all()
     alone = assign_batch(boxes[:, None], None, cached_lay_out(YOLOV3_ANCHORS, HEIGHT, WIDTH), rule, decoded)
-    parts = 3 if rule in ('neighbours', 'dynamic') else 1           # beside, above or below, and the own cells, which go first
+    parts = 3 if rule in ('neighbours', 'dynamic') else 1       # beside, above or below, own cells, which go first
     last_of = {s: n for part in range(parts) for n, (its, _, counts) in enumerate(zip(*alone))
                for s in np.split(its, parts)[part][np.split(counts, parts)[part]]}
     assert dict(zip(slots[positive], objects[positive])) == last_of
