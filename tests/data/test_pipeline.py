@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from yolov3_tf import geometry
+from yolov3_tf.data import augment as one_image
 from yolov3_tf.data import pipeline
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, Record
@@ -74,7 +75,9 @@ def where(image, number):
 
 @pytest.mark.parametrize('names, letterbox', [
     ((), False), (('flip',), True), (('expand',), False), (('crop', 'interpolation'), True),
-    (('flip', 'crop', 'expand'), True), (('flip', 'crop', 'expand', 'interpolation'), False)])
+    (('flip', 'crop', 'expand'), True), (('flip', 'crop', 'expand', 'interpolation'), False),
+    (('jitter',), True), (('jitter', 'expand', 'crop', 'flip'), True), (('rot90',), False), (('vflip',), True),
+    (('rot90', 'vflip', 'flip', 'crop', 'expand', 'interpolation'), True)])
 def test_boxes_and_classes_move_with_the_pixels(dataset, names, letterbox):
     """The marker of a box is where the box is, whatever was done to the image: a crop drops both or none."""
     kept = 0
@@ -96,6 +99,36 @@ def test_unaugmented_training_is_evaluation(dataset):
         for image, boxes, valid, index in zip(images, truth.boxes, truth.valid, indices):
             np.testing.assert_array_equal(image, expected[index][0])
             np.testing.assert_allclose(boxes[valid], expected[index][1], atol=1e-4)
+
+
+@pytest.mark.parametrize('letterbox', [True, False])
+@pytest.mark.parametrize('quarters', range(4))
+def test_rot90_is_numpy_s_rotation_of_image_and_boxes(tmp_path, monkeypatch, letterbox, quarters):
+    """An image of 60 x 96 in 64 x 128: as if the stored one had been turned, then mirrored. All margins are even."""
+    mirrored = quarters in (1, 2)
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, [60, 96, 3], np.uint8), (0, 0), 2)
+    cv2.imwrite(str(tmp_path / 'a.png'), image[..., ::-1])
+    boxes = np.array([[5, 7, 30, 52], [60, 40, 90, 60]])
+    data = Dataset([record(tmp_path / 'a.png', boxes)], ['red', 'green', 'blue'], [])
+    table = {**one_image.AUGMENTATIONS}
+    for name, value in (('rot90', tf.constant(quarters)), ('flip', tf.constant(mirrored))):
+        table[name] = table[name]._replace(draw=lambda seed, value=value: tf.identity(value))
+    monkeypatch.setattr(one_image, 'AUGMENTATIONS', table)
+    (images, truth, _), = batches(data, 1, batch_size=1, sizes=((64, 128),), letterbox=letterbox,
+                                  augment=('rot90', 'flip'))
+
+    def turned(array):
+        array = np.rot90(array, quarters)
+        return array[:, ::-1] if mirrored else array
+    expected, placement = geometry.place_image(np.ascontiguousarray(turned(image)), 64, 128, letterbox)
+    difference = np.abs(images[0].astype(int) - expected.numpy())
+    assert difference.max() <= 1
+    for box, found in zip(boxes, truth.boxes[0]):
+        mask = np.zeros([60, 96], bool)
+        mask[box[1]:box[3], box[0]:box[2]] = True
+        rows, columns = np.nonzero(turned(mask))
+        by_mask = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
+        np.testing.assert_allclose(geometry.to_network(by_mask, placement)[0], found, atol=1e-4)
 
 
 def test_bars_stay_grey_under_every_colour(dataset):

@@ -1,7 +1,7 @@
 """Records -> batches: every step of the input path and their order.
 
     permutation of the records -> read -> header (-> mix with others) -> plan (augment) -> decode the part that
-        is seen -> flip -> resize into place, grey around it (-> blur) -> colour -> pad the boxes -> prefetch
+        is seen -> flip, turn -> resize into place, grey around it (-> blur) -> colour -> pad the boxes -> prefetch
 
 All of it is in graph. One numpy_function around OpenCV was some 15 % faster on one or two threads
 (TensorFlow decode, OpenCV resize on uint8: 688 / 1228 images/s against 604 / 1028 for 500 x 375 -> 416),
@@ -33,7 +33,7 @@ import tensorflow as tf
 
 from yolov3_tf import geometry
 from yolov3_tf.choices import choose
-from yolov3_tf.data import augment, caches, image_files, mix
+from yolov3_tf.data import augment, caches, image_files, mix, rendering
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, GroundTruth, Record
 
@@ -211,12 +211,26 @@ def _plan(annotations, index, size: tuple[Any, Any], settings, key):
         image, *boxes = mix.mix(image, sample, settings.augment, key, _others(annotations, index), size)
         sample = augment.whole_image(image.height, image.width, *boxes)
     sample = augment.augment(sample, settings.augment, key)
-    shown = geometry.fit_view(sample.height, sample.width, sample.view, *size, settings.letterbox)
-    boxes = geometry.to_network(sample.boxes, shown.placement)
-    boxes = tf.where(sample.mirrored, geometry.mirror(boxes, size[1]), boxes)
-    target = tf.where(sample.mirrored, geometry.mirror(shown.target, size[1]), shown.target)
+    upright = _size_before_turn(size, sample) if _changes('turn', settings) else size
+    shown = geometry.fit_view(sample.height, sample.width, sample.view, *upright, settings.letterbox)
+    boxes = _turned(geometry.to_network(sample.boxes, shown.placement), size, settings, sample)
+    target = _turned(shown.target, size, settings, sample)
     sample = augment.keep(sample._replace(boxes=boxes), augment.has_area(boxes))
     return image_files.decode_part(image, shown.rectangle), target, sample, index
+
+
+def _size_before_turn(size, sample) -> tuple[Any, Any]:
+    """Height and width into which a view is fitted that is turned, or not, into ``size`` afterwards."""
+    height, width = tf.unstack(tf.where(sample.turned, tf.stack([size[1], size[0]]), tf.stack(size)))
+    return height, width
+
+
+def _turned(boxes, size, settings, sample):
+    """Boxes [..., 4] of the network input before the sample's turn and reflections -> behind them."""
+    if _changes('turn', settings):
+        boxes = tf.where(sample.turned, geometry.transpose(boxes), boxes)
+        boxes = tf.where(sample.upended, geometry.upend(boxes, size[0]), boxes)
+    return tf.where(sample.mirrored, geometry.mirror(boxes, size[1]), boxes)
 
 
 def _changes(what, settings):
@@ -226,12 +240,14 @@ def _changes(what, settings):
 
 def _render(size: tuple[Any, Any], settings, pixels, target, sample, index):
     """Touches the pixels, each once: (image uint8 [H, W, 3], GroundTruth, index)."""
-    pixels = tf.cond(sample.mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
-    image = augment.resize(pixels, target[3] - target[1], target[2] - target[0], sample)
-    image = augment.soften(image, sample) if _changes('focus', settings) else image
+    if _changes('turn', settings):
+        pixels = rendering.turn(pixels, sample)
+    pixels = rendering.mirror(pixels, sample)
+    image = rendering.resize(pixels, target[3] - target[1], target[2] - target[0], sample)
+    image = rendering.soften(image, sample) if _changes('focus', settings) else image
     if _changes('colour', settings):
-        grey = augment.grey_to_paint(sample, geometry.GREY)
-        image = augment.paint(geometry.pad(image, target[1], target[0], *size, grey), sample)
+        grey = rendering.grey_to_paint(sample, geometry.GREY)
+        image = rendering.paint(geometry.pad(image, target[1], target[0], *size, grey), sample)
         image = geometry.to_uint8(image)
     else:
         image = geometry.pad(geometry.to_uint8(image), target[1], target[0], *size, geometry.GREY)
