@@ -77,6 +77,7 @@ class Recipe(NamedTuple):
       warmup_epochs: Epochs of linear warm-up before everything else.
       frozen_bn: What BatchNorm does in a frozen backbone.
       stop_after: Epochs without better mAP that end the full stage; 0 for never.
+      mix_free_epochs: Last epochs of the full stage in which no image is mixed with others (mosaic, cutmix, mixup).
       batch_size: Images a step, over all devices and workers.
       accumulate_steps: Pieces that a batch is worked through in, one after another: the batch stays what it is and
         takes as much less memory.
@@ -147,6 +148,7 @@ class Recipe(NamedTuple):
     warmup_epochs: int = 0
     frozen_bn: str = 'adapt'
     stop_after: int = 0
+    mix_free_epochs: int = 0
     batch_size: int = 4
     accumulate_steps: int = 1
     optimizer: str = 'sgd'
@@ -206,6 +208,7 @@ RANGES = {
     'background_weight': POSITIVE, 'grid_sensitivity': Range(1, 2), 'asymptotic_epochs': AT_LEAST_ONE,
     'asymptotic_lr': POSITIVE, 'head_epochs': COUNT, 'head_lr': POSITIVE, 'patience': COUNT, 'full_epochs': COUNT,
     'full_lr': POSITIVE, 'decay_power': COUNT, 'warmup_epochs': COUNT, 'stop_after': COUNT,
+    'mix_free_epochs': COUNT,
     'batch_size': AT_LEAST_ONE, 'accumulate_steps': AT_LEAST_ONE, 'momentum': Range(0, .9999), 'weight_decay': COUNT,
     'clip_norm': Range(1e-6), 'ema_decay': Range(0, .999999), 'logical_devices': AT_LEAST_ONE,
     'seed': Range(0, 2**32 - 1), 'log_steps': AT_LEAST_ONE, 'epochs_between_eval': AT_LEAST_ONE,

@@ -111,6 +111,7 @@ class Trainer:
         self._save()
 
     def _run_epoch(self, stage, bar):
+        self.batches.mix_images(stages.are_mixed(stage, self.position.epoch))
         while self.position.step < self.steps:
             self._run_step(stage, self.batches.next(), bar)
             every = self.settings.checkpoint_steps
