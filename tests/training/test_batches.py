@@ -1,4 +1,6 @@
 """The stream of a run: batches with and without mixes from one position on."""
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -44,3 +46,24 @@ def test_without_mixes_a_stream_goes_on_with_the_same_other_augmentations(shapes
     run.mix_images(False)
     position.step = 1
     assert same(run.next(), plain[3])
+
+
+def test_missing_images_of_a_balanced_order_are_named(shapes, tmp_path):
+    """One image of a rare class is damaged: each batch that should have it names it, and nothing else."""
+    records = list(shapes.records)
+    spoiled = tmp_path / 'spoiled.jpg'
+    spoiled.write_bytes(pathlib.Path(records[1].image_path).read_bytes()[:200])
+    records[1] = records[1]._replace(image_path=str(spoiled), classes=records[1].classes * 0 + 7)
+    chosen, position = settings(balance_classes=True), Position()
+    chosen = chosen._replace(batches=chosen.batches._replace(augment=()))
+    run, seen = Batches(shapes._replace(records=records), chosen, position, (0, 1), None), 0
+    for epoch in range(3):
+        for step in range(3):
+            position.data_epoch, position.step = epoch, step
+            indices = run.next()[2].numpy()
+            expected = run.order.of_batch(epoch, step)
+            assert indices.tolist() == [index for index in expected if index != 1]
+            named = {path for path, _ in run.missing(indices, len(indices), {})}
+            assert named == ({str(spoiled)} if 1 in expected else set())
+            seen += (expected == 1).sum()
+    assert seen > 4

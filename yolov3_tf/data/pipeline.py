@@ -1,6 +1,6 @@
 """Records -> batches: every step of the input path and their order.
 
-    permutation of the records -> read -> header (-> mix with others) -> plan (augment) -> decode the part that
+    order of the records -> read -> header (-> mix with others) -> plan (augment) -> decode the part that
         is seen -> flip, turn -> resize into place, grey around it (-> blur) -> colour -> pad the boxes -> prefetch
 
 All of it is in graph. One numpy_function around OpenCV was some 15 % faster on one or two threads
@@ -23,7 +23,6 @@ interleave costs 1.2 ms but holds twice as many batches in memory.
 """
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -34,6 +33,8 @@ import tensorflow as tf
 from yolov3_tf import geometry
 from yolov3_tf.choices import choose
 from yolov3_tf.data import augment, caches, image_files, mix, rendering
+from yolov3_tf.data import order as orders
+from yolov3_tf.data.order import Order
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, GroundTruth, Record
 
@@ -41,7 +42,6 @@ AUGMENTATIONS = {**mix.MIXES, **augment.AUGMENTATIONS}      # name -> augmentati
 # The reference's but for mix-up, which its plain VOC recipe adds (recipes/reference.flags): the
 # published tables of this package were made without it.
 DEFAULT_AUGMENTATIONS = ('colour', 'expand', 'crop', 'interpolation', 'flip')
-_ORDER, _SAMPLE, _SIZE = range(3)       # streams of random numbers
 
 
 class PipelineSettings(NamedTuple):
@@ -54,6 +54,7 @@ class PipelineSettings(NamedTuple):
       batches_per_size: see above.
       letterbox: keep the aspect ratio between grey bars (else stretch); evaluation must be given the same.
       augment: names among ``AUGMENTATIONS``; they are applied in that table's order.
+      balance_classes: images with rare classes are shown more often (``order.repeat_factors``), others less.
       strict: an image that cannot be used stops the iteration (else it is left out of its batch).
       threads: batches made side by side; None: one a processor.
     """
@@ -62,6 +63,7 @@ class PipelineSettings(NamedTuple):
     batches_per_size: int = 10
     letterbox: bool = True
     augment: Sequence[str] = DEFAULT_AUGMENTATIONS
+    balance_classes: bool = False
     strict: bool = False
     threads: int | None = None
 
@@ -96,10 +98,10 @@ def training_batches(dataset: Dataset, settings: PipelineSettings, seed: int, fi
                      cache: caches.Memory | caches.Disk | None = None) -> tf.data.Dataset:
     """Endless batches over shuffled epochs, the same for the same (seed, epoch, step) wherever it starts.
 
-    An epoch is a permutation of all records, cut into full batches; a set smaller than one batch repeats
-    images inside it. An image that cannot be used is left out, so that a batch may be smaller than
-    ``batch_size``, even empty: element k is always step k. Compare ``indices`` with ``batch_indices`` and
-    ask ``reason`` about those that are missing.
+    An epoch is a permutation of all records (a draw, under ``balance_classes``), cut into full batches; a set
+    smaller than one batch repeats images inside it. An image that cannot be used is left out, so that a batch may be
+    smaller than ``batch_size``, even empty: element k is always step k. Compare ``indices`` with
+    ``order_of(...).of_batch`` and ask ``reason`` about those that are missing.
 
     Args:
       dataset: ``Dataset``; its crowd boxes are no targets.
@@ -117,21 +119,20 @@ def training_batches(dataset: Dataset, settings: PipelineSettings, seed: int, fi
       InputError: no records, an unknown augmentation, a size no multiple of 32.
     """
     sizes, annotations = _sizes(settings), _flatten(dataset.records)._replace(cache=cache)
-    n, batch_size = len(dataset.records), settings.batch_size
-    steps = steps_per_epoch(n, batch_size)
+    order, batch_size = order_of(dataset, settings, seed), settings.batch_size
     part, first = batch_size // share[1], batch_size // share[1] * share[0]
 
     def epoch_steps(epoch):
-        order = tf.reshape(_epoch_order(n, batch_size, seed, epoch), [steps, batch_size])[:, first:first + part]
+        rows = tf.reshape(order.of_epoch(epoch), [order.steps, batch_size])[:, first:first + part]
         start = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
-        numbers = tf.range(start, steps)
-        return tf.data.Dataset.from_tensor_slices((epoch * steps + numbers, order[start:]))
+        numbers = tf.range(start, order.steps)
+        return tf.data.Dataset.from_tensor_slices((epoch * order.steps + numbers, rows[start:]))
 
     def batch(number, indices):
         size = _draw_size(sizes, seed, number // settings.batches_per_size)
         keys = number * batch_size + first + tf.range(part, dtype=tf.int64)
         planned = tf.data.Dataset.from_tensor_slices((indices, keys)).map(
-            lambda index, key: _plan(annotations, index, size, settings, _key(seed, _SAMPLE, key)))
+            lambda index, key: _plan(annotations, index, size, settings, orders.key(seed, orders.SAMPLE, key)))
         made = _usable(planned, settings.strict).map(lambda *plan: _render(size, settings, *plan))
         return _one_batch(made, part)
 
@@ -167,14 +168,10 @@ def evaluation_batches(dataset: Dataset, height: int, width: int, letterbox: boo
     return _side_by_side(indices, batch, threads).filter(lambda batch: tf.size(batch.indices) > 0)
 
 
-def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Batches an epoch of n records; a set smaller than a batch makes one."""
-    return max(n // batch_size, 1)
-
-
-def batch_indices(n: int, batch_size: int, seed: int, epoch: int, step: int) -> np.ndarray:
-    """The records that batch ``step`` of ``epoch`` should hold, int32 [batch_size] NumPy."""
-    return _order_array(n, batch_size, seed, epoch)[step * batch_size:(step + 1) * batch_size]
+def order_of(dataset: Dataset, settings: PipelineSettings, seed: int) -> Order:
+    """The order of the records in the epochs of ``training_batches``."""
+    repeats = orders.repeat_factors(dataset.records) if settings.balance_classes else ()
+    return Order(len(dataset.records), settings.batch_size, seed, repeats)
 
 
 def reproduce(dataset: Dataset, settings: PipelineSettings, seed: int, epoch: int,
@@ -187,13 +184,12 @@ def reproduce(dataset: Dataset, settings: PipelineSettings, seed: int, epoch: in
     Returns:
       (image uint8 [H, W, 3], GroundTruth with fields [n, ...], index int32 scalar).
     """
-    annotations, n = _flatten(dataset.records), len(dataset.records)
-    steps = steps_per_epoch(n, settings.batch_size)
+    annotations, order = _flatten(dataset.records), order_of(dataset, settings, seed)
     step, row = divmod(position, settings.batch_size)
-    index = batch_indices(n, settings.batch_size, seed, epoch, step)[row]
-    number = epoch * steps + step
+    index = order.of_batch(epoch, step)[row]
+    number = epoch * order.steps + step
     size = _draw_size(_sizes(settings), seed, number // settings.batches_per_size)
-    key = _key(seed, _SAMPLE, number * settings.batch_size + row)
+    key = orders.key(seed, orders.SAMPLE, number * settings.batch_size + row)
     return _render(size, settings, *_plan(annotations, tf.constant(index), size, settings, key))
 
 
@@ -355,25 +351,13 @@ def _flatten(records: Sequence[Record]) -> _Annotations:
                    tf.constant(np.concatenate([record.classes for record in records])[targets], tf.int32))
 
 
-def _key(seed, stream, number):
-    """Seed int64 [2] for the stateless ops: a stream of its own for every (seed, stream, number)."""
-    pair = tf.constant([seed, stream], tf.int64)
-    return tf.random.experimental.stateless_fold_in(pair, tf.cast(number, tf.int64))
-
-
 def _draw_size(sizes, seed, number) -> tuple[Any, Any]:
     """(height, width): Python ints where there is no choice, so that shapes are known."""
     if len(sizes) == 1:
         return sizes[0]
-    choice = tf.random.stateless_uniform([], _key(seed, _SIZE, number), 0, len(sizes), tf.int32)
+    choice = tf.random.stateless_uniform([], orders.key(seed, orders.SIZE, number), 0, len(sizes), tf.int32)
     height, width = tf.unstack(tf.constant(sizes)[choice])
     return height, width
-
-
-def _epoch_order(n, batch_size, seed, epoch):
-    """int32 [steps * batch_size]: the records of an epoch in the order they are shown."""
-    order = tf.random.experimental.stateless_shuffle(tf.range(n), _key(seed, _ORDER, epoch))
-    return tf.gather(order, tf.range(steps_per_epoch(n, batch_size) * batch_size) % n)
 
 
 def explain_failure(dataset: Dataset, indices: Iterable[int], error: Exception) -> InputError:
@@ -387,9 +371,3 @@ def explain_failure(dataset: Dataset, indices: Iterable[int], error: Exception) 
         if why:
             return InputError(f'{why} (--strict)')
     raise error
-
-
-@functools.lru_cache(maxsize=4)
-def _order_array(n, batch_size, seed, epoch):
-    with tf.device('CPU'):      # where the pipeline draws it
-        return _epoch_order(n, batch_size, seed, epoch).numpy()

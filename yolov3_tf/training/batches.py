@@ -28,6 +28,7 @@ class Batches:
                  cache: Any):
         self.dataset, self.settings, self.position, self.share = dataset, settings, position, share
         self.cache, self.current = cache, settings.batches
+        self.order = pipeline.order_of(dataset, settings.batches, settings.seed)
         self.stream = self._stream()
 
     def mix_images(self, wanted: bool) -> None:
@@ -84,5 +85,4 @@ class Batches:
 
     def _expected(self):
         """Indices of the records that the current batch should contain."""
-        return pipeline.batch_indices(len(self.dataset.records), self.settings.batches.batch_size, self.settings.seed,
-                                      self.position.data_epoch, self.position.step)
+        return self.order.of_batch(self.position.data_epoch, self.position.step)

@@ -79,7 +79,7 @@ def batches_of(recipe: Recipe) -> PipelineSettings:
     """How training batches are made."""
     sizes = (recipe.image_size,) if recipe.image_size else recipe.train_sizes
     return PipelineSettings(batch_size=recipe.batch_size, sizes=sizes, letterbox=recipe.letterbox,
-                            augment=recipe.augment, strict=recipe.strict)
+                            augment=recipe.augment, balance_classes=recipe.balance_classes, strict=recipe.strict)
 
 
 def sensitivity_of(recipe: Recipe) -> tuple[float, ...]:

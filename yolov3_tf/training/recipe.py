@@ -43,6 +43,7 @@ class Recipe(NamedTuple):
       val_size: Input size to validate and export at (without image_size).
       letterbox: Keep the proportions of images between grey margins instead of stretching them.
       augment: Augmentations of training images, applied in the order of their table; empty for none.
+      balance_classes: Show images with rare classes more often, others less; an epoch has as many images as before.
       mixed_precision: Arithmetic of the network; auto takes what the GPU is good at, float32 on a CPU.
       formulation: Version of YOLO whose loss is taken; a setting given beside it replaces that part.
       loss: Box term of the loss.
@@ -118,6 +119,7 @@ class Recipe(NamedTuple):
     val_size: int = 416
     letterbox: bool = True
     augment: tuple[str, ...] = ('colour', 'expand', 'crop', 'interpolation', 'flip')
+    balance_classes: bool = False
     mixed_precision: str = 'auto'
     formulation: str = 'yolov3'
     loss: str | None = None
