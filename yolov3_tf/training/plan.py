@@ -15,7 +15,7 @@ from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.darknet import cfg, weights_file
 from yolov3_tf.training import stages
 from yolov3_tf.training.optimizers import OptimizerSettings
-from yolov3_tf.training.recipe import Recipe
+from yolov3_tf.training.recipe import AUTO, Recipe
 from yolov3_tf.training.settings import TrainingSettings
 
 # Epochs and learning rates of the full stage, by whether the network is pretrained when the stage begins.
@@ -99,13 +99,14 @@ def sensitivity_of(recipe: Recipe) -> tuple[float, ...]:
 
 
 def network_of(recipe: Recipe, class_names: Sequence[str]) -> ModelConfig:
-    """The config of the network to train, as its checkpoints store it.
+    """The config of the network to train, as its checkpoints store it; ``fitted_anchors`` may replace its anchors.
 
     Raises:
       InputError: the cfg, anchors or backbone file cannot be used.
     """
     size = recipe.image_size or recipe.val_size
-    anchors = anchor_files.read_for_yolov3(recipe.anchors) if recipe.anchors else YOLOV3_ANCHORS
+    own = recipe.anchors not in (None, '', AUTO)
+    anchors = anchor_files.read_for_yolov3(str(recipe.anchors)) if own else YOLOV3_ANCHORS
     config = ModelConfig(tuple(class_names), recipe.width_multiplier, (size, size), recipe.letterbox, head=recipe.head)
     if not recipe.cfg:
         return config._replace(anchors=anchors._replace(sensitivity=sensitivity_of(recipe)))

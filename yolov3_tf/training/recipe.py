@@ -35,7 +35,8 @@ class Recipe(NamedTuple):
       init_weights: Weights that the whole network starts from: a checkpoint (.h5) or a yolov3.weights. Output layers
         start afresh where the number of classes differs.
       cfg: Darknet cfg of the network to train instead of YOLOv3; it brings its own anchors.
-      anchors: File of anchors, as yolov3-tf anchors writes it, instead of the published nine.
+      anchors: File of anchors, as yolov3-tf anchors writes it, instead of the published nine; auto fits the network's
+        own to the training boxes where these have few good ones.
       width_multiplier: Scales the filters of every layer; 1 is the published network.
       head: Prediction layers: one output a level (coupled), or box and class apart.
       image_size: One input size in pixels, a multiple of 32, for training and validation.
@@ -174,6 +175,7 @@ class Recipe(NamedTuple):
 
 
 DEFAULTS = Recipe()
+AUTO = 'auto'       # of anchors, which otherwise are a file
 # A resumed run may change these; every other setting changes its result.
 MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps', 'strict', 'export', 'strategy', 'logical_devices',
               'profile', 'cache')
@@ -340,7 +342,7 @@ def check(recipe: Recipe):
     _check_contradictions(recipe)
     if recipe.cfg:
         choose(cfg.HEADS, recipe.head, 'head of a cfg network')
-    if recipe.anchors:
+    if recipe.anchors and recipe.anchors != AUTO:
         anchor_files.read_for_yolov3(recipe.anchors)
     if recipe.name is not None and not re.fullmatch(r'(?!\.\.?$)[^/\\\0]+', recipe.name):
         raise InputError(f'--name={recipe.name}: expected the name of one folder below --runs_dir')
@@ -352,7 +354,7 @@ def check(recipe: Recipe):
 def _check_contradictions(recipe):
     from yolov3_tf.training import optimizers, stages
     for one, other, why in CONTRADICTIONS:
-        if given(recipe, one) and given(recipe, other):
+        if given(recipe, one) and given(recipe, other) and (other, recipe.anchors) != ('anchors', AUTO):
             raise InputError(f'--{one} beside --{other}: {why}; give one of them')
     for name in ('asymptotic_epochs', 'asymptotic_lr'):
         if given(recipe, name) and not recipe.asymptotic:
