@@ -101,6 +101,7 @@ class Recipe(NamedTuple):
       log_steps: Steps a line of metrics.
       epochs_between_eval: Epochs from one validation to the next; the last epoch of a stage always has one.
       cache: Keep the files of images, once read, in memory or in the run's folder: for data on a slow disk or network.
+        auto takes memory if they fit in a quarter of what is free.
       profile: Keep a trace of five steps for TensorBoard.
       checkpoint_steps: Steps between checkpoints inside an epoch; 0 for one at its end only.
     """

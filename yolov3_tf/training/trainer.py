@@ -90,7 +90,9 @@ class Trainer:
             print(f'going on from {self.folder.last}: step {self.position.global_step}', flush=True)
         share = self.distribution.worker, self.distribution.workers
         self.batches = Batches(self.train_set, self.settings, self.position, share,
-                               caches.CACHES[self.settings.cache](self.folder.cache(*share)))
+                               caches.CACHES[self.settings.cache](
+                                   self.folder.cache(*share),
+                                   [record.image_path for record in self.train_set.records]))
         with contextlib.ExitStack() as exits:
             exits.callback(self.profiler.end)
             exits.enter_context(self.stopping.listening())
