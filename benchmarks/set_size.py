@@ -89,7 +89,7 @@ def one_case(spec, size) -> dict:
     """In a process of its own: processor seconds and MiB of each part of the start."""
     import tensorflow as tf
 
-    from yolov3_tf.data import pipeline
+    from yolov3_tf.data import order, pipeline
     from yolov3_tf.data.readers import specs
     tf.constant(0.).numpy()
     marks, memory = [time.process_time()], [resident_mib()]
@@ -100,7 +100,7 @@ def one_case(spec, size) -> dict:
     next(iter(batches))
     marks.append(time.process_time())
     memory.append(resident_mib())
-    pipeline.batch_indices(len(dataset.records), BATCH, 0, 1, 0)
+    order.Order(len(dataset.records), BATCH, 0).of_batch(1, 0)
     marks.append(time.process_time())
     return {'seconds': [after - before for before, after in zip(marks, marks[1:])],
             'mib': [after - before for before, after in zip(memory, memory[1:])]}

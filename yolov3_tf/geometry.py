@@ -119,6 +119,18 @@ def mirror(boxes: tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
     return tf.stack([width - x2, y1, width - x1, y2], axis=-1)
 
 
+def upend(boxes: tf.Tensor, height: int | tf.Tensor) -> tf.Tensor:
+    """Boxes [..., 4] seen upside down, not turned: top and bottom exchanged in an image of this height in pixels."""
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    height = tf.cast(height, boxes.dtype)
+    return tf.stack([x1, height - y2, x2, height - y1], axis=-1)
+
+
+def transpose(boxes: tf.Tensor) -> tf.Tensor:
+    """Boxes [..., 4] with x and y exchanged."""
+    return tf.gather(boxes, [1, 0, 3, 2], axis=-1)
+
+
 def place_image(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor,
                 letterbox: bool) -> tuple[tf.Tensor, Placement]:
     """Resizes an image into the network input, with grey 128 around it under letterbox.

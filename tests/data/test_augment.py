@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from yolov3_tf import geometry
 from yolov3_tf.choices import choose
-from yolov3_tf.data import augment
+from yolov3_tf.data import augment, rendering
 from yolov3_tf.errors import InputError
 
 HEIGHT, WIDTH = 120, 200
@@ -41,11 +41,12 @@ def test_whole_image_cuts_and_drops():
 
 
 def test_order_is_the_reference_s():
-    """grey and blur, which the reference does not have, stand where they disturb no other."""
-    assert [name for name in augment.AUGMENTATIONS if name not in ('grey', 'blur')] == [
+    """Those that the reference does not have stand where they disturb no other."""
+    ours = ('grey', 'jitter', 'blur', 'rot90', 'vflip')
+    assert [name for name in augment.AUGMENTATIONS if name not in ours] == [
         'colour', 'expand', 'crop', 'interpolation', 'flip']
-    assert sorted(one.stream for one in augment.AUGMENTATIONS.values()) == [0, 1, 2, 3, 4, 5, 6]
-    with pytest.raises(InputError, match='blur, colour, crop, expand, flip, grey, interpolation'):
+    assert sorted(one.stream for one in augment.AUGMENTATIONS.values()) == list(range(10))
+    with pytest.raises(InputError, match='blur, colour, crop, expand, flip, grey, interpolation, jitter, rot90, vflip'):
         choose(augment.AUGMENTATIONS, 'color', 'augmentation')
 
 
@@ -132,6 +133,70 @@ def test_flip_twice_is_nothing():
     assert .38 < np.mean(over_seeds(300, augment.draw_flip)) < .62
 
 
+def by_numpy(sample, image):
+    """What the sample's turn and reflections, in the order that ``Sample`` gives, make of an array."""
+    image = image.T if sample.turned else image
+    image = image[::-1] if sample.upended else image
+    return image[:, ::-1] if sample.mirrored else image
+
+
+@pytest.mark.parametrize('before', [(), ('flip',), ('vflip',), ('rot90',), ('rot90', 'flip')])
+@pytest.mark.parametrize('quarters', range(4))
+def test_rot90_is_numpy_s_whatever_was_done_before(before, quarters):
+    image, sample = np.arange(6).reshape(2, 3), make()
+    applied = {'flip': np.fliplr, 'vflip': np.flipud, 'rot90': np.rot90}
+    expected = image
+    for name in before:
+        sample = augment.AUGMENTATIONS[name].apply(sample, tf.constant(1) if name == 'rot90' else tf.constant(True))
+        expected = applied[name](expected)
+    np.testing.assert_array_equal(by_numpy(sample, image), expected)
+    turned = augment.rot90(sample, tf.constant(quarters))
+    np.testing.assert_array_equal(by_numpy(turned, image), np.rot90(expected, quarters))
+
+
+def test_vflip_half_of_the_time_and_every_quarter_turn_alike():
+    assert .38 < np.mean(over_seeds(300, augment.draw_vflip)) < .62
+    counts = np.bincount(over_seeds(400, augment.draw_rot90))
+    assert len(counts) == 4 and (abs(counts - 100) < 35).all()
+    assert not bool(augment.vflip(augment.vflip(make(), True), True).upended)
+
+
+def test_jitter_by_hand():
+    """Objects at half size: the view is 400 x 240 around the image of 200 x 120, moved by a tenth of itself."""
+    draw = augment.Jitter(tf.constant(.5), tf.constant(1.), tf.constant([.1, -.1]))
+    sample = augment.jitter(make(), draw)
+    assert sample.view.numpy().tolist() == [-100 - 40, -60 + 24, 300 - 40, 180 + 24]
+    np.testing.assert_array_equal(sample.boxes, BOXES)
+    # At 1.25 times the size the view is x 20 to 180, y 12 to 108. The first box (10 to 60, 10 to 50) keeps 40 x 38 of
+    # 50 x 40, the second (100 to 190, 20 to 110) 80 x 88 of 90 x 90, the third 5 x 28 of 20 x 38: less than .3.
+    sample = augment.jitter(make(), draw._replace(scale=tf.constant(1.25), shift=tf.zeros([2])))
+    assert sample.view.numpy().tolist() == [20, 12, 180, 108] and sample.classes.numpy().tolist() == [0, 1]
+    np.testing.assert_array_equal(sample.boxes, [[20, 12, 60, 50], [100, 20, 180, 108]])
+
+
+def test_jitter_stays_gentle_and_never_loses_the_image():
+    sizes, shifts = [], []
+    for sample in augmented(['jitter'], 300):
+        size = sample.view[2:] - sample.view[:2]
+        sizes.append(size / [WIDTH, HEIGHT])
+        shifts.append(([WIDTH / 2, HEIGHT / 2] - (sample.view[:2] + sample.view[2:]) / 2) / size)
+        near = np.maximum(np.array(BOXES)[:, :2], sample.view[:2])
+        far = np.minimum(np.array(BOXES)[:, 2:], sample.view[2:])
+        left = (far - near).clip(0).prod(axis=1) / [50 * 40, 90 * 90, 20 * 38]
+        assert sample.classes.tolist() == np.flatnonzero(left >= .3).tolist()
+        np.testing.assert_array_equal(sample.boxes, np.concatenate([near, far], 1)[left >= .3])
+    scales, aspects = 1 / np.sqrt(np.prod(sizes, 1)), np.divide(*np.transpose(sizes))
+    assert .49 < scales.min() < .55 and 1.45 < scales.max() < 1.52 and abs(scales.mean() - 1) < .06
+    assert .94 < aspects.min() < .965 and 1.035 < aspects.max() < 1.06
+    assert .09 < np.abs(shifts).max() < .11 and np.abs(np.mean(shifts, 0)).max() < .015
+    # After expand the image may be a corner of the view; a jitter that would miss it is not made.
+    for view in (sample.view for sample in augmented(['expand', 'jitter'], 200)):
+        assert min(view[2], WIDTH) > max(view[0], 0) and min(view[3], HEIGHT) > max(view[1], 0)
+    corner = make([])._replace(view=tf.constant([-600, -360, 10, 10]))
+    draw = augment.Jitter(tf.constant(1.5), tf.constant(1.), tf.constant([.1, .1]))
+    assert augment.jitter(corner, draw).view.numpy().tolist() == [-600, -360, 10, 10]
+
+
 @pytest.mark.parametrize('kernel, by_opencv', list(zip(range(4), [
     lambda image: cv2.resize(image, (45, 20), interpolation=cv2.INTER_LINEAR),
     lambda image: image[1::3, 1::2],        # the pixel below each centre; OpenCV's is its upper left neighbour
@@ -141,7 +206,7 @@ def test_flip_twice_is_nothing():
 def test_every_kernel_resizes_like_opencv(kernel, by_opencv):
     # Blurred, because the two bicubic kernels differ in their free parameter (-.5 and -.75).
     image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, [60, 90, 3], np.uint8), (0, 0), 2)
-    resized = augment.resize(tf.constant(image), 20, 45, make()._replace(interpolation=tf.constant(kernel)))
+    resized = rendering.resize(tf.constant(image), 20, 45, make()._replace(interpolation=tf.constant(kernel)))
     np.testing.assert_allclose(resized, by_opencv(image), atol=1.1)
 
 
@@ -179,7 +244,7 @@ def test_colour_against_tensorflow_addons(colours):
         draw = draw._replace(brightness=0.)
         sample = augment.colour(make(), draw)
         expected = addons.image.adjust_hsv_in_yiq(image, float(draw.hue), float(draw.saturation), float(draw.value))
-        np.testing.assert_allclose(augment.paint(tf.constant(image), sample), expected, atol=2e-3)
+        np.testing.assert_allclose(rendering.paint(tf.constant(image), sample), expected, atol=2e-3)
 
 
 def test_paint_is_the_matrix_product_and_leaves_the_bars_grey(colours):
@@ -187,9 +252,9 @@ def test_paint_is_the_matrix_product_and_leaves_the_bars_grey(colours):
     for draw in colours[:30]:
         sample = augment.colour(make(), draw)
         expected = canvas @ sample.matrix.numpy().T + sample.offset.numpy()
-        np.testing.assert_allclose(augment.paint(tf.constant(canvas), sample), expected, atol=1e-3)
-        bars = tf.fill([2, 8, 3], augment.grey_to_paint(sample, 128))
-        assert (geometry.to_uint8(augment.paint(bars, sample)).numpy() == 128).all()
+        np.testing.assert_allclose(rendering.paint(tf.constant(canvas), sample), expected, atol=1e-3)
+        bars = tf.fill([2, 8, 3], rendering.grey_to_paint(sample, 128))
+        assert (geometry.to_uint8(rendering.paint(bars, sample)).numpy() == 128).all()
 
 
 def test_grey_is_the_luma_after_any_colour(colours):
@@ -202,7 +267,7 @@ def test_grey_is_the_luma_after_any_colour(colours):
         coloured = sample.matrix.numpy() @ pixel
         luma = coloured @ [.299, .587, .114]
         np.testing.assert_allclose(grey.matrix.numpy() @ pixel, [luma] * 3, rtol=1e-4)
-        np.testing.assert_allclose(augment.grey_to_paint(grey, 128), augment.grey_to_paint(sample, 128), rtol=1e-4)
+        np.testing.assert_allclose(rendering.grey_to_paint(grey, 128), rendering.grey_to_paint(sample, 128), rtol=1e-4)
     np.testing.assert_array_equal(augment.grey(make(), False).matrix, np.eye(3))
 
 
@@ -211,11 +276,11 @@ def test_blur_against_opencv():
     assert .05 < np.mean(drawn > 0) < .15 and drawn[drawn > 0].min() >= .5 and drawn.max() <= 2
     image = np.random.default_rng(0).uniform(0, 255, [40, 60, 3]).astype(np.float32)
     for sigma in (.5, 1.3, 2.):
-        softened = augment.soften(tf.constant(image), make()._replace(blur=tf.constant(sigma)))
+        softened = rendering.soften(tf.constant(image), make()._replace(blur=tf.constant(sigma)))
         expected = cv2.GaussianBlur(image, (9, 9), sigma, borderType=cv2.BORDER_REPLICATE)
         np.testing.assert_allclose(softened, expected, atol=.01)
-    np.testing.assert_array_equal(augment.soften(tf.constant(image), make()), image)
-    thin = augment.soften(tf.constant(image[:1]), make()._replace(blur=tf.constant(2.)))
+    np.testing.assert_array_equal(rendering.soften(tf.constant(image), make()), image)
+    thin = rendering.soften(tf.constant(image[:1]), make()._replace(blur=tf.constant(2.)))
     assert thin.shape == (1, 60, 3)
 
 
@@ -234,7 +299,8 @@ def test_leaving_one_out_does_not_change_the_others():
 
 def test_geometric_augmentations_are_rows_like_the_others():
     """Each row changes nothing but the part of the plan that it names."""
-    fields = {'view': {'view', 'boxes', 'classes', 'weights', 'mirrored'}, 'colour': {'matrix', 'offset'},
+    fields = {'view': {'view', 'boxes', 'classes', 'weights', 'mirrored'},
+              'turn': {'turned', 'mirrored', 'upended'}, 'colour': {'matrix', 'offset'},
               'kernel': {'interpolation'}, 'focus': {'blur'}}
     plain = make()
     for name, row in augment.AUGMENTATIONS.items():

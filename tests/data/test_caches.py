@@ -106,3 +106,21 @@ def test_processes_may_share_a_folder_and_a_file_may_not_be_one(tmp_path, monkey
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match='file: no folder to keep images in'):
         caches.Disk(tmp_path / 'file')
+
+
+def test_auto_keeps_images_in_memory_up_to_a_quarter_of_what_is_free(tmp_path, monkeypatch):
+    """Files of 30 and 50 bytes, a record of 20 in a shard and a file that is missing: 100 bytes fit in 400."""
+    for name, size in (('a', 30), ('b', 50)):
+        (tmp_path / name).write_bytes(b'x' * size)
+    paths = [str(tmp_path / 'a'), str(tmp_path / 'b'), f'{tmp_path}/shard.tfrecord#12345+20', str(tmp_path / 'none')]
+    for free, kind in ((400, caches.Memory), (399, type(None)), (0, type(None))):
+        monkeypatch.setattr(caches, 'free_memory', lambda free=free: free)
+        assert isinstance(caches.CACHES['auto'](tmp_path, paths), kind)
+    monkeypatch.undo()
+    monkeypatch.setattr(caches.os, 'sysconf', {'SC_AVPHYS_PAGES': 3, 'SC_PAGE_SIZE': 4096}.__getitem__)
+    assert caches.free_memory() == 12288
+
+    def missing(name):
+        raise ValueError(name)          # as on a system without this number
+    monkeypatch.setattr(caches.os, 'sysconf', missing)
+    assert caches.free_memory() == 0

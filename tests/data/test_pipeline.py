@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 
 from yolov3_tf import geometry
+from yolov3_tf.data import augment as one_image
 from yolov3_tf.data import pipeline
+from yolov3_tf.data.order import Order, steps_per_epoch
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, Record
 
@@ -74,7 +76,9 @@ def where(image, number):
 
 @pytest.mark.parametrize('names, letterbox', [
     ((), False), (('flip',), True), (('expand',), False), (('crop', 'interpolation'), True),
-    (('flip', 'crop', 'expand'), True), (('flip', 'crop', 'expand', 'interpolation'), False)])
+    (('flip', 'crop', 'expand'), True), (('flip', 'crop', 'expand', 'interpolation'), False),
+    (('jitter',), True), (('jitter', 'expand', 'crop', 'flip'), True), (('rot90',), False), (('vflip',), True),
+    (('rot90', 'vflip', 'flip', 'crop', 'expand', 'interpolation'), True)])
 def test_boxes_and_classes_move_with_the_pixels(dataset, names, letterbox):
     """The marker of a box is where the box is, whatever was done to the image: a crop drops both or none."""
     kept = 0
@@ -98,6 +102,36 @@ def test_unaugmented_training_is_evaluation(dataset):
             np.testing.assert_allclose(boxes[valid], expected[index][1], atol=1e-4)
 
 
+@pytest.mark.parametrize('letterbox', [True, False])
+@pytest.mark.parametrize('quarters', range(4))
+def test_rot90_is_numpy_s_rotation_of_image_and_boxes(tmp_path, monkeypatch, letterbox, quarters):
+    """An image of 60 x 96 in 64 x 128: as if the stored one had been turned, then mirrored. All margins are even."""
+    mirrored = quarters in (1, 2)
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, [60, 96, 3], np.uint8), (0, 0), 2)
+    cv2.imwrite(str(tmp_path / 'a.png'), image[..., ::-1])
+    boxes = np.array([[5, 7, 30, 52], [60, 40, 90, 60]])
+    data = Dataset([record(tmp_path / 'a.png', boxes)], ['red', 'green', 'blue'], [])
+    table = {**one_image.AUGMENTATIONS}
+    for name, value in (('rot90', tf.constant(quarters)), ('flip', tf.constant(mirrored))):
+        table[name] = table[name]._replace(draw=lambda seed, value=value: tf.identity(value))
+    monkeypatch.setattr(one_image, 'AUGMENTATIONS', table)
+    (images, truth, _), = batches(data, 1, batch_size=1, sizes=((64, 128),), letterbox=letterbox,
+                                  augment=('rot90', 'flip'))
+
+    def turned(array):
+        array = np.rot90(array, quarters)
+        return array[:, ::-1] if mirrored else array
+    expected, placement = geometry.place_image(np.ascontiguousarray(turned(image)), 64, 128, letterbox)
+    difference = np.abs(images[0].astype(int) - expected.numpy())
+    assert difference.max() <= 1
+    for box, found in zip(boxes, truth.boxes[0]):
+        mask = np.zeros([60, 96], bool)
+        mask[box[1]:box[3], box[0]:box[2]] = True
+        rows, columns = np.nonzero(turned(mask))
+        by_mask = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
+        np.testing.assert_allclose(geometry.to_network(by_mask, placement)[0], found, atol=1e-4)
+
+
 def test_bars_stay_grey_under_every_colour(dataset):
     for images, _, indices in batches(dataset, 6, sizes=((64, 192),), augment=('colour',)):
         assert (images[:, :, :40] == 128).all() and (images[:, :, -40:] == 128).all()
@@ -117,9 +151,9 @@ def usual(dataset):
     return batches(dataset, 6, seed=3)
 
 
-def test_floor_of_n_over_b_batches_as_batch_indices_has_them(usual):
-    assert pipeline.steps_per_epoch(7, 3) == 2
-    expected, other = [[pipeline.batch_indices(7, 3, seed, epoch, step).tolist()
+def test_floor_of_n_over_b_batches_in_the_order_of_each_epoch(usual):
+    assert steps_per_epoch(7, 3) == 2
+    expected, other = [[Order(7, 3, seed).of_batch(epoch, step).tolist()
                         for epoch in range(3) for step in range(2)] for seed in (3, 4)]
     assert order(usual) == expected != other
     assert all(len({*first, *second}) == 6 for first, second in zip(expected[::2], expected[1::2]))
@@ -146,8 +180,23 @@ def test_equal_shares_of_every_batch_are_the_whole_batches(dataset):
     assert len(set(seen)) == len(seen) == 6
 
 
+def test_balanced_batches_are_those_of_their_order_also_after_a_restart(dataset):
+    """Six images have the three classes, one has none: with a fourth class in one image, that one is shown more."""
+    rare = dataset.records[2]._replace(classes=np.array([0, 1, 3], np.int32))
+    data = dataset._replace(records=[*dataset.records[:2], rare, *dataset.records[3:]])
+    made = pipeline.order_of(data, settings(balance_classes=True), 4)
+    assert made.repeats == pytest.approx([1.0954, 1.0954, 6 ** .5, 1.0954, 1.0954, 1.0954, 1], abs=1e-4)    # (6/5)^.5
+    whole = batches(data, 12, seed=4, balance_classes=True)
+    assert order(whole) == [made.of_batch(*divmod(step, 2)).tolist() for step in range(12)]
+    assert sum(indices.count(2) for indices in order(whole)) > 7
+    assert_equal(batches(data, 4, seed=4, first=(3, 1), balance_classes=True), whole[7:11])
+    for position, expected in enumerate(order(whole)[2] + order(whole)[3]):
+        _, _, index = pipeline.reproduce(data, settings(balance_classes=True), 4, 1, position)
+        assert int(index) == expected
+
+
 def test_a_set_smaller_than_a_batch_repeats(dataset):
-    assert pipeline.steps_per_epoch(7, 17) == 1
+    assert steps_per_epoch(7, 17) == 1
     (images, _, indices), _ = batches(dataset, 2, batch_size=17)
     counts = collections.Counter(indices.tolist())
     assert len(indices) == 17 and set(counts.values()) == {2, 3} and len(counts) == 7
@@ -202,7 +251,7 @@ def test_bad_images_are_left_out_and_can_be_named(spoiled):
     found = batches(spoiled, 6, batch_size=5, augment=('flip',))
     missing = set()
     for number, (images, truth, indices) in enumerate(found):
-        expected = pipeline.batch_indices(11, 5, 0, *divmod(number, 2))
+        expected = Order(11, 5, 0).of_batch(*divmod(number, 2))
         assert indices.tolist() == [index for index in expected if index < 7]
         assert len(images) == len(indices) == len(truth.valid)
         missing |= set(expected.tolist()) - set(indices.tolist())
@@ -214,7 +263,7 @@ def test_bad_images_are_left_out_and_can_be_named(spoiled):
 
 def test_an_empty_batch_keeps_the_count_of_steps(spoiled):
     found = batches(spoiled, 22, batch_size=1, augment=('flip',))
-    expected = [pipeline.batch_indices(11, 1, 0, *divmod(step, 11)).tolist() for step in range(22)]
+    expected = [Order(11, 1, 0).of_batch(*divmod(step, 11)).tolist() for step in range(22)]
     assert order(found) == [[index] if index < 7 else [] for index, in expected]
     assert all(images.shape[1:] == (*SIZE, 3) for images, _, _ in found)
 
@@ -229,13 +278,13 @@ def test_strict_stops(spoiled):
 def test_reproduce_makes_the_sample_again_or_raises_its_error(spoiled):
     choices = settings(batch_size=5)
     for images, truth, indices in batches(spoiled, 1, batch_size=5):
-        position = pipeline.batch_indices(11, 5, 0, 0, 0).tolist().index(indices[0])
+        position = Order(11, 5, 0).of_batch(0, 0).tolist().index(indices[0])
         image, row, index = pipeline.reproduce(spoiled, choices, 0, 0, position)
         assert int(index) == indices[0]
         # Eager kernels round as the compiled graph's do, but for the last bit of a fused product.
         assert np.abs(image.numpy().astype(int) - images[0]).max() <= 1
         np.testing.assert_allclose(row.boxes, truth.boxes[0][truth.valid[0]], atol=1e-3)
-    bad = pipeline.batch_indices(11, 5, 0, 0, 0).tolist() + pipeline.batch_indices(11, 5, 0, 0, 1).tolist()
+    bad = Order(11, 5, 0).of_batch(0, 0).tolist() + Order(11, 5, 0).of_batch(0, 1).tolist()
     with pytest.raises(tf.errors.OpError):
         pipeline.reproduce(spoiled, choices, 0, 0, next(row for row, index in enumerate(bad) if index > 6))
 
@@ -288,7 +337,7 @@ def test_evaluation_is_everything_in_order_unaugmented(spoiled):
 def test_hundred_thousand_images_start_at_once(dataset):
     many = dataset._replace(records=dataset.records * 15000)
     _, _, indices = batches(many, 1)[0]
-    np.testing.assert_array_equal(indices, pipeline.batch_indices(105000, 3, 0, 0, 0))
+    np.testing.assert_array_equal(indices, Order(105000, 3, 0).of_batch(0, 0))
     assert indices.max() > 1000
 
 

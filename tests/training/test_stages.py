@@ -25,6 +25,17 @@ def test_two_stages_leave_out_a_part_without_epochs_and_warm_up_the_first():
     assert stages.two_stages((), ()) == ()
 
 
+def test_the_last_epochs_are_free_of_mixes_by_the_stage_s_present_length():
+    """Of 1 + 4 epochs the last two; of the same stage planned shorter, the last two of those."""
+    stage, = stages.two_stages((), ((4, 1e-2),), warmup_epochs=1, mix_free_epochs=2)
+    assert [stages.are_mixed(stage, epoch) for epoch in range(5)] == [True] * 3 + [False] * 2
+    shorter = stage._replace(rates=((2, 1e-2),))
+    assert [stages.are_mixed(shorter, epoch) for epoch in range(3)] == [True] + [False] * 2
+    head, full = stages.two_stages(((2, 1.),), ((1, 1.),), mix_free_epochs=5)
+    assert stages.are_mixed(head, 1) and not stages.are_mixed(full, 0)
+    assert stages.are_mixed(full._replace(mix_free_epochs=0), 0)
+
+
 def rates_of(schedule, rates, epochs, losses=(), **changes):
     """Rates at the start of each epoch of 4 steps."""
     stage, = stages.two_stages((), rates, schedule=schedule, **changes)

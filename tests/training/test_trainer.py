@@ -11,6 +11,7 @@ import tensorflow as tf
 from fixtures import tiny_network
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS
+from yolov3_tf.data import pipeline
 from yolov3_tf.data.pipeline import PipelineSettings
 from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
@@ -18,7 +19,7 @@ from yolov3_tf.losses.criterion import LossSettings
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.structures import GroundTruth
-from yolov3_tf.training import counters, pacing, stages, tasks
+from yolov3_tf.training import batches, counters, pacing, stages, tasks
 from yolov3_tf.training.finite import NonFiniteLoss
 from yolov3_tf.training.optimizers import OptimizerSettings
 from yolov3_tf.training.run_folder import RunFolder
@@ -170,6 +171,30 @@ def test_averages_pieces_and_rare_validation_survive_a_kill_bit_for_bit(shapes, 
     mine, theirs = ({**one.average.state(), **weights_by_name(one.model)} for one in (run, whole))
     assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
     assert mine['average/steps'] == 15
+
+
+@pytest.mark.slow
+def test_a_mix_free_end_survives_a_kill_bit_for_bit(shapes, tmp_path, monkeypatch):
+    """Stages of 1 and 3 epochs of three steps, steps 7 to 12 without mosaic; killed on both sides of the seventh."""
+    stage = stages.Stage('one', '^$', ((1, 1e-3),))
+    chosen = settings(stage, stage._replace(name='two', rates=((3, 1e-3),), mix_free_epochs=2), epochs_between_eval=3)
+    chosen = chosen._replace(batches=chosen.batches._replace(augment=('mosaic', 'flip'), sizes=(64,)))
+    names = []
+    monkeypatch.setattr(batches.pipeline, 'training_batches',
+                        lambda *made, real=pipeline.training_batches: (names.append(made[1].augment), real(*made))[1])
+    whole = trainer(tmp_path / 'whole', shapes, chosen)
+    whole.run()
+    assert names == [('mosaic', 'flip'), ('flip',)]
+    for steps in (5, 4):
+        run = trainer(tmp_path / 'killed', shapes, chosen)
+        stop_after(run, steps)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+    run = trainer(tmp_path / 'killed', shapes, chosen)
+    run.run()
+    assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
+    for mine, other in zip(run.model.get_weights(), whole.model.get_weights()):
+        np.testing.assert_array_equal(mine, other)
 
 
 def test_a_stage_is_validated_before_it_ends_early(shapes, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Anchors from the boxes of a dataset: k-means under the IoU of shapes, and how well anchors fit boxes."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +69,20 @@ def cluster(sizes: ArrayLike, count: int, seed: int = 0) -> np.ndarray:
     found = [_descend(boxes, _start(boxes, count, rng)) for _ in range(RESTARTS)]
     best = max(found, key=lambda one: one[0])[1]
     return best[np.argsort(best.prod(axis=1), kind='stable')]
+
+
+def levels(sizes: ArrayLike, counts: Sequence[int], seed: int = 0) -> tuple[tuple[tuple[float, float], ...], ...]:
+    """Anchors as ``Anchors.sizes`` from ``cluster``, to a tenth of a pixel; the first level takes the smallest.
+
+    Args:
+      counts: anchors of each level, finest level first.
+
+    Raises:
+      InputError: as ``cluster``.
+    """
+    priors = cluster(sizes, sum(counts), seed).round(1).clip(.1)
+    pairs = [(width, height) for width, height in priors.tolist()]
+    return tuple(tuple(pairs[end - count:end]) for count, end in zip(counts, np.cumsum(counts).tolist()))
 
 
 def _start(sizes, count, rng):

@@ -47,11 +47,10 @@ def run(arguments, options) -> int:
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None)
     print(specs.describe(spec, dataset))
     sizes = network_sizes.of_boxes(dataset, options.image_size, options.image_size, options.letterbox)
-    priors = clusters.cluster(sizes, options.count, options.seed).round(1).clip(.1)
-    levels = tuple(tuple(map(tuple, level.tolist())) for level in priors.reshape(len(strides), -1, 2))
-    anchors = Anchors(levels, strides)
-    before, after = clusters.quality(sizes, YOLOV3_ANCHORS.sizes), clusters.quality(sizes, priors)
-    print(f'published anchors: {describe(before)}\nthese {len(priors)}:          {describe(after)}\n'
+    counts = [options.count // len(strides)] * len(strides)
+    anchors = Anchors(clusters.levels(sizes, counts, options.seed), strides)
+    before, after = clusters.quality(sizes, YOLOV3_ANCHORS.sizes), clusters.quality(sizes, anchors.sizes)
+    print(f'published anchors: {describe(before)}\nthese {options.count}:          {describe(after)}\n'
           f'{files.text_of(anchors)}{files.darknet_line(anchors)}')
     if options.output:
         write(spec, sizes, anchors, before, after, options)

@@ -2,13 +2,12 @@
 
 ``draw_*(seed)`` draws the numbers, and the function of the same name applies them: the same numbers give the
 same sample. A sample is a plan. Its boxes stay in pixels of the stored image, its view says which rectangle
-will fill the network input, and no pixel is touched before the pipeline renders the plan, once.
-The order is that of ``AUGMENTATIONS``, the reference's: colour, expand, crop, resize, flip; grey and blur are ours.
+will fill the network input, and no pixel is touched before the pipeline renders the plan, once (``rendering``).
+The order is that of ``AUGMENTATIONS``, the reference's: colour, expand, crop, resize, flip; the others are ours.
 Augmentations of several images come before all of these (``mix``).
 """
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable
 from typing import Any, Callable, NamedTuple
@@ -17,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
-from yolov3_tf import geometry
+from yolov3_tf.data.rendering import RESIZES
 
 MAX_EXPANSION = 4.
 CROP_TRIALS = 50
@@ -26,7 +25,8 @@ CROP_ASPECT = 2.
 CROP_MIN_IOU = (.1, .3, .5, .7, .9, -1.)        # -1: any crop
 BRIGHTNESS, HUE, SATURATION, VALUE = 32., 2 * math.pi * 18 / 180, .5, .5
 GREY_CHANCE, BLUR_CHANCE, BLUR_SIGMA = .1, .1, (.5, 2.)         # sigma in pixels of the network input
-BLUR_RADIUS = 4
+JITTER_SCALE, JITTER_SHIFT, JITTER_ASPECT = (.5, 1.5), .1, 1.05
+LEAST_VISIBLE = .3      # of a box's area: with less in a part, or left by a pasted one, it is dropped
 _YIQ = np.array([[.299, .587, .114], [.596, -.274, -.322], [.211, -.523, .312]], np.float32)      # NTSC
 _YIQ[1:] -= _YIQ[1:].mean(axis=1, keepdims=True)        # the printed digits leave grey a trace of colour
 _RGB = np.linalg.inv(_YIQ)
@@ -43,6 +43,8 @@ class Sample(NamedTuple):
       view: int32 [4] x1, y1, x2, y2 pixels of the stored image that fill the network input; it may reach
         beyond the image, where there is grey.
       mirrored: bool scalar, the view is seen left-right reversed.
+      upended: bool scalar, it is seen top-bottom reversed.
+      turned: bool scalar, its x and y are exchanged, before either reversal; the three make all quarter turns.
       matrix: float32 [3, 3] and
       offset: float32 scalar: colour = matrix @ RGB + offset, in 0..255. Grey stays grey under the matrix.
       interpolation: int32 scalar, index into ``RESIZES``.
@@ -55,6 +57,8 @@ class Sample(NamedTuple):
     weights: Any
     view: Any
     mirrored: Any
+    upended: Any
+    turned: Any
     matrix: Any
     offset: Any
     interpolation: Any
@@ -70,7 +74,8 @@ def whole_image(height: tf.Tensor, width: tf.Tensor, boxes: tf.Tensor, classes: 
     boxes = box_ops.clip(boxes, height, width)
     weights = tf.ones_like(boxes[:, 0]) if weights is None else weights
     sample = Sample(height, width, boxes, classes, weights, tf.stack([0, 0, width, height]),
-                    tf.constant(False), tf.eye(3), tf.constant(0.), tf.constant(0), tf.constant(0.))
+                    tf.constant(False), tf.constant(False), tf.constant(False), tf.eye(3), tf.constant(0.),
+                    tf.constant(0), tf.constant(0.))
     return keep(sample, has_area(boxes))
 
 
@@ -106,6 +111,43 @@ def expand(sample: Sample, draw: Expansion) -> Sample:
     added = tf.cast(canvas - size, tf.float32)
     near = sample.view[:2] - tf.cast(added * tf.stack([draw.left, draw.top]), tf.int32)
     return sample._replace(view=tf.concat([near, near + canvas], 0))
+
+
+class Jitter(NamedTuple):
+    """scale of objects in .5..1.5; aspect: factor on their width : height, 5 % either way; shift: [2] in -.1..+.1 of
+    the view."""
+    scale: Any
+    aspect: Any
+    shift: Any
+
+
+def draw_jitter(seed: tf.Tensor) -> Jitter:
+    """The numbers of one jitter: scale and shift uniform, as in YOLOv5; aspect uniform in its logarithm."""
+    numbers = tf.random.stateless_uniform([4], seed)
+    lowest, highest = JITTER_SCALE
+    return Jitter(lowest + numbers[0] * (highest - lowest), JITTER_ASPECT ** (2 * numbers[1] - 1),
+                  (2 * numbers[2:] - 1) * JITTER_SHIFT)
+
+
+def jitter(sample: Sample, draw: Jitter) -> Sample:
+    """Scales and moves what is seen, a little and in one step; grey where the view reaches beyond the image.
+
+    YOLOv5's "random affine" (scale .5, translate .1) without its turn and shear, behind which boxes are not tight.
+    Gentler than ``expand`` and ``crop``: objects get .25 to 2.25 times their area, not .06 to 11 times. A box of
+    which less than ``LEAST_VISIBLE`` remains is dropped, others are cut. A view that would miss the image stays.
+    """
+    near, size = sample.view[:2], tf.cast(sample.view[2:] - sample.view[:2], tf.float32)
+    wide = tf.sqrt(draw.aspect)
+    sides = tf.maximum(tf.round(size / draw.scale / tf.stack([wide, 1 / wide])), 1.)
+    corner = tf.cast(near, tf.float32) + (size - sides) / 2 - draw.shift * sides
+    corner = tf.cast(tf.round(corner), tf.int32)
+    view = tf.concat([corner, corner + tf.cast(sides, tf.int32)], 0)
+    image = tf.stack([sample.width, sample.height])
+    meets = tf.reduce_all(tf.minimum(view[2:], image) > tf.maximum(view[:2], 0))
+    view = tf.where(meets, view, sample.view)
+    edges = tf.cast(view, tf.float32)
+    inside = box_ops.intersection(sample.boxes, edges) >= LEAST_VISIBLE * box_ops.area(sample.boxes)
+    return _cut_at(keep(sample, inside), view)
 
 
 class Crop(NamedTuple):
@@ -167,9 +209,13 @@ def _centres_inside(boxes, rectangles):
 
 
 def _crop_to(sample, view):
+    return _cut_at(keep(sample, _centres_inside(sample.boxes, tf.cast(view, tf.float32))), view)
+
+
+def _cut_at(sample, view):
+    """The sample with this view, its boxes cut at the view's edges."""
     edges = tf.cast(view, tf.float32)
-    inside = keep(sample, _centres_inside(sample.boxes, edges))
-    return inside._replace(view=view, boxes=tf.clip_by_value(inside.boxes, tf.tile(edges[:2], [2]),
+    return sample._replace(view=view, boxes=tf.clip_by_value(sample.boxes, tf.tile(edges[:2], [2]),
                                                              tf.tile(edges[2:], [2])))
 
 
@@ -214,23 +260,6 @@ def grey(sample: Sample, draw: tf.Tensor) -> Sample:
     return sample._replace(matrix=matrix)
 
 
-def _nearest(image, height, width):
-    resized = tf.raw_ops.ResizeNearestNeighbor(images=image[None], size=[height, width], half_pixel_centers=True)
-    return tf.cast(resized[0], tf.float32)
-
-
-def _bicubic(image, height, width):
-    return tf.raw_ops.ResizeBicubic(images=image[None], size=[height, width], half_pixel_centers=True)[0]
-
-
-def _area(image, height, width):
-    return tf.raw_ops.ResizeArea(images=image[None], size=[height, width])[0]
-
-
-# The reference's five without Lanczos, which takes five times as long as the others.
-RESIZES = (geometry.resize, _nearest, _bicubic, _area)
-
-
 def draw_interpolation(seed: tf.Tensor) -> tf.Tensor:
     """int32 scalar, index into ``RESIZES``; bilinear (0), as without augmentation, is one of them."""
     return tf.random.stateless_uniform([], seed, 0, len(RESIZES), tf.int32)
@@ -249,6 +278,33 @@ def draw_flip(seed: tf.Tensor) -> tf.Tensor:
 def flip(sample: Sample, draw: tf.Tensor) -> Sample:
     """Exchanges left and right of what is seen."""
     return sample._replace(mirrored=tf.not_equal(sample.mirrored, draw))
+
+
+def draw_vflip(seed: tf.Tensor) -> tf.Tensor:
+    """bool scalar."""
+    return tf.random.stateless_uniform([], seed) < .5
+
+
+def vflip(sample: Sample, draw: tf.Tensor) -> Sample:
+    """Exchanges top and bottom of what is seen: for images without an "up"."""
+    return sample._replace(upended=tf.not_equal(sample.upended, draw))
+
+
+def draw_rot90(seed: tf.Tensor) -> tf.Tensor:
+    """int32 scalar, quarter turns 0 to 3."""
+    return tf.random.stateless_uniform([], seed, 0, 4, tf.int32)
+
+
+def rot90(sample: Sample, draw: tf.Tensor) -> Sample:
+    """Turns what is seen by quarters, counterclockwise as ``np.rot90``: for images without an "up".
+
+    A quarter exchanges x and y and reverses top and bottom; the reflections before it change their places.
+    """
+    mirrored, upended = sample.mirrored, sample.upended
+    not_mirrored, not_upended = tf.logical_not(mirrored), tf.logical_not(upended)
+    return sample._replace(turned=tf.not_equal(sample.turned, draw % 2 == 1),
+                           mirrored=tf.stack([mirrored, upended, not_mirrored, not_upended])[draw],
+                           upended=tf.stack([upended, not_mirrored, not_upended, mirrored])[draw])
 
 
 def draw_blur(seed: tf.Tensor) -> tf.Tensor:
@@ -270,8 +326,8 @@ class Augmentation(NamedTuple):
       draw: int64 [2] seed -> the numbers.
       apply: (sample, the numbers) -> sample.
       changes: what it plans, a part of the pipeline that is left out where no augmentation asks for it: 'images'
-        (the pixels of several), 'view' (geometry: which part is seen, and which way round), 'kernel' (of the
-        resizing), 'colour' or 'focus'.
+        (the pixels of several), 'view' (geometry: which part is seen, and whether in a mirror), 'turn' (which side
+        is up), 'kernel' (of the resizing), 'colour' or 'focus'.
     """
     stream: int
     draw: Callable
@@ -284,9 +340,12 @@ AUGMENTATIONS = {
     'colour': Augmentation(0, draw_colour, colour, 'colour'),
     'grey': Augmentation(5, draw_grey, grey, 'colour'),
     'expand': Augmentation(1, draw_expand, expand, 'view'),
+    'jitter': Augmentation(7, draw_jitter, jitter, 'view'),     # behind expand and before crop, which sees what it left
     'crop': Augmentation(2, draw_crop, crop, 'view'),
     'interpolation': Augmentation(3, draw_interpolation, interpolate, 'kernel'),
     'blur': Augmentation(6, draw_blur, blur, 'focus'),
+    'rot90': Augmentation(9, draw_rot90, rot90, 'turn'),
+    'vflip': Augmentation(8, draw_vflip, vflip, 'turn'),
     'flip': Augmentation(4, draw_flip, flip, 'view'),
 }
 
@@ -300,42 +359,3 @@ def augment(sample: Sample, names: Iterable[str], seed: tf.Tensor) -> Sample:
         if name in names:
             sample = one.apply(sample, one.draw(tf.random.experimental.stateless_fold_in(seed, one.stream)))
     return sample
-
-
-def resize(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor, sample: Sample) -> tf.Tensor:
-    """uint8 [h, w, 3] -> float32 [height, width, 3] by the sample's kernel; bicubic leaves 0..255 at edges."""
-    return tf.switch_case(sample.interpolation, [functools.partial(kernel, image, height, width) for kernel in RESIZES])
-
-
-def soften(image: tf.Tensor, sample: Sample) -> tf.Tensor:
-    """The sample's Gaussian blur on float32 [h, w, 3], edges repeated; weights add up to 1."""
-    def softened():
-        near = tf.range(-BLUR_RADIUS, BLUR_RADIUS + 1)
-        weights = tf.exp(-.5 * tf.square(tf.cast(near, tf.float32) / sample.blur))
-        weights = tf.unstack(weights / tf.reduce_sum(weights))
-        result = image
-        for axis in (0, 1):
-            length = tf.shape(image)[axis]
-            padded = tf.gather(result, tf.clip_by_value(tf.range(-BLUR_RADIUS, length + BLUR_RADIUS), 0, length - 1),
-                               axis=axis)
-            windows = [padded[start:start + length] if axis == 0 else padded[:, start:start + length]
-                       for start in range(len(weights))]
-            result = tf.add_n([weight * window for weight, window in zip(weights, windows)])
-        return result
-    return tf.cond(sample.blur > 0, softened, lambda: image)
-
-
-def paint(canvas: tf.Tensor, sample: Sample) -> tf.Tensor:
-    """Applies the sample's colour to float32 [H, W, 3] of its view; W a multiple of eight. Not rounded.
-
-    Eight pixels are multiplied at once by a block diagonal: more arithmetic, a third of the time of the
-    [N, 3] x [3, 3] product, whose rows are shorter than the processor's vectors.
-    """
-    blocks = tf.eye(8)[:, None, :, None] * tf.transpose(sample.matrix)[None, :, None, :]
-    rows = tf.matmul(tf.reshape(canvas, [-1, 24]), tf.reshape(blocks, [24, 24]))
-    return tf.reshape(tf.nn.bias_add(rows, tf.fill([24], sample.offset)), tf.shape(canvas))
-
-
-def grey_to_paint(sample: Sample, grey: float) -> tf.Tensor:
-    """The level that ``paint`` turns into ``grey``, so that the bars around the image keep their grey."""
-    return (grey - sample.offset) / tf.reduce_sum(sample.matrix[0])

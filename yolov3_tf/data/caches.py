@@ -6,20 +6,23 @@ tenth of the decoded images.
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Sequence
 from typing import Callable
 
 import tensorflow as tf
 
+from yolov3_tf.data import image_files
 from yolov3_tf.errors import InputError
 
 
 class Memory:
-    """Keeps images in this process's memory; ``folder`` is not used."""
+    """Keeps images in this process's memory; ``folder`` and ``paths`` are not used."""
 
-    def __init__(self, folder: str | os.PathLike):
-        del folder
+    def __init__(self, folder: str | os.PathLike, paths: Sequence[str] = ()):
+        del folder, paths
         self.table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.string, '')
 
     def contents(self, index: tf.Tensor, read: Callable[[], tf.Tensor]) -> tf.Tensor:
@@ -44,7 +47,8 @@ class Disk:
       InputError: the folder cannot be made.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike, paths: Sequence[str] = ()):
+        del paths
         self.folder = str(folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
@@ -74,12 +78,39 @@ class Disk:
         return _unless_it_fails(tf.io.read_file, path, '')
 
 
-def _none(folder):
+def _none(folder, paths=()):
     """No cache."""
-    del folder
+    del folder, paths
 
 
-CACHES = {'none': _none, 'ram': Memory, 'disk': Disk}       # name -> makes one of a folder
+def _auto(folder, paths=()):
+    """In memory if all images fit in ``SHARE`` of what is free, otherwise none."""
+    return Memory(folder) if _fit(paths, SHARE * free_memory()) else None
+
+
+def free_memory() -> int:
+    """Bytes of memory that nothing uses, not even as a copy of files; 0 where the system does not say."""
+    try:
+        return os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    except (AttributeError, ValueError, OSError):       # Windows, macOS
+        return 0
+
+
+def _fit(paths, limit):
+    """Whether the files take no more than ``limit`` bytes; one that cannot be read takes none."""
+    taken = 0
+    for path in paths:
+        file, offset, length = image_files.location_of(path)
+        with contextlib.suppress(tf.errors.OpError):
+            taken += length if offset >= 0 else tf.io.gfile.stat(file).length
+        if taken > limit:
+            return False
+    return True
+
+
+# name -> makes one of a folder and the paths of all images (``Record.image_path``)
+CACHES = {'none': _none, 'ram': Memory, 'disk': Disk, 'auto': _auto}
+SHARE = .25         # of the free memory that images may fill under auto
 
 _DIGITS = 20
 _PATTERN = frozenset('*?[\\')     # special to tf.io.matching_files

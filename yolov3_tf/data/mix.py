@@ -20,13 +20,12 @@ import tensorflow as tf
 from yolov3_tf import boxes as box_ops
 from yolov3_tf import geometry
 from yolov3_tf.data import image_files
-from yolov3_tf.data.augment import Augmentation, Sample
+from yolov3_tf.data.augment import LEAST_VISIBLE, Augmentation, Sample
 
 CHANCE = .5
 MIXUP_BETA = 1.5            # both parameters of the Beta distribution (reference)
 LEAST_SHARE = 1e-3          # of either image in a mix-up: no box gets the weight 0, which marks padding
 MOSAIC_CUT = (.3, .7)       # where the four tiles meet, a share of the width and of the height
-LEAST_VISIBLE = .3          # of a box's area: with less in a part, or left by a pasted one, it is dropped
 
 
 class Canvas(NamedTuple):

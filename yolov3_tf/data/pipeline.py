@@ -1,7 +1,7 @@
 """Records -> batches: every step of the input path and their order.
 
-    permutation of the records -> read -> header (-> mix with others) -> plan (augment) -> decode the part that
-        is seen -> flip -> resize into place, grey around it (-> blur) -> colour -> pad the boxes -> prefetch
+    order of the records -> read -> header (-> mix with others) -> plan (augment) -> decode the part that
+        is seen -> flip, turn -> resize into place, grey around it (-> blur) -> colour -> pad the boxes -> prefetch
 
 All of it is in graph. One numpy_function around OpenCV was some 15 % faster on one or two threads
 (TensorFlow decode, OpenCV resize on uint8: 688 / 1228 images/s against 604 / 1028 for 500 x 375 -> 416),
@@ -23,7 +23,6 @@ interleave costs 1.2 ms but holds twice as many batches in memory.
 """
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -33,7 +32,9 @@ import tensorflow as tf
 
 from yolov3_tf import geometry
 from yolov3_tf.choices import choose
-from yolov3_tf.data import augment, caches, image_files, mix
+from yolov3_tf.data import augment, caches, image_files, mix, rendering
+from yolov3_tf.data import order as orders
+from yolov3_tf.data.order import Order
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, GroundTruth, Record
 
@@ -41,7 +42,6 @@ AUGMENTATIONS = {**mix.MIXES, **augment.AUGMENTATIONS}      # name -> augmentati
 # The reference's but for mix-up, which its plain VOC recipe adds (recipes/reference.flags): the
 # published tables of this package were made without it.
 DEFAULT_AUGMENTATIONS = ('colour', 'expand', 'crop', 'interpolation', 'flip')
-_ORDER, _SAMPLE, _SIZE = range(3)       # streams of random numbers
 
 
 class PipelineSettings(NamedTuple):
@@ -54,6 +54,7 @@ class PipelineSettings(NamedTuple):
       batches_per_size: see above.
       letterbox: keep the aspect ratio between grey bars (else stretch); evaluation must be given the same.
       augment: names among ``AUGMENTATIONS``; they are applied in that table's order.
+      balance_classes: images with rare classes are shown more often (``order.repeat_factors``), others less.
       strict: an image that cannot be used stops the iteration (else it is left out of its batch).
       threads: batches made side by side; None: one a processor.
     """
@@ -62,6 +63,7 @@ class PipelineSettings(NamedTuple):
     batches_per_size: int = 10
     letterbox: bool = True
     augment: Sequence[str] = DEFAULT_AUGMENTATIONS
+    balance_classes: bool = False
     strict: bool = False
     threads: int | None = None
 
@@ -96,10 +98,10 @@ def training_batches(dataset: Dataset, settings: PipelineSettings, seed: int, fi
                      cache: caches.Memory | caches.Disk | None = None) -> tf.data.Dataset:
     """Endless batches over shuffled epochs, the same for the same (seed, epoch, step) wherever it starts.
 
-    An epoch is a permutation of all records, cut into full batches; a set smaller than one batch repeats
-    images inside it. An image that cannot be used is left out, so that a batch may be smaller than
-    ``batch_size``, even empty: element k is always step k. Compare ``indices`` with ``batch_indices`` and
-    ask ``reason`` about those that are missing.
+    An epoch is a permutation of all records (a draw, under ``balance_classes``), cut into full batches; a set
+    smaller than one batch repeats images inside it. An image that cannot be used is left out, so that a batch may be
+    smaller than ``batch_size``, even empty: element k is always step k. Compare ``indices`` with
+    ``order_of(...).of_batch`` and ask ``reason`` about those that are missing.
 
     Args:
       dataset: ``Dataset``; its crowd boxes are no targets.
@@ -117,21 +119,20 @@ def training_batches(dataset: Dataset, settings: PipelineSettings, seed: int, fi
       InputError: no records, an unknown augmentation, a size no multiple of 32.
     """
     sizes, annotations = _sizes(settings), _flatten(dataset.records)._replace(cache=cache)
-    n, batch_size = len(dataset.records), settings.batch_size
-    steps = steps_per_epoch(n, batch_size)
+    order, batch_size = order_of(dataset, settings, seed), settings.batch_size
     part, first = batch_size // share[1], batch_size // share[1] * share[0]
 
     def epoch_steps(epoch):
-        order = tf.reshape(_epoch_order(n, batch_size, seed, epoch), [steps, batch_size])[:, first:first + part]
+        rows = tf.reshape(order.of_epoch(epoch), [order.steps, batch_size])[:, first:first + part]
         start = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
-        numbers = tf.range(start, steps)
-        return tf.data.Dataset.from_tensor_slices((epoch * steps + numbers, order[start:]))
+        numbers = tf.range(start, order.steps)
+        return tf.data.Dataset.from_tensor_slices((epoch * order.steps + numbers, rows[start:]))
 
     def batch(number, indices):
         size = _draw_size(sizes, seed, number // settings.batches_per_size)
         keys = number * batch_size + first + tf.range(part, dtype=tf.int64)
         planned = tf.data.Dataset.from_tensor_slices((indices, keys)).map(
-            lambda index, key: _plan(annotations, index, size, settings, _key(seed, _SAMPLE, key)))
+            lambda index, key: _plan(annotations, index, size, settings, orders.key(seed, orders.SAMPLE, key)))
         made = _usable(planned, settings.strict).map(lambda *plan: _render(size, settings, *plan))
         return _one_batch(made, part)
 
@@ -167,14 +168,10 @@ def evaluation_batches(dataset: Dataset, height: int, width: int, letterbox: boo
     return _side_by_side(indices, batch, threads).filter(lambda batch: tf.size(batch.indices) > 0)
 
 
-def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Batches an epoch of n records; a set smaller than a batch makes one."""
-    return max(n // batch_size, 1)
-
-
-def batch_indices(n: int, batch_size: int, seed: int, epoch: int, step: int) -> np.ndarray:
-    """The records that batch ``step`` of ``epoch`` should hold, int32 [batch_size] NumPy."""
-    return _order_array(n, batch_size, seed, epoch)[step * batch_size:(step + 1) * batch_size]
+def order_of(dataset: Dataset, settings: PipelineSettings, seed: int) -> Order:
+    """The order of the records in the epochs of ``training_batches``."""
+    repeats = orders.repeat_factors(dataset.records) if settings.balance_classes else ()
+    return Order(len(dataset.records), settings.batch_size, seed, repeats)
 
 
 def reproduce(dataset: Dataset, settings: PipelineSettings, seed: int, epoch: int,
@@ -187,13 +184,12 @@ def reproduce(dataset: Dataset, settings: PipelineSettings, seed: int, epoch: in
     Returns:
       (image uint8 [H, W, 3], GroundTruth with fields [n, ...], index int32 scalar).
     """
-    annotations, n = _flatten(dataset.records), len(dataset.records)
-    steps = steps_per_epoch(n, settings.batch_size)
+    annotations, order = _flatten(dataset.records), order_of(dataset, settings, seed)
     step, row = divmod(position, settings.batch_size)
-    index = batch_indices(n, settings.batch_size, seed, epoch, step)[row]
-    number = epoch * steps + step
+    index = order.of_batch(epoch, step)[row]
+    number = epoch * order.steps + step
     size = _draw_size(_sizes(settings), seed, number // settings.batches_per_size)
-    key = _key(seed, _SAMPLE, number * settings.batch_size + row)
+    key = orders.key(seed, orders.SAMPLE, number * settings.batch_size + row)
     return _render(size, settings, *_plan(annotations, tf.constant(index), size, settings, key))
 
 
@@ -211,12 +207,26 @@ def _plan(annotations, index, size: tuple[Any, Any], settings, key):
         image, *boxes = mix.mix(image, sample, settings.augment, key, _others(annotations, index), size)
         sample = augment.whole_image(image.height, image.width, *boxes)
     sample = augment.augment(sample, settings.augment, key)
-    shown = geometry.fit_view(sample.height, sample.width, sample.view, *size, settings.letterbox)
-    boxes = geometry.to_network(sample.boxes, shown.placement)
-    boxes = tf.where(sample.mirrored, geometry.mirror(boxes, size[1]), boxes)
-    target = tf.where(sample.mirrored, geometry.mirror(shown.target, size[1]), shown.target)
+    upright = _size_before_turn(size, sample) if _changes('turn', settings) else size
+    shown = geometry.fit_view(sample.height, sample.width, sample.view, *upright, settings.letterbox)
+    boxes = _turned(geometry.to_network(sample.boxes, shown.placement), size, settings, sample)
+    target = _turned(shown.target, size, settings, sample)
     sample = augment.keep(sample._replace(boxes=boxes), augment.has_area(boxes))
     return image_files.decode_part(image, shown.rectangle), target, sample, index
+
+
+def _size_before_turn(size, sample) -> tuple[Any, Any]:
+    """Height and width into which a view is fitted that is turned, or not, into ``size`` afterwards."""
+    height, width = tf.unstack(tf.where(sample.turned, tf.stack([size[1], size[0]]), tf.stack(size)))
+    return height, width
+
+
+def _turned(boxes, size, settings, sample):
+    """Boxes [..., 4] of the network input before the sample's turn and reflections -> behind them."""
+    if _changes('turn', settings):
+        boxes = tf.where(sample.turned, geometry.transpose(boxes), boxes)
+        boxes = tf.where(sample.upended, geometry.upend(boxes, size[0]), boxes)
+    return tf.where(sample.mirrored, geometry.mirror(boxes, size[1]), boxes)
 
 
 def _changes(what, settings):
@@ -226,12 +236,14 @@ def _changes(what, settings):
 
 def _render(size: tuple[Any, Any], settings, pixels, target, sample, index):
     """Touches the pixels, each once: (image uint8 [H, W, 3], GroundTruth, index)."""
-    pixels = tf.cond(sample.mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)
-    image = augment.resize(pixels, target[3] - target[1], target[2] - target[0], sample)
-    image = augment.soften(image, sample) if _changes('focus', settings) else image
+    if _changes('turn', settings):
+        pixels = rendering.turn(pixels, sample)
+    pixels = rendering.mirror(pixels, sample)
+    image = rendering.resize(pixels, target[3] - target[1], target[2] - target[0], sample)
+    image = rendering.soften(image, sample) if _changes('focus', settings) else image
     if _changes('colour', settings):
-        grey = augment.grey_to_paint(sample, geometry.GREY)
-        image = augment.paint(geometry.pad(image, target[1], target[0], *size, grey), sample)
+        grey = rendering.grey_to_paint(sample, geometry.GREY)
+        image = rendering.paint(geometry.pad(image, target[1], target[0], *size, grey), sample)
         image = geometry.to_uint8(image)
     else:
         image = geometry.pad(geometry.to_uint8(image), target[1], target[0], *size, geometry.GREY)
@@ -339,25 +351,13 @@ def _flatten(records: Sequence[Record]) -> _Annotations:
                    tf.constant(np.concatenate([record.classes for record in records])[targets], tf.int32))
 
 
-def _key(seed, stream, number):
-    """Seed int64 [2] for the stateless ops: a stream of its own for every (seed, stream, number)."""
-    pair = tf.constant([seed, stream], tf.int64)
-    return tf.random.experimental.stateless_fold_in(pair, tf.cast(number, tf.int64))
-
-
 def _draw_size(sizes, seed, number) -> tuple[Any, Any]:
     """(height, width): Python ints where there is no choice, so that shapes are known."""
     if len(sizes) == 1:
         return sizes[0]
-    choice = tf.random.stateless_uniform([], _key(seed, _SIZE, number), 0, len(sizes), tf.int32)
+    choice = tf.random.stateless_uniform([], orders.key(seed, orders.SIZE, number), 0, len(sizes), tf.int32)
     height, width = tf.unstack(tf.constant(sizes)[choice])
     return height, width
-
-
-def _epoch_order(n, batch_size, seed, epoch):
-    """int32 [steps * batch_size]: the records of an epoch in the order they are shown."""
-    order = tf.random.experimental.stateless_shuffle(tf.range(n), _key(seed, _ORDER, epoch))
-    return tf.gather(order, tf.range(steps_per_epoch(n, batch_size) * batch_size) % n)
 
 
 def explain_failure(dataset: Dataset, indices: Iterable[int], error: Exception) -> InputError:
@@ -371,9 +371,3 @@ def explain_failure(dataset: Dataset, indices: Iterable[int], error: Exception) 
         if why:
             return InputError(f'{why} (--strict)')
     raise error
-
-
-@functools.lru_cache(maxsize=4)
-def _order_array(n, batch_size, seed, epoch):
-    with tf.device('CPU'):      # where the pipeline draws it
-        return _epoch_order(n, batch_size, seed, epoch).numpy()

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from yolov3_tf.data import image_files, pipeline
+from yolov3_tf.data import image_files, mix, pipeline
 from yolov3_tf.structures import Dataset
 from yolov3_tf.training.counters import Position
 from yolov3_tf.training.settings import TrainingSettings
@@ -14,6 +14,9 @@ from yolov3_tf.training.settings import TrainingSettings
 
 class Batches:
     """One endless stream for all stages, because the images of an epoch do not depend on the stage.
+
+    Where images are no longer mixed with others (``mix_images``), another stream goes on at the same position: a batch
+    follows from (seed, epoch, step), so both have the same images with the same other augmentations.
 
     Args:
       position: of the run; the trainer moves it on.
@@ -24,8 +27,17 @@ class Batches:
     def __init__(self, dataset: Dataset, settings: TrainingSettings, position: Position, share: tuple[int, int],
                  cache: Any):
         self.dataset, self.settings, self.position, self.share = dataset, settings, position, share
-        self.stream = iter(pipeline.training_batches(dataset, settings.batches, settings.seed, position.data_epoch,
-                                                     position.step, share, cache))
+        self.cache, self.current = cache, settings.batches
+        self.order = pipeline.order_of(dataset, settings.batches, settings.seed)
+        self.stream = self._stream()
+
+    def mix_images(self, wanted: bool) -> None:
+        """Whether images are mixed with others, as the settings ask for, from the current step on."""
+        augment = self.settings.batches.augment
+        names = augment if wanted else tuple(name for name in augment if name not in mix.MIXES)
+        if names != self.current.augment:
+            self.current = self.settings.batches._replace(augment=names)
+            self.stream = self._stream()
 
     def next(self):
         """(images, truth, indices) of the current step.
@@ -64,10 +76,13 @@ class Batches:
     def _reproduced(self, path, position) -> str:
         """Why a readable image was left out: repeats its augmentation to get the error again."""
         number = self.position.step * self.settings.batches.batch_size + position
-        pipeline.reproduce(self.dataset, self.settings.batches, self.settings.seed, self.position.data_epoch, number)
+        pipeline.reproduce(self.dataset, self.current, self.settings.seed, self.position.data_epoch, number)
         return pipeline.reason(path)
+
+    def _stream(self):
+        return iter(pipeline.training_batches(self.dataset, self.current, self.settings.seed, self.position.data_epoch,
+                                              self.position.step, self.share, self.cache))
 
     def _expected(self):
         """Indices of the records that the current batch should contain."""
-        return pipeline.batch_indices(len(self.dataset.records), self.settings.batches.batch_size, self.settings.seed,
-                                      self.position.data_epoch, self.position.step)
+        return self.order.of_batch(self.position.data_epoch, self.position.step)

@@ -15,7 +15,7 @@ from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.darknet import cfg, weights_file
 from yolov3_tf.training import stages
 from yolov3_tf.training.optimizers import OptimizerSettings
-from yolov3_tf.training.recipe import Recipe
+from yolov3_tf.training.recipe import AUTO, Recipe
 from yolov3_tf.training.settings import TrainingSettings
 
 # Epochs and learning rates of the full stage, by whether the network is pretrained when the stage begins.
@@ -62,7 +62,7 @@ def stages_of(recipe: Recipe, pretrained: bool) -> tuple[stages.Stage, ...]:
         stages.pieces([head_epochs], [recipe.head_lr], 'head'),
         stages.pieces(epochs, rates, 'full') if epochs != (0,) else (),
         recipe.warmup_epochs, recipe.patience, recipe.frozen_bn, recipe.schedule, recipe.decay_power,
-        recipe.stop_after)
+        recipe.stop_after, recipe.mix_free_epochs)
     if recipe.asymptotic:
         (piece,) = stages.pieces([recipe.asymptotic_epochs], [recipe.asymptotic_lr], 'asymptotic')
         plan = (stages.asymptotic(*piece), *plan)
@@ -81,7 +81,7 @@ def batches_of(recipe: Recipe) -> PipelineSettings:
     """How training batches are made."""
     sizes = (recipe.image_size,) if recipe.image_size else recipe.train_sizes
     return PipelineSettings(batch_size=recipe.batch_size, sizes=sizes, letterbox=recipe.letterbox,
-                            augment=recipe.augment, strict=recipe.strict)
+                            augment=recipe.augment, balance_classes=recipe.balance_classes, strict=recipe.strict)
 
 
 def sensitivity_of(recipe: Recipe, levels: int = len(YOLOV3_ANCHORS.strides)) -> tuple[float, ...]:
@@ -105,7 +105,7 @@ def sensitivity_of(recipe: Recipe, levels: int = len(YOLOV3_ANCHORS.strides)) ->
 
 
 def network_of(recipe: Recipe, class_names: Sequence[str]) -> ModelConfig:
-    """The config of the network to train, as its checkpoints store it.
+    """The config of the network to train, as its checkpoints store it; ``fitted_anchors`` may replace its anchors.
 
     Raises:
       InputError: the cfg, anchors or backbone file cannot be used, or its grid sensitivity does not fit the assigner.
@@ -121,7 +121,8 @@ def network_of(recipe: Recipe, class_names: Sequence[str]) -> ModelConfig:
 
 def _network_of(recipe, class_names) -> ModelConfig:
     size = recipe.image_size or recipe.val_size
-    anchors = anchor_files.read_for_yolov3(recipe.anchors) if recipe.anchors else YOLOV3_ANCHORS
+    own = recipe.anchors not in (None, '', AUTO)
+    anchors = anchor_files.read_for_yolov3(str(recipe.anchors)) if own else YOLOV3_ANCHORS
     config = ModelConfig(tuple(class_names), recipe.width_multiplier, (size, size), recipe.letterbox, head=recipe.head)
     if not recipe.cfg:
         return config._replace(anchors=anchors._replace(sensitivity=sensitivity_of(recipe)))

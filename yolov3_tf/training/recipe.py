@@ -35,7 +35,8 @@ class Recipe(NamedTuple):
       init_weights: Weights that the whole network starts from: a checkpoint (.h5) or a yolov3.weights. Output layers
         start afresh where the number of classes differs.
       cfg: Darknet cfg of the network to train instead of YOLOv3; it brings its own anchors.
-      anchors: File of anchors, as yolov3-tf anchors writes it, instead of the published nine.
+      anchors: File of anchors, as yolov3-tf anchors writes it, instead of the published nine; auto fits the network's
+        own to the training boxes where these have few good ones.
       width_multiplier: Scales the filters of every layer; 1 is the published network.
       head: Prediction layers: one output a level (coupled), or box and class apart.
       image_size: One input size in pixels, a multiple of 32, for training and validation.
@@ -43,6 +44,7 @@ class Recipe(NamedTuple):
       val_size: Input size to validate and export at (without image_size).
       letterbox: Keep the proportions of images between grey margins instead of stretching them.
       augment: Augmentations of training images, applied in the order of their table; empty for none.
+      balance_classes: Show images with rare classes more often, others less; an epoch has as many images as before.
       mixed_precision: Arithmetic of the network; auto takes what the GPU is good at, float32 on a CPU.
       formulation: Version of YOLO whose loss is taken; a setting given beside it replaces that part.
       loss: Box term of the loss.
@@ -83,6 +85,7 @@ class Recipe(NamedTuple):
       bn_momentum: Share of BatchNorm's averages that a step keeps.
       frozen_bn: What BatchNorm does in a frozen backbone.
       stop_after: Epochs without better mAP that end the full stage; 0 for never.
+      mix_free_epochs: Last epochs of the full stage in which no image is mixed with others (mosaic, cutmix, mixup).
       batch_size: Images a step, over all devices and workers.
       accumulate_steps: Pieces that a batch is worked through in, one after another: the batch stays what it is and
         takes as much less memory.
@@ -104,6 +107,7 @@ class Recipe(NamedTuple):
       log_steps: Steps a line of metrics.
       epochs_between_eval: Epochs from one validation to the next; the last epoch of a stage always has one.
       cache: Keep the files of images, once read, in memory or in the run's folder: for data on a slow disk or network.
+        auto takes memory if they fit in a quarter of what is free.
       profile: Keep a trace of five steps for TensorBoard.
       checkpoint_steps: Steps between checkpoints inside an epoch; 0 for one at its end only.
     """
@@ -123,6 +127,7 @@ class Recipe(NamedTuple):
     val_size: int = 416
     letterbox: bool = True
     augment: tuple[str, ...] = ('colour', 'expand', 'crop', 'interpolation', 'flip')
+    balance_classes: bool = False
     mixed_precision: str = 'auto'
     formulation: str = 'yolov3'
     loss: str | None = None
@@ -157,6 +162,7 @@ class Recipe(NamedTuple):
     bn_momentum: float = .99
     frozen_bn: str = 'adapt'
     stop_after: int = 0
+    mix_free_epochs: int = 0
     batch_size: int = 4
     accumulate_steps: int = 1
     optimizer: str = 'sgd'
@@ -180,6 +186,7 @@ class Recipe(NamedTuple):
 
 
 DEFAULTS = Recipe()
+AUTO = 'auto'       # of anchors, which otherwise are a file
 # A resumed run may change these; every other setting changes its result.
 MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps', 'strict', 'export', 'strategy', 'logical_devices',
               'profile', 'cache')
@@ -217,6 +224,7 @@ RANGES = {
     'grid_sensitivity': Range(1, 2), 'asymptotic_epochs': AT_LEAST_ONE, 'asymptotic_lr': POSITIVE,
     'head_epochs': COUNT, 'head_lr': POSITIVE, 'patience': COUNT, 'full_epochs': COUNT, 'full_lr': POSITIVE,
     'minutes': POSITIVE, 'decay_power': COUNT, 'warmup_epochs': COUNT, 'stop_after': COUNT,
+    'mix_free_epochs': COUNT,
     'batch_size': AT_LEAST_ONE, 'accumulate_steps': AT_LEAST_ONE, 'momentum': Range(0, .9999), 'weight_decay': COUNT,
     'clip_norm': Range(1e-6), 'ema_decay': Range(0, .999999), 'logical_devices': AT_LEAST_ONE,
     'seed': Range(0, 2**32 - 1), 'log_steps': AT_LEAST_ONE, 'epochs_between_eval': AT_LEAST_ONE,
@@ -346,7 +354,7 @@ def check(recipe: Recipe):
     _check_contradictions(recipe)
     if recipe.cfg:
         choose(cfg.HEADS, recipe.head, 'head of a cfg network')
-    if recipe.anchors:
+    if recipe.anchors and recipe.anchors != AUTO:
         anchor_files.read_for_yolov3(recipe.anchors)
     if recipe.name is not None and not re.fullmatch(r'(?!\.\.?$)[^/\\\0]+', recipe.name):
         raise InputError(f'--name={recipe.name}: expected the name of one folder below --runs_dir')
@@ -359,7 +367,7 @@ def check(recipe: Recipe):
 def _check_contradictions(recipe):
     from yolov3_tf.training import optimizers, stages
     for one, other, why in CONTRADICTIONS:
-        if given(recipe, one) and given(recipe, other):
+        if given(recipe, one) and given(recipe, other) and (other, recipe.anchors) != ('anchors', AUTO):
             raise InputError(f'--{one} beside --{other}: {why}; give one of them')
     if recipe.minutes and not stages.SCHEDULES[recipe.schedule].one_piece:
         names = [name for name, schedule in stages.SCHEDULES.items() if schedule.one_piece]

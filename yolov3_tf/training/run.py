@@ -17,7 +17,16 @@ from yolov3_tf.evaluation import classification, report, results, validation
 from yolov3_tf.evaluation.report import DetectionReport
 from yolov3_tf.models import checkpoints
 from yolov3_tf.structures import Dataset
-from yolov3_tf.training import distribution, flag_texts, plan, precision, recipe, settings, starting_weights
+from yolov3_tf.training import (
+    distribution,
+    fitted_anchors,
+    flag_texts,
+    plan,
+    precision,
+    recipe,
+    settings,
+    starting_weights,
+)
 from yolov3_tf.training.distribution import Distribution
 from yolov3_tf.training.recipe import Recipe
 from yolov3_tf.training.run_folder import RunFolder
@@ -81,8 +90,8 @@ def train(asked: Recipe) -> Run:
 def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
     data = load_data(asked)
     tf.keras.utils.set_random_seed(asked.seed)
-    config = plan.network_of(asked, data.train.class_names)
     folder = RunFolder(os.path.join(asked.runs_dir, plan.name_of(asked, data.on_shapes)))
+    config = _with_anchors(asked, plan.network_of(asked, data.train.class_names), data.train, folder)
     with devices.scope():
         start = starting_weights.start(asked, config, data.train, data.on_shapes)
     if not folder.last.exists():
@@ -104,6 +113,18 @@ def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
         for why in trainer.history.skipped.values():
             print(f'  {why}')
     return finished[0] if finished else Run(folder.root, folder.best, None, None, status)
+
+
+def _with_anchors(asked, config, train_set, folder) -> checkpoints.ModelConfig:
+    """The config with anchors fitted to the data under ``--anchors=auto``; a run that goes on keeps those it has."""
+    if asked.anchors != recipe.AUTO:
+        return config
+    if folder.last.exists():
+        before = checkpoints.describe(str(folder.last))
+        return config._replace(anchors=before.anchors, cfg=before.cfg)
+    fit = fitted_anchors.fit(config, train_set)
+    print(fit.message)
+    return fit.config
 
 
 def load_data(asked: Recipe) -> Data:

@@ -30,6 +30,7 @@ class Stage(NamedTuple):
       patience: epochs without a lower validation loss that end the stage early, or under the plateau schedule
         the piece; 0: never.
       stop_after: epochs without a better score (mAP) that end the stage; 0: never.
+      mix_free_epochs: last epochs in which no image is mixed with others (``are_mixed``).
       frozen_bn: one of ``FROZEN_BN``.
       schedule: one of ``SCHEDULES``.
       power: exponent of the power schedule.
@@ -45,6 +46,7 @@ class Stage(NamedTuple):
     power: float = 1.
     task: str = 'detection'
     stop_after: int = 0
+    mix_free_epochs: int = 0
 
     @property
     def epochs(self) -> int:
@@ -59,11 +61,11 @@ def asymptotic(epochs: int, rate: float) -> Stage:
 
 def two_stages(head_rates: Pieces, all_rates: Pieces, warmup_epochs: int = 0, patience: int = 0,
                frozen_bn: str = 'adapt', schedule: str = 'piecewise', power: float = 1.,
-               stop_after: int = 0) -> tuple[Stage, ...]:
+               stop_after: int = 0, mix_free_epochs: int = 0) -> tuple[Stage, ...]:
     """The paper's order: the head on a frozen backbone until it no longer improves, then all layers.
 
-    A stage without epochs is left out; the warm-up belongs to the first stage that remains. The schedule and
-    ``stop_after`` apply to the full stage; the head stage keeps its rate.
+    A stage without epochs is left out; the warm-up belongs to the first stage that remains. The schedule,
+    ``stop_after`` and ``mix_free_epochs`` apply to the full stage; the head stage keeps its rate.
 
     Raises:
       InputError: a name is unknown, or the schedule does not fit these rates.
@@ -78,7 +80,7 @@ def two_stages(head_rates: Pieces, all_rates: Pieces, warmup_epochs: int = 0, pa
                          '--patience of 1 or more, got 0')
     parts = (Stage('head', BACKBONE, tuple(head_rates), patience=patience, frozen_bn=frozen_bn),
              Stage('full', NOTHING, tuple(all_rates), patience=patience if needs.patience else 0,
-                   schedule=schedule, power=power, stop_after=stop_after))
+                   schedule=schedule, power=power, stop_after=stop_after, mix_free_epochs=mix_free_epochs))
     stages = tuple(stage for stage in parts if stage.epochs)
     return (stages[0]._replace(warmup_epochs=warmup_epochs), *stages[1:]) if stages else ()
 
@@ -116,6 +118,15 @@ def is_over(stage: Stage, epoch: int, losses: Sequence[float], scores: Sequence[
     if SCHEDULES[stage.schedule].patience:
         return _piece_on_plateau(stage, losses) == len(stage.rates)
     return epoch >= stage.epochs or has_settled(stage, losses)
+
+
+def are_mixed(stage: Stage, epoch: int) -> bool:
+    """Whether images may be mixed with others in this epoch, counted from 0.
+
+    In the last ``mix_free_epochs`` the network sees whole images, as it will in use (YOLOX, Ge et al. 2021, leaves out
+    mosaic and mix-up so). They are counted from the largest number of epochs: a stage that ends early has fewer.
+    """
+    return epoch < stage.epochs - stage.mix_free_epochs
 
 
 def has_settled(stage: Stage, losses: Sequence[float]) -> bool:

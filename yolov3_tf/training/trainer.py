@@ -16,7 +16,7 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf.data import caches, pipeline
+from yolov3_tf.data import caches, order
 from yolov3_tf.errors import InputError
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.blocks import BatchNorm
@@ -52,7 +52,7 @@ class Trainer:
         self.distribution = distribution
         self.folder, self.model, self.config, self.settings = folder, model, config, settings
         self.train_set, self.val_set = train_set, val_set
-        self.steps = pipeline.steps_per_epoch(len(train_set.records), settings.batches.batch_size)
+        self.steps = order.steps_per_epoch(len(train_set.records), settings.batches.batch_size)
         with distribution.scope():
             self.tasks = {name: TASKS[name](model, config, val_set, settings.loss, settings.validation_batch,
                                             settings.batches.strict)
@@ -92,7 +92,9 @@ class Trainer:
             print(f'going on from {self.folder.last}: step {self.position.global_step}', flush=True)
         share = self.distribution.worker, self.distribution.workers
         self.batches = Batches(self.train_set, self.settings, self.position, share,
-                               caches.CACHES[self.settings.cache](self.folder.cache(*share)))
+                               caches.CACHES[self.settings.cache](
+                                   self.folder.cache(*share),
+                                   [record.image_path for record in self.train_set.records]))
         with contextlib.ExitStack() as exits:
             exits.callback(self.profiler.end)
             exits.enter_context(self.stopping.listening())
@@ -120,6 +122,7 @@ class Trainer:
         self._save()
 
     def _run_epoch(self, stage, bar):
+        self.batches.mix_images(stages.are_mixed(stage, self.position.epoch))
         while self.position.step < self.steps:
             began = time.monotonic()
             self._run_step(stage, self.batches.next(), bar)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -104,6 +105,13 @@ def cut_for(network: Network, floats: int) -> Network:
             return parse(network.text, network.name, network.num_classes, index + 1)
     raise InputError(f'{network.name}: a file of {floats:,} values ends with none of its layers: it is of another '
                      'network')
+
+
+def with_anchors(network: Network, sizes: Sequence[Sequence[tuple[float, float]]]) -> Network:
+    """The network with other anchors, as many a level; sizes: of each level, finest first."""
+    in_file = sorted(zip(network.levels, sizes), key=lambda one: one[0].yolo)
+    text = cfg_file.with_anchors(network.text, [own for _, own in in_file])
+    return parse(text, network.name, network.num_classes, network.backbone_layers)
 
 
 def build(network: Network, num_classes: int | None = None, folded: bool = False,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
 
 from yolov3_tf.errors import InputError
@@ -173,6 +174,19 @@ def with_classes(text: str, num_classes: int) -> str:
             mask = _value(OPTIONS['yolo']['mask'], 'mask', given['mask'][0], 'cfg')
             _set(lines, start, end, 'filters', len(mask) * (5 + num_classes))
             _set(lines, line, last, 'classes', num_classes)
+    return '\n'.join(lines) + '\n'
+
+
+def with_anchors(text: str, sizes: Sequence[Sequence[tuple[float, float]]]) -> str:
+    """A valid cfg's text with other anchors; sizes: of each [yolo] section's mask, in the order of the file."""
+    lines, split = text.splitlines(), _split(text, 'cfg')
+    ends = [line - 1 for _, line, _ in split[1:]] + [len(lines)]
+    yolos = [(line, end, given) for (kind, line, given), end in zip(split, ends) if kind == 'yolo']
+    for (line, end, given), own in zip(yolos, sizes):
+        mask, numbers = (_value(OPTIONS['yolo'][name], name, given[name][0], 'cfg') for name in ('mask', 'anchors'))
+        pairs = dict(enumerate(zip(numbers[::2], numbers[1::2])))
+        pairs.update(zip(mask, own))
+        _set(lines, line, end, 'anchors', ', '.join(f'{width:g},{height:g}' for width, height in pairs.values()))
     return '\n'.join(lines) + '\n'
 
 
