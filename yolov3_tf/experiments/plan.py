@@ -33,7 +33,7 @@ OF_HEAD = ('head_epochs', 'head_lr')
 OF_FULL = ('full_epochs', 'full_lr', 'minutes', 'schedule', 'decay_power', 'mix_free_epochs')
 OF_DETECTION = (*OF_HEAD, *OF_FULL, 'patience', 'frozen_bn', 'warmup_epochs', 'head', 'formulation', 'loss',
                 'focal', 'ignore_thresh', 'ignore_scope', 'matched', 'label_smoothing', 'assigner', 'assign_thresh',
-                'objectness', 'objectness_target', 'classification', 'positive_weight', 'box_weight',
+                'objectness', 'objectness_target', 'classification', 'positive_weight', 'box_weight', 'class_weight',
                 'background_weight', 'grid_sensitivity')
 WEIGHTS = ('backbone_weights', 'init_weights')
 NO_FULL: dict[str, Any] = {'full_epochs': (0,), 'full_lr': (1.,)}       # the rate is not used
