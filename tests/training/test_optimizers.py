@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 from yolov3_tf.errors import InputError
+from yolov3_tf.training import groups
+from yolov3_tf.training.averaging import Average
 from yolov3_tf.training.optimizers import Optimizer, OptimizerSettings
 
 
@@ -118,6 +120,58 @@ def test_a_restored_state_continues_where_it_stopped():
     second.apply(gradients, .1)
     for mine, other in zip(resumed, whole):
         np.testing.assert_array_equal(mine.numpy(), other.numpy())
+
+
+SHAPES = (130, 130), (3, 5), (40,), (7,), (2, 2)       # the first is too large for a group
+NAMES = 'kernel', 'kernel', 'gamma', 'bias', 'kernel'
+
+
+def some_steps(kind, clip_norm, count=4, state=None):
+    """Weights, optimiser and average after steps with gradients of which some are clipped."""
+    generator = np.random.default_rng(0)
+    weights = [tf.Variable(generator.normal(size=shape).astype(np.float32), name=name)
+               for shape, name in zip(SHAPES, NAMES)]
+    optimizer, average = Optimizer(weights, OptimizerSettings(kind, clip_norm=clip_norm)), Average(weights, .9)
+    if state:
+        optimizer.restore(state)
+        average.restore(state)
+    for _ in range(count):
+        gradients = [tf.constant(generator.normal(size=shape), tf.float32) for shape in SHAPES]
+        assert optimizer.apply(gradients, .01)
+        average.update()
+    return weights, optimizer, average
+
+
+@pytest.mark.parametrize('kind', ['sgd', 'adam'])
+@pytest.mark.parametrize('clip_norm', [5., 1e9])        # the norms are about 130, 3.9, 6.3, 2.6 and 2
+def test_small_variables_in_one_vector_give_what_each_alone_gives(kind, clip_norm, monkeypatch):
+    weights, optimizer, average = some_steps(kind, clip_norm)
+    assert [group.indices for group in optimizer.groups] == [(0,), (1, 2, 3, 4)]
+    monkeypatch.setattr(groups, 'SMALL', 0)
+    alone, single, followed = some_steps(kind, clip_norm)
+    assert len(single.groups) == len(SHAPES)
+    tolerance = 1e-6 if clip_norm == 5 else 0           # the norm of a clipped tensor is summed in another order
+    for mine, other in zip(weights, alone):
+        np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=tolerance, atol=tolerance)
+    joined, apart = ({**one.state(), **mean.state()} for one, mean in ((optimizer, average), (single, followed)))
+    assert joined.keys() == apart.keys() and joined['average/003'].shape == (7,)
+    for name, array in apart.items():
+        np.testing.assert_allclose(joined[name], array, rtol=tolerance, atol=tolerance * np.abs(array).max())
+
+
+@pytest.mark.parametrize('kind, slot', [('sgd', 'momentum'), ('adam', 'second_moment')])
+def test_a_state_from_before_there_were_groups_is_resumed(kind, slot, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(groups, 'SMALL', 0)
+        _, single, followed = some_steps(kind, 5.)
+    old = {**single.state(), **followed.state()}
+    _, optimizer, average = some_steps(kind, 5., 0, old)
+    for name, array in {**optimizer.state(), **average.state()}.items():
+        np.testing.assert_array_equal(array, old[name])
+    with pytest.raises(ValueError, match='shape'):
+        optimizer.restore({**old, f'{slot}/003': np.zeros(8)})
+    with pytest.raises(KeyError):
+        optimizer.restore({name: array for name, array in old.items() if name != f'{slot}/004'})
 
 
 def test_decay_term_is_half_the_squared_kernels():

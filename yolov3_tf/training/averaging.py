@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import replicas
+from yolov3_tf.training import groups
 
 
 class Average(tf.Module):
@@ -25,15 +26,17 @@ class Average(tf.Module):
         super().__init__()
         self.decay = decay
         self.followed = [getattr(variable, '_value', variable) for variable in variables]
-        self.averages = [tf.Variable(tf.convert_to_tensor(variable), trainable=False) for variable in self.followed]
+        self.groups = groups.of(self.followed)
+        self.averages = [tf.Variable(group.value(), trainable=False) for group in self.groups]
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     def update(self):
         """Updates the average after a step, in graph; returns a constant, as a branch of ``tf.cond`` must."""
         steps = tf.cast(replicas.add(self.steps, 1), tf.float32)
         fraction = 1 - tf.minimum(self.decay, steps / (9 + steps))
-        for variable, average in zip(self.followed, self.averages):
-            replicas.add(average, fraction * (tf.convert_to_tensor(variable) - tf.convert_to_tensor(average)))
+        for group, average in zip(self.groups, self.averages):
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=average.handle, alpha=fraction, delta=tf.convert_to_tensor(average) - group.value())
         return tf.constant(0)
 
     @contextlib.contextmanager
@@ -41,23 +44,27 @@ class Average(tf.Module):
         """Inside this context the model has the averaged weights; after it, its own weights again."""
         own = [variable.numpy() for variable in self.followed]
         try:
-            for variable, average in zip(self.followed, self.averages):
-                variable.assign(average.numpy())
+            for index, average in self._arrays().items():
+                self.followed[index].assign(average)
             yield
         finally:
             for variable, value in zip(self.followed, own):
                 variable.assign(value)
 
     def state(self) -> dict[str, np.ndarray]:
-        """name -> NumPy array of everything a resumed run needs."""
-        return {name: variable.numpy() for name, variable in self._state().items()}
+        """name -> NumPy array of everything a resumed run needs; ``average/012`` is that of variable 12."""
+        return {'average/steps': self.steps.numpy(),
+                **{f'average/{index:03d}': array for index, array in self._arrays().items()}}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """The inverse of ``state``; does nothing for the state of a run that had no average yet."""
-        for name, variable in self._state().items():
-            if name in state:
-                variable.assign(state[name])
+        if 'average/steps' not in state:
+            return
+        self.steps.assign(state['average/steps'])
+        for group, average in zip(self.groups, self.averages):
+            group.restore(average, [state[f'average/{index:03d}'] for index in group.indices])
 
-    def _state(self):
-        return {'average/steps': self.steps,
-                **{f'average/{index:03d}': average for index, average in enumerate(self.averages)}}
+    def _arrays(self):
+        """index -> average of that variable."""
+        return {index: array for group, average in zip(self.groups, self.averages)
+                for index, array in group.arrays(average).items()}

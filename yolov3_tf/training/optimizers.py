@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from yolov3_tf import replicas
 from yolov3_tf.choices import choose
+from yolov3_tf.training import groups
 
 
 class OptimizerSettings(NamedTuple):
@@ -35,12 +36,13 @@ class SGD:
     slots: ClassVar[tuple[str, ...]] = ('momentum',)
 
     @staticmethod
-    def update(variable, slots, gradient, factor, rate, settings, step):
+    def update(variables, slots, gradients, factors, rate, settings, step):
         del step
         # The clip is a factor on the rate, so the gradient itself is not written again.
-        tf.raw_ops.ResourceApplyKerasMomentum(
-            var=variable.handle, accum=slots[0].handle, lr=rate * factor, grad=gradient,
-            momentum=settings.momentum)
+        rates, momentum = tf.unstack(rate * factors), tf.constant(settings.momentum)
+        for variable, (accumulator,), gradient, own in zip(variables, slots, gradients, rates):
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=variable.handle, accum=accumulator.handle, lr=own, grad=gradient, momentum=momentum)
 
 
 class Adam:
@@ -48,20 +50,27 @@ class Adam:
     slots: ClassVar[tuple[str, ...]] = ('first_moment', 'second_moment')
 
     @staticmethod
-    def update(variable, slots, gradient, factor, rate, settings, step):
+    def update(variables, slots, gradients, factors, rate, settings, step):
         del settings
+        # Gradients are seldom clipped, and to write them all again takes as long as a third of the update.
+        gradients = tf.cond(
+            tf.reduce_min(factors) < 1,
+            lambda: [gradient * factor for gradient, factor in zip(gradients, tf.unstack(factors))], lambda: gradients)
         power = tf.cast(step, tf.float32)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle, m=slots[0].handle, v=slots[1].handle, beta1_power=.9 ** power,
-            beta2_power=.999 ** power, lr=rate, beta1=.9, beta2=.999, epsilon=1e-8, grad=gradient * factor)
+        # Once for all variables: a number would become a node of its own for each.
+        constants = {'beta1_power': .9 ** power, 'beta2_power': .999 ** power, 'lr': tf.convert_to_tensor(rate),
+                     'beta1': tf.constant(.9), 'beta2': tf.constant(.999), 'epsilon': tf.constant(1e-8)}
+        for variable, (first, second), gradient in zip(variables, slots, gradients):
+            tf.raw_ops.ResourceApplyAdam(var=variable.handle, m=first.handle, v=second.handle, grad=gradient,
+                                         **constants)
 
 
 class Rule(Protocol):
-    """An update rule: the names of its state variables for each trained variable, and one update of a variable."""
+    """An update rule: the names of its state variables for each trained variable, and one update of all variables."""
     slots: ClassVar[tuple[str, ...]]
 
     @staticmethod
-    def update(variable, slots, gradient, factor, rate, settings: OptimizerSettings, step): ...
+    def update(variables, slots, gradients, factors, rate, settings: OptimizerSettings, step): ...
 
 
 KINDS: dict[str, type[Rule]] = {'sgd': SGD, 'adam': Adam}
@@ -82,8 +91,10 @@ class Optimizer(tf.Module):
         self.settings, self.rule, self.loss_scaling = settings, choose(KINDS, settings.kind, 'optimizer'), loss_scaling
         self.variables_ = [getattr(variable, '_value', variable) for variable in variables]
         self.decayed = [_is_kernel(variable) for variable in variables]
-        self.slots = [[tf.Variable(tf.zeros_like(variable), trainable=False) for _ in self.rule.slots]
-                      for variable in self.variables_]
+        self.groups = groups.of(self.variables_)
+        # The update kernels need a variable: that of a single one itself, for several a copy of their values.
+        self.updated = [group.variables[0] if group.single else _like(group) for group in self.groups]
+        self.slots = [[_like(group) for _ in self.rule.slots] for group in self.groups]
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.scale = tf.Variable(2. ** 15 if loss_scaling else 1., trainable=False)
         self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -104,23 +115,51 @@ class Optimizer(tf.Module):
           changed except the scale under loss scaling.
         """
         wanted = tf.convert_to_tensor(wanted)
-        gradients = [tf.cast(gradient, tf.float32) / self.scale if self.loss_scaling else gradient
-                     for gradient in gradients]
-        gradients = [gradient + self.settings.weight_decay * variable if decayed else gradient
-                     for gradient, variable, decayed in zip(gradients, self.variables_, self.decayed)]
-        norms = [tf.sqrt(2 * tf.nn.l2_loss(gradient)) for gradient in gradients]
-        finite = tf.math.is_finite(tf.add_n(norms))
-        tf.cond(finite & wanted, lambda: self._update(gradients, norms, rate), lambda: tf.constant(0))
+        joined = [self._decayed(group, group.join(gradients)) for group in self.groups]
+        norms = tf.sqrt(2 * tf.stack([tf.nn.l2_loss(gradient) for gradient in joined]))
+        finite = tf.math.is_finite(tf.reduce_sum(norms))
+        tf.cond(finite & wanted, lambda: self._update(joined, norms, rate), lambda: tf.constant(0))
         if self.loss_scaling:
             tf.cond(wanted, lambda: self._rescale(finite), lambda: tf.constant(0))
         return finite
 
+    def _decayed(self, group, gradient):
+        """The gradient of a group with its weight decay, without the scale of the loss."""
+        if self.loss_scaling:
+            gradient = tf.cast(gradient, tf.float32) / self.scale
+        decays = [self.settings.weight_decay * self.decayed[index] for index in group.indices]
+        if not any(decays):
+            return gradient
+        decay = decays[0] if group.single else np.repeat(np.array(decays, np.float32), group.sizes)
+        # Not before the gradient is there: TensorFlow would make all products first, which costs the memory of a second
+        # network and finds nothing in the cache again.
+        with tf.control_dependencies([gradient]):
+            return gradient + decay * group.value()
+
     def _update(self, gradients, norms, rate):
         step = replicas.add(self.step, 1)
-        for variable, slots, gradient, norm in zip(self.variables_, self.slots, gradients, norms):
-            factor = tf.minimum(1., self.settings.clip_norm / tf.maximum(norm, 1e-30))      # of inf: 1
-            self.rule.update(variable, slots, gradient, factor, rate, self.settings, step)
+        gradients = [gradient if group.single else self._clipped(group, gradient, norm)
+                     for group, gradient, norm in zip(self.groups, gradients, tf.unstack(norms))]
+        factors = tf.where([group.single for group in self.groups], self._factors(norms), 1.)
+        joined = [(group, variable) for group, variable in zip(self.groups, self.updated) if not group.single]
+        for group, variable in joined:
+            replicas.write(variable, group.value())
+        self.rule.update(self.updated, self.slots, gradients, factors, rate, self.settings, step)
+        for group, variable in joined:
+            group.write(tf.convert_to_tensor(variable))
         return tf.constant(0)
+
+    def _clipped(self, group, gradient, norm):
+        """The gradient of a group of several variables, each of them clipped by itself."""
+        def clip():
+            owner = np.repeat(np.arange(len(group.sizes)), group.sizes)         # the variable of each value
+            squares = tf.math.segment_sum(tf.square(tf.cast(gradient, tf.float64)), owner)
+            return gradient * tf.gather(self._factors(tf.cast(tf.sqrt(squares), tf.float32)), owner)
+        # None of them needs it where the norm of all together is small enough.
+        return tf.cond(norm > self.settings.clip_norm, clip, lambda: gradient)
+
+    def _factors(self, norms):
+        return tf.minimum(1., self.settings.clip_norm / tf.maximum(norms, 1e-30))            # of inf: 1
 
     def _rescale(self, finite):
         good = tf.where(finite, self.good_steps + 1, 0)
@@ -131,19 +170,28 @@ class Optimizer(tf.Module):
         return tf.constant(0)
 
     def state(self) -> dict[str, np.ndarray]:
-        """name -> NumPy array of everything that a resumed run needs."""
-        return {name: variable.numpy() for name, variable in self._state().items()}
+        """name -> NumPy array of everything that a resumed run needs: ``momentum/012`` belongs to variable 12."""
+        arrays = {name: variable.numpy() for name, variable in self._counters().items()}
+        for group, slots in zip(self.groups, self.slots):
+            for kind, slot in zip(self.rule.slots, slots):
+                arrays.update({f'{kind}/{index:03d}': array for index, array in group.arrays(slot).items()})
+        return arrays
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """The inverse of ``state``; raises KeyError or ValueError for the state of another optimiser."""
-        for name, variable in self._state().items():
+        for name, variable in self._counters().items():
             variable.assign(state[name])
+        for group, slots in zip(self.groups, self.slots):
+            for kind, slot in zip(self.rule.slots, slots):
+                group.restore(slot, [state[f'{kind}/{index:03d}'] for index in group.indices])
 
-    def _state(self):
-        named = {'step': self.step, 'scale': self.scale, 'good_steps': self.good_steps}
-        for index, slots in enumerate(self.slots):
-            named.update({f'{kind}/{index:03d}': slot for kind, slot in zip(self.rule.slots, slots)})
-        return named
+    def _counters(self):
+        return {'step': self.step, 'scale': self.scale, 'good_steps': self.good_steps}
+
+
+def _like(group: groups.Group) -> tf.Variable:
+    """A variable for one value beside each of a group's."""
+    return tf.Variable(tf.zeros(group.shape), trainable=False)
 
 
 def _is_kernel(variable) -> bool:
