@@ -74,6 +74,8 @@ class Recipe(NamedTuple):
       full_lr: Learning rates of the full stage (default 1e-4,1e-5; 1e-3,1e-4 from random weights).
       schedule: How the learning rate of the full stage falls.
       decay_power: Exponent of the power schedule.
+      restart_cycles: Cycles of the restarts schedule.
+      restart_factor: How many times as long as the one before a cycle of the restarts schedule is.
       warmup_epochs: Epochs of linear warm-up before everything else.
       frozen_bn: What BatchNorm does in a frozen backbone.
       stop_after: Epochs without better mAP that end the full stage; 0 for never.
@@ -144,6 +146,8 @@ class Recipe(NamedTuple):
     full_lr: tuple[float, ...] | None = None
     schedule: str = 'piecewise'
     decay_power: float = 1.
+    restart_cycles: int = 3
+    restart_factor: float = 2.
     warmup_epochs: int = 0
     frozen_bn: str = 'adapt'
     stop_after: int = 0
@@ -205,7 +209,8 @@ RANGES = {
     'ignore_thresh': Range(0, 1, above=True), 'assign_thresh': POSITIVE, 'box_weight': POSITIVE,
     'background_weight': POSITIVE, 'grid_sensitivity': Range(1, 2), 'asymptotic_epochs': AT_LEAST_ONE,
     'asymptotic_lr': POSITIVE, 'head_epochs': COUNT, 'head_lr': POSITIVE, 'patience': COUNT, 'full_epochs': COUNT,
-    'full_lr': POSITIVE, 'decay_power': COUNT, 'warmup_epochs': COUNT, 'stop_after': COUNT,
+    'full_lr': POSITIVE, 'decay_power': COUNT, 'restart_cycles': AT_LEAST_ONE,
+    'restart_factor': Range(1, 10), 'warmup_epochs': COUNT, 'stop_after': COUNT,
     'batch_size': AT_LEAST_ONE, 'accumulate_steps': AT_LEAST_ONE, 'momentum': Range(0, .9999), 'weight_decay': COUNT,
     'clip_norm': Range(1e-6), 'ema_decay': Range(0, .999999), 'logical_devices': AT_LEAST_ONE,
     'seed': Range(0, 2**32 - 1), 'log_steps': AT_LEAST_ONE, 'epochs_between_eval': AT_LEAST_ONE,
@@ -356,6 +361,9 @@ def _check_contradictions(recipe):
         names = [name for name, schedule in stages.SCHEDULES.items() if schedule.power]
         raise InputError(f'--decay_power beside --schedule={recipe.schedule}: only --schedule={" or ".join(names)} has '
                          'an exponent')
+    for name in ('restart_cycles', 'restart_factor'):
+        if given(recipe, name) and not stages.SCHEDULES[recipe.schedule].restarts:
+            raise InputError(f'--{name} beside --schedule={recipe.schedule}: only --schedule=restarts has cycles')
     if given(recipe, 'momentum') and 'momentum' not in optimizers.KINDS[recipe.optimizer].slots:
         raise InputError(f'--momentum beside --optimizer={recipe.optimizer}: only sgd has it')
 
