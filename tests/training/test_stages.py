@@ -48,6 +48,39 @@ def test_cosine_falls_from_the_rate_to_zero():
     assert rates == pytest.approx([2 * half, half * (1 + .5 ** .5), half, half * (1 - .5 ** .5), 0])
 
 
+def test_restarts_fall_to_zero_again_and_again_and_end_with_the_stage():
+    """Loshchilov & Hutter 2017, eq. 5 with T_0 = 2, T_mult = 2: cycles of 2, 4 and 8 epochs after a warm-up of one."""
+    stage, = stages.two_stages((), ((14, 1e-2),), warmup_epochs=1, schedule='restarts', cycles=3, growth=2.)
+    assert stages.cycle_ends(14, 3, 2.) == [2, 6, 14]
+    rates = [stages.rate_at(stage, 4 * epoch, 4) for epoch in range(16)]
+    root, long = 2 ** .5 / 2, 1e-2 * .5 * (1 + .9238795325)         # cos(pi / 8)
+    half = 1e-2 / 2
+    assert rates[:7] == pytest.approx([0, 1e-2, half, 1e-2, half * (1 + root), half, half * (1 - root)])
+    assert rates[7:9] == pytest.approx([1e-2, long]) and rates[11] == pytest.approx(half) and rates[15] == 0
+    assert stages.rate_at(stage, 4 * 15 - 1, 4) == pytest.approx(half * (1 - .9951847267))      # cos(pi / 32)
+    assert not stages.is_over(stage, 14, []) and stages.is_over(stage, 15, [])
+
+
+@pytest.mark.parametrize('epochs, cycles, growth, ends', [
+    (33, 3, 2., [5, 14, 33]), (10, 4, 1., [3, 5, 8, 10]), (7, 1, 2., [7]), (3, 3, 1., [1, 2, 3])])
+def test_cycles_end_with_an_epoch_and_the_last_one_with_the_stage(epochs, cycles, growth, ends):
+    """33 epochs in parts of 1, 2 and 4 sevenths: 4.71, 14.14, 33."""
+    assert stages.cycle_ends(epochs, cycles, growth) == ends
+    stage, = stages.two_stages((), ((epochs, .1),), schedule='restarts', cycles=cycles, growth=growth)
+    assert [epoch for epoch in range(epochs) if stages.rate_at(stage, epoch, 1) == .1] == [0, *ends[:-1]]
+
+
+def test_one_cycle_is_the_cosine():
+    one = rates_of('restarts', ((4, 1e-2),), 4, cycles=1, growth=3.)
+    assert one == pytest.approx(rates_of('cosine', ((4, 1e-2),), 4))
+
+
+@pytest.mark.parametrize('epochs, cycles, growth', [(2, 3, 1.), (3, 3, 2.), (5, 3, 10.), (9, 10 ** 9, 1.)])
+def test_a_cycle_shorter_than_an_epoch_is_refused(epochs, cycles, growth):
+    with pytest.raises(InputError, match=f'{epochs} epochs of the full stage: a cycle would be shorter than an epoch'):
+        stages.two_stages((), ((epochs, .1),), schedule='restarts', cycles=cycles, growth=growth)
+
+
 def test_warm_up_then_power():
     stage, = stages.two_stages((), ((4, 1e-2),), warmup_epochs=1, schedule='power', power=2.)
     rates = [stages.rate_at(stage, step, 4) for step in range(0, 20, 2)]
@@ -71,6 +104,7 @@ def test_a_piece_of_a_plateau_is_over_after_its_epochs_at_the_latest():
 
 @pytest.mark.parametrize('schedule, rates, patience, message', [
     ('cosine', ((2, .1), (1, .01)), 0, 'one rate'), ('power', ((2, .1), (1, .01)), 0, 'one rate'),
+    ('restarts', ((2, .1), (1, .01)), 0, 'one rate'),
     ('plateau', ((2, .1),), 0, 'patience'), ('stairs', ((2, .1),), 0, 'cosine')])
 def test_schedules_that_cannot_be_made_are_refused(schedule, rates, patience, message):
     with pytest.raises(InputError, match=message):

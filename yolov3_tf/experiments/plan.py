@@ -30,7 +30,8 @@ from yolov3_tf.training.recipe import DEFAULTS, MAY_DIFFER, Recipe, given
 # Settings that belong to some stages only; a setting in none of these lists changes every stage.
 OF_ASYMPTOTIC = ('asymptotic', 'asymptotic_epochs', 'asymptotic_lr')
 OF_HEAD = ('head_epochs', 'head_lr')
-OF_FULL = ('full_epochs', 'full_lr', 'minutes', 'schedule', 'decay_power', 'mix_free_epochs')
+OF_FULL = ('full_epochs', 'full_lr', 'minutes', 'schedule', 'decay_power', 'restart_cycles', 'restart_factor',
+           'mix_free_epochs')
 OF_DETECTION = (*OF_HEAD, *OF_FULL, 'patience', 'frozen_bn', 'warmup_epochs', 'head', 'formulation', 'loss',
                 'focal', 'ignore_thresh', 'ignore_scope', 'matched', 'label_smoothing', 'assigner', 'assign_thresh',
                 'objectness', 'objectness_target', 'classification', 'positive_weight', 'box_weight', 'class_weight',

@@ -81,6 +81,8 @@ class Recipe(NamedTuple):
         more are planned as fit, and the schedule ends with them.
       schedule: How the learning rate of the full stage falls.
       decay_power: Exponent of the power schedule.
+      restart_cycles: Cycles of the restarts schedule.
+      restart_factor: How many times as long as the one before a cycle of the restarts schedule is.
       warmup_epochs: Epochs of linear warm-up before everything else.
       bn_momentum: Share of BatchNorm's averages that a step keeps.
       frozen_bn: What BatchNorm does in a frozen backbone.
@@ -158,6 +160,8 @@ class Recipe(NamedTuple):
     minutes: float | None = None
     schedule: str = 'piecewise'
     decay_power: float = 1.
+    restart_cycles: int = 3
+    restart_factor: float = 2.
     warmup_epochs: int = 0
     bn_momentum: float = .99
     frozen_bn: str = 'adapt'
@@ -223,7 +227,8 @@ RANGES = {
     'class_weight': POSITIVE, 'background_weight': POSITIVE, 'bn_momentum': Range(0, .9999),
     'grid_sensitivity': Range(1, 2), 'asymptotic_epochs': AT_LEAST_ONE, 'asymptotic_lr': POSITIVE,
     'head_epochs': COUNT, 'head_lr': POSITIVE, 'patience': COUNT, 'full_epochs': COUNT, 'full_lr': POSITIVE,
-    'minutes': POSITIVE, 'decay_power': COUNT, 'warmup_epochs': COUNT, 'stop_after': COUNT,
+    'minutes': POSITIVE, 'decay_power': COUNT, 'restart_cycles': AT_LEAST_ONE, 'restart_factor': Range(1, 10),
+    'warmup_epochs': COUNT, 'stop_after': COUNT,
     'mix_free_epochs': COUNT,
     'batch_size': AT_LEAST_ONE, 'accumulate_steps': AT_LEAST_ONE, 'momentum': Range(0, .9999), 'weight_decay': COUNT,
     'clip_norm': Range(1e-6), 'ema_decay': Range(0, .999999), 'logical_devices': AT_LEAST_ONE,
@@ -380,6 +385,9 @@ def _check_contradictions(recipe):
         names = [name for name, schedule in stages.SCHEDULES.items() if schedule.power]
         raise InputError(f'--decay_power beside --schedule={recipe.schedule}: only --schedule={" or ".join(names)} has '
                          'an exponent')
+    for name in ('restart_cycles', 'restart_factor'):
+        if given(recipe, name) and not stages.SCHEDULES[recipe.schedule].restarts:
+            raise InputError(f'--{name} beside --schedule={recipe.schedule}: only --schedule=restarts has cycles')
     if given(recipe, 'momentum') and 'momentum' not in optimizers.KINDS[recipe.optimizer].slots:
         raise InputError(f'--momentum beside --optimizer={recipe.optimizer}: only sgd has it')
 

@@ -34,6 +34,8 @@ class Stage(NamedTuple):
       frozen_bn: one of ``FROZEN_BN``.
       schedule: one of ``SCHEDULES``.
       power: exponent of the power schedule.
+      cycles: number of cycles of the restarts schedule.
+      growth: how many times as long as the one before a cycle of the restarts schedule is.
       task: what the network learns, one of ``tasks.TASKS``.
     """
     name: str
@@ -47,6 +49,8 @@ class Stage(NamedTuple):
     task: str = 'detection'
     stop_after: int = 0
     mix_free_epochs: int = 0
+    cycles: int = 1
+    growth: float = 1.
 
     @property
     def epochs(self) -> int:
@@ -61,7 +65,8 @@ def asymptotic(epochs: int, rate: float) -> Stage:
 
 def two_stages(head_rates: Pieces, all_rates: Pieces, warmup_epochs: int = 0, patience: int = 0,
                frozen_bn: str = 'adapt', schedule: str = 'piecewise', power: float = 1.,
-               stop_after: int = 0, mix_free_epochs: int = 0) -> tuple[Stage, ...]:
+               stop_after: int = 0, mix_free_epochs: int = 0, cycles: int = 1,
+               growth: float = 1.) -> tuple[Stage, ...]:
     """The paper's order: the head on a frozen backbone until it no longer improves, then all layers.
 
     A stage without epochs is left out; the warm-up belongs to the first stage that remains. The schedule,
@@ -78,9 +83,12 @@ def two_stages(head_rates: Pieces, all_rates: Pieces, warmup_epochs: int = 0, pa
     if needs.patience and not patience:
         raise InputError(f'schedule={schedule} waits for patience epochs without a lower validation loss: expected '
                          '--patience of 1 or more, got 0')
+    if needs.restarts and all_rates:
+        _check_cycles(all_rates[0][0], cycles, growth)
     parts = (Stage('head', BACKBONE, tuple(head_rates), patience=patience, frozen_bn=frozen_bn),
              Stage('full', NOTHING, tuple(all_rates), patience=patience if needs.patience else 0,
-                   schedule=schedule, power=power, stop_after=stop_after, mix_free_epochs=mix_free_epochs))
+                   schedule=schedule, power=power, stop_after=stop_after, mix_free_epochs=mix_free_epochs,
+                   cycles=cycles, growth=growth))
     stages = tuple(stage for stage in parts if stage.epochs)
     return (stages[0]._replace(warmup_epochs=warmup_epochs), *stages[1:]) if stages else ()
 
@@ -173,6 +181,36 @@ def _cosine(stage, epochs, losses):
     return rate * (1 + math.cos(math.pi * min(epochs / length, 1))) / 2
 
 
+def _restarts(stage, epochs, losses):
+    """rate (1 + cos(pi t)) / 2, t in 0..1 in each cycle (Loshchilov & Hutter 2017, eq. 5); 0 after the last one."""
+    del losses
+    (length, rate), = stage.rates
+    start = 0
+    for end in cycle_ends(length, stage.cycles, stage.growth):
+        if epochs < end:
+            return rate * (1 + math.cos(math.pi * (epochs - start) / (end - start))) / 2
+        start = end
+    return 0.
+
+
+def cycle_ends(epochs: int, cycles: int, growth: float) -> list[int]:
+    """The epoch at which each cycle of the restarts schedule ends; the last one ends with the stage.
+
+    A cycle is ``growth`` times as long as the one before. Its end is rounded to a whole epoch, because the network is
+    best where the rate is 0 and is validated after whole epochs. Two ends are equal where the epochs are too few.
+    """
+    lengths = [growth ** (cycle - cycles + 1) for cycle in range(cycles)]       # relative to the last: no overflow
+    return [math.floor(epochs * sum(lengths[:number]) / sum(lengths) + .5) for number in range(1, cycles + 1)]
+
+
+def _check_cycles(epochs, cycles, growth):
+    """Raises InputError where a cycle would be shorter than an epoch."""
+    ends = cycle_ends(epochs, cycles, growth) if cycles <= epochs else []
+    if not ends or any(end <= start for start, end in zip([0, *ends], ends)):
+        raise InputError(f'--restart_cycles={cycles} of --restart_factor={growth:g} in {epochs} epochs of the full '
+                         'stage: a cycle would be shorter than an epoch; expected fewer cycles or more epochs')
+
+
 def _power(stage, epochs, losses):
     """rate (1 - t)^power, t in 0..1 (darknet's ``policy=poly``); with a warm-up before it, the tutorials' schedule."""
     del losses
@@ -189,19 +227,22 @@ class Schedule(NamedTuple):
       one_piece: it takes one rate and one number of epochs, because it falls by itself; others take several.
       patience: it needs patience, because a piece ends after patience epochs without a lower validation loss.
       power: it has an exponent.
+      restarts: it has cycles.
     """
     rate: Callable[[Stage, float, Sequence[float]], float]
     description: str
     one_piece: bool = False
     patience: bool = False
     power: bool = False
+    restarts: bool = False
 
 
 SCHEDULES = {
     'piecewise': Schedule(_piecewise, 'each rate for its epochs'),
     'plateau': Schedule(_plateau, 'the next rate when the validation loss no longer falls', patience=True),
     'cosine': Schedule(_cosine, 'one rate falls to 0 as a cosine', one_piece=True),
-    'power': Schedule(_power, 'one rate falls to 0 as a power of the time left', one_piece=True, power=True)}
+    'power': Schedule(_power, 'one rate falls to 0 as a power of the time left', one_piece=True, power=True),
+    'restarts': Schedule(_restarts, 'one rate falls to 0 as a cosine, again and again', one_piece=True, restarts=True)}
 
 
 def freeze(model: tf.keras.Model, stage: Stage) -> None:
