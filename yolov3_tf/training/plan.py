@@ -40,7 +40,8 @@ def settings_of(recipe: Recipe, pretrained: bool, precision: str = 'float32') ->
         seed=recipe.seed, log_steps=recipe.log_steps, checkpoint_steps=recipe.checkpoint_steps,
         loss_scaling=precision == 'float16', sync_batch_norm=recipe.sync_batch_norm,
         accumulate_steps=recipe.accumulate_steps, ema_decay=recipe.ema_decay,
-        epochs_between_eval=recipe.epochs_between_eval, cache=recipe.cache, profile=recipe.profile)
+        epochs_between_eval=recipe.epochs_between_eval, cache=recipe.cache, profile=recipe.profile,
+        keep_features=recipe.keep_features)
 
 
 def stages_of(recipe: Recipe, pretrained: bool) -> tuple[stages.Stage, ...]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from yolov3_tf.data import pipeline
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses import criterion
-from yolov3_tf.training import stages
+from yolov3_tf.training import kept_features, stages
 from yolov3_tf.training.optimizers import OptimizerSettings
 
 
@@ -26,6 +26,7 @@ class TrainingSettings(NamedTuple):
       ema_decay: decay of an average of the weights that is validated and saved as the best; 0: the weights themselves.
       epochs_between_eval: number of epochs between two validations; the last epoch of a stage is always validated.
       cache: one of ``data.caches.CACHES``.
+      keep_features: the frozen part of a network is computed once an image (``kept_features``).
       profile: keep a trace of some steps for TensorBoard.
     """
     stages: tuple[stages.Stage, ...]
@@ -42,6 +43,7 @@ class TrainingSettings(NamedTuple):
     ema_decay: float = 0.
     epochs_between_eval: int = 1
     cache: str = 'none'
+    keep_features: bool = False
     profile: bool = False
 
 
@@ -49,6 +51,8 @@ def check(settings: TrainingSettings, replicas: int = 1):
     """Raises InputError for settings that contradict each other, or a batch that the replicas cannot share equally."""
     criterion.check(settings.loss)
     pipeline.check(settings.batches)
+    if settings.keep_features:
+        kept_features.check(settings.batches, settings.stages, replicas)
     pieces, images = settings.accumulate_steps, settings.batches.batch_size
     if images % (replicas * pieces):
         raise InputError(f'--batch_size={images} is that of all replicas and pieces together: expected a multiple of '
