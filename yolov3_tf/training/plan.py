@@ -61,7 +61,7 @@ def stages_of(recipe: Recipe, pretrained: bool) -> tuple[stages.Stage, ...]:
         stages.pieces([head_epochs], [recipe.head_lr], 'head'),
         stages.pieces(epochs, rates, 'full') if epochs != (0,) else (),
         recipe.warmup_epochs, recipe.patience, recipe.frozen_bn, recipe.schedule, recipe.decay_power,
-        recipe.stop_after, recipe.mix_free_epochs)
+        recipe.stop_after, mix_free_epochs=recipe.mix_free_epochs)
     if recipe.asymptotic:
         (piece,) = stages.pieces([recipe.asymptotic_epochs], [recipe.asymptotic_lr], 'asymptotic')
         plan = (stages.asymptotic(*piece), *plan)
