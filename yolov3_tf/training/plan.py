@@ -42,7 +42,7 @@ def settings_of(recipe: Recipe, pretrained: bool, precision: str = 'float32') ->
         loss_scaling=precision == 'float16', sync_batch_norm=recipe.sync_batch_norm,
         accumulate_steps=recipe.accumulate_steps, ema_decay=recipe.ema_decay,
         epochs_between_eval=recipe.epochs_between_eval, minutes=recipe.minutes, cache=recipe.cache,
-        profile=recipe.profile)
+        profile=recipe.profile, keep_features=recipe.keep_features)
 
 
 def stages_of(recipe: Recipe, pretrained: bool) -> tuple[stages.Stage, ...]:

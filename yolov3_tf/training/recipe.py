@@ -86,6 +86,8 @@ class Recipe(NamedTuple):
       warmup_epochs: Epochs of linear warm-up before everything else.
       bn_momentum: Share of BatchNorm's averages that a step keeps.
       frozen_bn: What BatchNorm does in a frozen backbone.
+      keep_features: Compute a frozen backbone once for each image and train the head on the kept results: for the head
+        stage with frozen_bn=fixed, one image_size and no augmentation but flips and quarter turns.
       stop_after: Epochs without better mAP that end the full stage; 0 for never.
       mix_free_epochs: Last epochs of the full stage in which no image is mixed with others (mosaic, cutmix, mixup).
       batch_size: Images a step, over all devices and workers.
@@ -165,6 +167,7 @@ class Recipe(NamedTuple):
     warmup_epochs: int = 0
     bn_momentum: float = .99
     frozen_bn: str = 'adapt'
+    keep_features: bool = False
     stop_after: int = 0
     mix_free_epochs: int = 0
     batch_size: int = 4

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from yolov3_tf.data import pipeline
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses import criterion
-from yolov3_tf.training import stages
+from yolov3_tf.training import kept_features, stages
 from yolov3_tf.training.optimizers import OptimizerSettings
 
 
@@ -28,6 +28,7 @@ class TrainingSettings(NamedTuple):
       minutes: minutes that the run may take: the epochs of its last stage are planned after the first of them; None:
         the stage says how many there are.
       cache: one of ``data.caches.CACHES``.
+      keep_features: the frozen part of a network is computed once an image (``kept_features``).
       profile: keep a trace of some steps for TensorBoard.
     """
     stages: tuple[stages.Stage, ...]
@@ -45,6 +46,7 @@ class TrainingSettings(NamedTuple):
     epochs_between_eval: int = 1
     minutes: float | None = None
     cache: str = 'none'
+    keep_features: bool = False
     profile: bool = False
 
 
@@ -52,6 +54,8 @@ def check(settings: TrainingSettings, replicas: int = 1):
     """Raises InputError for settings that contradict each other, or a batch that the replicas cannot share equally."""
     criterion.check(settings.loss)
     pipeline.check(settings.batches)
+    if settings.keep_features:
+        kept_features.check(settings.batches, settings.stages, replicas)
     pieces, images = settings.accumulate_steps, settings.batches.batch_size
     if images % (replicas * pieces):
         raise InputError(f'--batch_size={images} is that of all replicas and pieces together: expected a multiple of '

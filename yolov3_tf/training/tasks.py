@@ -45,6 +45,7 @@ class Task(Protocol):
 
     Attributes:
       model: takes images and returns the outputs of the task; the stage trains its trainable weights.
+      network: what gives those outputs in a training step: the model, or it with ``kept_features``.
       measure: name of the score in the metrics.
       shown: name of the score on the progress line.
       picks_best: whether its score decides which checkpoint is the best.
@@ -53,6 +54,7 @@ class Task(Protocol):
     shown: str
     picks_best: bool
     model: Any
+    network: Any
 
     def __init__(self, model: tf.keras.Model, config: ModelConfig, val_set: Dataset,
                  loss: criterion.LossSettings, batch_size: int, strict: bool): ...
@@ -74,10 +76,11 @@ class Detection:
     def __init__(self, model: tf.keras.Model, config: ModelConfig, val_set: Dataset,
                  loss: criterion.LossSettings, batch_size: int, strict: bool):
         self.model, self.anchors, self.loss, self.val_set = model, config.anchors, loss, val_set
+        self.network: Any = model
         self.validator = Validator(model, config, val_set, batch_size, loss, strict=strict)
 
     def compute_loss(self, images: tf.Tensor, truth: GroundTruth, training: bool) -> dict[str, Any]:
-        return compute_loss(self.model, images, truth, self.anchors, self.loss, training)
+        return compute_loss(self.network, images, truth, self.anchors, self.loss, training)
 
     def validate(self) -> ValidationResult:
         """Loss and mAP at IoU .5 over the images that can be read, and a page of images with detections."""
@@ -112,14 +115,14 @@ class Classification:
                  loss: criterion.LossSettings, batch_size: int, strict: bool):
         del loss
         self.val_set, self.strict = val_set, strict
-        self.model = classifier(model, len(config.class_names))
+        self.model = self.network = classifier(model, len(config.class_names))
         self.batches = pipeline.evaluation_batches(
             val_set, *config.image_size, letterbox=config.letterbox, batch_size=batch_size, strict=strict)
         self._step = tf.function(self._evaluate, reduce_retracing=True, autograph=False)
         self.report: classification.ClassificationReport | None = None
 
     def compute_loss(self, images: tf.Tensor, truth: GroundTruth, training: bool) -> dict[str, Any]:
-        loss = presence_loss(self.model(codec.to_input(images), training=training), truth)
+        loss = presence_loss(self.network(codec.to_input(images), training=training), truth)
         return {'presence': loss, 'total': loss}
 
     def validate(self) -> ValidationResult:

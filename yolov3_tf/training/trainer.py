@@ -22,7 +22,7 @@ from yolov3_tf.models import checkpoints
 from yolov3_tf.models.blocks import BatchNorm
 from yolov3_tf.progress import Bar
 from yolov3_tf.structures import Dataset
-from yolov3_tf.training import agreement, counters, finite, pacing, stages
+from yolov3_tf.training import agreement, counters, finite, kept_features, pacing, stages
 from yolov3_tf.training import step as training_step
 from yolov3_tf.training.averaging import Average
 from yolov3_tf.training.batches import Batches
@@ -189,6 +189,9 @@ class Trainer:
         """Freezes layers, and creates or restores the optimiser, the average and the step of a stage."""
         stages.freeze(self.model, stage)
         task = self.task = self.tasks[stage.task]
+        task.network = task.model
+        if self.settings.keep_features and kept_features.can_be_kept(stage):
+            task.network = kept_features.KeptFeatures(task.model, *self.batches.stream.element_spec[0].shape[1:3])
         with self.distribution.scope():
             self.optimizer = Optimizer(task.model.trainable_variables, self.settings.optimizer,
                                        self.settings.loss_scaling)
