@@ -17,7 +17,7 @@ from yolov3_tf.data.readers import shapes, voc_xml
 CACHE = os.path.join('runs', 'data')
 DEFAULT_COUNT = 600
 LARGEST_COUNT = 100_000
-VERSION = 2  # of the drawings; a change of shapes.py that changes a pixel or a box must raise it
+VERSION = 3  # of the drawings; a change of shapes.py that changes a pixel or a box must raise it
 QUALITY = 92  # JPEG
 
 

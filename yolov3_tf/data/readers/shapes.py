@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 
 CLASS_NAMES = ('circle', 'cross', 'square', 'star', 'triangle')
-LEAST_VISIBLE = .3  # of an object's pixels; what would hide more of another object is not placed
+LEAST_VISIBLE = .75  # of an object's pixels; what would hide more of another object is not placed
 LEAST_DIFFERENCE = 150  # of an object's colour from the ground under it, summed over the channels
-SMALLEST, LARGEST = 24., .7  # pixels; share of the image's short side
-MOST_OBJECTS = 5
+SMALLEST, LARGEST = 44., .7  # pixels; share of the image's short side
+FEWEST_OBJECTS, MOST_OBJECTS = 2, 6  # tried; what would hide too much of another is left out
+NOISE = .02, .08  # least and most, of the whole range of a channel
 MOST_TURN = .4  # radians from upright: the set must be learnable in minutes
 
 
@@ -33,12 +34,12 @@ class Drawing(NamedTuple):
 
 
 def draw(rng: np.random.Generator) -> Drawing:
-    """Draws one image of 200 to 320 pixels a side with one to five objects."""
+    """Draws one image of 200 to 320 pixels a side with up to six objects."""
     height, width = (int(side) for side in rng.integers(200, 321, 2))
     image = _ground(rng, height, width)
     masks: list[np.ndarray] = []
     names = []
-    for _ in range(int(rng.integers(1, MOST_OBJECTS + 1))):
+    for _ in range(int(rng.integers(FEWEST_OBJECTS, MOST_OBJECTS + 1))):
         name = str(rng.choice(CLASS_NAMES))
         mask = _mask(rng, name, height, width)
         if not _hides_too_much(mask, masks):
@@ -46,7 +47,7 @@ def draw(rng: np.random.Generator) -> Drawing:
             masks.append(mask >= 128)
             names.append(name)
     noise = rng.integers(0, 256, image.shape, np.uint8).astype(np.float32)  # ten times faster than normal
-    image += (noise - 127.5) * np.float32(rng.uniform(.02, .12))
+    image += (noise - 127.5) * np.float32(rng.uniform(*NOISE))
     image = np.clip(image, 0, 255).astype(np.uint8)
     return Drawing(image, [_object(name, mask, visible)
                            for name, mask, visible in zip(names, masks, _visible(masks))])
