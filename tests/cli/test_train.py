@@ -188,7 +188,7 @@ def test_flags_become_values_and_override_a_recipe(monkeypatch, tmp_path):
         clip_norm=float('inf'))
     (tmp_path / 'mine.flags').write_text('# mine\n--focal\n--train_sizes=320,352\n')
     assert read('--recipe=mine.flags') == recipes.DEFAULTS._replace(focal=True, train_sizes=(320, 352))
-    with pytest.raises(InputError, match='--recipe=bcdc: expected bccd, nano, paper, quick, reference or a file'):
+    with pytest.raises(InputError, match='--recipe=bcdc: expected bccd, fast, nano, paper, quick, reference or a file'):
         read('--recipe=bcdc')
 
 

@@ -30,7 +30,7 @@ def define_flags(values=flags.FLAGS):
                         flag_values=values)
     flags.DEFINE_integer('seeds', 3, 'Runs of every cell, with seeds from 0 on.', flag_values=values)
     flags.DEFINE_string('protocol', None, 'File of flags of train common to every cell (size, epochs ...), or one of '
-                        f'{protocols}.', flag_values=values)
+                        f'{protocols}, or a recipe of train such as fast.', flag_values=values)
     flags.DEFINE_string('flags', '', 'More flags common to every cell, separated by spaces; they override --protocol.',
                         flag_values=values)
     flags.DEFINE_string('output', None, 'Folder of the runs and tables (default: runs/experiments/DATA).',
@@ -67,6 +67,6 @@ def common_flags(options: flags.FlagValues) -> tuple[flag_texts.Token, ...]:
     """The flags of every cell; later ones override earlier ones: the protocol, --flags, --data."""
     protocol: tuple[flag_texts.Token, ...] = ()
     if options.protocol:
-        named = PROTOCOLS / f'{options.protocol}.flags'
-        protocol = flag_texts.read_file(named if named.is_file() else options.protocol)
+        named = [folder / f'{options.protocol}.flags' for folder in (PROTOCOLS, flag_texts.RECIPES)]
+        protocol = flag_texts.read_file(next((path for path in named if path.is_file()), options.protocol))
     return (*protocol, *table_file.tokens(options.flags, '--flags'), *experiment.data_flags(options.data))
