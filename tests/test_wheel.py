@@ -38,6 +38,8 @@ STEPS = {
                         ['lists/train.txt', 'lists/val.txt', 'lists/classes.names']),
     'experiments': (['IV', '--data=shapes:12', '--protocol=tiny', '--seeds=1', '--flags=--asymptotic_epochs=1',
                      '--output=tables'], ['tables/table4.md', 'tables/table4.csv', 'tables/table4.png']),
+    'tune': (['--recipe=runs/tiny/run.flags', '--settings=full_lr', '--budget=60', '--candidates=1', '--output=tuned'],
+             ['tuned/results.jsonl', 'tuned/best.flags']),
 }
 
 

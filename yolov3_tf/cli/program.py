@@ -38,6 +38,7 @@ COMMANDS = {
     'shards': Command('shards', 'write a data set as TFRecord shards'),
     'figures': Command('figures', 'draw the paper\'s figures'),
     'experiments': Command('experiments', 'run the paper\'s tables, or one of your own'),
+    'tune': Command('tune', 'search better values of a recipe\'s settings'),
     'voc-annotations': Command('voc_annotations', 'turn a VOCdevkit into checked annotation lists'),
 }
 # Name of a flag in earlier versions or other programs -> its names here; the first that a command has is suggested.

@@ -34,7 +34,7 @@ def read(cells: Sequence[Cell], common: Sequence[Token]) -> dict[str, Recipe]:
     faults = {token: fault for token in tokens if (fault := _fault(token))}
     if faults:
         readable = [token for token in tokens if token not in faults]
-        faults.update(zip(readable, _elsewhere(_value_faults, readable)))
+        faults.update(zip(readable, elsewhere(_value_faults, readable)))
         raise InputError('\n'.join(faults[token] for token in tokens if faults[token]))
     return {cell.name: _recipe(common, cell.flags) for cell in cells}
 
@@ -53,7 +53,7 @@ def check(cells: Sequence[Cell], common: Sequence[Token], recipes: Mapping[str, 
     tokens = list(dict.fromkeys(token for cell in cells for token in (*common, *cell.flags)))
     named = [(f'{cell.flags[-1].where if cell.flags else cell.where}: cell {cell.name}', recipes[cell.name])
              for cell in cells] + list(shared.items())
-    faults = _elsewhere(_all_faults, (tokens, named))
+    faults = elsewhere(_all_faults, (tokens, named))
     if faults:
         raise InputError('\n'.join(faults))
 
@@ -78,7 +78,7 @@ def _fault(token: Token) -> str:
     return ''
 
 
-def _elsewhere(work, *arguments):
+def elsewhere(work, *arguments):
     """Calls ``work(*arguments)`` in another process, which releases its memory at the end."""
     with multiprocessing.get_context('spawn').Pool(1) as pool:
         return pool.apply(work, arguments)

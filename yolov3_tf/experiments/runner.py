@@ -34,10 +34,11 @@ class Stopped(Exception):
 
 
 class Failure(NamedTuple):
-    """A failed run. why: the reason in one line; tail: the end of the log."""
+    """A failed run. why: the reason in one line; tail: the end of the log; code: the exit code, 0 if it has none."""
     run: Run
     why: str
     tail: str
+    code: int = 0
 
 
 class Status:
@@ -74,13 +75,14 @@ class Runner:
       command: the training command, without the flags of a run.
       expected: the expected seconds of a run, or None where nothing is known yet.
       finished: called after each run that has finished.
+      limit: seconds after which a training is asked to save and end, as by Ctrl-C; ``late`` is then True.
     """
 
     def __init__(self, out, command: Sequence[str], runs: Sequence[Run], expected: Callable[[Run], float | None],
-                 finished: Callable[[Run], None], status: Status | None = None):
+                 finished: Callable[[Run], None], status: Status | None = None, limit: float | None = None):
         self.out, self.command, self.runs = pathlib.Path(out), list(command), list(runs)
         self.logs, self.expected, self.finished = self.out / 'logs', expected, finished
-        self.status = status or Status()
+        self.status, self.limit, self.late = status or Status(), limit, False
         self.failures: dict[str, Failure] = {}
         self.done = {run.name for run in runs if self._state(run).finished}
         for name in self.done:                          # writes the end of those whose runner was killed
@@ -100,7 +102,7 @@ class Runner:
         return list(self.failures.values())
 
     def _one(self, number, run):
-        label = f'[{number}/{len(self.runs)}] {run.name}'
+        label = f'[{number}/{len(self.runs)}] {run.name}' if len(self.runs) > 1 else run.name
         if run.name in self.done:
             return
         if run.needs in self.failures:
@@ -125,7 +127,7 @@ class Runner:
         elif not self.stop:
             log = self.logs / f'{run.name}.log'
             why = f'exit code {code}' if code else 'exit code 0, but it left no finished run with its scores'
-            self.failures[run.name] = Failure(run, f'{why}; see {log}', tail(log))
+            self.failures[run.name] = Failure(run, f'{why}; see {log}', tail(log), code)
             self.status.message(f'{label}: FAILED, {self.failures[run.name].why}\n{self.failures[run.name].tail}')
         self._check_stop()
 
@@ -146,6 +148,9 @@ class Runner:
         while self.process.poll() is None:
             self.status.show(lambda: f'{label}{self._left(number, time.monotonic() - began)} | '
                                      f'{last_line(attempts.log)}')
+            if self.limit is not None and time.monotonic() - began > self.limit and not self.stop:
+                self.late = True
+                self._stop_training('the time is over')
             time.sleep(POLL_SECONDS)
         code, self.process = self.process.returncode, None
         attempts.ended(code)
@@ -175,7 +180,8 @@ class Runner:
         if len(known) < len(expected):
             return ''
         own = max(known[0] - spent, 0.)
-        return f', about {clock(own)} left, {clock(own + sum(known[1:]))} of the table'
+        table = f', {clock(own + sum(known[1:]))} of the table' if len(self.runs) > 1 else ''
+        return f', about {clock(own)} left{table}'
 
     def _state(self, run) -> run_state.State:
         return run_state.read(self.out / run.name, run.part.kind)
@@ -186,9 +192,12 @@ class Runner:
 
     def _ask_to_stop(self, number, frame):
         del frame
+        self._stop_training(signal.Signals(number).name)
+
+    def _stop_training(self, why):
         self.stop += 1
         if self.process is not None:
-            self.status.message(f'{signal.Signals(number).name}: waiting until the training has saved its state ...'
+            self.status.message(f'{why}: waiting until the training has saved its state ...'
                             if self.stop == 1 else 'stopping at once')
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGINT if self.stop == 1 else signal.SIGKILL)

@@ -60,7 +60,7 @@ def stages_of(recipe: Recipe, pretrained: bool) -> tuple[stages.Stage, ...]:
         stages.pieces([head_epochs], [recipe.head_lr], 'head'),
         stages.pieces(epochs, rates, 'full') if epochs != (0,) else (),
         recipe.warmup_epochs, recipe.patience, recipe.frozen_bn, recipe.schedule, recipe.decay_power,
-        recipe.stop_after, recipe.restart_cycles, recipe.restart_factor)
+        recipe.stop_after, cycles=recipe.restart_cycles, growth=recipe.restart_factor)
     if recipe.asymptotic:
         (piece,) = stages.pieces([recipe.asymptotic_epochs], [recipe.asymptotic_lr], 'asymptotic')
         plan = (stages.asymptotic(*piece), *plan)
