@@ -66,7 +66,7 @@ def test_a_search_killed_and_stopped_ends_like_an_undisturbed_one(tmp_path):
     second = start(tmp_path, *flags, hold='candidate-002')
     wait_for(out / 'candidate-002/checkpoints/last.h5', second)
     second.send_signal(signal.SIGINT)
-    output = second.communicate(timeout=60)[0]
+    output = second.communicate(timeout=600)[0]
     assert second.returncode == 130 and 'stopped; the same command goes on from there' in output, output
     assert '1 candidate finished before' in output and 'candidate-001: goes on from step 1' in output
     last = finish(tmp_path, *flags)
@@ -93,12 +93,18 @@ def test_losses_that_are_not_finite_count_as_0_and_another_failure_ends_the_sear
 
 def test_the_budget_ends_a_training_that_is_too_long_and_a_larger_one_continues_it(tmp_path):
     slow = start(tmp_path, *QUICK[:-1], '--budget=.03', '--output=late', hold='candidate-000')
-    output = slow.communicate(timeout=60)[0]
+    output = slow.communicate(timeout=600)[0]
     assert slow.returncode == 1 and 'the time is over: waiting until the training has saved' in output
     assert 'ended in the middle of candidate 0; with a larger one the same' in ' '.join(output.split())
-    again = finish(tmp_path, *QUICK[:-1], '--budget=.03', '--output=late', code=1)
-    assert 'in the middle of candidate 0' in ' '.join(again.split()) and 'begins' not in again
-    assert 'goes on from step 1' in finish(tmp_path, *QUICK, '--candidates=1', '--output=late')
+    assert 'candidate 0: mAP ' in finish(tmp_path, *QUICK, '--candidates=1', '--output=late')
+    assert (tmp_path / 'late/logs/candidate-000.attempts').read_text().count('began') == 2
+
+
+def test_no_training_begins_without_time(tmp_path):
+    trainings = tune.tuning_runs.Trainings(tmp_path, 'mAP', str(FAKE))
+    with pytest.raises(tune.tuning.OutOfTime):
+        trainings.train(0, recipe.make(train_data='shapes:12'), 0.)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('flags, message', [

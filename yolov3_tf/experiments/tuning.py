@@ -161,7 +161,7 @@ class Search:
         return '\n'.join(' '.join([f'{line[0]:{width}}', *(f'{cell:>9}' for cell in line[1:])]) for line in lines)
 
     def write_best(self) -> pathlib.Path:
-        """Writes best.flags, a recipe file of the best candidate; returns its path. It is also written on the way."""
+        """Writes best.flags, a recipe file of the best candidate; returns its path. Each new best is written too."""
         best, first = self.best, self.results[0]
         recipe = tuning_genes.with_values(self.recipe, self.genes.start, best.values)
         about = [f'Question: which {", ".join(self.genes.genes)} suit these data?', f'Command:  {self.command}',
@@ -187,14 +187,15 @@ class Search:
                 f'(#{best.number}); {clock(self.seconds)} of {clock(budget)}')
 
     def _add(self, result):
-        """Writes a result and best.flags, and deletes the checkpoints of all candidates but the best."""
+        """Writes a result, best.flags if it is the best, and deletes the checkpoints of all others."""
         self.results.append(result)
         lines = [dict(search=self._identity()), *(one._asdict() for one in self.results)]
         atomic_file.write_text(self.path, ''.join(json.dumps(line) + '\n' for line in lines))
         for one in self.results:
             if one is not self.best:
                 shutil.rmtree(self.out / name_of(one.number) / 'checkpoints', ignore_errors=True)
-        self.write_best()
+        if result is self.best:
+            self.write_best()
 
     def _identity(self) -> dict[str, Any]:
         """Everything that the candidates depend on; a search with other values is another search."""

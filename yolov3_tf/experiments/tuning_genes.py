@@ -34,8 +34,8 @@ class Gene(NamedTuple):
     needs: str = ''
 
 
-# A new continuous setting is a new row. A name that is no setting is left out.
-GENES = tuple(gene for gene in (
+# A new continuous setting is a new row.
+GENES = (
     Gene('full_lr', 1e-5, 3e-2, .3),
     Gene('head_lr', 1e-5, 3e-2, .3, needs='head_epochs'),
     Gene('asymptotic_lr', 1e-5, 3e-2, .3, needs='asymptotic'),
@@ -49,11 +49,11 @@ GENES = tuple(gene for gene in (
     Gene('assign_thresh', .05, .9, needs='assigner=iou_threshold'),
     Gene('assign_thresh', .5, 6, needs='assigner=shape_ratio'),
     Gene('assign_thresh', 1.5, 10, needs='assigner=neighbours'),
+    Gene('assign_thresh', 1.5, 10, needs='assigner=dynamic'),
     Gene('box_weight', .1, 20),
     Gene('class_weight', .1, 10),
     Gene('background_weight', .1, 10),
-    Gene('objectness_prior', 1e-4, .3, .3),
-) if gene.name in Recipe._fields)
+)
 NAMES = tuple(dict.fromkeys(gene.name for gene in GENES))
 
 
@@ -81,7 +81,7 @@ def of_recipe(recipe: Recipe, asked: Sequence[str] = ()) -> Genes:
     recipes.check(recipe)
     values = values_of(recipe)
     genes, left_out = {}, {}
-    for name in asked or NAMES:
+    for name in [name for name in NAMES if name in asked] or NAMES:
         rows = [gene for gene in GENES if gene.name == name]
         fitting = [gene for gene in rows if _is_used(gene, values)]
         why = _why_fixed(values[name]) if fitting else f'needs {_choice(rows)}'
