@@ -95,6 +95,8 @@ class BatchNorm(tf.keras.layers.Layer):
 class LeakyReLU(tf.keras.layers.Layer):
     """max(x, .1 x), with a gradient that vectorises in bfloat16 (four times faster in TensorFlow 2.15).
 
+    In float32 it is TensorFlow's own, of the output: one operation instead of five, and the same bits.
+
     Args:
       inference: take TensorFlow's own op instead. Only that one is fused into the convolution before it;
         a custom gradient leaves an IdentityN between the two.
@@ -117,8 +119,13 @@ class LeakyReLU(tf.keras.layers.Layer):
 @tf.custom_gradient
 def _leaky_relu(x):
     y = tf.nn.leaky_relu(x, SLOPE)
-    # The output has the input's sign; keeping it instead of the input frees the input's memory.
-    return y, lambda upstream: upstream * (SLOPE + (1 - SLOPE) * tf.cast(y > 0, upstream.dtype))
+
+    def gradient(upstream):
+        # The output has the input's sign; keeping it instead of the input frees the input's memory.
+        if upstream.dtype == tf.float32:
+            return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=SLOPE)
+        return upstream * (SLOPE + (1 - SLOPE) * tf.cast(y > 0, upstream.dtype))
+    return y, gradient
 
 
 @tf.keras.utils.register_keras_serializable('yolov3_tf')

@@ -48,20 +48,20 @@ class Group(NamedTuple):
         """Of tensors for all variables of the list, those of this group as [n]; a single one as it is."""
         if self.single:
             return tensors[self.indices[0]]
-        return tf.concat([tf.reshape(tensors[index], [-1]) for index in self.indices], 0)
+        return tf.concat([_flat(tensors[index]) for index in self.indices], 0)
 
     def value(self) -> tf.Tensor:
         """The values of the variables, joined."""
         if self.single:
             return tf.convert_to_tensor(self.variables[0])
-        return tf.concat([tf.reshape(variable, [-1]) for variable in self.variables], 0)
+        return tf.concat([_flat(tf.convert_to_tensor(variable)) for variable in self.variables], 0)
 
     def split(self, joined: tf.Tensor) -> dict[int, tf.Tensor]:
         """The inverse of ``join``: index -> tensor in the variable's shape."""
         if self.single:
             return {self.indices[0]: tf.convert_to_tensor(joined)}
         parts = tf.split(joined, self.sizes)
-        return {index: tf.reshape(part, variable.shape)
+        return {index: part if variable.shape.rank == 1 else tf.reshape(part, variable.shape)
                 for index, variable, part in zip(self.indices, self.variables, parts)}
 
     def write(self, joined: tf.Tensor) -> None:
@@ -87,3 +87,8 @@ def of(variables: Sequence[tf.Variable]) -> list[Group]:
     singles = [(index,) for index in range(len(variables)) if index not in small]
     return [Group(indices, tuple(variables[index] for index in indices))
             for indices in [*singles, tuple(small)] if indices]
+
+
+def _flat(tensor):
+    """[n]; most of them are that already, and a node less for each shortens every start."""
+    return tensor if tensor.shape.rank == 1 else tf.reshape(tensor, [-1])

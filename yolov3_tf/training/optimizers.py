@@ -115,38 +115,39 @@ class Optimizer(tf.Module):
           changed except the scale under loss scaling.
         """
         wanted = tf.convert_to_tensor(wanted)
-        joined = [self._decayed(group, group.join(gradients)) for group in self.groups]
+        values, joined = zip(*(self._decayed(group, group.join(gradients)) for group in self.groups))
         norms = tf.sqrt(2 * tf.stack([tf.nn.l2_loss(gradient) for gradient in joined]))
         finite = tf.math.is_finite(tf.reduce_sum(norms))
-        tf.cond(finite & wanted, lambda: self._update(joined, norms, rate), lambda: tf.constant(0))
+        tf.cond(finite & wanted, lambda: self._update(values, joined, norms, rate), lambda: tf.constant(0))
         if self.loss_scaling:
             tf.cond(wanted, lambda: self._rescale(finite), lambda: tf.constant(0))
         return finite
 
     def _decayed(self, group, gradient):
-        """The gradient of a group with its weight decay, without the scale of the loss."""
-        if self.loss_scaling:
-            gradient = tf.cast(gradient, tf.float32) / self.scale
-        decays = [self.settings.weight_decay * self.decayed[index] for index in group.indices]
-        if not any(decays):
-            return gradient
-        decay = decays[0] if group.single else np.repeat(np.array(decays, np.float32), group.sizes)
-        # Not before the gradient is there: TensorFlow would make all products first, which costs the memory of a second
-        # network and finds nothing in the cache again.
+        """The values of a group, and its gradient with weight decay and without the scale of the loss."""
+        # Not before the gradient is there: TensorFlow would make the products of all groups first, which costs the
+        # memory of a second network and finds nothing in the cache again.
         with tf.control_dependencies([gradient]):
-            return gradient + decay * group.value()
+            value = group.value()
+            if self.loss_scaling:
+                gradient = tf.cast(gradient, tf.float32) / self.scale
+            decays = np.array([self.settings.weight_decay * self.decayed[index] for index in group.indices], np.float32)
+            if decays.any():
+                gradient += (decays[0] if group.single else np.repeat(decays, group.sizes)) * value
+        return value, gradient
 
-    def _update(self, gradients, norms, rate):
+    def _update(self, values, gradients, norms, rate):
         step = replicas.add(self.step, 1)
         gradients = [gradient if group.single else self._clipped(group, gradient, norm)
                      for group, gradient, norm in zip(self.groups, gradients, tf.unstack(norms))]
         factors = tf.where([group.single for group in self.groups], self._factors(norms), 1.)
-        joined = [(group, variable) for group, variable in zip(self.groups, self.updated) if not group.single]
-        for group, variable in joined:
-            replicas.write(variable, group.value())
+        for group, variable, value in zip(self.groups, self.updated, values):
+            if not group.single:
+                replicas.write(variable, value)
         self.rule.update(self.updated, self.slots, gradients, factors, rate, self.settings, step)
-        for group, variable in joined:
-            group.write(tf.convert_to_tensor(variable))
+        for group, variable in zip(self.groups, self.updated):
+            if not group.single:
+                group.write(tf.convert_to_tensor(variable))
         return tf.constant(0)
 
     def _clipped(self, group, gradient, norm):
