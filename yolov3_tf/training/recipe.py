@@ -43,7 +43,7 @@ class Recipe(NamedTuple):
       val_size: Input size to validate and export at (without image_size).
       letterbox: Keep the proportions of images between grey margins instead of stretching them.
       augment: Augmentations of training images, applied in the order of their table; empty for none.
-      mixed_precision: Arithmetic of the network; auto takes what the GPU is good at, float32 on a CPU.
+      mixed_precision: Arithmetic of the network; auto takes what is fast on this GPU or, by a measurement, CPU.
       formulation: Version of YOLO whose loss is taken; a setting given beside it replaces that part.
       loss: Box term of the loss.
       focal: Focal loss on objectness.
