@@ -32,21 +32,23 @@ def test_the_best_validation_is_the_checkpoint_s_score(tmp_path, monkeypatch, pr
     assert evaluate(done.folder, spec).summary['mAP'] == best
 
 
-def test_a_bfloat16_network_is_validated_as_the_float32_network_of_its_weights(tmp_path):
-    """Also after the weights have changed, and without a change of the policy or of the network."""
+def test_a_bfloat16_network_is_validated_as_its_checkpoint_in_float32(tmp_path):
+    """Also after the weights have changed or layers are frozen; neither the policy nor the network changes."""
     data = specs.load('shapes:8', split='val', cache=str(tmp_path))
     config = checkpoints.ModelConfig(tuple(data.class_names), .0625, (64, 64), True, YOLOV3_ANCHORS)
     with keras_policy('mixed_bfloat16'):
         trained = checkpoints.build(config)
-    plain = checkpoints.build(config)
     validator = validation.Validator(trained, config, data)
-    for _ in range(2):
+    for frozen in (False, True):
         trained.set_weights([value + np.float32(.01) for value in trained.get_weights()])
-        plain.set_weights(trained.get_weights())
+        for layer in trained.layers:
+            layer.trainable = not (frozen and layer.name.startswith('backbone'))
+        checkpoints.save_model(str(tmp_path / 'trained.h5'), trained, config)
+        plain, _ = checkpoints.load_model(str(tmp_path / 'trained.h5'))
         found, expected = (one.run().detections for one in (validator, validation.Validator(plain, config, data)))
         assert sum(len(image.scores) for image in expected) > 8
         for image, other in zip(found, expected):
             np.testing.assert_array_equal(image.scores, other.scores)
             np.testing.assert_array_equal(image.boxes, other.boxes)
     assert tf.keras.mixed_precision.global_policy().name == 'float32'
-    assert trained.layers[1].compute_dtype == 'bfloat16'
+    assert trained.get_layer('backbone_conv_01').compute_dtype == 'bfloat16'
