@@ -66,7 +66,7 @@ def run(arguments, options) -> int:
     model, config = checkpoints.load_model(checkpoint)
     settings = export.Settings.from_flat({name: options[name].value for name in export.NAMES})
     if settings.precision == 'bfloat16' and not tf.config.list_physical_devices('GPU'):
-        _note_speed()
+        note_speed()
     output = options.output or _default_output(options.model, checkpoint, options.format)
     chosen = formats.Options(settings, options.overwrite, options.version, options.tflite_type,
                              _calibration(config.class_names, options))
@@ -75,7 +75,7 @@ def run(arguments, options) -> int:
     return 0
 
 
-def _note_speed():
+def note_speed():
     """Prints a note where bfloat16 is no faster on this CPU, as it is measured for training."""
     if not cpu_speed.has_bfloat16():
         print('note: this CPU does not multiply bfloat16: half the memory, but no faster here than float32')
