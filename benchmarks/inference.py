@@ -39,7 +39,7 @@ from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.darknet import weights as darknet_weights
 from yolov3_tf.models.darknet import yolov3_cfg
-from yolov3_tf.training import precision
+from yolov3_tf.training import cpu_speed
 
 # Mean and deviation over the slots of an image: box offsets, objectness logit, class logits.
 SPREAD = (0., .5), (-7., 2.), (-5., 2.)
@@ -156,7 +156,7 @@ def report(batch, seconds):
 
 def main():
     flags = parse_flags()
-    print(f'{platform.machine()}, {os.cpu_count()} cores, bfloat16 in hardware: {precision.cpu_has_bfloat16()}, '
+    print(f'{platform.machine()}, {os.cpu_count()} cores, bfloat16 in hardware: {cpu_speed.has_bfloat16()}, '
           f'load {os.getloadavg()[0]:.1f}; TensorFlow {tf.__version__}, OpenCV {cv2.__version__}; YOLOv3 at '
           f'{flags.image_size}, {flags.classes} classes, width {flags.width:g}; median of {flags.rounds} rounds')
     jpegs = draw_jpegs(max(flags.batches))

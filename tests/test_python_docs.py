@@ -16,7 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'docs' / 'PYTHON.md'
 TRAINS = '<!-- needs: training -->'
 # The six lines train with the command's defaults, for hours; here they are given a size of seconds.
-SMALL = "small = dict(image_size=64, width_multiplier=.125, backbone_weights='none', full_epochs=[1], full_lr=[1e-3])"
+SMALL = ("small = dict(image_size=64, width_multiplier=.125, backbone_weights='none', full_epochs=[1], full_lr=[1e-3], "
+         "mixed_precision='float32')")
 SMALL_TRAINING = (
     f'from yolov3_tf.training import recipe; train = recipe.train_with; {SMALL}; '
     'recipe.train_with = lambda *data, **given: train(*data, **{**small, **given})')

@@ -19,7 +19,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TRAIN = [sys.executable, str(ROOT / 'train.py'), '--loss=giou', '--focal', '--ignore_thresh=0.45',
-         '--width_multiplier=0.125', '--image_size=64', '--log_steps=1', '--name=run', '--noexport']
+         '--width_multiplier=0.125', '--image_size=64', '--log_steps=1', '--name=run', '--noexport',
+         '--mixed_precision=float32']
 KILLS, INTERVAL = 50, 2
 
 

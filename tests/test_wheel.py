@@ -22,7 +22,7 @@ SHAPES = f'{builtin.CACHE}/shapes-12-v{builtin.VERSION}'         # drawn by the 
 STEPS = {
     'train': (['--train_data=shapes:12', '--loss=giou', '--focal', '--ignore_thresh=0.45', '--width_multiplier=0.0625',
                '--image_size=64', '--augment=flip', '--optimizer=adam', '--head_epochs=0', '--full_epochs=1',
-               '--full_lr=1e-3', '--name=tiny'],
+               '--full_lr=1e-3', '--mixed_precision=float32', '--name=tiny'],
               ['runs/tiny/metrics.jsonl', 'runs/tiny/checkpoints/best.h5', 'runs/tiny/saved_model/1/saved_model.pb']),
     'evaluate': (['--model=runs/tiny', '--data=shapes:12', '--output=evaluated'], ['evaluated/metrics.json']),
     'detect': (['--model=runs/tiny', '--output=found', '--score_threshold=0', f'{SHAPES}/JPEGImages'],

@@ -10,6 +10,7 @@ import pytest
 from fixtures import program_flags, small_checkpoint
 
 from yolov3_tf.cli import detect, export
+from yolov3_tf.training import cpu_speed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -72,3 +73,14 @@ def test_darknet_files_by_the_command_line_and_detections_from_them(folder, monk
     cv2.imwrite(str(folder / 'a.png'), np.random.RandomState(0).randint(0, 255, [60, 90, 3]).astype(np.uint8))
     assert program_flags.run(detect, '--model=net.weights', '--output=dark', '--score_threshold=.1', 'a.png') == 0
     assert '1 images' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('has, speed, note', [
+    (False, None, 'note: this CPU does not multiply bfloat16: half the memory, but no faster here than float32\n'),
+    (True, .57, 'note: bfloat16 measured 0.57 times as fast as float32 on this CPU: it only halves the memory\n'),
+    (True, 1.7, '')])
+def test_a_note_says_where_bfloat16_is_no_faster(monkeypatch, capsys, has, speed, note):
+    monkeypatch.setattr(cpu_speed, 'has_bfloat16', lambda: has)
+    monkeypatch.setattr(cpu_speed, 'bfloat16_speed', lambda: speed)
+    export.note_speed()
+    assert capsys.readouterr().out == note

@@ -29,8 +29,9 @@ SMALL = ['--train_data=shapes:12', '--image_size=64', '--batch_size=4', '--augme
 
 
 def start(folder, *flags, network='--width_multiplier=0.125'):
-    return subprocess.Popen([sys.executable, str(ROOT / 'train.py'), *PAPER_FLAGS, *SMALL, network, *flags], cwd=folder,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [sys.executable, str(ROOT / 'train.py'), *PAPER_FLAGS, *SMALL, network, '--mixed_precision=float32',
+               *flags]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def run_small(folder, *flags):

@@ -80,6 +80,12 @@ def test_a_typo_is_named_with_its_line(tmp_path, old, new, line, message):
     assert str(error.value).startswith(f'{path}:{line}: '), error.value
 
 
+def test_tables_are_found_by_number_by_name_and_by_path(tmp_path):
+    assert table_file.find('I').name == 'table1.ini'
+    assert table_file.find('precision') == table_file.HERE / 'tables' / 'precision.ini'
+    assert table_file.find(str(write(tmp_path, GOOD))) == tmp_path / 'mine.ini'
+
+
 def test_nothing_to_read(tmp_path):
     with pytest.raises(InputError, match='V: expected a table, I, II, III, IV or a file, got nothing at V'):
         table_file.find('V')

@@ -5,26 +5,45 @@ import pytest
 import tensorflow as tf
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.training import precision
+from yolov3_tf.training import cpu_speed, precision
 
 GPU = [tf.config.PhysicalDevice('/physical_device:GPU:0', 'GPU')] if hasattr(tf.config, 'PhysicalDevice') else ['gpu']
+ON_CPU = precision.on_cpu       # conftest replaces it, so that no other test depends on what is measured
 
 
-def machine(monkeypatch, gpus=(), capability=None, cpu_bfloat16=False):
+def machine(monkeypatch, gpus=(), capability=None, has=False, speed=None):
+    """A machine with these GPUs, whose CPU has bfloat16 or not and was measured, or must not be."""
+    def measured():
+        assert speed is not None, 'measured without need'
+        return speed
+
     monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: list(gpus))
     monkeypatch.setattr(tf.config.experimental, 'get_device_details', lambda gpu: {'compute_capability': capability})
-    monkeypatch.setattr(precision, 'cpu_has_bfloat16', lambda: cpu_bfloat16)
+    monkeypatch.setattr(cpu_speed, 'has_bfloat16', lambda: has)
+    monkeypatch.setattr(cpu_speed, 'bfloat16_speed', measured)
+    monkeypatch.setattr(precision, 'on_cpu', ON_CPU)
 
 
-@pytest.mark.parametrize('gpus, capability, cpu_bfloat16, expected', [
-    ([], None, False, 'float32'), ([], None, True, 'float32'), (GPU, (6, 1), True, 'float32'),
-    (GPU, (7, 0), False, 'float16'), (GPU, (7, 5), False, 'float16'), (GPU, (8, 0), False, 'bfloat16'),
-    (GPU, (9, 0), False, 'bfloat16')])
-def test_auto(request, monkeypatch, gpus, capability, cpu_bfloat16, expected):
-    if not gpus and request.config.getoption('--auto-precision') != 'float32':
-        pytest.skip('--auto-precision replaces what is tested here')
-    machine(monkeypatch, gpus, capability, cpu_bfloat16)
-    assert precision.resolve('auto') == expected
+@pytest.mark.parametrize('gpus, capability, has, speed, expected', [
+    ([], None, False, None, 'precision: float32 (this CPU has no instructions for bfloat16)'),
+    ([], None, True, .57, 'precision: float32 (bfloat16 measured 0.57 times as fast on this CPU)'),
+    ([], None, True, 1.19, 'precision: float32 (bfloat16 measured 1.19 times as fast on this CPU)'),
+    ([], None, True, 1.2, 'precision: bfloat16 (bfloat16 measured 1.20 times as fast on this CPU)'),
+    (GPU, (6, 1), True, None, 'precision: float32 (a GPU of compute capability 6.1)'),
+    (GPU, (7, 0), False, None, 'precision: float16 (a GPU of compute capability 7.0)'),
+    (GPU, (7, 5), False, None, 'precision: float16 (a GPU of compute capability 7.5)'),
+    (GPU, (8, 0), False, None, 'precision: bfloat16 (a GPU of compute capability 8.0)'),
+    (GPU, (9, 0), False, None, 'precision: bfloat16 (a GPU of compute capability 9.0)')])
+def test_auto(monkeypatch, gpus, capability, has, speed, expected):
+    machine(monkeypatch, gpus, capability, has, speed)
+    described = precision.resolve('auto').describe()
+    assert described == expected and len(described) <= 80
+
+
+def test_a_given_precision_is_taken_and_nothing_is_measured(monkeypatch):
+    machine(monkeypatch, has=True)
+    for name in ('float32', 'bfloat16'):
+        assert precision.resolve(name).describe() == f'precision: {name} (by --mixed_precision)'
 
 
 def test_float16_needs_a_gpu(monkeypatch):
@@ -32,7 +51,7 @@ def test_float16_needs_a_gpu(monkeypatch):
     with pytest.raises(InputError, match='100 times slower'):
         precision.resolve('float16')
     machine(monkeypatch, GPU, (7, 0))
-    assert precision.resolve('float16') == 'float16'
+    assert precision.resolve('float16').precision == 'float16'
 
 
 def test_unknown_names_are_refused_with_the_list():

@@ -1,6 +1,7 @@
 """Settings: their types, ranges and names, their texts, and a training from Python."""
 import json
 import math
+import re
 import threading
 
 import pytest
@@ -93,8 +94,11 @@ def test_a_stop_request_outside_of_the_main_thread_handles_no_signal():
     assert entered
 
 
-def test_python_trains_with_the_command_s_defaults(tmp_path, monkeypatch):
-    """The second call finds the run finished. The caller's policy is the same before and after."""
+def test_python_trains_with_the_command_s_defaults(tmp_path, monkeypatch, capsys):
+    """The second call finds the run finished. The caller's policy is the same before and after.
+
+    The first line says which precision was chosen, and why.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'small.cfg').write_text(small_cfg.TEXT)
     settings = dict(loss='giou', focal=True, ignore_thresh=.45, cfg='small.cfg', image_size=64, augment=[],
@@ -103,6 +107,7 @@ def test_python_trains_with_the_command_s_defaults(tmp_path, monkeypatch):
     first = recipe.train_with('shapes:8', **settings)
     assert first.status == run.TRAINED and first.folder.name == 'shapes-giou-focal-ignore0.45'
     assert first.checkpoint.is_file() and first.saved_model is None
+    assert re.match(r'precision: b?float\d\d \(.+\)\n', capsys.readouterr().out)
     again = recipe.train_with('shapes:8', **settings)
     assert again.status == run.EVALUATED and again.folder == first.folder
     written = json.loads((first.folder / 'evaluation/metrics.json').read_text())['summary']['mAP']

@@ -13,7 +13,9 @@ from yolov3_tf.codec import to_input
 from yolov3_tf.data import image_files, pipeline
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses import criterion
+from yolov3_tf.models import checkpoints
 from yolov3_tf.models.checkpoints import ModelConfig
+from yolov3_tf.models.keras_policy import keras_policy
 from yolov3_tf.structures import Dataset, Detections
 
 # As the reference implementation evaluates: the number of detections of a class is limited, that of an image is not.
@@ -39,10 +41,13 @@ class DetectsImages(Protocol):
 
 
 class Validator:
-    """Runs a model over one set, with the input size and the resize that its config defines.
+    """Runs a model over one set in float32, with the input size and the resize that its config defines.
+
+    A model that computes in half precision is evaluated as its checkpoint will be: in a float32 network of its
+    config that takes over its float32 weights, so that a checkpoint has one score.
 
     Args:
-      model: of ``models.yolov3``, or any model with its outputs.
+      model: of ``models.yolov3``, or any model with its outputs. In half precision: the network of ``config``.
       loss: settings of the criterion to average over the images, or None.
       strict: an image that cannot be read raises an error instead of being skipped.
     """
@@ -50,7 +55,8 @@ class Validator:
     def __init__(self, model: tf.keras.Model, config: ModelConfig, dataset: Dataset, batch_size: int = 8,
                  loss: criterion.LossSettings | None = None, suppression: postprocess.Suppression = REFERENCE,
                  strict: bool = False):
-        self.model, self.dataset, self.loss, self.suppression = model, dataset, loss, suppression
+        self.model, self.config, self.dataset, self.loss, self.suppression = model, config, dataset, loss, suppression
+        self._network: tf.keras.Model | None = None         # what computes
         self.priors = anchors_module.lay_out(config.anchors, *config.image_size)
         self.batches = pipeline.evaluation_batches(
             dataset, *config.image_size, letterbox=config.letterbox, batch_size=batch_size, strict=strict)
@@ -62,6 +68,7 @@ class Validator:
         Raises:
           InputError: none of the images can be read, or, under ``strict``, one of them cannot.
         """
+        self._take_weights()
         detections, seen = [], []
         sums: dict[str, float] = {}
         for batch in batches_of(self.batches, self.dataset):
@@ -78,8 +85,18 @@ class Validator:
         means = {name: value / len(seen) for name, value in sums.items()}
         return Outcome(detections, means, {path: pipeline.reason(path) for path in missing})
 
+    def _take_weights(self):
+        """Makes the float32 network of the current weights."""
+        if self._network is None:
+            # Only now, when no distribution strategy's scope is open and the optimiser has its memory.
+            self._network = self.model if _is_float32(self.model) else _in_float32(self.config)
+        if self._network is not self.model:
+            for own, trained in zip(self._network.weights, self.model.weights):
+                own.assign(tf.convert_to_tensor(getattr(trained, '_value', trained)))
+
     def _evaluate(self, images, truth, placement, sizes):
-        outputs = self.model(to_input(images), training=False)
+        assert self._network is not None
+        outputs = self._network(to_input(images), training=False)
         found = postprocess.detect(outputs, self.priors, self.suppression)
         found = postprocess.undo_resize(found, placement, sizes)
         losses: dict[str, Any] = {}
@@ -93,6 +110,15 @@ class Validator:
         return [Detections(records[index].image_id, boxes[row, :count[row]], scores[row, :count[row]],
                            classes[row, :count[row]], names, records[index].image_path)
                 for row, index in enumerate(indices)]
+
+
+def _is_float32(model):
+    return all(layer.compute_dtype == 'float32' for layer in model.layers)
+
+
+def _in_float32(config):
+    with keras_policy('float32'):
+        return checkpoints.build(config)
 
 
 def detect_each(detector: DetectsImages, dataset: Dataset,

@@ -53,12 +53,13 @@ class Table(NamedTuple):
 
 
 def find(name: str, folder: str | os.PathLike = HERE / 'tables') -> pathlib.Path:
-    """The file of a built-in table (I to IV), or the user's own.
+    """The file of a built-in table (I to IV, or a name in ``tables``), or the user's own.
 
     Raises:
       InputError: there is neither.
     """
-    path = pathlib.Path(folder) / BUILT_IN[name] if name in BUILT_IN else pathlib.Path(name)
+    named = pathlib.Path(folder) / BUILT_IN.get(name, f'{name}.ini')
+    path = named if name in BUILT_IN or named.is_file() else pathlib.Path(name)
     if not path.is_file():
         raise InputError(f'{name}: expected a table, {", ".join(BUILT_IN)} or a file, got '
                          f'{"a folder" if path.is_dir() else f"nothing at {path}"}; see {__name__} for the format')

@@ -1,33 +1,21 @@
 """The network that every format stores: BatchNorm folded in, and outputs under the names that clients read."""
 from __future__ import annotations
 
-import contextlib
-
 import tensorflow as tf
 
 from yolov3_tf import anchors, boxes, postprocess
 from yolov3_tf.export.settings import Settings
 from yolov3_tf.models import checkpoints, yolov3_network
+from yolov3_tf.models.keras_policy import keras_policy
 from yolov3_tf.structures import BatchedDetections
 
 
 def folded(model: tf.keras.Model, config: checkpoints.ModelConfig, precision: str = 'float32') -> tf.keras.Model:
     """A copy of ``model`` without BatchNorm, its variables stored in ``precision``; ``model`` does not change."""
-    with _policy(precision):
+    with keras_policy(precision):
         network = checkpoints.build(config, folded=True)
     yolov3_network.fold(model, network)
     return network
-
-
-@contextlib.contextmanager
-def _policy(name):
-    """Inside the context, Keras builds layers and their variables in this precision."""
-    before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy(name)
-    try:
-        yield
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
 
 
 def variables(network: tf.keras.Model) -> list[tf.Variable]:

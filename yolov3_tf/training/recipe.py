@@ -45,7 +45,7 @@ class Recipe(NamedTuple):
       letterbox: Keep the proportions of images between grey margins instead of stretching them.
       augment: Augmentations of training images, applied in the order of their table; empty for none.
       balance_classes: Show images with rare classes more often, others less; an epoch has as many images as before.
-      mixed_precision: Arithmetic of the network; auto takes what the GPU is good at, float32 on a CPU.
+      mixed_precision: Arithmetic of the network; auto takes what is fast on this GPU or, by a measurement, CPU.
       formulation: Version of YOLO whose loss is taken; a setting given beside it replaces that part.
       loss: Box term of the loss.
       focal: Focal loss on objectness.

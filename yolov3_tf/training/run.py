@@ -16,6 +16,7 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import classification, report, results, validation
 from yolov3_tf.evaluation.report import DetectionReport
 from yolov3_tf.models import checkpoints
+from yolov3_tf.models.keras_policy import keras_policy
 from yolov3_tf.structures import Dataset
 from yolov3_tf.training import (
     distribution,
@@ -74,15 +75,18 @@ def train(asked: Recipe) -> Run:
     recipe.check(asked)
     policy = tf.keras.mixed_precision.global_policy()
     try:
-        precise = precision.apply(asked.mixed_precision)
+        precision.check(asked.mixed_precision)
+        precision.grow_memory()
         if idle := precision.unused_gpus():
             print(f'note: {idle}', file=sys.stderr)
         devices = distribution.start(asked.strategy, asked.logical_devices)
-        settings.check(plan.settings_of(asked, False, precise), devices.replicas)
+        choice = precision.apply(asked.mixed_precision)     # after the devices: it may compute
+        print(choice.describe())
+        settings.check(plan.settings_of(asked, False, choice.precision), devices.replicas)
         if asked.deterministic:
             tf.config.experimental.enable_op_determinism()
         with distribution.watched(devices):
-            return _train(asked, precise, devices)
+            return _train(asked, choice.precision, devices)
     finally:
         tf.keras.mixed_precision.set_global_policy(policy)
 
@@ -171,8 +175,8 @@ def _finish(folder: RunFolder, trainer: Trainer, val_set: Dataset, wanted_export
 def evaluate_best(folder: RunFolder, val_set: Dataset, wanted_export: bool
                   ) -> tuple[DetectionReport, pathlib.Path | None]:
     """Evaluates, plots and exports the best checkpoint; it can be repeated."""
-    tf.keras.mixed_precision.set_global_policy('float32')
-    model, config = checkpoints.load_model(str(folder.best))
+    with keras_policy('float32'):
+        model, config = checkpoints.load_model(str(folder.best))
     outcome = validation.Validator(model, config, val_set).run()
     results.write_coco(folder.evaluation / 'detections.json', outcome.detections)
     found = report.evaluate(report.read_part(val_set, outcome.skipped), outcome.detections)

@@ -1,0 +1,54 @@
+"""One checkpoint has one score, whatever precision trained it: while training, at the end, and from ``evaluate``."""
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from fixtures import small_cfg
+
+from yolov3_tf.anchors import YOLOV3_ANCHORS
+from yolov3_tf.data.readers import builtin, specs
+from yolov3_tf.evaluation import validation
+from yolov3_tf.inference.evaluate import evaluate
+from yolov3_tf.models import checkpoints
+from yolov3_tf.models.keras_policy import keras_policy
+from yolov3_tf.training import recipe
+
+
+@pytest.mark.parametrize('precision, ema_decay', [('float32', 0.), ('bfloat16', 0.), ('bfloat16', .9)])
+def test_the_best_validation_is_the_checkpoint_s_score(tmp_path, monkeypatch, precision, ema_decay):
+    """It learns eight images by heart, because most untrained networks score 0 in every precision."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'small.cfg').write_text(small_cfg.TEXT)
+    spec = f'voc:{builtin.prepare(8, "cache")}:train'
+    done = recipe.train_with(spec, spec, loss='giou', cfg='small.cfg', image_size=96, batch_size=8, augment=[],
+                             optimizer='adam', full_epochs=60, full_lr=2e-2, epochs_between_eval=20,
+                             backbone_weights='none', head_epochs=0, mixed_precision=precision, ema_decay=ema_decay,
+                             export=False)
+    lines = [json.loads(line) for line in (done.folder / 'metrics.jsonl').read_text().splitlines()]
+    best = max(line['mAP'] for line in lines if line['kind'] == 'val')
+    assert best > 0
+    assert json.loads((done.folder / 'evaluation/metrics.json').read_text())['summary']['mAP'] == best
+    assert evaluate(done.folder, spec).summary['mAP'] == best
+
+
+def test_a_bfloat16_network_is_validated_as_its_checkpoint_in_float32(tmp_path):
+    """Also after the weights have changed or layers are frozen; neither the policy nor the network changes."""
+    data = specs.load('shapes:8', split='val', cache=str(tmp_path))
+    config = checkpoints.ModelConfig(tuple(data.class_names), .0625, (64, 64), True, YOLOV3_ANCHORS)
+    with keras_policy('mixed_bfloat16'):
+        trained = checkpoints.build(config)
+    validator = validation.Validator(trained, config, data)
+    for frozen in (False, True):
+        trained.set_weights([value + np.float32(.01) for value in trained.get_weights()])
+        for layer in trained.layers:
+            layer.trainable = not (frozen and layer.name.startswith('backbone'))
+        checkpoints.save_model(str(tmp_path / 'trained.h5'), trained, config)
+        plain, _ = checkpoints.load_model(str(tmp_path / 'trained.h5'))
+        found, expected = (one.run().detections for one in (validator, validation.Validator(plain, config, data)))
+        assert sum(len(image.scores) for image in expected) > 8
+        for image, other in zip(found, expected):
+            np.testing.assert_array_equal(image.scores, other.scores)
+            np.testing.assert_array_equal(image.boxes, other.boxes)
+    assert tf.keras.mixed_precision.global_policy().name == 'float32'
+    assert trained.get_layer('backbone_conv_01').compute_dtype == 'bfloat16'
