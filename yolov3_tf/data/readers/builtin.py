@@ -17,6 +17,7 @@ from yolov3_tf.data.readers import shapes, voc_xml
 CACHE = os.path.join('runs', 'data')
 DEFAULT_COUNT = 600
 LARGEST_COUNT = 100_000
+MOST_HELD_OUT = 150
 VERSION = 3  # of the drawings; a change of shapes.py that changes a pixel or a box must raise it
 QUALITY = 92  # JPEG
 
@@ -25,7 +26,7 @@ def prepare(count: int = DEFAULT_COUNT, cache: str = CACHE) -> str:
     """Draws the set where it does not exist yet.
 
     Args:
-      count: training images; a quarter as many are held out.
+      count: training images; a quarter as many are held out, at most ``MOST_HELD_OUT``.
       cache: folder in which the set has its own, ``shapes-COUNT-vVERSION``.
 
     Returns:
@@ -53,7 +54,7 @@ def prepare(count: int = DEFAULT_COUNT, cache: str = CACHE) -> str:
 
 def held_out_count(count: int) -> int:
     """Images held out beside ``count`` training images."""
-    return max(1, count // 4)
+    return min(max(1, count // 4), MOST_HELD_OUT)
 
 
 def _write_image(folder, split, number, index):
