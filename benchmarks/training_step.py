@@ -1,14 +1,18 @@
-"""The time that loss and optimiser add to a training step, and the time that our two layers save.
+"""The time that loss and optimiser add to a training step, that our two layers save, and PyTorch's for the same step.
 
     python benchmarks/training_step.py [--precision=float32] [--batch=4] [--image_size=416] [--width=1] [--rounds=3]
 
 Each line gives images per second, the median over rounds in which all variants take turns, so that a slower
-machine slows all of them. Quote the ratios.
+machine slows all of them. Quote the ratios. Where torch is installed, the same network runs there too: the same layers
+in plain torch, channels last, forward and backward of the mean of the outputs, as in our bare step, in float32 or with
+autocast to bfloat16. No loss and no optimiser on either side of that ratio.
 """
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
+import pathlib
 import platform
 import statistics
 import sys
@@ -87,16 +91,69 @@ def stock_model(classes, width):
         blocks.BatchNorm, blocks.LeakyReLU = ours
 
 
+def torch_layer(layer):
+    """The layer of torch that does what one of ours does."""
+    from torch import nn
+    kind = type(layer).__name__
+    if kind == 'Conv2D':
+        size, _, inside, filters = layer.kernel.shape
+        return nn.Conv2d(inside, filters, size, layer.strides[0], size // 2 if layer.padding == 'same' else 0,
+                         bias=layer.use_bias)
+    if kind == 'BatchNorm':
+        return nn.BatchNorm2d(layer.gamma.shape[0], layer.epsilon, 1 - layer.momentum)
+    return {'LeakyReLU': lambda: nn.LeakyReLU(blocks.SLOPE, inplace=True), 'ZeroPadding2D': lambda: nn.ZeroPad2d(1),
+            'Upsample': lambda: nn.Upsample(scale_factor=layer.factor)}.get(kind, nn.Identity)()
+
+
+def torch_step(model, images, precision):
+    """The bare step in plain torch, layer by layer like our model; None where torch is not installed."""
+    if importlib.util.find_spec('torch') is None:
+        return None
+    import torch
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    network = torch.nn.ModuleDict({layer.name: torch_layer(layer) for layer in model.layers})
+    network = network.to(memory_format=torch.channels_last).train()
+    batch = torch.from_numpy(images.numpy()).permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
+
+    def outputs():
+        values = {id(model.inputs[0]): batch / 255}
+        for layer in model.layers[1:]:
+            inputs = [values[id(x)] for x in (layer.input if isinstance(layer.input, list) else [layer.input])]
+            if layer is model.layers[-1]:               # the levels, which we concatenate
+                return inputs
+            joined = (torch.cat(inputs, 1) if type(layer).__name__ == 'Concatenate' else
+                      inputs[0] + inputs[1] if len(inputs) == 2 else inputs[0])
+            values[id(layer.output)] = network[layer.name](joined)
+
+    def step():
+        network.zero_grad(set_to_none=True)
+        with torch.autocast('cpu', torch.bfloat16, enabled=precision == 'bfloat16'):
+            levels = outputs()
+        loss = sum(level.float().sum() for level in levels) / sum(level.numel() for level in levels)
+        loss.backward()
+        return tf.constant(loss.item())
+    return step
+
+
+def cpu_name():
+    """The processor as Linux calls it."""
+    path = pathlib.Path('/proc/cpuinfo')
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return next((line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')), platform.machine())
+
+
 def variants(options):
     """name -> one step; the gradient variables are shared by the bare and the whole step."""
     images, truth = batch(options.image_size, options.batch)
     model, frozen = (yolov3_network.build(options.classes, options.width) for _ in range(2))
     stages.freeze(frozen, stages.Stage('head', yolov3_network.BACKBONE, ((1, 1.),)))
+    other = torch_step(model, images, options.precision)
     return {'bare network, all layers': bare_step(model, images),
             'whole step, all layers': full_step(model, images, truth),
             'bare network of stock Keras layers': bare_step(stock_model(options.classes, options.width), images),
             'bare network, frozen backbone': bare_step(frozen, images),
-            'whole step, frozen backbone': full_step(frozen, images, truth)}
+            'whole step, frozen backbone': full_step(frozen, images, truth),
+            **({'bare network in PyTorch': other} if other else {})}
 
 
 def measure(options):
@@ -112,7 +169,8 @@ def measure(options):
 
 
 def report(options, speed):
-    print(f'TensorFlow {tf.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores, '
+    cores = len(os.sched_getaffinity(0))
+    print(f'TensorFlow {tf.__version__}, Python {platform.python_version()}, {cpu_name()}, {cores} cores, '
           f'{options.precision}, {options.image_size} px, batch {options.batch}, width {options.width:g}, '
           f'median of {options.rounds} rounds')
     for name, value in speed.items():
@@ -122,6 +180,10 @@ def report(options, speed):
         print(f'loss and optimiser on top, {part}: {100 * on_top:.1f} %')
     ratio = speed['bare network, all layers'] / speed['bare network of stock Keras layers']
     print(f'our layers against stock Keras layers: {ratio:.2f} times')
+    if 'bare network in PyTorch' in speed:
+        import torch
+        ratio = speed['bare network, all layers'] / speed['bare network in PyTorch']
+        print(f'our layers against PyTorch {torch.__version__}, forward and backward of both: {ratio:.2f} times')
 
 
 def main():
