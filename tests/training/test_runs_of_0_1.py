@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from yolov3_tf.data.readers import builtin, shapes
 from yolov3_tf.inference import detector
 from yolov3_tf.models import checkpoints
 from yolov3_tf.training import recipe, run
@@ -27,8 +28,11 @@ def lines_of(path):
 
 @pytest.fixture
 def left(tmp_path, monkeypatch):
-    """The folder of the run, in a new working folder."""
+    """The folder of the run, in a new working folder, where the built-in images are drawn as that version drew them."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(builtin, 'VERSION', 2)
+    for name, value in dict(LEAST_VISIBLE=.3, SMALLEST=24., FEWEST_OBJECTS=1, MOST_OBJECTS=5, NOISE=(.02, .12)).items():
+        monkeypatch.setattr(shapes, name, value)
     shutil.copy(LEFT / 'small.cfg', tmp_path)
     folder = tmp_path / 'runs' / 'old'
     shutil.copytree(LEFT, folder, ignore=shutil.ignore_patterns('small.cfg', 'metrics_of*'))
