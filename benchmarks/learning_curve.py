@@ -27,6 +27,7 @@ import pathlib
 import platform
 import re
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -112,7 +113,8 @@ def train_ours(options: argparse.Namespace, folder: pathlib.Path, seed: int, fla
         f'--image_size={options.image_size}']
     took = cpu_seconds([sys.executable, str(ROOT / 'train.py'), f'--train_data={options.train}',
                         f'--val_data={options.val}', f'--seed={seed}', '--name=run', f'--runs_dir={folder}',
-                        '--noexport', '--epochs_between_eval=1000000', *size, *flags], folder / 'train.log')
+                        '--noexport', '--patience=0', '--epochs_between_eval=1000000', *size, *flags],
+                       folder / 'train.log')
     last = plots.read_metrics(folder / 'run' / 'metrics.jsonl')[-1]
     versions = {'yolov3_tf': __version__, 'tensorflow': tensorflow_version()}
     if not detect:
@@ -188,9 +190,11 @@ def series(options: argparse.Namespace):
             line: dict[str, Any] = dict(name=options.name, data=options.data, minutes=minutes, seed=seed)
             if key(line) in done:
                 continue
-            with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
-                trained = train(options, pathlib.Path(temporary).resolve(), minutes, seed, probes)
-                scores = score(dataset, trained.detections)
+            folder = pathlib.Path(tempfile.mkdtemp(dir=options.folder)).resolve()
+            trained = train(options, folder, minutes, seed, probes)
+            scores = score(dataset, trained.detections)
+            if options.folder is None:
+                shutil.rmtree(folder)
             line.update(image_size=options.image_size, cpu_seconds=round(trained.cpu_seconds, 1),
                         updates=trained.updates, epochs=trained.epochs, **scores, settings=options.settings,
                         detect=options.detect, versions=trained.versions, cpu=cpu_name())
@@ -300,7 +304,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument('--detect', default='', help='further flags of evaluate.py, or the peer\'s name=value')
     run.add_argument('--peer_python', default=sys.executable)
     run.add_argument('--network', default='yolov3-tiny.yaml', help='of the peer')
-    run.add_argument('--folder', default=None, help='for the runs while they last (default: the system\'s)')
+    run.add_argument('--folder', default=None, help='where the runs stay (default: they are deleted)')
     shown = commands.add_parser('report', help='table and figure')
     shown.add_argument('files', type=pathlib.Path, nargs='+')
     shown.add_argument('--figure', type=pathlib.Path)
