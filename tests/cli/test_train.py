@@ -270,7 +270,7 @@ def test_without_data_the_error_explains_what_to_do(tmp_path, monkeypatch, capsy
     (['--optimizer=adam', '--momentum=0.8'], 'only sgd'),
     (['--objectness=squared'], 'focal'),
     (['--formulation=yolov1'], 'focal'),
-    (['--grid_sensitivity=1.1,1.2'], '3 factors'),
+    (['--grid_sensitivity=1.1,1.2'], 'one factor of 1 to 2, or 3'),
     (['--assign_thresh=0.5'], 'assign'),
     (['--head_epochs=0', '--full_epochs=0'], 'no epoch'),
     (['--strategy=multiworker'], 'TF_CONFIG'),

@@ -33,6 +33,8 @@ OPTIONS = [
     dict(box='giou', assigner='shape_ratio', assign_thresh=.8, matched='best', background_weight=.3),
     dict(box='ciou', assigner='iou_threshold', matched='best', focal=True, classification='squared'),
     dict(box='smooth_l1', assigner='best_prediction', objectness_target='iou', label_smoothing=True),
+    dict(box='ciou', assigner='neighbours', objectness_target='iou', box_weight=3., class_weight=.5),
+    dict(box='giou', assigner='dynamic', assign_thresh=3., focal=True, objectness_target='iou', class_weight=2.),
     dict(box='iou', assigner='best_prediction', matched='best', objectness='squared', positive_weight='balanced'),
 ]
 RULES = [dict(assigner=assigner, ignore_scope=scope, matched=matched) for assigner, scope, matched in
@@ -286,7 +288,8 @@ def test_best_of_scale_is_refused_where_there_is_no_overlap_to_be_best_at(box):
 
 @pytest.mark.parametrize('field, known', [
     ('box', 'ciou, diou, giou, iou, mse, plain_wh, smooth_l1, sqrt_wh'), ('ignore_scope', 'image, scale'),
-    ('matched', 'assigned, best'), ('assigner', 'best_anchor, best_prediction, iou_threshold, shape_ratio'),
+    ('matched', 'assigned, best'),
+    ('assigner', 'best_anchor, best_prediction, dynamic, iou_threshold, neighbours, shape_ratio'),
     ('objectness', 'bce, squared'), ('objectness_target', 'iou, one'), ('classification', 'bce, squared'),
     ('positive_weight', 'balanced, none')])
 def test_an_unknown_name_raises_with_the_list(field, known):
@@ -297,13 +300,14 @@ def test_an_unknown_name_raises_with_the_list(field, known):
 @pytest.mark.parametrize('settings, reason', [
     (dict(focal=True, objectness='squared'), 'focal.*objectness=bce or leave focal out'),
     (dict(label_smoothing=True, classification='squared'), 'label_smoothing.*classification=bce or leave'),
-    (dict(assign_thresh=.3), 'assign_thresh=0.3.*best_anchor.*iou_threshold, shape_ratio'),
+    (dict(assign_thresh=.3), 'assign_thresh=0.3.*best_anchor.*dynamic, iou_threshold, neighbours, shape_ratio'),
     (dict(assign_thresh=.3, assigner='best_prediction'), 'best_prediction, which has no threshold'),
     (dict(assign_thresh=2., assigner='iou_threshold'), 'between 0 and 1.*0.213'),
     (dict(assign_thresh=0., assigner='shape_ratio'), 'assign_thresh 0.0.*by default 2'),
     (dict(assign_thresh=float('nan'), assigner='shape_ratio'), 'assign_thresh nan'),
     (dict(box_weight=0.), 'box_weight 0.0.*positive'), (dict(box_weight=float('inf')), 'box_weight inf'),
-    (dict(background_weight=-1.), 'background_weight -1.0'), (dict(background_weight=float('nan')), 'nan'),
+    (dict(background_weight=-1.), 'background_weight -1.0'),
+    (dict(class_weight=0.), 'class_weight 0.0'), (dict(background_weight=float('nan')), 'nan'),
 ])
 def test_what_contradicts_itself_is_refused_with_the_reason(settings, reason):
     with pytest.raises(InputError, match=reason):
