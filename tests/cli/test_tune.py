@@ -111,7 +111,7 @@ def test_no_training_begins_without_time(tmp_path):
     (['word'], "unexpected argument 'word'"), (['--budget=3'], 'expected --recipe=NAME'),
     (['--recipe=quick'], '--budget=None: expected the minutes'),
     (['--recipe=quick', '--budget=-1'], '--budget=-1.0: expected the minutes'),
-    (['--recipe=quikc', '--budget=3'], '--recipe=quikc: expected bccd, nano'),
+    (['--recipe=quikc', '--budget=3'], '--recipe=quikc: expected bccd, fast, nano'),
     (['--recipe=quick', '--budget=3', '--flags=--name=x'], '--name: the search sets it itself'),
     (['--recipe=quick', '--budget=3', '--flags=--lossy'], '--flags: --lossy: unknown flag'),
     (['--recipe=quick', '--budget=3', '--data=a,b,c'], 'unknown dataset format'),

@@ -359,10 +359,11 @@ def test_the_step_learns_under_adam(shapes, tmp_path):
 def test_counters_are_one_flat_object_and_are_read_back():
     """The keys are those of all versions; unknown keys of an older or newer file are ignored."""
     position = counters.Position(1, 2, 3, 4, 5, True)
-    history = counters.History(13, {'total': 2.}, 1, [.5], [.25], .25, 4, {'a.jpg': 'why'}, 99)
+    history = counters.History(13, {'total': 2.}, 1, [.5], [.25], .25, 4, {'a.jpg': 'why'}, 99, 12.5, 7)
     flat = counters.to_json(position, history)
     assert set(flat) == {'stage', 'epoch', 'step', 'data_epoch', 'global_step', 'sums', 'summed', 'val_losses',
-                         'scores', 'best', 'skipped', 'metrics_bytes', 'finished', 'updates', 'images'}
+                         'scores', 'best', 'skipped', 'metrics_bytes', 'finished', 'updates', 'images', 'seconds',
+                         'planned'}
     assert counters.from_json(json.loads(json.dumps({**flat, 'more': 1}))) == (position, history)
 
 

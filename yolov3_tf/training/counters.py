@@ -39,9 +39,9 @@ class History:
       best: the highest score, -1 before the first one.
       updates: number of steps that changed the weights.
       skipped: file -> reason, for images that cannot be used.
+      metrics_bytes: length of metrics.jsonl.
       seconds: how long the run has trained and validated, in all its processes.
       planned: epochs of the last stage, where they are planned to end on time (``pacing``); 0 before that.
-      metrics_bytes: length of metrics.jsonl.
     """
     images: int
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -51,9 +51,9 @@ class History:
     best: float = -1.
     updates: int = 0
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+    metrics_bytes: int = 0
     seconds: float = 0.
     planned: int = 0
-    metrics_bytes: int = 0
 
 
 def to_json(position: Position, history: History) -> dict[str, Any]:
