@@ -67,6 +67,7 @@ def start_from(model: tf.keras.Model, frequencies: Frequencies) -> None:
                 and '_box_' not in layer.name):
             continue
         # Rows are box, objectness, classes; in the class branch of a separated head there is no box.
-        rows = np.array(layer.bias).reshape(-1, len(logits) + (0 if '_class_' in layer.name else BOX))
+        fields = len(logits) + (0 if '_class_' in layer.name else BOX)
+        rows = np.array(tf.convert_to_tensor(layer.bias)).reshape(-1, fields)
         rows[:, -len(logits):] = logits
         layer.bias.assign(rows.reshape(-1))
