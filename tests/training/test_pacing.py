@@ -23,16 +23,16 @@ def epoch(pace, clock, seconds, validation=0., steps=5):
 
 
 def test_as_many_epochs_as_fit_with_their_validations_and_the_end():
-    assert pacing.epochs_that_fit(100, 8, 2) == 9           # 100 - 2 x 2 in pieces of 10
-    assert pacing.epochs_that_fit(100, 8, 2, every=2) == 10     # in pieces of 9
+    assert pacing.epochs_that_fit(120, 8, 2) == 9           # 120 - 20 - 2 x 2 in pieces of 10
+    assert pacing.epochs_that_fit(120, 8, 2, every=2) == 10     # in pieces of 9
     assert pacing.epochs_that_fit(3, 8, 2) == 0
 
 
 def test_the_first_epoch_plans_the_others(clock):
     pace = pacing.Pace(minutes=2)
     epoch(pace, clock, 10)
-    # One is done in 10 of the 120 seconds, 11 more fit.
-    assert pace.plan(STAGE, 1, 0, 5, 1) == 12
+    # One is done in 10 of the 120 seconds, 20 are kept, 9 more fit.
+    assert pace.plan(STAGE, 1, 0, 5, 1) == 10
 
 
 def test_building_graphs_is_not_taken_for_the_pace(clock):
@@ -42,7 +42,7 @@ def test_building_graphs_is_not_taken_for_the_pace(clock):
         pace.add_step(seconds)
     clock[0] += 30
     pace.validation = 30                                    # of which the graph took most
-    assert pace.plan(STAGE, 1, 0, 5, 1) == 1 + (120 - 55 - 2 * 5) // (5 + 5)
+    assert pace.plan(STAGE, 1, 0, 5, 1) == 1 + (120 - 55 - 20 - 2 * 5) // (5 + 5)
 
 
 def test_a_plan_stays_unless_the_run_would_end_late(clock):
@@ -51,11 +51,11 @@ def test_a_plan_stays_unless_the_run_would_end_late(clock):
     for done in (1, 2, 3, 4):
         epoch(pace, clock, 10)
         planned = pace.plan(STAGE, done, planned, 5, 1)
-    assert planned == 12
+    assert planned == 10
     epoch(pace, clock, 11)                                  # a little slower
-    assert pace.plan(STAGE, 5, planned, 5, 1) == 12
-    epoch(pace, clock, 30)                                  # three times as slow: (120 - 81) / 30
-    assert pace.plan(STAGE, 6, planned, 5, 1) == 7
+    assert pace.plan(STAGE, 5, planned, 5, 1) == 10
+    epoch(pace, clock, 15)                                  # half as fast again: (120 - 66 - 20) / 15
+    assert pace.plan(STAGE, 6, planned, 5, 1) == 8
 
 
 def test_time_of_earlier_processes_counts_and_a_fast_machine_adds_nothing_later(clock):

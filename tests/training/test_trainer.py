@@ -90,11 +90,12 @@ def uninterrupted(shapes, tmp_path_factory):
 
 
 def test_minutes_plan_the_last_stage_and_a_resumed_run_keeps_the_plan(shapes, tmp_path, monkeypatch, capsys):
-    """Every step takes a second of a clock of our own: 3 steps an epoch, no validation, 20 seconds for all."""
+    """Every step takes a second of a clock of our own: 3 steps an epoch, no validation, 40 seconds for all, of which
+    20 are kept for the end."""
     now = [0.]
     monkeypatch.setattr(pacing.time, 'monotonic', lambda: now[0])
     stage, = stages.two_stages((), ((80, 1e-3),), warmup_epochs=1, schedule='cosine')
-    chosen = settings(stage, minutes=20 / 60, epochs_between_eval=50)
+    chosen = settings(stage, minutes=40 / 60, epochs_between_eval=50)
 
     def timed(run):
         make_step = run._run_step
@@ -108,7 +109,7 @@ def test_minutes_plan_the_last_stage_and_a_resumed_run_keeps_the_plan(shapes, tm
     stop_after(run, 10)
     with pytest.raises(KeyboardInterrupt):
         run.run()
-    assert 'planned 6 epochs, to end after 0.333333 minutes' in capsys.readouterr().err
+    assert 'planned 6 epochs, to end after 0.666667 minutes' in capsys.readouterr().err
     run = timed(trainer(tmp_path / 'run', shapes, chosen))
     run.run()
     assert run.position.global_step == 3 * 6 and run.history.planned == 6 and run.position.finished

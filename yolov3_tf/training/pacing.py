@@ -12,7 +12,8 @@ import time
 
 from yolov3_tf.training.stages import Stage
 
-RESERVE = 2.        # validations whose time is kept for the final evaluation, the plots and the export
+RESERVE = 2.        # validations whose time is kept for the final evaluation
+END = 20.           # seconds that are kept for building its graph, the plots and the export
 LATE = 1.1          # of the minutes: a run that would end later is planned again
 MEASURED = 3        # epochs after which a new plan is made in any case
 FIRST_STEPS = 2     # of a process: they build graphs and tell nothing of the next
@@ -67,8 +68,8 @@ class Pace:
 
 
 def epochs_that_fit(seconds: float, epoch: float, validation: float, every: int = 1) -> int:
-    """How many epochs with their validations fit in the time left, with ``RESERVE`` validations kept for the end."""
-    return max(math.floor((seconds - RESERVE * validation) / (epoch + validation / every)), 0)
+    """How many epochs with their validations fit in the time left, less ``RESERVE`` validations and ``END`` seconds."""
+    return max(math.floor((seconds - END - RESERVE * validation) / (epoch + validation / every)), 0)
 
 
 def with_epochs(stage: Stage, planned: int) -> Stage:
