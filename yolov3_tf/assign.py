@@ -2,9 +2,10 @@
 
 An assigner sees the padded ground truth of a batch, the priors of its input size, and what the network
 predicts there; it proposes candidates (object, slot). Only the cells that hold an object's centre are
-ever proposed, one on each level; assigners differ in which priors of those cells they take. Where two
-candidates meet in one slot the later object keeps it, class included (the reference overwrites the box
-but keeps both classes); so an object may lose some of its slots, or all.
+ever proposed, one on each level, and by ``neighbours`` and ``dynamic`` the two beside it; assigners differ
+in which priors of those cells they take. Where two candidates meet in one slot the later object keeps it,
+class included (the reference overwrites the box but keeps both classes); so an object may lose some of its
+slots, or all.
 """
 from __future__ import annotations
 
@@ -39,12 +40,12 @@ def best_anchor(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = 
 
     Args (those of every assigner):
       truth: B images of N boxes; N may be 0.
-      decoded: float32 [B, S, 4] predicted boxes, pixels; only ``best_prediction`` reads them.
+      decoded: float32 [B, S, 4] predicted boxes, pixels; only ``best_prediction`` and ``dynamic`` read them.
       threshold: as in ``THRESHOLDS``; assigners without one ignore it.
 
     Returns:
       M candidates an image: N where an object takes one slot, N A where it may take several, one for each of the
-      A priors.
+      A priors, 3 N A with the neighbouring cells.
     """
     del decoded, threshold
     boxes_cxcywh = box_ops.to_cxcywh(truth.boxes)                                     # [B, N, 4]
@@ -63,9 +64,7 @@ def shape_ratio(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = 
     limit = THRESHOLDS['shape_ratio'] if threshold is None else threshold
     boxes_cxcywh, sizes = box_ops.to_cxcywh(truth.boxes), _prior_sizes(priors)
     fits = tf.reduce_sum(tf.abs(boxes_cxcywh[..., None, 2:] / sizes - 1), axis=-1) < limit     # [B, N, A]
-    best = _is_best_shape(boxes_cxcywh, sizes)
-    fits = fits | best & ~tf.reduce_any(fits, axis=-1, keepdims=True)
-    return _several_slots_each(truth, boxes_cxcywh, fits, priors)
+    return _in_own_cells(truth, boxes_cxcywh, _or_best_shape(fits, boxes_cxcywh, sizes), priors)
 
 
 def iou_threshold(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = None,
@@ -78,7 +77,7 @@ def iou_threshold(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None 
     limit = THRESHOLDS['iou_threshold'] if threshold is None else threshold
     boxes_cxcywh, sizes = box_ops.to_cxcywh(truth.boxes), _prior_sizes(priors)
     exceeds = shape_iou(boxes_cxcywh[..., None, 2:], sizes) > limit                   # [B, N, A]
-    return _several_slots_each(truth, boxes_cxcywh, exceeds | _is_best_shape(boxes_cxcywh, sizes), priors)
+    return _in_own_cells(truth, boxes_cxcywh, exceeds | _is_best_shape(boxes_cxcywh, sizes), priors)
 
 
 def neighbours(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = None,
@@ -94,7 +93,7 @@ def neighbours(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = N
     """
     del decoded
     slots, fits = _neighbourhood(truth, priors, THRESHOLDS['neighbours'] if threshold is None else threshold)
-    return _in_three_cells(slots, fits, priors)
+    return _several_slots_each(slots, fits, priors, NEAR_CELLS)
 
 
 def dynamic(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = None,
@@ -113,7 +112,7 @@ def dynamic(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | None = None
     best = tf.sort(overlap, direction='DESCENDING')
     wanted = tf.maximum(tf.cast(tf.reduce_sum(tf.maximum(best[..., :DYNAMIC_SUM], 0.), -1), tf.int32), 1)
     least = tf.gather(best, wanted - 1, batch_dims=2)                                 # [B, N]
-    return _in_three_cells(slots, tf.stop_gradient(fits & (overlap >= least[..., None])), priors)
+    return _several_slots_each(slots, tf.stop_gradient(fits & (overlap >= least[..., None])), priors, NEAR_CELLS)
 
 
 def _neighbourhood(truth: GroundTruth, priors: Priors, limit: float):
@@ -125,24 +124,11 @@ def _neighbourhood(truth: GroundTruth, priors: Priors, limit: float):
     boxes_cxcywh, sizes = box_ops.to_cxcywh(truth.boxes), _prior_sizes(priors)
     ratios = boxes_cxcywh[..., None, 2:] / sizes
     fits = tf.reduce_max(tf.maximum(ratios, tf.math.divide_no_nan(1., ratios)), axis=-1) < limit     # [B, N, A]
-    fits = fits | _is_best_shape(boxes_cxcywh, sizes) & ~tf.reduce_any(fits, axis=-1, keepdims=True)
-    fits = fits & has_area(truth)[..., None]
+    fits = _or_best_shape(fits, boxes_cxcywh, sizes) & has_area(truth)[..., None]
     own = _slots_of_all_priors(boxes_cxcywh, sizes, priors)                           # [B, N, A]
     near = _neighbour_slots(boxes_cxcywh[..., None, :2], own, priors)                 # [B, N, A, 2]
     slots = tf.concat([near[..., 0], near[..., 1], own], -1)
-    return slots, tf.tile(fits, [1, 1, 3]) & (slots >= 0)
-
-
-def _in_three_cells(slots, positive, priors: Priors) -> Assignment:
-    """Candidates ordered so that own cells come last, because the last candidate keeps a slot."""
-    batch, count, each = tf.unstack(tf.shape(slots))
-    objects = tf.broadcast_to(tf.range(count)[None, :, None], tf.shape(slots))
-
-    def flat(x):
-        parts = tf.reshape(x, [batch, count, 3, each // 3])
-        return tf.reshape(tf.transpose(parts, [0, 2, 1, 3]), [batch, count * each])
-    slots, objects, positive = flat(tf.maximum(slots, 0)), flat(objects), flat(positive)
-    return Assignment(slots, objects, keep_last(slots, positive, tf.shape(priors.strides)[0]))
+    return slots, tf.tile(fits, [1, 1, NEAR_CELLS]) & (slots >= 0)
 
 
 def _neighbour_slots(centres, own, priors: Priors):
@@ -186,8 +172,11 @@ def best_prediction(truth: GroundTruth, priors: Priors, decoded: tf.Tensor | Non
 
 ASSIGNERS = {'best_anchor': best_anchor, 'shape_ratio': shape_ratio, 'iou_threshold': iou_threshold,
              'neighbours': neighbours, 'dynamic': dynamic, 'best_prediction': best_prediction}
-# The default threshold of each assigner that has one: a sum of two ratio differences, a shape IoU.
+# The default threshold of each assigner that has one: a sum of two ratio differences, a shape IoU, ratios of sides.
 THRESHOLDS = {'shape_ratio': 2., 'iou_threshold': .213, 'neighbours': 4., 'dynamic': 4.}
+# The least grid sensitivity with which predictions reach the slots of an assigner; where it is not listed, 1.
+SENSITIVITIES = {'neighbours': 2., 'dynamic': 2.}
+NEAR_CELLS = 3          # beside the centre's cell, above or below it, and that cell itself
 DYNAMIC_SUM = 10        # highest IoUs whose sum is the number of an object's positive slots
 
 
@@ -207,6 +196,11 @@ def _is_best_shape(boxes_cxcywh, sizes):
     return best[..., None] == tf.range(tf.shape(sizes)[0])
 
 
+def _or_best_shape(fits, boxes_cxcywh, sizes):
+    """``fits``, bool [B, N, A], and the best shape for an object that nothing fits."""
+    return fits | _is_best_shape(boxes_cxcywh, sizes) & ~tf.reduce_any(fits, axis=-1, keepdims=True)
+
+
 def _slots_of_all_priors(boxes_cxcywh, sizes, priors: Priors):
     """Slots of every prior in the cells that hold the centre: int32 [B, N, A]."""
     each = tf.zeros_like(boxes_cxcywh[..., :1], tf.int32) + tf.range(tf.shape(sizes)[0])
@@ -220,14 +214,28 @@ def _one_slot_each(truth: GroundTruth, boxes_cxcywh, prior_index, priors: Priors
     return Assignment(slots, objects, keep_last(slots, has_area(truth), tf.shape(priors.strides)[0]))
 
 
-def _several_slots_each(truth: GroundTruth, boxes_cxcywh, fits, priors: Priors) -> Assignment:
-    """Every (object, prior) as a candidate, object by object, that counts where ``fits``, bool [B, N, A]."""
+def _in_own_cells(truth: GroundTruth, boxes_cxcywh, fits, priors: Priors) -> Assignment:
+    """Every (object, prior) in the cells of the centre as a candidate that counts where ``fits``, bool [B, N, A]."""
     slots = _slots_of_all_priors(boxes_cxcywh, _prior_sizes(priors), priors)
+    return _several_slots_each(slots, fits & has_area(truth)[..., None], priors)
+
+
+def _several_slots_each(slots, fits, priors: Priors, parts: int = 1) -> Assignment:
+    """Every (object, slot) as a candidate, object by object, that counts where ``fits``.
+
+    Args:
+      slots: int32 [B, N, K] of each object; below 0 where there is none.
+      fits: bool [B, N, K].
+      parts: K is divided into so many; the last part of all objects comes last, where a candidate keeps its slot.
+    """
     batch, count, each = tf.unstack(tf.shape(slots))
     objects = tf.broadcast_to(tf.range(count)[None, :, None], tf.shape(slots))
-    slots, objects, candidate = (tf.reshape(x, [batch, count * each])
-                                 for x in (slots, objects, fits & has_area(truth)[..., None]))
-    return Assignment(slots, objects, keep_last(slots, candidate, tf.shape(priors.strides)[0]))
+
+    def flat(x):
+        by_part = tf.transpose(tf.reshape(x, [batch, count, parts, each // parts]), [0, 2, 1, 3])
+        return tf.reshape(by_part, [batch, count * each])
+    slots, objects, fits = flat(tf.maximum(slots, 0)), flat(objects), flat(fits)
+    return Assignment(slots, objects, keep_last(slots, fits, tf.shape(priors.strides)[0]))
 
 
 def shape_iou(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -15,6 +15,7 @@ def clock(monkeypatch):
 
 def epoch(pace, clock, seconds, validation=0., steps=5):
     """An epoch of equal steps and its validation."""
+    pace.begin_epoch()
     for _ in range(steps):
         clock[0] += seconds / steps
         pace.add_step(seconds / steps)
@@ -69,6 +70,7 @@ def test_too_little_time_still_makes_the_warm_up_and_one_epoch(clock):
     pace = pacing.Pace(minutes=.1)
     epoch(pace, clock, 10)
     assert pace.plan(STAGE, 1, 0, 5, 1) == 2
+    pace.begin_epoch()
     assert pace.plan(STAGE, 2, 2, 5, 1) == 2                # nothing was measured in between
 
 

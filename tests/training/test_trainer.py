@@ -70,6 +70,20 @@ def stop_after(run, steps, by_signal=None):
     run._run_step = step
 
 
+def killed_and_resumed(folder, shapes, chosen, stops):
+    """A finished run that was killed after so many steps, each time in another process's place."""
+    for steps in stops:
+        run = trainer(folder, shapes, chosen)
+        stop_after(run, steps)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+        # What a process writes after its last checkpoint must not survive it.
+        run.folder.append({'kind': 'train', 'lost': True})
+    run = trainer(folder, shapes, chosen)
+    run.run()
+    return run
+
+
 def weights_by_name(model):
     return {f'{layer.name}/{i}': weight for layer in model.layers for i, weight in enumerate(layer.get_weights())}
 
@@ -136,15 +150,7 @@ def test_a_run_logs_named_terms_and_keeps_its_best(uninterrupted):
 @pytest.mark.parametrize('stops', [
     (2, 9), pytest.param((2, 9, 3), marks=pytest.mark.slow), pytest.param((1, 1, 8, 2), marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_to_the_same_weights_and_metrics_bit_for_bit(uninterrupted, shapes, tmp_path, stops):
-    for steps in stops:
-        run = trainer(tmp_path / 'run', shapes)
-        stop_after(run, steps)
-        with pytest.raises(KeyboardInterrupt):
-            run.run()
-        # What a process writes after its last checkpoint must not survive it.
-        run.folder.append({'kind': 'train', 'lost': True})
-    run = trainer(tmp_path / 'run', shapes)
-    run.run()
+    run = killed_and_resumed(tmp_path / 'run', shapes, settings(), stops)
     whole = uninterrupted
     assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
     for mine, other in zip(run.model.get_weights(), whole.model.get_weights()):
@@ -159,13 +165,7 @@ def test_averages_pieces_and_rare_validation_survive_a_kill_bit_for_bit(shapes, 
                       epochs_between_eval=2)
     whole = trainer(tmp_path / 'whole', shapes, chosen)
     whole.run()
-    for steps in (4, 4):        # the stages are steps 1 to 6 and 7 to 15
-        run = trainer(tmp_path / 'killed', shapes, chosen)
-        stop_after(run, steps)
-        with pytest.raises(KeyboardInterrupt):
-            run.run()
-    run = trainer(tmp_path / 'killed', shapes, chosen)
-    run.run()
+    run = killed_and_resumed(tmp_path / 'killed', shapes, chosen, (4, 4))   # the stages are steps 1 to 6 and 7 to 15
     assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
     lines = [json.loads(line) for line in whole.folder.metrics.read_text().splitlines()]
     assert [line['epoch'] for line in lines if line['kind'] == 'val'] == [2, 4, 5]
@@ -186,13 +186,7 @@ def test_a_mix_free_end_survives_a_kill_bit_for_bit(shapes, tmp_path, monkeypatc
     whole = trainer(tmp_path / 'whole', shapes, chosen)
     whole.run()
     assert names == [('mosaic', 'flip'), ('flip',)]
-    for steps in (5, 4):
-        run = trainer(tmp_path / 'killed', shapes, chosen)
-        stop_after(run, steps)
-        with pytest.raises(KeyboardInterrupt):
-            run.run()
-    run = trainer(tmp_path / 'killed', shapes, chosen)
-    run.run()
+    run = killed_and_resumed(tmp_path / 'killed', shapes, chosen, (5, 4))
     assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
     for mine, other in zip(run.model.get_weights(), whole.model.get_weights()):
         np.testing.assert_array_equal(mine, other)

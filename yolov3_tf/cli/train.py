@@ -61,8 +61,8 @@ class _Serializer(flags.ArgumentSerializer):
 
 def define_flags(values=flags.FLAGS):
     """Adds a flag for every setting of ``Recipe``, and --recipe; tests pass their own ``values``."""
-    names = sorted(path.stem for path in flag_texts.RECIPES.glob('*.flags'))
-    flags.DEFINE_string('recipe', None, f'A file of settings for a whole run: {", ".join(names)} or the path of one, '
+    flags.DEFINE_string('recipe', None, f'A file of settings for a whole run: {", ".join(flag_texts.recipe_names())} '
+                        'or the path of one, '
                         'such as run.flags of an earlier run. Other flags override it.', flag_values=values)
     descriptions, choices = recipes.descriptions(), recipes.choices()
     for name, default in recipes.DEFAULTS._asdict().items():

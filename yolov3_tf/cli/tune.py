@@ -30,8 +30,8 @@ TYPED = ('recipe', 'data', 'flags', 'settings', 'score', 'budget', 'candidates',
 
 def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests pass their own ``values``."""
-    names = sorted(path.stem for path in flag_texts.RECIPES.glob('*.flags'))
-    flags.DEFINE_string('recipe', None, f'The recipe to start from: {", ".join(names)} or the path of one.',
+    flags.DEFINE_string('recipe', None, f'The recipe to start from: {", ".join(flag_texts.recipe_names())} or the path '
+                        'of one.',
                         flag_values=values)
     flags.DEFINE_float('budget', None, 'Minutes of training, of all candidates together. Earlier starts of the same '
                        'command count too.', flag_values=values)

@@ -138,6 +138,11 @@ def read_values(path: str | os.PathLike) -> dict[str, str]:
     return {OLD_NAMES.get(name, name): text for name, text in pairs}
 
 
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob('*.flags'))
+
+
 def read_recipe(name: str) -> dict[str, Any]:
     """The settings of a recipe by its name, or of a file of flags by its path.
 
@@ -147,7 +152,6 @@ def read_recipe(name: str) -> dict[str, Any]:
     named = RECIPES / f'{name}.flags'
     path = named if named.is_file() and re.fullmatch(r'\w+', name) else pathlib.Path(name)
     if not path.is_file():
-        known = sorted(path.stem for path in RECIPES.glob('*.flags'))
-        raise InputError(f'--recipe={name}: expected {", ".join(known)} or a file of flags, got '
+        raise InputError(f'--recipe={name}: expected {", ".join(recipe_names())} or a file of flags, got '
                          f'{"a folder" if path.is_dir() else f"nothing at {path}"}')
     return settings_of(read_file(path))

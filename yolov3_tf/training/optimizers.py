@@ -37,6 +37,7 @@ class SGD:
 
     @staticmethod
     def update(variables, slots, gradients, factors, rate, settings, step):
+        """As ``Rule.update``."""
         del step
         # The clip is a factor on the rate, so the gradient itself is not written again.
         rates, momentum = tf.unstack(rate * factors), tf.constant(settings.momentum)
@@ -51,6 +52,7 @@ class Adam:
 
     @staticmethod
     def update(variables, slots, gradients, factors, rate, settings, step):
+        """As ``Rule.update``."""
         del settings
         # Gradients are seldom clipped, and to write them all again takes as long as a third of the update.
         gradients = tf.cond(
@@ -70,7 +72,15 @@ class Rule(Protocol):
     slots: ClassVar[tuple[str, ...]]
 
     @staticmethod
-    def update(variables, slots, gradients, factors, rate, settings: OptimizerSettings, step): ...
+    def update(variables, slots, gradients, factors, rate, settings: OptimizerSettings, step):
+        """Updates all variables, in graph.
+
+        Args:
+          variables: float32 resource variables of any shapes; slots: of each, its state variables by ``slots``.
+          gradients: of each variable, in its shape.
+          factors: float32 [variables] in 0..1, on the gradients (the norm clip).
+          rate: float32 scalar, the learning rate; step: int64 scalar, counted from 1.
+        """
 
 
 KINDS: dict[str, type[Rule]] = {'sgd': SGD, 'adam': Adam}

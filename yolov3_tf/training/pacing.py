@@ -14,7 +14,7 @@ from yolov3_tf.training.stages import Stage
 
 RESERVE = 2.        # validations whose time is kept for the final evaluation
 END = 20.           # seconds that are kept for building its graph, the plots and the export
-LATE = 1.1          # of the minutes: a run that would end later is planned again
+LATE = 1.1          # a run of so many times the epochs that still fit, and one more, is planned again
 MEASURED = 3        # epochs after which a new plan is made in any case
 FIRST_STEPS = 2     # of a process: they build graphs and tell nothing of the next
 
@@ -38,6 +38,10 @@ class Pace:
         """Seconds that the run has taken so far, in all its processes."""
         return self.before + time.monotonic() - self.began
 
+    def begin_epoch(self) -> None:
+        """Forgets the steps of the epoch before, which may be of another stage."""
+        self.steps = []
+
     def add_step(self, seconds: float) -> None:
         """Counts a step, unless it is one of the first of this process."""
         self.made += 1
@@ -45,7 +49,7 @@ class Pace:
             self.steps.append(seconds)
 
     def plan(self, stage: Stage, done: int, planned: int, steps: int, every: int) -> int:
-        """The number of epochs that the stage should have, after ``done`` of them; starts a new epoch.
+        """The number of epochs that the stage should have, after ``done`` of them.
 
         Args:
           stage: its first ``warmup_epochs`` are made in any case, and at least one more.
@@ -54,7 +58,6 @@ class Pace:
           every: epochs from one validation to the next.
         """
         epoch = steps * statistics.fmean(self.steps) if self.steps else 0.
-        self.steps = []
         if not epoch:                           # nothing measured: too few steps in this process
             return planned
         least = stage.warmup_epochs + 1
@@ -64,7 +67,7 @@ class Pace:
         late = planned - done > fits * LATE + 1
         if planned and done > MEASURED and not late:
             return planned
-        return max(done + fits, least, done)
+        return max(done + fits, least)
 
 
 def epochs_that_fit(seconds: float, epoch: float, validation: float, every: int = 1) -> int:
@@ -76,5 +79,4 @@ def with_epochs(stage: Stage, planned: int) -> Stage:
     """The stage with a planned number of epochs, the warm-up included; 0 leaves it as it is."""
     if not planned:
         return stage
-    return stage._replace(rates=((max(planned - stage.warmup_epochs, 1), stage.rates[0][1]),))
-
+    return stage._replace(rates=((planned - stage.warmup_epochs, stage.rates[0][1]),))

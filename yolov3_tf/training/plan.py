@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.anchors import files as anchor_files
+from yolov3_tf.assign import SENSITIVITIES
 from yolov3_tf.data.pipeline import PipelineSettings
 from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
@@ -21,7 +22,6 @@ from yolov3_tf.training.settings import TrainingSettings
 # Epochs and learning rates of the full stage, by whether the network is pretrained when the stage begins.
 FULL: dict[bool, tuple[tuple[int, ...], tuple[float, ...]]] = {
     True: ((30, 10), (1e-4, 1e-5)), False: ((60, 20), (1e-3, 1e-4))}
-NEIGHBOURS_REACH = 2.      # least grid sensitivity with which a centre can be half a cell outside of its cell
 HEAD_EPOCHS = {True: 50, False: 0}
 
 
@@ -113,9 +113,10 @@ def network_of(recipe: Recipe, class_names: Sequence[str]) -> ModelConfig:
     config = _network_of(recipe, class_names)
     reach = min(config.anchors.sensitivity, default=1.)
     assigner = loss_of(recipe).assigner
-    if assigner in ('neighbours', 'dynamic') and reach < NEIGHBOURS_REACH:
+    needed = SENSITIVITIES.get(assigner, 1.)
+    if reach < needed:
         raise InputError(f'--assigner={assigner} with a grid sensitivity of {reach:g}: predictions do not reach the '
-                         f'neighbouring cells; give --grid_sensitivity={NEIGHBOURS_REACH:g} too')
+                         f'neighbouring cells; give --grid_sensitivity={needed:g} too')
     return config
 
 

@@ -88,4 +88,3 @@ def unused_gpus() -> str | None:
         return None
     return (f'{count} NVIDIA GPU(s) in this machine, but TensorFlow finds none of them. CUDA\'s libraries come '
             f'with: {sys.executable} -m pip install "tensorflow[and-cuda]=={tf.__version__}"')
-

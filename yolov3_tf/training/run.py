@@ -97,8 +97,9 @@ def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
     folder = RunFolder(os.path.join(asked.runs_dir, plan.name_of(asked, data.on_shapes)))
     config = _with_anchors(asked, plan.network_of(asked, data.train.class_names), data.train, folder)
     with devices.scope():
-        start = starting_weights.start(asked, config, data.train, data.on_shapes)
-    if not folder.last.exists():
+        new = not folder.last.exists()          # otherwise the checkpoint brings all weights
+        start = starting_weights.start(asked, config, data.train if new else None, data.on_shapes)
+    if new:
         print(f'weights: {start.origin}')
     chosen = plan.settings_of(asked, start.pretrained, precise)
     trainer = Trainer(folder, start.model, config, data.train, data.val, chosen, devices)

@@ -26,11 +26,11 @@ class Start(NamedTuple):
     origin: str
 
 
-def start(recipe: Recipe, config: ModelConfig, train_set: Dataset, on_shapes: bool) -> Start:
+def start(recipe: Recipe, config: ModelConfig, train_set: Dataset | None, on_shapes: bool) -> Start:
     """Builds the network and reads its starting weights.
 
     Args:
-      train_set: its frequencies are the output prior, where the recipe asks for one.
+      train_set: its frequencies are the output prior, where the recipe asks for one; None for a run that goes on.
       on_shapes: the data are the built-in shapes, for which the default is random weights instead of ImageNet's.
 
     Raises:
@@ -40,7 +40,7 @@ def start(recipe: Recipe, config: ModelConfig, train_set: Dataset, on_shapes: bo
     for layer in model.layers:
         if isinstance(layer, BatchNorm):
             layer.momentum = recipe.bn_momentum
-    if recipe.output_prior:
+    if recipe.output_prior and train_set is not None:
         output_prior.start_from(model, output_prior.count(train_set, config, plan.loss_of(recipe)))
     if recipe.init_weights:
         return _whole(recipe.init_weights, model)

@@ -85,7 +85,7 @@ class Trainer:
                 agreement.fingerprint(self.settings, self.config, self.model, self.train_set, self.val_set,
                                       self.distribution))
         resumed = self._resume()
-        self.pace = pacing.Pace(self.settings.minutes or 0., self.history.seconds)
+        self.pace.before = self.history.seconds
         if self.position.finished:
             return False
         if self.position.global_step and self.distribution.chief:
@@ -123,6 +123,7 @@ class Trainer:
 
     def _run_epoch(self, stage, bar):
         self.batches.mix_images(stages.are_mixed(stage, self.position.epoch))
+        self.pace.begin_epoch()
         while self.position.step < self.steps:
             began = time.monotonic()
             self._run_step(stage, self.batches.next(), bar)
@@ -143,8 +144,8 @@ class Trainer:
         bar.pause(time.monotonic() - began)
 
     def _planned(self, stage):
-        """The stage as planned so far, if it is the one whose epochs are planned to end on time."""
-        return pacing.with_epochs(stage, self.history.planned if stage is self.settings.stages[-1] else 0)
+        """The stage as planned so far: only the last one is, to end on time."""
+        return pacing.with_epochs(stage, self.history.planned)
 
     def _plan_epochs(self, stage, bar):
         """Plans the epochs of the last stage after one of them, and says so where the plan is new."""
