@@ -82,6 +82,51 @@ def test_plates_of_neighbours_do_not_cover_each_other():
         assert (plate == draw.class_colour(class_id)).all(axis=-1).any()
 
 
+def scattered(count, size=300):
+    """Boxes of 20 x 20 pixels on a grid with gaps."""
+    lefts = 25 * (np.arange(count) % (size // 25))
+    tops = 25 * (np.arange(count) // (size // 25) % (size // 25))
+    return np.stack([lefts, tops, lefts + 20, tops + 20], 1)
+
+
+def test_many_names_never_bury_the_image():
+    """100 boxes of 20 x 20 on 300 x 300: only thin lines and a legend at the foot differ from the image."""
+    image = soft_noise(300, 300)
+    drawn = draw.draw_detections(image, scattered(100), [0] * 60 + [1] * 40, np.linspace(.1, 1, 100), NAMES)
+    differs = (drawn != image).any(axis=-1)
+    assert differs[:270].sum() == 100 * 4 * 19                      # one pixel a line
+    foot = drawn[-(draw.pen_for(image).capital + 2 * draw.pen_for(image).pad):]
+    assert all((foot == draw.class_colour(number)).all(axis=-1).sum() > 200 for number in (0, 1))
+
+
+def test_few_names_stay_on_their_boxes():
+    image = soft_noise(300, 300)
+    drawn = draw.draw_detections(image, scattered(4), [2] * 4, [.9] * 4, NAMES)
+    assert (drawn[60:] == image[60:]).all()                        # all in the first row, no legend
+    assert (drawn == draw.class_colour(2)).all(axis=-1).sum() > 4 * 20 * 10
+
+
+def test_boxes_beyond_the_limit_are_counted_not_drawn(monkeypatch):
+    written = []
+    monkeypatch.setattr(draw, '_write', lambda canvas, text, *rest: written.append(text))
+    boxes = scattered(140)
+    drawn = draw.draw_detections(soft_noise(300, 300), boxes, [0] * 140, np.linspace(1, .1, 140), NAMES)
+    assert written == ['dog 140']
+    monkeypatch.setattr(draw, 'MOST_DRAWN', 100)
+    written.clear()
+    fewer = draw.draw_detections(soft_noise(300, 300), boxes, [0] * 140, np.linspace(1, .1, 140), NAMES)
+    assert sorted(written) == ['40 more', 'dog 100']
+    x1, y1 = boxes[139][:2]
+    assert tuple(drawn[y1, x1]) == draw.class_colour(0) and tuple(fewer[y1, x1]) == (120, 120, 120)
+
+
+def test_names_of_many_truth_boxes_are_left_out():
+    image = soft_noise(300, 300)
+    boxes = scattered(100)
+    bare, named = draw.draw_truth(image, boxes), draw.draw_truth(image, boxes, [0] * 100, NAMES)
+    assert (named != image).any(axis=-1).mean() <= (bare != image).any(axis=-1).mean()
+
+
 def test_colours_are_stable_and_neighbours_distinct():
     assert [draw.class_colour(k) for k in range(80)] == [draw.class_colour(k) for k in range(80)]
     colours = np.array([draw.class_colour(k) for k in range(20)], int)

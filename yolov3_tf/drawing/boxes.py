@@ -4,6 +4,7 @@ Line widths and letters grow with the image, so a drawing is as legible at 300 a
 """
 from __future__ import annotations
 
+import collections
 import colorsys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,6 +17,8 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 CAPITAL = 22.         # height in pixels of this font's capitals at scale 1
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 PAPER = 24            # grey level behind a contact sheet
+PLATES_SHARE = .12   # of the image that names may cover; where they would cover more, a legend names the classes
+MOST_DRAWN = 300      # boxes of an image that are drawn, the best ones; the legend counts the others
 
 Colour = tuple[int, int, int]
 Corners = tuple[int, int, int, int]    # x1, y1, x2, y2
@@ -43,6 +46,9 @@ def draw_detections(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] 
                     scores: Sequence[float] | np.ndarray | None, class_names: Sequence[str]) -> np.ndarray:
     """A copy of the image with solid boxes, each with its class name and score in percent.
 
+    Where names would cover more than ``PLATES_SHARE`` of the image, lines are thin and a legend at the foot names each
+    class once, with its number of boxes. At most ``MOST_DRAWN`` boxes are drawn, those of the highest scores.
+
     Args:
       image: uint8 [h, w, 3] RGB.
       boxes: float [n, 4] pixels of the image, cut at its edges; one outside is left out.
@@ -57,10 +63,16 @@ def draw_detections(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] 
         texts = [f'{text} {100 * score:.0f}%' for text, score in zip(texts, _same_length(scores, classes))]
     order = range(len(texts)) if scores is None else np.argsort(np.asarray(scores), kind='stable')
     canvas, corners = _prepare(image, boxes, classes)
+    inside = [(k, corner) for k in order if (corner := corners[k]) is not None]     # the best last, so on top
+    shown = inside[-MOST_DRAWN:]
     pen = pen_for(image)
-    shown = [(k, corner) for k in order if (corner := corners[k]) is not None]      # the best last, so on top
+    crowded = _is_crowded([texts[k] for k, _ in shown], image, pen) or len(shown) < len(inside)
+    width = max(1, pen.line // 2) if crowded else pen.line
     for k, corner in shown:
-        cv2.rectangle(canvas, corner[:2], corner[2:], class_colour(int(classes[k])), pen.line)
+        cv2.rectangle(canvas, corner[:2], corner[2:], class_colour(int(classes[k])), width)
+    if crowded:
+        _legend(canvas, [int(classes[k]) for k, _ in shown], len(inside) - len(shown), class_names, pen)
+        return canvas
     plates: list[Corners] = []
     for k, corner in reversed(shown):   # the best chooses its position first
         plates.append(_plate(texts[k], corner, image.shape[:2], pen, plates))
@@ -74,17 +86,18 @@ def draw_truth(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] | np.
     """A copy of the image with the annotated boxes as white dashes on black, distinct from detections.
 
     With ``classes`` int [n] and ``class_names`` each box carries its name at the lower edge, so that
-    detections drawn over it keep the upper one.
+    detections drawn over it keep the upper one; where names would cover too much of the image, none is written.
     """
     canvas, corners = _prepare(image, boxes, boxes if classes is None else classes)
     pen = pen_for(image)
+    names = [class_names[number] for number in classes] if classes is not None and class_names is not None else []
+    crowded = _is_crowded(names, image, pen)
     for k, corner in enumerate(corners):
         if corner is not None:
-            _dashes(canvas, corner, pen)
-            if classes is not None and class_names is not None:
+            _dashes(canvas, corner, pen._replace(line=1) if crowded else pen)
+            if names and not crowded:
                 foot = (corner[0], corner[3], corner[2], corner[3])
-                name = class_names[classes[k]]
-                _write(canvas, name, _plate(name, foot, image.shape[:2], pen, []), WHITE, pen)
+                _write(canvas, names[k], _plate(names[k], foot, image.shape[:2], pen, []), WHITE, pen)
     return canvas
 
 
@@ -142,12 +155,43 @@ def _plate(text, corner, size, pen, taken) -> Corners:
     Far edges are exclusive. Where none is free it is above the box, behind the plates of better ones.
     """
     height, width = size
-    (letters, _), _ = cv2.getTextSize(_ascii(text), FONT, pen.capital / CAPITAL, pen.stroke)
-    wide, high = letters + 2 * pen.pad, pen.capital + 2 * pen.pad
+    wide, high = _size_of(text, pen)
     lefts = {max(0, min(left, width - wide)): None for left in (corner[0], corner[2] + 1 - wide)}
     tops = [top for top in (corner[1] - high, corner[1], corner[3] + 1) if 0 <= top <= height - high] or [0]
     plates = [(left, top, left + wide, top + high) for left in lefts for top in tops]
     return next((one for one in plates if not any(_overlap(one, other) for other in taken)), plates[0])
+
+
+def _size_of(text, pen) -> tuple[int, int]:
+    """Width and height in pixels of the plate of a text."""
+    (letters, _), _ = cv2.getTextSize(_ascii(text), FONT, pen.capital / CAPITAL, pen.stroke)
+    return letters + 2 * pen.pad, pen.capital + 2 * pen.pad
+
+
+def _is_crowded(texts, image, pen) -> bool:
+    """Whether the plates of these texts would cover too much of the image; a few never do."""
+    area = sum(wide * high for wide, high in (_size_of(text, pen) for text in texts))
+    return len(texts) > 4 and area > PLATES_SHARE * image.shape[0] * image.shape[1]
+
+
+def _legend(canvas, classes, left_out, class_names, pen):
+    """Writes each class with its number of boxes in rows at the foot, and how many boxes are not drawn."""
+    entries = [(f'{class_names[number]} {count}', class_colour(number))
+               for number, count in collections.Counter(classes).most_common()]
+    entries += [(f'{left_out} more', BLACK)] * bool(left_out)
+    height, width = canvas.shape[:2]
+    rows: list[list[tuple[str, Colour, int]]] = [[]]
+    for text, colour in entries:
+        wide, high = _size_of(text, pen)
+        if rows[-1] and sum(one[2] for one in rows[-1]) + wide > width:
+            rows.append([])
+        rows[-1].append((text, colour, wide))
+    rows = rows[:max(1, height // (4 * high))] if entries else []       # never more than a quarter of the image
+    for number, row in enumerate(reversed(rows)):
+        left, foot = 0, height - number * high
+        for text, colour, wide in row:
+            _write(canvas, text, (left, foot - high, left + wide, foot), colour, pen)
+            left += wide
 
 
 def _write(canvas, text, plate, colour, pen):
