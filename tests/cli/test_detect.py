@@ -32,6 +32,15 @@ def folder(tmp_path_factory):
     return folder
 
 
+def test_each_call_has_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert program._new_folder() == 'runs/detect'
+    (tmp_path / 'runs' / 'detect').mkdir(parents=True)
+    assert program._new_folder() == 'runs/detect-2'
+    (tmp_path / 'runs' / 'detect-2').mkdir()
+    assert program._new_folder() == 'runs/detect-3'
+
+
 def test_images_a_broken_one_and_an_unknown_kind(folder):
     (folder / 'broken.jpg').write_bytes((folder / 'in' / 'a.jpg').read_bytes()[:20])
     (folder / 'table.csv').touch()

@@ -21,6 +21,7 @@ from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.darknet import weights as darknet_weights
 from yolov3_tf.training import flag_texts
 from yolov3_tf.training import recipe as recipes
+from yolov3_tf.training.trainer import Trainer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAPER_FLAGS = ['--loss=giou', '--focal', '--ignore_thresh=0.45']
@@ -44,6 +45,20 @@ def run_small(folder, *flags):
     finally:
         os.chdir(before)
     return status, output.getvalue()
+
+
+@pytest.mark.parametrize('saved', [False, True])
+def test_a_second_ctrl_c_says_where_the_run_stands(tmp_path, monkeypatch, saved):
+    """The message names the last checkpoint, or says that there is none."""
+    def stop(trainer):
+        if saved:
+            trainer.folder.last.write_bytes(b'')
+        raise KeyboardInterrupt
+    (tmp_path / 'small.cfg').write_text(small_cfg.TEXT)
+    monkeypatch.setattr(Trainer, 'run', stop)
+    status, output = run_small(tmp_path, '--name=run', '--backbone_weights=none')
+    assert status == 130
+    assert ('saved in runs/run/checkpoints/last.h5' if saved else 'before the first checkpoint') in output
 
 
 def kill_after_step(folder, name, step, *flags):

@@ -4,8 +4,11 @@ import subprocess
 import sys
 
 import pytest
+from fixtures import tiny_network
 
 from yolov3_tf.errors import InputError
+from yolov3_tf.models import checkpoints
+from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.training.run_folder import RunFolder
 
 FLAGS = {'loss': 'giou', 'focal': 'True', 'name': 'x'}
@@ -96,3 +99,59 @@ def test_two_processes_cannot_train_in_one_folder_and_a_killed_process_releases_
             RunFolder(tmp_path / 'run').claim({'loss': 'giou'}, ['cat'])
         other.kill()
     RunFolder(tmp_path / 'run').claim({'loss': 'giou'}, ['cat'])
+
+
+def checkpoint(folder, names=('cat', 'dog'), **counters):
+    """Writes last.h5 of a tiny network with counters, as the trainer does."""
+    model = tiny_network.build(len(names))
+    checkpoints.save_model(str(folder.last), model, ModelConfig(names, 1., (96, 96), True),
+                           checkpoints.Progress({}, counters))
+
+
+def test_deleted_run_flags_come_back_from_the_checkpoint(tmp_path, capsys):
+    folder = RunFolder(tmp_path / 'run')
+    folder.claim(FLAGS, ['cat', 'dog'], may_differ=('name',))
+    before = folder.flags.read_text()
+    checkpoint(folder, **folder.claimed)
+    folder.flags.unlink()
+    folder.labels.unlink()
+    with pytest.raises(InputError, match=r'--loss=giou \(now mse\)'):
+        folder.claim({**FLAGS, 'loss': 'mse'}, ['cat', 'dog'], may_differ=('name',))
+    with pytest.raises(InputError, match='other classes'):
+        folder.claim(FLAGS, ['cat', 'cow'], may_differ=('name',))
+    folder.claim(FLAGS, ['cat', 'dog'], may_differ=('name',))
+    assert folder.flags.read_text() == before and folder.labels.read_text() == 'cat\ndog\n'
+    assert 'run.flags was gone' in capsys.readouterr().err
+
+
+def test_run_flags_of_an_older_checkpoint_are_those_of_the_call(tmp_path, capsys):
+    folder = RunFolder(tmp_path / 'run')
+    folder.claim(FLAGS, ['cat', 'dog'])
+    checkpoint(folder)
+    folder.flags.unlink()
+    folder.claim(FLAGS, ['cat', 'dog'])
+    assert folder.flags.exists() and 'the flags of this call are taken' in capsys.readouterr().err
+
+
+def test_data_that_moved_are_known_by_their_content(tmp_path, capsys):
+    folder = RunFolder(tmp_path / 'run')
+    flags = {**FLAGS, 'train_data': 'voc:old:train', 'val_data': 'voc:old:val'}
+    moved = {**FLAGS, 'train_data': 'voc:new:train', 'val_data': 'voc:new:val'}
+    folder.claim(flags, ['cat', 'dog'], data='abc')
+    checkpoint(folder, **folder.claimed)
+    with pytest.raises(InputError, match=r'--train_data=voc:old:train \(now voc:new:train\)'):
+        folder.claim(moved, ['cat', 'dog'], data='other')
+    with pytest.raises(InputError, match=r'--loss=giou \(now mse\)'):
+        folder.claim({**moved, 'loss': 'mse'}, ['cat', 'dog'], data='abc')
+    folder.claim(moved, ['cat', 'dog'], data='abc')
+    assert 'the data moved' in capsys.readouterr().err and 'voc:new:train' in folder.flags.read_text()
+    folder.claim(moved, ['cat', 'dog'], data='abc')
+    assert not capsys.readouterr().err
+
+
+def test_a_run_without_its_last_checkpoint_does_not_overwrite_the_best(tmp_path):
+    folder = RunFolder(tmp_path / 'run')
+    folder.claim(FLAGS, ['cat'])
+    folder.best.touch()
+    with pytest.raises(InputError, match=r'last.h5 is gone.*--init_weights=.*best.h5'):
+        folder.claim(FLAGS, ['cat'])

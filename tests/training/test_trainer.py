@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import signal
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -86,6 +87,14 @@ def killed_and_resumed(folder, shapes, chosen, stops):
 
 def weights_by_name(model):
     return {f'{layer.name}/{i}': weight for layer in model.layers for i, weight in enumerate(layer.get_weights())}
+
+
+def read_weights(path):
+    with h5py.File(path) as file:
+        found = {}
+        file['weights'].visititems(lambda name, item: found.update({name: item[...]})
+                                   if isinstance(item, h5py.Dataset) else None)
+    return found
 
 
 @pytest.fixture(scope='module')
@@ -224,6 +233,57 @@ def test_a_finished_run_has_nothing_left_to_do(uninterrupted, shapes, tmp_path):
     assert run.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
 
 
+def test_a_finished_run_is_extended_once_and_further(uninterrupted, shapes, tmp_path):
+    """HEAD and ALL have 5 epochs of 3 steps; two more, then five, of which two are made already."""
+    folder = tmp_path / 'run'
+    shutil.copytree(uninterrupted.folder.root, folder)
+    steps = []
+    for epochs in (2, 2, 5):
+        run = trainer(folder, shapes, settings(HEAD, ALL, stages.extension(epochs, 1e-3)))
+        run.run()
+        steps.append(run.position.global_step)
+        assert run.position.finished and run.history.extended == epochs
+    assert steps == [15 + 6, 15 + 6, 15 + 15]
+    rates = [line['lr'] for line in map(json.loads, run.folder.metrics.read_text().splitlines())
+             if line['kind'] == 'train' and line['stage'] == 'extended']
+    assert max(rates) <= 1e-4 and rates[-1] < rates[0]
+
+
+@pytest.mark.slow
+def test_a_kill_in_an_extension_changes_nothing(uninterrupted, shapes, tmp_path):
+    longer = settings(HEAD, ALL, stages.extension(2, 1e-3))
+    for name in ('whole', 'killed'):
+        shutil.copytree(uninterrupted.folder.root, tmp_path / name)
+    whole = trainer(tmp_path / 'whole', shapes, longer)
+    whole.run()
+    killed = killed_and_resumed(tmp_path / 'killed', shapes, longer, [2, 3])
+    assert killed.folder.metrics.read_text() == whole.folder.metrics.read_text()
+    for name, weight in weights_by_name(whole.model).items():
+        np.testing.assert_array_equal(weights_by_name(killed.model)[name], weight)
+
+
+def test_a_deleted_best_checkpoint_is_written_again(shapes, tmp_path, capsys):
+    """The average of the weights, where it is what was validated."""
+    stage, = stages.two_stages((), ((1, 1e-3),))
+    first = trainer(tmp_path / 'run', shapes, settings(stage, ema_decay=.9))
+    first.run()
+    best = read_weights(first.folder.best)
+    first.folder.best.unlink()
+    assert trainer(tmp_path / 'run', shapes, settings(stage, ema_decay=.9)).run() is False
+    assert 'best.h5 was gone' in capsys.readouterr().out
+    again = read_weights(first.folder.best)
+    assert set(again) == set(best) and all((again[name] == best[name]).all() for name in best)
+
+
+def test_the_first_batches_are_drawn_once(uninterrupted, shapes, tmp_path):
+    assert uninterrupted.folder.first_batches.exists()
+    folder = tmp_path / 'run'
+    shutil.copytree(uninterrupted.folder.root.parent / 'half', folder)
+    RunFolder(folder).first_batches.unlink(missing_ok=True)
+    trainer(folder, shapes).run()
+    assert not RunFolder(folder).first_batches.exists()         # a resumed run's first batches are others
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_both_signals_are_heard_and_a_second_one_does_not_wait(number, capsys):
     before, request = signal.getsignal(number), StopRequest()
@@ -358,7 +418,7 @@ def test_counters_are_one_flat_object_and_are_read_back():
     flat = counters.to_json(position, history)
     assert set(flat) == {'stage', 'epoch', 'step', 'data_epoch', 'global_step', 'sums', 'summed', 'val_losses',
                          'scores', 'best', 'skipped', 'metrics_bytes', 'finished', 'updates', 'images', 'seconds',
-                         'planned'}
+                         'planned', 'extended', 'flags', 'data'}
     assert counters.from_json(json.loads(json.dumps({**flat, 'more': 1}))) == (position, history)
 
 

@@ -19,6 +19,7 @@ from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.drawing import boxes as draw
 from yolov3_tf.errors import InputError
+from yolov3_tf.training import preview
 
 MOST_EMPTY = 20         # most batches in a row without a usable image
 
@@ -70,13 +71,7 @@ def images_of(dataset, settings, seed, count):
         for row, image in enumerate(images):
             valid = truth.valid[row]
             boxes, classes, weights = (part[row][valid] for part in (truth.boxes, truth.classes, truth.weights))
-            drawn.append(_drawn(image, boxes, classes, weights, dataset.class_names))
+            drawn.append(preview.draw_mixed(image, boxes, classes, weights, dataset.class_names))
             if len(drawn) == count:
                 return drawn
 
-
-def _drawn(image, boxes, classes, weights, names):
-    """Draws boxes of weight 1 with their class name, others also with their weight."""
-    full = weights == 1
-    image = draw.draw_detections(image, boxes[full], classes[full], None, names)
-    return draw.draw_detections(image, boxes[~full], classes[~full], weights[~full], names)

@@ -5,12 +5,13 @@
     python detect.py --model=runs/NAME camera:0            until Ctrl-C
     python detect.py --model=runs/NAME rtsp://ADDRESS      or http(s)://
 
-All results are in --output; nothing is written into the folders of the inputs. Images that cannot be read are reported
-and skipped. Exit codes: 0 done, 1 nothing could be read, 2 wrong input.
+All results are in --output, by default a new folder for each call; nothing is written into the folders of the inputs.
+Images that cannot be read are reported and skipped. Exit codes: 0 done, 1 nothing could be read, 2 wrong input.
 """
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ from yolov3_tf.inference import detector, sources
 from yolov3_tf.models import model_files
 from yolov3_tf.training import precision
 
+FOLDER = 'runs/detect'
 # Flags that users know from other programs -> what to type here.
 ANSWERS = {
     'checkpoint': 'it is --model here', 'weights': 'it is --model here',
@@ -41,7 +43,8 @@ def define_flags(values=flags.FLAGS):
     string, integer, number = (functools.partial(define, flag_values=values) for define in (
         flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float))
     string('model', None, f'The model: {model_files.KINDS}.')
-    string('output', 'runs/detect', 'The folder for drawn images (or the video), detections.json and .csv.')
+    string('output', None, 'The folder for drawn images (or the video), detections.json and .csv (default: a new one, '
+           f'{FOLDER}, {FOLDER}-2, ...).')
     number('score_threshold', .3, 'Detections must score above it.', 0, 1)
     integer('batch_size', 8, 'Images in one call of the network.', lower_bound=1)
     integer('max_frames', None, 'Stop after so many frames of a video, camera or stream (default: at its '
@@ -52,6 +55,7 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     """Detects in what ``arguments`` name and writes the results; returns the exit status."""
     if not options.model:
         raise InputError(f'--model: expected {model_files.KINDS}, got none')
+    options.output = options.output or _new_folder()
     inputs = _inputs(arguments, options.output)
     for line in inputs.notes:
         print(line)
@@ -72,6 +76,12 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
         report = sources.detect_images(model, inputs.images, *choices)
     _write_results('frames' if inputs.videos else 'images', inputs, report, options)
     return _summarise(report, inputs.problems + report.problems, time.perf_counter() - start, options.output)
+
+
+def _new_folder() -> str:
+    """The first of runs/detect, runs/detect-2, ... that does not exist, so that no results are overwritten."""
+    return next(path for number in itertools.count(1)
+                if not os.path.lexists(path := FOLDER + (f'-{number}' if number > 1 else '')))
 
 
 def _inputs(paths, output):

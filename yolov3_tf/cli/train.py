@@ -21,7 +21,8 @@ from yolov3_tf.training.stopping import Interrupted
 
 MAIN_FLAGS = ('recipe', 'train_data', 'val_data', 'name', 'loss', 'focal', 'ignore_thresh', 'backbone_weights',
               'download', 'init_weights', 'cfg', 'image_size', 'width_multiplier', 'augment', 'batch_size', 'optimizer',
-              'head_epochs', 'head_lr', 'full_epochs', 'full_lr', 'asymptotic', 'mixed_precision', 'seed')
+              'head_epochs', 'head_lr', 'full_epochs', 'full_lr', 'asymptotic', 'extend', 'mixed_precision', 'seed',
+              'dry_run')
 # Flags of other programs, or of versions before 0.2 -> what to type here (cli/program.py prints it).
 ANSWERS = {
     'epochs': 'a training has stages: expected --full_epochs (everything) and --head_epochs (the head on the frozen '
@@ -64,6 +65,8 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_string('recipe', None, f'A file of settings for a whole run: {", ".join(flag_texts.recipe_names())} '
                         'or the path of one, '
                         'such as run.flags of an earlier run. Other flags override it.', flag_values=values)
+    flags.DEFINE_bool('dry_run', False, 'Only print the plan, and how many minutes and how much memory it takes by '
+                      'trying a few steps; nothing is written.', flag_values=values)
     descriptions, choices = recipes.descriptions(), recipes.choices()
     for name, default in recipes.DEFAULTS._asdict().items():
         text = descriptions[name] + (f' One of {", ".join(choices[name])}.' if name in choices else '')
@@ -77,7 +80,11 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     """Trains with the settings of the flags; see ``train`` for the exit status."""
     if arguments:
         raise InputError(f'unexpected argument {arguments[0]!r}: every setting is a flag, --name=value')
-    return train(recipe_of(options))
+    recipe = recipe_of(options)
+    if options.dry_run:
+        print(runs.rehearse(recipe))
+        return 0
+    return train(recipe)
 
 
 def recipe_of(values) -> Recipe:
@@ -100,7 +107,8 @@ def train(recipe: Recipe) -> int:
     try:
         runs.train(recipe)
     except Interrupted as stopped:
-        print(f'stopped; saved in {stopped}. The same command goes on from there.')
+        print(f'stopped; saved in {stopped}. The same command goes on from there.' if stopped.checkpoint else
+              'stopped before the first checkpoint. The same command starts anew.')
         return 130
     except NonFiniteLoss as error:
         print(f'error: {error}', file=sys.stderr)

@@ -31,7 +31,7 @@ from yolov3_tf.training.recipe import DEFAULTS, MAY_DIFFER, Recipe, given
 OF_ASYMPTOTIC = ('asymptotic', 'asymptotic_epochs', 'asymptotic_lr')
 OF_HEAD = ('head_epochs', 'head_lr')
 OF_FULL = ('full_epochs', 'full_lr', 'minutes', 'schedule', 'decay_power', 'restart_cycles', 'restart_factor',
-           'mix_free_epochs')
+           'extend', 'mix_free_epochs')
 OF_DETECTION = (*OF_HEAD, *OF_FULL, 'patience', 'frozen_bn', 'warmup_epochs', 'head', 'formulation', 'loss',
                 'focal', 'ignore_thresh', 'ignore_scope', 'matched', 'label_smoothing', 'assigner', 'assign_thresh',
                 'objectness', 'objectness_target', 'classification', 'positive_weight', 'box_weight', 'class_weight',

@@ -209,6 +209,15 @@ def load_progress(path: str) -> Progress:
         return Progress(optimizer, counters)
 
 
+def load_counters(path: str) -> dict[str, Any]:
+    """The counters of the training that wrote this checkpoint; empty where it cannot be read or holds none."""
+    try:
+        with _open(path) as file:
+            return json.loads(file.attrs.get('counters', '{}'))
+    except (InputError, ValueError):
+        return {}
+
+
 def _variables(model) -> dict[str, Any]:
     """LAYER/VARIABLE -> variable, in the model's order; the same names in both Keras versions."""
     return {f'{layer.name}/{variable.name.split("/")[-1].split(":")[0]}': variable

@@ -42,6 +42,9 @@ class History:
       metrics_bytes: length of metrics.jsonl.
       seconds: how long the run has trained and validated, in all its processes.
       planned: epochs of the last stage, where they are planned to end on time (``pacing``); 0 before that.
+      extended: epochs that were trained after the end of the plan.
+      flags: setting -> text, of every setting that must not change (``run_folder``).
+      data: fingerprint of images and annotations (``agreement.of_annotations``).
     """
     images: int
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -54,6 +57,9 @@ class History:
     metrics_bytes: int = 0
     seconds: float = 0.
     planned: int = 0
+    extended: int = 0
+    flags: dict[str, str] = dataclasses.field(default_factory=dict)
+    data: str = ''
 
 
 def to_json(position: Position, history: History) -> dict[str, Any]:

@@ -66,6 +66,8 @@ def stages_of(recipe: Recipe, pretrained: bool) -> tuple[stages.Stage, ...]:
     if recipe.asymptotic:
         (piece,) = stages.pieces([recipe.asymptotic_epochs], [recipe.asymptotic_lr], 'asymptotic')
         plan = (stages.asymptotic(*piece), *plan)
+    if plan and recipe.extend:
+        plan = (*plan, stages.extension(recipe.extend, rates[0]))
     if not plan:
         raise InputError('no epoch to train: give --head_epochs or --full_epochs a positive number')
     return plan

@@ -89,6 +89,8 @@ class Recipe(NamedTuple):
       keep_features: Compute a frozen backbone once for each image and train the head on the kept results: for the head
         stage with frozen_bn=fixed, one image_size and no augmentation but flips and quarter turns.
       stop_after: Epochs without better mAP that end the full stage; 0 for never.
+      extend: Epochs after the end of the plan, at a tenth of the full stage's first rate falling to 0; a finished run
+        goes on with them.
       mix_free_epochs: Last epochs of the full stage in which no image is mixed with others (mosaic, cutmix, mixup).
       batch_size: Images a step, over all devices and workers.
       accumulate_steps: Pieces that a batch is worked through in, one after another: the batch stays what it is and
@@ -169,6 +171,7 @@ class Recipe(NamedTuple):
     frozen_bn: str = 'adapt'
     keep_features: bool = False
     stop_after: int = 0
+    extend: int = 0
     mix_free_epochs: int = 0
     batch_size: int = 4
     accumulate_steps: int = 1
@@ -197,6 +200,7 @@ AUTO = 'auto'       # of anchors, which otherwise are a file
 # A resumed run may change these; every other setting changes its result.
 MAY_DIFFER = ('name', 'runs_dir', 'download', 'checkpoint_steps', 'strict', 'export', 'strategy', 'logical_devices',
               'profile', 'cache')
+MAY_GROW = ('extend',)          # a finished run goes on with more of it
 # (setting, setting, why they contradict each other)
 CONTRADICTIONS = (
     ('image_size', 'train_sizes', 'one is a single size, the other is several'),
@@ -232,7 +236,7 @@ RANGES = {
     'head_epochs': COUNT, 'head_lr': POSITIVE, 'patience': COUNT, 'full_epochs': COUNT, 'full_lr': POSITIVE,
     'minutes': POSITIVE, 'decay_power': COUNT, 'restart_cycles': AT_LEAST_ONE, 'restart_factor': Range(1, 10),
     'warmup_epochs': COUNT, 'stop_after': COUNT,
-    'mix_free_epochs': COUNT,
+    'extend': COUNT, 'mix_free_epochs': COUNT,
     'batch_size': AT_LEAST_ONE, 'accumulate_steps': AT_LEAST_ONE, 'momentum': Range(0, .9999), 'weight_decay': COUNT,
     'clip_norm': Range(1e-6), 'ema_decay': Range(0, .999999), 'logical_devices': AT_LEAST_ONE,
     'seed': Range(0, 2**32 - 1), 'log_steps': AT_LEAST_ONE, 'epochs_between_eval': AT_LEAST_ONE,

@@ -1,9 +1,11 @@
 """One training run from data to an exported model; both the command ``train`` and Python call it."""
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -19,18 +21,22 @@ from yolov3_tf.models import checkpoints
 from yolov3_tf.models.keras_policy import keras_policy
 from yolov3_tf.structures import Dataset
 from yolov3_tf.training import (
+    agreement,
     distribution,
     fitted_anchors,
     flag_texts,
     plan,
     precision,
+    preview,
     recipe,
+    rehearsal,
     settings,
     starting_weights,
 )
 from yolov3_tf.training.distribution import Distribution
 from yolov3_tf.training.recipe import Recipe
 from yolov3_tf.training.run_folder import RunFolder
+from yolov3_tf.training.stopping import Interrupted
 from yolov3_tf.training.trainer import Trainer
 
 TRAINED, EVALUATED = 'trained', 'evaluated again'
@@ -72,6 +78,24 @@ def train(asked: Recipe) -> Run:
       NonFiniteLoss: the loss or a gradient is not finite.
       PeerLost: the connection to another worker is lost.
     """
+    with _started(asked) as (precise, devices), distribution.watched(devices):
+        return _train(asked, precise, devices)
+
+
+def rehearse(asked: Recipe) -> str:
+    """Finds out what a training will take (``rehearsal``), without writing anything; the lines to print.
+
+    Raises:
+      InputError: as ``train``, except for what only the run's folder can tell.
+    """
+    with _started(asked) as (precise, devices):
+        prepared = _prepare(asked._replace(cache='none', profile=False), precise, devices, None)
+        return rehearsal.describe(rehearsal.rehearse(prepared.trainer), prepared.trainer)
+
+
+@contextlib.contextmanager
+def _started(asked: Recipe) -> Iterator[tuple[str, Distribution]]:
+    """Checks the recipe and starts the devices: (precision, devices). Afterwards the Keras policy is as before."""
     recipe.check(asked)
     policy = tf.keras.mixed_precision.global_policy()
     try:
@@ -85,16 +109,24 @@ def train(asked: Recipe) -> Run:
         settings.check(plan.settings_of(asked, False, choice.precision), devices.replicas)
         if asked.deterministic:
             tf.config.experimental.enable_op_determinism()
-        with distribution.watched(devices):
-            return _train(asked, choice.precision, devices)
+        yield choice.precision, devices
     finally:
         tf.keras.mixed_precision.set_global_policy(policy)
 
 
-def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
+class _Prepared(NamedTuple):
+    """A run before its first step. new: it has no checkpoint yet."""
+    folder: RunFolder
+    data: Data
+    trainer: Trainer
+    new: bool
+
+
+def _prepare(asked: Recipe, precise: str, devices: Distribution, root: str | None) -> _Prepared:
+    """Reads the data and makes the network; ``root`` is the folder of all runs, None for a run without one."""
     data = load_data(asked)
     tf.keras.utils.set_random_seed(asked.seed)
-    folder = RunFolder(os.path.join(asked.runs_dir, plan.name_of(asked, data.on_shapes)))
+    folder = RunFolder(os.path.join(root, plan.name_of(asked, data.on_shapes)) if root is not None else os.devnull)
     config = _with_anchors(asked, plan.network_of(asked, data.train.class_names), data.train, folder)
     with devices.scope():
         new = not folder.last.exists()          # otherwise the checkpoint brings all weights
@@ -102,15 +134,26 @@ def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
     if new:
         print(f'weights: {start.origin}')
     chosen = plan.settings_of(asked, start.pretrained, precise)
-    trainer = Trainer(folder, start.model, config, data.train, data.val, chosen, devices)
-    devices.by_chief(lambda: folder.claim(flag_texts.texts_of(asked), data.train.class_names, recipe.MAY_DIFFER,
-                                          flag_texts.texts_of(recipe.DEFAULTS)))
+    return _Prepared(folder, data, Trainer(folder, start.model, config, data.train, data.val, chosen, devices), new)
+
+
+def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
+    folder, data, trainer, new = _prepare(asked, precise, devices, asked.runs_dir)
+    devices.by_chief(lambda: folder.claim(flag_texts.texts_of(asked), data.train.class_names,
+                                          recipe.MAY_DIFFER + recipe.MAY_GROW, flag_texts.texts_of(recipe.DEFAULTS),
+                                          agreement.of_annotations(data.train, data.val)))
     print(f'run {folder.root}: {len(data.train.records)} training and {len(data.val.records)} validation images, '
-          f'{len(data.train.class_names)} classes, {start.model.count_params():,} parameters, {precise}, '
+          f'{len(data.train.class_names)} classes, {trainer.model.count_params():,} parameters, {precise}, '
           f'{devices.describe()}')
-    status = TRAINED if trainer.run() else EVALUATED
+    if new:
+        devices.by_chief(lambda: preview.write_truth(folder.validation_truth, data.val))
+        print(f'see      {folder.validation_truth}, {folder.first_batches}')
+    try:
+        status = TRAINED if trainer.run() else EVALUATED
+    except KeyboardInterrupt:
+        raise Interrupted(folder.last if folder.last.exists() else None) from None
     if status == EVALUATED:
-        print('this run is finished; it is evaluated again')
+        print('this run is finished; it is evaluated again (--extend=10 trains it ten more epochs)')
     finished: list[Run] = []        # only on the chief: a report is not a JSON value, so the others cannot receive it
     devices.by_chief(lambda: finished.append(_finish(folder, trainer, data.val, asked.export, status)))
     if trainer.history.skipped:

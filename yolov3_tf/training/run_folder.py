@@ -2,6 +2,7 @@
 
     run.flags        the flags, one on each line; `train --flagfile=` or `--recipe=` repeats them
     labels.txt       class names, one on each line
+    first_batches.jpg, validation_truth.jpg     what is trained on, augmented, and what is validated against
     metrics.jsonl    one JSON object on each line; the same bytes whether or not the run was interrupted
     events/          TensorBoard: the same numbers, speed, and validation images with boxes
     checkpoints/     last.h5 (to resume from), best.h5 (highest validation mAP)
@@ -33,6 +34,8 @@ try:
 except ImportError:         # Windows
     LOCKS = False
 
+# Flags that say where the data are; with the same images and annotations they may change.
+LOCATIONS = ('train_data', 'val_data', 'classes')
 # (device, inode) -> descriptor of every folder that this process trains in; open until the process ends
 _HELD: dict[tuple[int, int], int] = {}
 
@@ -49,6 +52,9 @@ class RunFolder:
         self.best = self.root / 'checkpoints' / 'best.h5'
         self.evaluation = self.root / 'evaluation'
         self.saved_model = self.root / 'saved_model'
+        self.first_batches = self.root / 'first_batches.jpg'
+        self.validation_truth = self.root / 'validation_truth.jpg'
+        self.claimed: dict[str, Any] = {}       # what a checkpoint keeps of ``claim``: flags and data
         self._events = None
 
     def cache(self, worker: int = 0, workers: int = 1) -> pathlib.Path:
@@ -56,34 +62,68 @@ class RunFolder:
         return self.root / 'cache' / (f'worker-{worker}' if workers > 1 else '')
 
     def claim(self, flags: dict[str, str], class_names: Sequence[str], may_differ: Sequence[str] = (),
-              defaults: Mapping[str, str] = MappingProxyType({})):
+              defaults: Mapping[str, str] = MappingProxyType({}), data: str = ''):
         """Creates the folder for a run with these flags, or checks that it belongs to the same run.
 
         A run without a checkpoint has no results yet, so a run with other flags may use its folder.
-        Until this process ends, no other process can train in the folder.
+        Until this process ends, no other process can train in the folder. Of files that were deleted, run.flags and
+        labels.txt are written again from the checkpoint.
 
         Args:
           flags: every flag that changes the result, as text.
           may_differ: names of flags that a resumed run may change.
           defaults: of all flags, for a run that is older than some of them.
+          data: fingerprint of images and annotations (``agreement.of_annotations``): data of the same fingerprint may
+            be at another location than before.
 
         Raises:
           InputError: the folder belongs to a run with other flags (the message gives both values) or other classes,
-            it holds files that are not a run, or another process trains in it.
+            it holds files that are not a run, its last checkpoint was deleted, or another process trains in it.
         """
         labels = ''.join(f'{name}\n' for name in class_names)
         self.root.mkdir(parents=True, exist_ok=True)
         self._lock()
+        kept = {name: text for name, text in flags.items() if name not in may_differ}
+        self.claimed = {'flags': kept, 'data': data}
         if self.last.exists():
-            self._compare({**defaults, **flag_texts.read_values(self.flags)}, flags, may_differ)
-            if self.labels.read_text(encoding='utf-8') != labels:
-                raise InputError(f'{self.root} was trained for other classes or another order of them than '
-                                 f'{", ".join(class_names)} (see {self.labels}): choose another --name')
+            self._check_same(flags, labels, may_differ, defaults, data)
             return
+        if self.best.exists():
+            raise InputError(f'{self.root}: {self.last} is gone, so this run cannot go on, and a new one would '
+                             f'overwrite {self.best}: choose another --name, with --init_weights={self.best} to start '
+                             'from its weights, or delete the folder')
         if not self.flags.exists() and any(self.root.iterdir()):
             raise InputError(f'{self.root} holds files that are no run of this program: choose another --name')
         self.last.parent.mkdir(exist_ok=True)
         atomic_file.write_text(self.labels, labels)
+        self._write_flags(flags)
+
+    def _check_same(self, flags, labels, may_differ, defaults, data):
+        """Checks that flags and classes are those of the checkpoint, and restores the files that tell of them."""
+        before = checkpoints.load_counters(str(self.last))
+        old = flag_texts.read_values(self.flags)
+        if not self.flags.exists():
+            old = before.get('flags') or flags
+            print(f'note: {self.flags} was gone; it is written again from {self.last}' if before.get('flags') else
+                  f'note: {self.flags} was gone; the flags of this call are taken for those of the run',
+                  file=sys.stderr)
+        changed = _changed({**defaults, **old}, flags, may_differ)
+        if changed and data and before.get('data') == data and set(changed) <= set(LOCATIONS):
+            print(f'note: the data moved, with the same images and boxes: {", ".join(changed.values())}',
+                  file=sys.stderr)
+        elif changed:
+            raise InputError(f'{self.root} belongs to a run of other flags: {", ".join(changed.values())}. Choose '
+                             'another --name, repeat the old flags to go on with it, or delete the folder')
+        if not self.labels.exists():
+            trained = checkpoints.describe(str(self.last)).class_names
+            atomic_file.write_text(self.labels, ''.join(f'{name}\n' for name in trained))
+        if self.labels.read_text(encoding='utf-8') != labels:
+            raise InputError(f'{self.root} was trained for other classes or another order of them than '
+                             f'{", ".join(labels.split())} (see {self.labels}): choose another --name')
+        if changed or not self.flags.exists():
+            self._write_flags({**old, **flags})
+
+    def _write_flags(self, flags):
         atomic_file.write_text(self.flags, ''.join(f'--{name}={value}\n' for name, value in sorted(flags.items())))
 
     def load(self, model: tf.keras.Model, images: int) -> checkpoints.Progress | None:
@@ -165,9 +205,8 @@ class RunFolder:
             self._events = tf.summary.create_file_writer(str(self.root / 'events'))
         return self._events
 
-    def _compare(self, old, new, may_differ):
-        changed = [f'--{name}={old.get(name)} (now {new.get(name)})' for name in sorted({*old, *new})
-                   if old.get(name) != new.get(name) and name not in may_differ]
-        if changed:
-            raise InputError(f'{self.root} belongs to a run of other flags: {", ".join(changed)}. Choose another '
-                             '--name, repeat the old flags to go on with it, or delete the folder')
+
+def _changed(old, new, may_differ) -> dict[str, str]:
+    """Flag -> both values, for each flag that has another value now."""
+    return {name: f'--{name}={old.get(name)} (now {new.get(name)})' for name in sorted({*old, *new})
+            if old.get(name) != new.get(name) and name not in may_differ}

@@ -17,6 +17,8 @@ from yolov3_tf.models.yolov3_network import BACKBONE
 FROZEN_BN = {'adapt': 'frozen BatchNorm layers go on normalising by the batch and moving their averages (reference)',
              'fixed': 'frozen BatchNorm layers use their stored averages (Keras)'}
 NOTHING = '^$'
+EXTENDED = 'extended'           # name of the stage after the plan
+EXTENSION_RATE = .1             # of the full stage's first rate: the network is trained already
 Pieces = Sequence[tuple[int, float]]        # (epochs, learning rate), one after another
 
 
@@ -61,6 +63,11 @@ class Stage(NamedTuple):
 def asymptotic(epochs: int, rate: float) -> Stage:
     """The paper's step between ImageNet and detection: the backbone learns which classes occur in an image."""
     return Stage('asymptotic', NOTHING, ((epochs, rate),), task='classification')
+
+
+def extension(epochs: int, rate: float) -> Stage:
+    """More epochs after the end of a plan, from a part of its first rate down to 0."""
+    return Stage(EXTENDED, NOTHING, ((epochs, EXTENSION_RATE * rate),), schedule='cosine')
 
 
 def two_stages(head_rates: Pieces, all_rates: Pieces, warmup_epochs: int = 0, patience: int = 0,

@@ -2,12 +2,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 
 
 class Interrupted(Exception):
-    """The user asked to stop; the run is saved in the file that the message names."""
+    """The user asked to stop; the run is saved in the file that the message names.
+
+    Args:
+      checkpoint: the last one, None where the run had none yet.
+    """
+
+    def __init__(self, checkpoint: str | os.PathLike | None):
+        super().__init__(str(checkpoint))
+        self.checkpoint = checkpoint
 
 
 class StopRequest:
@@ -43,4 +52,4 @@ class StopRequest:
             raise KeyboardInterrupt
         self.asked = True
         self.agreed = self.workers == 1
-        print(f'\n{signal.Signals(number).name}: finishing this step, then saving ...', flush=True)
+        print(f'\n{signal.Signals(number).name}: finishing this step, then saving (once more: at once) ...', flush=True)

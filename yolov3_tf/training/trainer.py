@@ -22,7 +22,7 @@ from yolov3_tf.models import checkpoints
 from yolov3_tf.models.blocks import BatchNorm
 from yolov3_tf.progress import Bar
 from yolov3_tf.structures import Dataset
-from yolov3_tf.training import agreement, counters, finite, kept_features, pacing, stages
+from yolov3_tf.training import agreement, counters, finite, kept_features, pacing, preview, stages
 from yolov3_tf.training import step as training_step
 from yolov3_tf.training.averaging import Average
 from yolov3_tf.training.batches import Batches
@@ -71,6 +71,7 @@ class Trainer:
         self.profiler = Profiler(folder.root / 'events' if settings.profile and distribution.chief else None)
         self.position, self.history = counters.Position(), counters.History(images=len(train_set.records))
         self.pace = pacing.Pace(settings.minutes or 0.)
+        self.first_batches = preview.FirstBatches(folder.first_batches, train_set.class_names)
 
     def run(self) -> bool:
         """Trains to the end of the last stage; returns False if nothing was left to do.
@@ -86,8 +87,11 @@ class Trainer:
                                       self.distribution))
         resumed = self._resume()
         self.pace.before = self.history.seconds
+        self._extend()
         if self.position.finished:
+            self._restore_best(resumed)
             return False
+        self.first_batches.written = bool(self.position.global_step) or not self.distribution.chief
         if self.position.global_step and self.distribution.chief:
             print(f'going on from {self.folder.last}: step {self.position.global_step}', flush=True)
         share = self.distribution.worker, self.distribution.workers
@@ -97,6 +101,7 @@ class Trainer:
                                    [record.image_path for record in self.train_set.records]))
         with contextlib.ExitStack() as exits:
             exits.callback(self.profiler.end)
+            exits.callback(self.first_batches.end)
             exits.enter_context(self.stopping.listening())
             for stage in self.settings.stages[self.position.stage:]:
                 self._run_stage(stage, resumed)
@@ -105,7 +110,8 @@ class Trainer:
 
     def _run_stage(self, stage: stages.Stage, resumed):
         self._prepare(stage, resumed)
-        paced = bool(self.settings.minutes) and stage is self.settings.stages[-1]
+        planned = [one for one in self.settings.stages if one.name != stages.EXTENDED]
+        paced = bool(self.settings.minutes) and stage is planned[-1]
         with self._bar(self._planned(stage)) as bar:
             while not stages.is_over(self._planned(stage), self.position.epoch, self.history.val_losses,
                                      self.history.scores):
@@ -117,6 +123,8 @@ class Trainer:
                     raise Interrupted(self.folder.last)
         self.position.stage, self.position.epoch = self.position.stage + 1, 0
         self.history.val_losses, self.history.scores = [], []
+        if stage.name == stages.EXTENDED:
+            self.history.extended = stage.epochs
         self.position.finished = self.position.stage == len(self.settings.stages)
         self.optimizer = self.task = None
         self._save()
@@ -144,8 +152,8 @@ class Trainer:
         bar.pause(time.monotonic() - began)
 
     def _planned(self, stage):
-        """The stage as planned so far: only the last one is, to end on time."""
-        return pacing.with_epochs(stage, self.history.planned)
+        """The stage as planned so far: only the last one before an extension is, to end on time."""
+        return stage if stage.name == stages.EXTENDED else pacing.with_epochs(stage, self.history.planned)
 
     def _plan_epochs(self, stage, bar):
         """Plans the epochs of the last stage after one of them, and says so where the plan is new."""
@@ -162,6 +170,7 @@ class Trainer:
         parts: dict[str, float] = {'images': 0, 'asked': self.stopping.asked}
         if len(indices) or self.distribution.workers > 1:   # only unusable images: a step without update
             self.profiler.before_step()
+            self.first_batches.add(images, truth)
             parts = {name: float(value)
                      for name, value in self.step(images, truth, tf.constant(rate, tf.float32),
                                                   tf.constant(self.stopping.asked, tf.float32)).items()}
@@ -284,9 +293,29 @@ class Trainer:
         if self.average:
             state.update(self.average.state())
         self.history.seconds = self.pace.seconds
+        self.history.flags, self.history.data = (self.folder.claimed.get(name, default)
+                                                 for name, default in (('flags', {}), ('data', '')))
         self.folder.secure_metrics()        # a checkpoint needs them, also after a power failure
         checkpoints.save_model(str(self.folder.last), self.model, self.config,
                                checkpoints.Progress(state, counters.to_json(self.position, self.history)))
+
+    def _extend(self):
+        """Goes on with a finished run where more epochs are wanted after its plan than it has."""
+        last = self.settings.stages[-1]
+        if self.position.finished and last.name == stages.EXTENDED and self.history.extended < last.epochs:
+            self.position.stage, self.position.epoch = len(self.settings.stages) - 1, self.history.extended
+            self.position.finished = False
+
+    def _restore_best(self, resumed):
+        """Writes best.h5 of a finished run again where it was deleted, with the weights that the run ended with."""
+        if self.folder.best.exists() or not self.distribution.chief or not self.tasks.get('detection'):
+            return
+        if self.settings.ema_decay:
+            self.average = Average(self.model.weights, self.settings.ema_decay)
+            self.average.restore(resumed)
+        with self.average.in_place() if self.average else contextlib.nullcontext():
+            checkpoints.save_model(str(self.folder.best), self.model, self.config)
+        print(f'note: {self.folder.best} was gone; it is written again with the last weights of the run', flush=True)
 
     def _resume(self):
         """Loads the last checkpoint; returns the optimiser's arrays, or None for a new run."""
