@@ -203,6 +203,11 @@ def data_of(recipes: Mapping[str, Recipe]) -> tuple[str, str]:
     if len(train) < len(recipes):
         raise InputError('no data: give --data=TRAIN,VAL, for example --data=voc:BCCD:train,voc:BCCD:val, or '
                          '--data=shapes:200')
+    for name, recipe in recipes.items():
+        if recipe.val_data is None and (specs.is_folder(str(recipe.train_data)) or not all(
+                spec.is_builtin for spec in specs.parse(str(recipe.train_data)))):
+            raise InputError(f'{name}: --train_data={recipe.train_data} without --val_data: runs that are compared '
+                             'need one validation set for all, so none is drawn; give --val_data too')
     held_out = {recipe.val_data or spec for recipe, spec in zip(recipes.values(), train)}
     if len(held_out) > 1:
         raise InputError(f'cells are evaluated on different data, {", ".join(sorted(held_out))}: expected one '

@@ -62,6 +62,18 @@ def read(path: str, split: str, classes: Sequence[str] | None = None, strict: bo
     return darknet.read_images(images, names, classes, problems, path)
 
 
+def has_split(path: str, split: str) -> bool:
+    """Whether a data.yaml has a split whose folder or list is there; exports often name some that are not."""
+    try:
+        values = parse(path)
+        line, sources = values.get(split, (0, None))
+        for source in sources if isinstance(sources, list) else [sources]:
+            _locate(path, values, line, source)
+    except InputError:
+        return False
+    return True
+
+
 def parse(path: str) -> dict:
     """The keys of a data.yaml that are read: {key: (line, text, list of texts or {number: text})}.
 
