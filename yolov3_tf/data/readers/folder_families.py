@@ -153,10 +153,10 @@ def _yamls(files):
         if 'names' not in keys or not keys & {'train', 'val', 'valid'}:
             continue
         file = files.at(path)
-        held = next((name for name in ('val', 'test') if yolo.has_split(file, name)), None)
         train = 'train' if 'train' in keys else 'val'
-        found.append(Proposal(f'YOLO with {os.path.basename(path)}, {parts_words(held if train != held else None)}',
-                              f'yolo:{file}:{train}', f'yolo:{file}:{held}' if held and train != held else None))
+        held = next((name for name in ('val', 'test') if yolo.has_split(file, name, train)), None)
+        found.append(Proposal(f'YOLO with {os.path.basename(path)}, {parts_words(held)}',
+                              f'yolo:{file}:{train}', f'yolo:{file}:{held}' if held else None))
     return found
 
 

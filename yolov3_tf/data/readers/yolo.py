@@ -62,10 +62,15 @@ def read(path: str, split: str, classes: Sequence[str] | None = None, strict: bo
     return darknet.read_images(images, names, classes, problems, path)
 
 
-def has_split(path: str, split: str) -> bool:
-    """Whether a data.yaml has a split whose folder or list is there; exports often name some that are not."""
+def has_split(path: str, split: str, other: str) -> bool:
+    """Whether a data.yaml has a split that is not the ``other``, and whose folder or list is there.
+
+    Exports often name parts that they do not have, and small sets validate on what they train on.
+    """
     try:
         values = parse(path)
+        if values.get(split, (0, None))[1] == values.get(other, (0, None))[1]:
+            return False
         line, sources = values.get(split, (0, None))
         for source in sources if isinstance(sources, list) else [sources]:
             _locate(path, values, line, source)
