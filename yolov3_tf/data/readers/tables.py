@@ -169,7 +169,7 @@ def _found(path, base, rows, images, problems):
         if row.image not in paths:
             paths[row.image] = images.at(base, row.image)
             image, moved = paths[row.image]
-            if image and moved and os.path.basename(image) != row.image:
+            if image and moved and row.image not in (name := os.path.basename(image), os.path.splitext(name)[0]):
                 elsewhere.append((row.image, image))
         image = paths[row.image][0]
         if image is None:

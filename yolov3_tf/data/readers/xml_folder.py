@@ -83,7 +83,7 @@ def with_names(dataset: Dataset, names: Sequence[str], images: image_lookup.Imag
     records = lists.with_ids(dict(zip(names, dataset.records)))
     messages = list(problems.messages)
     left = list(images.unused)
-    if left:
+    if left and not problems.strict:        # no fault: the set may be half finished
         more = f' and {len(left) - 3} more' if len(left) > 3 else ''
         messages.append(f'{len(left)} of {len(images.paths)} images have no annotation file: {", ".join(left[:3])}'
                         f'{more}; left out')
