@@ -179,14 +179,15 @@ def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
     """The flags of train that ``--data`` means; none where it is not given.
 
     Args:
-      data: ``TRAIN,VAL``, two data specs, or only ``shapes``, which has a validation part.
+      data: ``TRAIN,VAL``, two data specs, or only ``shapes`` or a folder which has a validation part.
 
     Raises:
       InputError: another number of specs, or one that is not understood.
     """
     if data is None:
         return ()
-    pair = specs.parse(data)
+    found = specs.recognised(data)
+    pair = specs.parse(f'{found[0].train},{found[0].val}' if len(found) == 1 and found[0].val else data)
     if len(pair) > 2 or (len(pair) == 1 and not pair[0].is_builtin):
         raise InputError(f'--data={data}: expected TRAIN,VAL, for example voc:BCCD:train,voc:BCCD:val, or shapes, '
                          'which has a validation part')
