@@ -51,8 +51,24 @@ def test_other_data_and_named_recipes_stay_as_they_are(here, capsys):
     sentence = read([], '--loss=giou', '--focal', '--ignore_thresh=0.45')
     assert sentence == recipes.DEFAULTS._replace(loss='giou', focal=True, ignore_thresh=.45)
     assert read([], '--train_data=xml:my data') == recipes.DEFAULTS._replace(train_data='xml:my data')
-    assert read(['my data'], '--recipe=nano') == read([], '--recipe=nano')._replace(train_data='my data')
+    nano = read([], '--recipe=nano')
+    assert nano.val_data and read(['my data'], '--recipe=nano') == nano._replace(train_data='my data', val_data=None)
+    assert read([], '--recipe=nano', '--train_data=xml:my data') == nano._replace(train_data='xml:my data')
     assert capsys.readouterr().out == ''
+
+
+def test_from_python_a_folder_is_the_same(here, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr('yolov3_tf.training.run.train', asked.append)
+    recipe.train_with('my data', loss='giou')
+    recipe.train_with(here / 'my data', val_data='xml:my data')
+    recipe.train_with('my data', recipe='nano', seed=3)
+    recipe.train_with('xml:my data', 'xml:my data', seed=3)
+    assert asked == [read(['my data'], '--loss=giou'), read([str(here / 'my data')], '--val_data=xml:my data'),
+                     read(['my data'], '--recipe=nano', '--seed=3'),
+                     recipes.DEFAULTS._replace(train_data='xml:my data', val_data='xml:my data', seed=3)]
+    with pytest.raises(InputError, match="unknown setting 'losss'"):
+        recipe.train_with('my data', losss='giou')
 
 
 def test_run_flags_repeat_a_run_on_a_folder_with_another_recipe(here):

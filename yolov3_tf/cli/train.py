@@ -104,7 +104,7 @@ def recipe_of(values, arguments: Sequence[str] = ()) -> Recipe:
     if arguments:
         given['train_data'] = _word(arguments, given.get('train_data'))
     if values.recipe:
-        return recipes.make(**{**flag_texts.read_recipe(values.recipe), **given})
+        return recipes.make(**own_folder.replace_data(flag_texts.read_recipe(values.recipe), given))
     if len(given) > len(Recipe._fields) // 2:       # nobody types that many: --flagfile=run.flags, which says it all
         return recipes.make(**given)
     completed = own_folder.complete(given)

@@ -41,7 +41,7 @@ def complete(given: Mapping[str, Any], folder: str = 'weights') -> Settings:
       given: settings that the user gave, without a recipe.
       folder: of weights that were fetched.
     """
-    if not given.get('train_data') or not specs.is_folder(given['train_data']):
+    if not given.get('train_data') or not specs.is_folder(os.fspath(given['train_data'])):
         return Settings(dict(given), '')
     settings = {**_fitting(flag_texts.read_recipe(RECIPE), given), **given}
     shown = f'recipe: {RECIPE}, for a folder of your own (--recipe=NAME for another)'
@@ -50,6 +50,15 @@ def complete(given: Mapping[str, Any], folder: str = 'weights') -> Settings:
     chosen = _before(settings) or _at_hand(float(settings.get('width_multiplier', 1.)), folder)
     settings = {name: value for name, value in settings.items() if name not in WEIGHTS}
     return Settings({**settings, chosen.setting: chosen.value}, f'{shown}; weights: {chosen.why}')
+
+
+def replace_data(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe with those given; a folder replaces its training and its validation data."""
+    train_data = given.get('train_data')
+    other = (train_data is not None and train_data != settings.get('train_data')
+             and specs.is_folder(os.fspath(train_data)))
+    kept = {name: value for name, value in settings.items() if not (other and name == 'val_data')}
+    return {**kept, **given}
 
 
 def _fitting(added, given):
