@@ -156,12 +156,22 @@ def test_a_class_that_came_later_does_not_change_the_others(tmp_path):
     assert held_out.with_classes_of(tmp_path / 'split', renamed, split) is renamed
 
 
-def test_moved_data_are_an_error_that_explains_the_paths(tmp_path):
+def test_other_data_are_an_error(tmp_path):
     dataset = dataset_in(tmp_path)
     held_out.write(tmp_path / 'split', dataset, held_out.draw(dataset.records, .3, 1))
-    elsewhere = records([0], [1])
-    with pytest.raises(InputError, match='train.txt: none of its 7 images is in the data any more .*move data'):
-        held_out.read(tmp_path / 'split', elsewhere)
+    with pytest.raises(InputError, match=r'train.txt: none of its 7 images is in the data any more \(the first: .*a \d'):
+        held_out.read(tmp_path / 'split', records([0], [1]))
+
+
+def test_data_that_moved_alone_are_found_by_their_names(tmp_path):
+    dataset = dataset_in(tmp_path)
+    split = held_out.draw(dataset.records, .3, 1)
+    held_out.write(tmp_path / 'split', dataset, split)
+    now = [one._replace(image_path=one.image_path.replace(str(tmp_path), '/disk')) for one in dataset.records]
+    again = held_out.read(tmp_path / 'split', now[::-1])
+    assert again.moved and again.notes == []
+    assert again.val == sorted(9 - index for index in split.val)
+    assert not held_out.read(tmp_path / 'split', dataset.records).moved
 
 
 def test_moved_together_they_fit(tmp_path):

@@ -26,10 +26,17 @@ _NO_CLASS = -1              # stands for "without a box" among the classes of an
 
 
 class Split(NamedTuple):
-    """Indices of the records on both sides, ascending; notes: what to tell about it."""
+    """A validation part.
+
+    Attributes:
+      train, val: indices of the records on both sides, ascending.
+      notes: what to tell about it.
+      moved: the images lie elsewhere than the lists say, which should be written again.
+    """
     train: list[int]
     val: list[int]
     notes: list[str]
+    moved: bool = False
 
 
 def draw(records: Sequence[Record], fraction: float, seed: int) -> Split:
@@ -105,26 +112,28 @@ def is_there(folder: str | os.PathLike) -> bool:
 def read(folder: str | os.PathLike, records: Sequence[Record]) -> Split:
     """The split that ``write`` has left, for the records of today; images that are new are on neither side.
 
+    Where none of the paths fits, images that lie elsewhere under the same names are taken: the data moved.
+
     Raises:
       InputError: a list cannot be read, or none of its images is among the records.
     """
-    index_of = {_real(record.image_path): index for index, record in enumerate(records)}
-    sides, gone = {}, []
-    for name in ('train', 'val'):
-        path = os.path.join(folder, f'{name}.txt')
-        written = [written if '://' in written else os.path.join(folder, written) for written in lists.names(path)]
-        sides[name] = sorted({index_of[_real(image)] for image in written if _real(image) in index_of})
-        gone += [image for image in written if _real(image) not in index_of]
+    written = {name: [image if '://' in image else os.path.normpath(os.path.join(folder, image)) for image in
+                      lists.names(os.path.join(folder, f'{name}.txt'))] for name in ('train', 'val')}
+    all_written = [*written['train'], *written['val']]
+    index_of, moved = _indices(all_written, [record.image_path for record in records])
+    sides = {name: sorted({index_of[image] for image in images if image in index_of})
+             for name, images in written.items()}
+    gone = [image for image in all_written if image not in index_of]
+    for name, images in written.items():
         if not sides[name]:
-            raise InputError(f'{path}: none of its {len(written)} images is in the data any more (the first: '
-                             f'{gone[0] if gone else "none"}). Paths in it are relative to its folder: move data and '
-                             'runs together, or choose another --name')
+            raise InputError(f'{os.path.join(folder, name)}.txt: none of its {len(images)} images is in the data any '
+                             f'more (the first: {images[0] if images else "none"}); choose another --name')
     known = {*sides['train'], *sides['val']}
     added = [record.image_path for index, record in enumerate(records) if index not in known]
     notes = [f'{_some(added)} came after the split in {folder} was drawn, and {_is(added)} not used; another --name '
              'draws anew'] if added else []
     notes += [f'{_some(gone)} {_is(gone)} in the split in {folder}, but not in the data any more'] if gone else []
-    return Split(sides['train'], sides['val'], notes)
+    return Split(sides['train'], sides['val'], notes, moved)
 
 
 def with_classes_of(folder: str | os.PathLike, dataset: Dataset, split: Split) -> Dataset:
@@ -145,6 +154,24 @@ def part(dataset: Dataset, indices: Iterable[int], problems: bool) -> Dataset:
     """One side as a dataset with all classes; ``problems``: with the messages of the whole."""
     return Dataset([dataset.records[index] for index in indices], dataset.class_names,
                    dataset.problems if problems else [])
+
+
+def _indices(written, paths):
+    """{image as written: index of its path}, and whether the data moved: then by the ends that all of them share."""
+    places = {_real(path): index for index, path in enumerate(paths)}
+    found = {image: places[_real(image)] for image in written if _real(image) in places}
+    for length in (3, 2, 1):
+        if found:
+            break
+        ends = collections.Counter(_end(path, length) for path in paths)
+        places = {_end(path, length): index for index, path in enumerate(paths) if ends[_end(path, length)] == 1}
+        if all(_end(image, length) in places for image in written):
+            return {image: places[_end(image, length)] for image in written}, True
+    return found, False
+
+
+def _end(path, length):
+    return tuple(path.replace(os.sep, '/').split('/')[-length:])
 
 
 def _stratified(groups, labels, fraction, random):

@@ -75,7 +75,7 @@ def _before(settings):
         return None
     if not run.last.exists():
         return None
-    flags = flag_texts.read_values(run.flags)
+    flags = flag_texts.read_values(run.flags) or checkpoints.load_counters(str(run.last)).get('flags', {})
     name = next((name for name in WEIGHTS if name in flags), None)
     return _Weights(name, flags[name], f'{flags[name]}, as this run began') if name else None
 

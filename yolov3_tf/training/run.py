@@ -80,7 +80,7 @@ def rehearse(asked: Recipe) -> str:
       InputError: as ``train``, except for what only the run's folder can tell.
     """
     with _started(asked) as (precise, devices):
-        prepared = _prepare(asked._replace(cache='none', profile=False), precise, devices, None)
+        prepared = _prepare(asked._replace(cache='none', profile=False), precise, devices, writes=False)
         return rehearsal.describe(rehearsal.rehearse(prepared.trainer), prepared.trainer)
 
 
@@ -113,11 +113,11 @@ class _Prepared(NamedTuple):
     new: bool
 
 
-def _prepare(asked: Recipe, precise: str, devices: Distribution, root: str | None) -> _Prepared:
-    """Reads the data and makes the network; ``root`` is the folder of all runs, None for a run without one."""
+def _prepare(asked: Recipe, precise: str, devices: Distribution, writes: bool = True) -> _Prepared:
+    """Reads the data and makes the network; ``writes``: the run has a folder."""
     data = run_data.load(asked)
     tf.keras.utils.set_random_seed(asked.seed)
-    folder = run_data.folder_of(asked) if root is not None else RunFolder(os.devnull)
+    folder = run_data.folder_of(asked) if writes else RunFolder(os.devnull)
     config = _with_anchors(asked, plan.network_of(asked, data.train.class_names), data.train, folder)
     with devices.scope():
         new = not folder.last.exists()          # otherwise the checkpoint brings all weights
@@ -129,7 +129,7 @@ def _prepare(asked: Recipe, precise: str, devices: Distribution, root: str | Non
 
 
 def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
-    folder, data, trainer, new = _prepare(asked, precise, devices, asked.runs_dir)
+    folder, data, trainer, new = _prepare(asked, precise, devices)
     devices.by_chief(lambda: folder.claim(flag_texts.texts_of(asked), data.train.class_names,
                                           recipe.MAY_DIFFER + recipe.MAY_GROW, flag_texts.texts_of(recipe.DEFAULTS),
                                           agreement.of_annotations(data.train, data.val)))

@@ -112,7 +112,7 @@ def _with_drawn(asked, spec, dataset) -> Data:
         split.notes.append(f'too few images to validate these classes: {", ".join(absent)}')
     for note in split.notes:
         print(f'note: {note}', file=sys.stderr)
-    return Data(train_set, val_set, False, None if kept else Drawn(dataset, split))
+    return Data(train_set, val_set, False, Drawn(dataset, split) if split.moved or not kept else None)
 
 
 def _absent(train_set, val_set):
