@@ -159,7 +159,7 @@ def test_a_class_that_came_later_does_not_change_the_others(tmp_path):
 def test_other_data_are_an_error(tmp_path):
     dataset = dataset_in(tmp_path)
     held_out.write(tmp_path / 'split', dataset, held_out.draw(dataset.records, .3, 1))
-    with pytest.raises(InputError, match=r'train.txt: none of its 7 images is in the data any more \(the first: .*a \d'):
+    with pytest.raises(InputError, match=r'train.txt: none of its 7 images is in the data any more \(the first: '):
         held_out.read(tmp_path / 'split', records([0], [1]))
 
 
