@@ -52,14 +52,14 @@ class Finder:
             if self.exists(path):
                 return self._note(what, name, path)
         for _, candidate in repairs(name):
-            path = self._alike(os.path.join(self.folders[0], candidate))
+            path = self._alike(candidate)
             if path is not None and self.exists(path):
                 return self._note('in other letters', name, path)
         return None
 
     def notes(self, file: str) -> list[str]:
         """A sentence for each kind of repair; ``file``: the one that holds the paths."""
-        return [f'{file}: {count} path{"s" if count > 1 else ""} {what}, such as '
+        return [f'{file}: {count} {"paths" if count > 1 else "path"} {what}, such as '
                 f'{self.example[what][0][:120]!r}: read from {self.example[what][1]}'
                 for what, count in self.repaired.items()]
 
@@ -68,13 +68,20 @@ class Finder:
         self.example.setdefault(what, (name, path))
         return path
 
-    def _alike(self, path):
-        """The one file whose name differs in nothing but letter case and the coding of accents, or None."""
-        folder, name = os.path.split(path)
-        if folder not in self._listed:
-            self._listed[folder] = _by_plain_name(folder)
-        found = self._listed[folder].get(_plain(name), ())
-        return os.path.join(folder, found[0]) if len(found) == 1 else None
+    def _alike(self, candidate):
+        """The one file whose path differs in nothing but letter case and the coding of accents, or None."""
+        path = self.folders[0]
+        for part in candidate.split('/'):
+            if os.path.lexists(os.path.join(path, part)):
+                path = os.path.join(path, part)
+                continue
+            if path not in self._listed:
+                self._listed[path] = _by_plain_name(path)
+            found = self._listed[path].get(_plain(part), ())
+            if len(found) != 1:
+                return None
+            path = os.path.join(path, found[0])
+        return path
 
 
 def repairs(name: str) -> Iterator[tuple[str, str]]:
@@ -93,7 +100,7 @@ def repairs(name: str) -> Iterator[tuple[str, str]]:
         parts = parts[last_up + 1:]
         for start in range(len(parts)):
             what = ('of another machine' if absolute else 'with backslashes' if '\\' in text and not start else
-                    'that begin in another folder' if start or last_up >= 0 else 'in quotes')
+                    'beginning in another folder' if start or last_up >= 0 else 'in quotes')
             yield what + coded, '/'.join(parts[start:])
 
 

@@ -176,6 +176,8 @@ def _parse_one(text):
 def _read(spec, classes, strict, split, cache):
     if spec.is_builtin:         # a VOC folder once it is drawn
         spec = dataclasses.replace(spec, path=builtin.prepare(spec.count, cache), split=split)
+    elif spec.format == 'darknet':      # an obj.data names a list for each part
+        spec = dataclasses.replace(spec, split=split)
     return FORMATS[spec.format].read(spec, classes, strict)
 
 
@@ -248,7 +250,7 @@ def _read_coco(spec, classes, strict):
 
 
 def _read_darknet(spec, classes, strict):
-    return darknet.read(spec.path, spec.class_file, classes, strict)
+    return darknet.read(spec.path, spec.class_file, classes, strict, spec.split or 'train')
 
 
 def _read_yolo(spec, classes, strict):
