@@ -22,7 +22,7 @@ from yolov3_tf.structures import Dataset, Detections, Record
 THRESHOLD = .5                          # of VOC's AP
 THRESHOLDS = np.linspace(.5, .95, 10)   # of an AP without a threshold in its name
 LEVELS = np.linspace(0, 1, 101)         # of recall, for the mean curve
-POINTS = 500                            # most points of a curve in a file
+DIGITS = 7                              # of the points of a curve in a file
 
 
 class DetectionReport(NamedTuple):
@@ -166,7 +166,7 @@ def to_values(report: DetectionReport) -> dict[str, Any]:
 
 
 def to_json(report: DetectionReport) -> str:
-    """The report as JSON text: summary, per_class rows, curves (thinned to 500 points) and their mean."""
+    """The report as JSON text: summary, per_class rows, curves (each point where recall changes) and their mean."""
     curves = [{'class': name, **_points(of)} for name, of in zip(report.class_names, report.curves)]
     mean_curve = dict(recall=LEVELS.tolist(), precision=_mean_curve(report.curves))
     content = dict(images=report.images, summary=report.summary, per_class=_per_class(report), curves=curves,
@@ -255,14 +255,14 @@ def _coco_lines(summary):
 
 
 def _points(of: voc.Curve):
-    kept = np.unique(np.linspace(0, len(of.scores) - 1, min(len(of.scores), POINTS)).round().astype(int))
-    return {name: np.round(values[kept], 6).tolist() for name, values in
+    of = voc.corners(of)
+    return {name: np.round(values, DIGITS).tolist() for name, values in
             (('recall', of.recall), ('precision', of.precision), ('score', of.scores))}
 
 
 def _mean_curve(curves):
     known = [voc.precision_at(of, LEVELS) for of in curves if of.positives]
-    return np.round(np.mean(known, axis=0), 6).tolist() if known else [None] * len(LEVELS)
+    return np.round(np.mean(known, axis=0), DIGITS).tolist() if known else [None] * len(LEVELS)
 
 
 def _json(value):

@@ -132,6 +132,14 @@ def curves(pairing: Pairing, threshold: float = .5) -> list[Curve]:
     return [curve(pairing, class_id, threshold) for class_id in range(len(pairing.positives))]
 
 
+def corners(of: Curve) -> Curve:
+    """The curve's points where recall changes, one a hit: best precision, and so every AP, depends on no other."""
+    if not of.positives:
+        return of._replace(recall=np.zeros(0), precision=np.zeros(0), scores=np.zeros(0))
+    kept = np.diff(of.recall, prepend=0.) > 0
+    return Curve(of.recall[kept], of.precision[kept], of.scores[kept], of.positives)
+
+
 def area_ap(of: Curve) -> float:
     """All-point AP (VOC2010 on): area under the precision made non-increasing; nan without objects."""
     if not of.positives:
