@@ -132,11 +132,14 @@ def curves(pairing: Pairing, threshold: float = .5) -> list[Curve]:
     return [curve(pairing, class_id, threshold) for class_id in range(len(pairing.positives))]
 
 
+def hits(of: Curve) -> np.ndarray:
+    """bool [k]: which of the curve's detections are hits; none without objects."""
+    return np.diff(of.recall, prepend=0.) > 0 if of.positives else np.zeros(len(of.scores), bool)
+
+
 def corners(of: Curve) -> Curve:
     """The curve's points where recall changes, one a hit: best precision, and so every AP, depends on no other."""
-    if not of.positives:
-        return of._replace(recall=np.zeros(0), precision=np.zeros(0), scores=np.zeros(0))
-    kept = np.diff(of.recall, prepend=0.) > 0
+    kept = hits(of)
     return Curve(of.recall[kept], of.precision[kept], of.scores[kept], of.positives)
 
 
