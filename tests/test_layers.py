@@ -15,7 +15,7 @@ PACKAGE = 'yolov3_tf'
 LAYERS = [
     ['errors'],
     ['choices', 'boxes', 'geometry', 'atomic_file', 'orientation', 'image_headers', 'rgb_images', 'replicas',
-     'progress'],
+     'progress', 'fetch'],
     ['structures', 'anchors', 'codec', 'assign', 'postprocess', 'losses', 'drawing'],
     ['data', 'models'],
     ['data_check', 'evaluation'],
