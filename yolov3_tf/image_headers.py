@@ -18,6 +18,7 @@ _MOST_CHUNKS = 20_000       # of a PNG or WebP; a PNG of 160 MB has so many
 _MOST_DIRECTORIES, _MOST_ENTRIES = 8, 512
 _MOST_EXIF = 1 << 20        # bytes
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}      # SOF0 to SOF15 without the tables among them
+_ALONE = {0, 0x01, *range(0xD0, 0xD9), 0xFF}       # markers without a length, and what is no marker
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 # A file that claims more pixels than this, and more than so many a byte, has not got them: a PNG of one colour has 344.
 _LARGE, _MOST_A_BYTE = 1 << 26, 1500
@@ -57,15 +58,18 @@ def of_bytes(content: bytes) -> Header | None:
 def fault(content: bytes) -> str:
     """Why an image is not worth decoding, before memory is taken for its pixels; '' where it may be.
 
-    Decoders take the memory that a header asks for, and some take a damaged header for a huge image.
+    Decoders take the memory that a header asks for, and some take a damaged header for a huge image. JPEG's decoder
+    does not, and reads some headers that are not understood here.
     """
     header = of_bytes(content)
     if header is None:
-        return 'its header is damaged' if content[:2] in _READERS else ''
+        return 'its header is damaged' if content[:2] in _READERS and content[:2] != b'\xff\xd8' else ''
     pixels = header.width * header.height
     if pixels > _LARGE and pixels > _MOST_A_BYTE * len(content):
         return (f'its header claims {header.width} x {header.height} pixels, which {len(content):,} bytes cannot '
                 'hold')
+    if header.kind == 'WEBP' and len(content) < int.from_bytes(content[4:8], 'little') + 8:
+        return 'it is truncated'            # OpenCV returns the part that is there
     return ''
 
 
@@ -124,13 +128,9 @@ def _jpeg(file):
     """Segment by segment up to the pixels: profiles may stand before EXIF, and EXIF behind the frame."""
     stray, frame, turned = iter(range(_MOST_STRAY)), None, 0
     for _ in range(_MOST_SEGMENTS):
-        marker = _marker(file, stray)
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:     # no length follows
-            continue
-        head = file.read(2)
-        if marker in (0, 0xD9, 0xDA) or len(head) < 2 or (head < b'\0\2' and marker not in _FRAMES):
+        marker, length = _segment(file, stray)
+        if marker in (0, 0xD9, 0xDA) or (length < 0 and marker not in _FRAMES):
             break
-        length = int.from_bytes(head, 'big') - 2
         start = file.tell()
         if marker in _FRAMES and frame is None:
             bits, height, width, channels = struct.unpack('>BHHB', file.read(6))
@@ -142,6 +142,20 @@ def _jpeg(file):
             break
         file.seek(start + max(length, 0))
     return frame and frame._replace(orientation=turned or orientation.UPRIGHT)
+
+
+def _segment(file, stray):
+    """Marker and bytes of the next segment's contents; marker 0 where there is no other."""
+    head = file.read(4)
+    if len(head) == 4 and head[0] == 0xFF and head[1] not in _ALONE:
+        return head[1], int.from_bytes(head[2:], 'big') - 2
+    file.seek(-len(head), os.SEEK_CUR)
+    for _ in range(_MOST_SEGMENTS):             # the slow way, for what is rare
+        marker = _marker(file, stray)
+        if not marker or marker not in _ALONE:
+            length = file.read(2)
+            return (marker, int.from_bytes(length, 'big') - 2) if len(length) == 2 else (0, 0)
+    return 0, 0
 
 
 def _marker(file, stray):

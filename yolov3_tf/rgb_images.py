@@ -53,10 +53,14 @@ def _decode(data, name):
 def stored(content: bytes) -> np.ndarray | None:
     """Decodes an image as it is stored, not turned: uint8 [h, w, 3] RGB, or None where OpenCV cannot."""
     data = np.frombuffer(image_headers.as_upright(content), np.uint8)
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(0)                                  # what is wrong with a file is said once, by the caller
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:                                   # the header claims more pixels than OpenCV accepts
         return None
+    finally:
+        cv2.setLogLevel(level)
     return None if image is None else image[..., ::-1]
 
 

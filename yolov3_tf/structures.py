@@ -32,6 +32,7 @@ class Record(NamedTuple):
       orientation: EXIF orientation that ``boxes``, ``width`` and ``height`` allow for: they are those of the image
         turned upright by it. 0 where nobody looked, -1 where the file has one and the annotation does not say what it
         is for, so that the image cannot be used.
+      kind: format of the file by its header ('JPEG'), '' where nobody looked.
     """
     image_path: str
     image_id: str
@@ -45,6 +46,7 @@ class Record(NamedTuple):
     annotation_file: str = ''
     annotation_lines: np.ndarray | None = None
     orientation: int = 0
+    kind: str = ''
 
 
 class Dataset(NamedTuple):

@@ -128,7 +128,7 @@ def read_images(images: Mapping[str, str], own: Sequence[str] | None, classes: S
             problems.add(f'{image}: expected a {image_formats.NAMES} image', 'image dropped')
             continue
         record = reader.record(image, header.width, header.height)
-        records[name] = record._replace(orientation=1 if header.orientation == 1 else -1)
+        records[name] = record._replace(orientation=1 if header.orientation == 1 else -1, kind=header.kind)
     if not records:
         raise InputError(f'{where}: no usable image; the first problem: {problems.messages[0]}')
     if not reader.found:

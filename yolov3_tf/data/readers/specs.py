@@ -11,7 +11,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from yolov3_tf.choices import choose
-from yolov3_tf.data.readers import builtin, class_files, coco, darknet, faults, lists, voc, yolo
+from yolov3_tf.data.readers import builtin, class_files, coco, darknet, faults, lists, sizes, voc, yolo
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -89,7 +89,7 @@ def parse(text: str) -> tuple[Spec, ...]:
 
 def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, strict: bool = False, split: str = 'train',
          cache: str = builtin.CACHE) -> Dataset:
-    """Reads the annotations of a dataset spec; images themselves are not decoded.
+    """Reads the annotations of a dataset spec; of images themselves only the headers are read (``sizes.match``).
 
     Of joined specs, the class names are those of the first, then those of the others that are new, in order;
     classes of one name are one class. With ``classes`` given, each part's names must be among them. Annotations
@@ -113,8 +113,9 @@ def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, stric
     if len(parts) > 1 and classes is None:
         for part in parts:
             _check_named(part)
-    sets = [_read(part, classes, strict, split, cache) for part in parts]
-    return sets[0] if len(sets) == 1 else _joined(parts, sets, strict)
+    sets = [sizes.match(_read(part, classes, strict, split, cache), strict) for part in parts]
+    dataset = sets[0] if len(sets) == 1 else _joined(parts, sets, strict)
+    return dataset._replace(notes=[*dataset.notes, *class_files.alike(dataset.class_names)])
 
 
 VOC_HOME = 'http://host.robots.ox.ac.uk/pascal/VOC/'
@@ -195,7 +196,8 @@ def _joined(parts, sets, strict):
                 problems.add(f'{parts[position]}: {record.image_path} is in {parts[seen[path]]} already', 'used once')
             else:
                 records.append((position, record._replace(classes=numbers[record.classes])))
-    return Dataset(_distinct(records), names, [text for one in sets for text in one.problems] + problems.messages)
+    return Dataset(_distinct(records), names, [text for one in sets for text in one.problems] + problems.messages,
+                   [text for one in sets for text in one.notes])
 
 
 def _check_named(spec):
