@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from yolov3_tf import export
+from yolov3_tf.data import unused
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.drawing import plots
@@ -200,8 +201,12 @@ def load_data(asked: Recipe) -> Data:
     if both:
         print(f'note: {len(both)} of the {len(val_set.records)} validation images are trained on too, so the '
               'scores will be too high', file=sys.stderr)
-    if not any(len(record.boxes) for record in val_set.records):
-        raise InputError(f'{val_spec}: none of its {len(val_set.records)} images has a box to evaluate against')
+    unused.require_boxes(train_spec, train_set, 'to train on')
+    unused.require_boxes(val_spec, val_set, 'to evaluate against')
+    unused.require_an_image(train_spec, train_set)
+    unused.require_an_image(val_spec, val_set)
+    for note in dict.fromkeys([*train_set.notes, *val_set.notes]):
+        print(f'note: {note}', file=sys.stderr)
     for problem in train_set.problems + val_set.problems:
         print(f'annotation: {problem}', file=sys.stderr)
     return Data(train_set, val_set, on_shapes)
