@@ -64,10 +64,8 @@ def fault(content: bytes) -> str:
     header = of_bytes(content)
     if header is None:
         return 'its header is damaged' if content[:2] in _READERS and content[:2] != b'\xff\xd8' else ''
-    pixels = header.width * header.height
-    if pixels > _LARGE and pixels > _MOST_A_BYTE * len(content):
-        return (f'its header claims {header.width} x {header.height} pixels, which {len(content):,} bytes cannot '
-                'hold')
+    if why := claims(header, len(content)):
+        return why
     if header.kind == 'WEBP' and len(content) < int.from_bytes(content[4:8], 'little') + 8:
         return 'it is truncated'            # OpenCV returns the part that is there
     return ''
@@ -87,6 +85,14 @@ def as_upright(tiff: bytes) -> bytes:
     except struct.error:
         pass
     return tiff
+
+
+def claims(header: Header, size: int) -> str:
+    """Why an encoded image of ``size`` bytes cannot have the pixels of its header; '' where it may."""
+    pixels = header.width * header.height
+    if pixels <= max(_LARGE, _MOST_A_BYTE * size):
+        return ''
+    return f'its header claims {header.width} x {header.height} pixels, which {size:,} bytes cannot hold'
 
 
 def exif_orientation(tiff: bytes) -> int:

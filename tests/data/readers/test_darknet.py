@@ -139,6 +139,11 @@ def test_lists_of_another_machine(tmp_path, listed):
     assert record.image_id == 'a' and record.boxes.shape == (1, 4) and len(dataset.notes) == 1
 
 
+def test_an_ending_in_upper_case(tmp_path):
+    path = write_set(tmp_path, {'a.jpg': '', 'a.TXT': LINE, 'train.txt': 'a.jpg'})
+    assert len(darknet.read(path, strict=True).records[0].boxes) == 1
+
+
 def test_one_image_in_two_spellings_is_used_once(tmp_path):
     path = write_set(tmp_path, {'obj/a.jpg': '', 'obj/a.txt': LINE,
                                 'train.txt': 'obj/a.jpg\nobj\\a.jpg\n./obj/a.jpg\n'})

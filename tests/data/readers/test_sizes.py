@@ -1,4 +1,6 @@
 """Annotated sizes against the images': resized after labelling, turned by the camera, or of another image."""
+import struct
+
 import numpy as np
 import pytest
 from fixtures.exif import with_exif
@@ -77,6 +79,12 @@ def test_what_no_size_tells_is_not_used(tmp_path, number, size, stated):
 def test_a_turned_image_of_another_size_is_dropped(tmp_path):
     read = sizes.match(dataset(tmp_path, (300, 100), with_exif(120, 90, 6)))
     assert not read.records and 'has 90 x 120, other proportions' in read.problems[0]
+
+
+def test_a_header_that_claims_more_than_its_file_holds_drops_the_image(tmp_path):
+    frame = b'\xff\xd8\xff\xc0' + struct.pack('>HBHHB', 17, 8, 24000, 32000, 3) + bytes(9) + b'\xff\xda' + bytes(600)
+    read = sizes.match(dataset(tmp_path, (32000, 24000), frame))
+    assert not read.records and 'claims 32000 x 24000 pixels, which 623 bytes cannot hold' in read.problems[0]
 
 
 def test_images_that_cannot_be_opened_are_left_to_those_who_use_them(tmp_path):

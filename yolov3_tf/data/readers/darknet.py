@@ -127,6 +127,9 @@ def read_images(images: Mapping[str, str], own: Sequence[str] | None, classes: S
         if header is None:
             problems.add(f'{image}: expected a {image_formats.NAMES} image', 'image dropped')
             continue
+        if why := headers.claims(image, header):
+            problems.add(f'{image}: {why}', 'image dropped')
+            continue
         record = reader.record(image, header.width, header.height)
         records[name] = record._replace(orientation=1 if header.orientation == 1 else -1, kind=header.kind)
     if not records:
@@ -198,7 +201,8 @@ class _AnnotationFiles:
     def record(self, image, width, height):
         """The Record of an image of this size in pixels; a missing annotation file means no objects, and is noted."""
         candidates = annotation_files(image)
-        path = next((file for file in candidates if os.path.isfile(file)), None)
+        both = [file for path in candidates for file in (path, f'{path[:-len(".txt")]}.TXT')]
+        path = next((file for file in both if os.path.isfile(file)), None)
         if path is None:
             self.problems.add(f'{image}: no annotation file {" or ".join(candidates)}', 'taken as without objects')
             return faults.record(image, '', width, height, [])

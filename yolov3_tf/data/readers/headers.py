@@ -1,9 +1,12 @@
 """Headers of the image files that annotations name: format, size and orientation, without decoding."""
 from __future__ import annotations
 
+import os
+
+from yolov3_tf import image_headers
 from yolov3_tf.image_headers import Header, read
 
-__all__ = ['Header', 'of_file', 'read']
+__all__ = ['Header', 'claims', 'of_file', 'read']
 
 
 def of_file(path: str) -> Header | None:
@@ -13,3 +16,8 @@ def of_file(path: str) -> Header | None:
             return read(file)
     except (OSError, ValueError):       # ValueError: a path with a zero byte
         return None
+
+
+def claims(path: str, header: Header) -> str:
+    """``image_headers.claims`` of an image file; its size is only asked for where the header is large."""
+    return image_headers.claims(header, 0) and image_headers.claims(header, os.path.getsize(path))

@@ -31,6 +31,7 @@ def match(dataset: Dataset, strict: bool = False) -> Dataset:
       the boxes belong to it; ``Record.orientation`` says that they are upright now. Where the size does not tell
       (half turns, squares, no size), the image cannot be used, and is named where it would be.
 
+    An image whose header claims more pixels than its file can hold is dropped, before a decoder takes memory for them.
     Images that cannot be opened are left as they are; they are named where they would be used.
 
     Raises:
@@ -80,6 +81,9 @@ def _headers(records: Sequence[Record]) -> list[Header | None]:
 def _matched(record: Record, header: Header | None, problems: faults.Problems) -> Record | None:
     if header is None:
         return record
+    if why := headers.claims(record.image_path, header):
+        problems.add(f'{record.image_path}: {why}', 'image dropped')
+        return None
     record = record._replace(kind=header.kind)
     stated, stored = (record.width, record.height), (header.width, header.height)
     upright = orientation.upright_size(*stored, header.orientation)
