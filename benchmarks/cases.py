@@ -55,9 +55,13 @@ def of_data(spec):
 def of_training(spec):
     """Whether a training on the set begins."""
     from yolov3_tf.errors import InputError
-    from yolov3_tf.training import recipe, run
+    from yolov3_tf.training import recipe
     try:
-        run.load_data(recipe.make(train_data=spec, val_data=spec.replace('nobox', 'resized')))
+        from yolov3_tf.training.run_data import load
+    except ImportError:                 # before
+        from yolov3_tf.training.run import load_data as load
+    try:
+        load(recipe.make(train_data=spec, val_data=spec.replace('nobox', 'resized')))
     except InputError as error:
         return f'training refused: {error}'
     return 'training begins'

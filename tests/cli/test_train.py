@@ -12,10 +12,10 @@ import time
 import h5py
 import numpy as np
 import pytest
-from fixtures import small_cfg
+from fixtures import labelled_folders, small_cfg
 from fixtures.program_flags import options
 
-from yolov3_tf.cli import program, train
+from yolov3_tf.cli import evaluate, program, train
 from yolov3_tf.errors import InputError
 from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.darknet import weights as darknet_weights
@@ -191,6 +191,40 @@ def test_a_run_folder_of_version_0_1_is_read_and_resumed(folder, finished):
     assert replayed.full_epochs == (1,) and replayed.full_lr == (1e-3,)
 
 
+def run_on_folder(folder, *words):
+    """Exit status and output of ``train mine`` with a network of 16 layers, in this process."""
+    output, before = io.StringIO(), os.getcwd()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            given = options(train, '--cfg=small.cfg', '--image_size=64', '--noexport', '--full_epochs=1', *words)
+            status = program.exit_code(lambda: train.run(['mine'], given))
+    finally:
+        os.chdir(before)
+    return status, output.getvalue()
+
+
+def test_a_folder_is_trained_on_goes_on_and_is_evaluated_on_what_it_held_out(folder, capsys, monkeypatch):
+    labelled_folders.images(folder / 'mine', 'images/{}.jpg', range(10))
+    labelled_folders.texts(folder / 'mine', 'Annotations/{}.xml', range(10), labelled_folders.xml_of)
+    status, output = run_on_folder(folder)
+    assert status == 0 and 'recipe: fast' in output and 'the same as --train_data=xml:mine\n' in output, output
+    run, = folder.glob('runs/mine-*')
+    drawn = (run / 'split/val.txt').read_text()
+    assert len(drawn.splitlines()) == 2 and len((run / 'split/train.txt').read_text().splitlines()) == 8
+    labelled_folders.images(folder / 'mine', 'images/{}.jpg', [10])
+    labelled_folders.texts(folder / 'mine', 'Annotations/{}.xml', [10], labelled_folders.xml_of)
+    status, output = run_on_folder(folder)
+    assert status == 0 and 'this run is finished' in output and 'mine/images/10.jpg came after' in output, output
+    assert (run / 'split/val.txt').read_text() == drawn
+    monkeypatch.chdir(folder)
+    given = options(evaluate, f'--model={run}', '--data=mine', '--output=evaluated')
+    assert program.exit_code(lambda: evaluate.run([], given)) == 0
+    printed = capsys.readouterr()
+    assert f'the images that {run} has held out: list:runs/{run.name}/split/val.txt' in printed.err
+    assert 'over 2 images' in printed.out
+
+
 def read(*flags):
     return train.recipe_of(options(train, *flags))
 
@@ -265,7 +299,8 @@ def test_without_data_the_error_explains_what_to_do(tmp_path, monkeypatch, capsy
 
 
 @pytest.mark.parametrize('flags, message', [
-    (['--train_data=voc:nowhere:train'], 'val_data'),
+    (['--train_data=voc:nowhere:train'], 'nowhere: no such folder'),
+    (['--val_fraction=1'], '--val_fraction=1.0: expected more than 0 to 0.9'),
     (['--train_data=voc:nowhere:train', '--val_data=voc:nowhere:val'], 'nowhere'),
     (['--full_epochs=1,2', '--full_lr=1e-3'], 'as many learning rates'),
     (['--image_size=100'], 'multiple'),

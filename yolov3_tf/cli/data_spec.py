@@ -10,8 +10,8 @@ from yolov3_tf.errors import InputError
 
 def define(values: flags.FlagValues):
     """Adds ``--data``."""
-    flags.DEFINE_string('data', None, 'Dataset spec, the same as the word SPEC without a flag (docs/DATA.md).',
-                        flag_values=values)
+    flags.DEFINE_string('data', None, 'Labelled folder or dataset spec, the same as the word SPEC without a flag '
+                        '(docs/DATA.md).', flag_values=values)
 
 
 def given(arguments: Sequence[str], options: flags.FlagValues, example: str) -> str:

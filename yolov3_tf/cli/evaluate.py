@@ -12,6 +12,7 @@ import contextlib
 import functools
 import json
 import os
+import pathlib
 import sys
 
 from absl import flags, logging
@@ -22,6 +23,7 @@ from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report, results
 from yolov3_tf.models import model_files
+from yolov3_tf.training import flag_texts
 
 OF_CHECKPOINTS = ('image_size', 'score_threshold', 'iou_threshold', 'max_per_class', 'nms', 'top_k')
 # Flags of earlier versions or other programs -> what to type here.
@@ -38,9 +40,9 @@ def define_flags(values=flags.FLAGS):
         flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float, flags.DEFINE_bool))
     string('model', None, f'The model to evaluate: {model_files.KINDS}.')
     string('results', None, 'Instead of a model: a folder of VOC comp4 text files, or COCO results (.json).')
-    string('data', None, 'The annotated images, as a dataset spec: voc:DIR:SPLIT[+SPLIT], list:FILE, '
-           'coco:JSON:DIR, darknet:LIST[:NAMES], yolo:YAML:SPLIT, tfrecord:PATTERN, shapes[:N], or several '
-           'joined by commas.')
+    string('data', None, 'The annotated images: a labelled folder (its held-out part, if it has one), or a dataset '
+           'spec: voc:DIR:SPLIT[+SPLIT], xml:DIR, list:FILE, csv:FILE, coco:JSON:DIR, labelme:DIR, '
+           'darknet:LIST[:NAMES], yolo:YAML:SPLIT, tfrecord:PATTERN, shapes[:N], or several joined by commas.')
     string('classes', None, 'A file of class names, one a line (default: those of the model, or those found '
            'in the data).')
     string('output', None, 'The folder for metrics.json, plots and result files (default: beside the model).')
@@ -69,6 +71,7 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
         raise InputError('give either --model or --results')
     if not options.data:
         raise InputError('--data: expected annotated images to evaluate on, such as voc:VOCdevkit:2007_test, got none')
+    options.data = own_held_out(options)
     folder = output_folder(options)
     classes = read_class_file(options.classes) if options.classes else None
     notes: list[str] = []
@@ -91,6 +94,24 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     return 0
 
 
+def own_held_out(options):
+    """--data; of a folder without a validation part, the images that the model's run has held out of it."""
+    found = specs.recognised(options.data)
+    if not options.model or len(found) != 1 or found[0].val or len(specs.parse(options.data)) != 1:
+        return options.data
+    for folder in pathlib.Path(os.path.abspath(model_files.resolve(options.model))).parents:
+        flags_of_run = flag_texts.read_values(folder / 'run.flags')
+        val = folder / 'split' / 'val.txt'
+        if flags_of_run:
+            same = os.path.realpath(flags_of_run.get('train_data', '')) == os.path.realpath(options.data)
+            if same and val.is_file():
+                print(f'data: {options.data}, the images that {folder} has held out: list:{os.path.relpath(val)}',
+                      file=sys.stderr)
+                return f'list:{os.path.relpath(val)}'
+            break
+    return options.data
+
+
 def of_results(options, classes, notes):
     """The set, the detections of the result files, and an empty dict of skipped images; adds to ``notes``."""
     dataset = specs.load(options.data, classes, options.strict, 'val')
@@ -101,7 +122,7 @@ def of_results(options, classes, notes):
 
 def category_ids(data, dataset, partly=False):
     """COCO's own numbers of the classes if all data is from COCO, else None (1, 2, ...)."""
-    parts = specs.parse(data)
+    parts = specs.parse(data, 'val')
     path = parts[0].category_file
     if len(parts) > 1 or path is None:
         return None

@@ -1,28 +1,33 @@
 """Trains YOLOv3 on images with boxes, evaluates it and exports it for serving.
 
+    yolov3-tf train FOLDER --minutes=20
     python train.py --loss=giou --focal --ignore_thresh=0.45
     yolov3-tf train --recipe=bccd --seed=1
 
+The first takes any labelled folder: VOC, COCO, YOLO, lists, CSV or LabelMe. It finds the format by itself, holds out a
+fifth of the images if there is no validation part, and uses the recipe "fast".
 The same command continues where it was stopped. See docs/TRAINING.md.
 """
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.training import distribution, flag_texts
+from yolov3_tf.training import distribution, flag_texts, own_folder
 from yolov3_tf.training import recipe as recipes
 from yolov3_tf.training import run as runs
 from yolov3_tf.training.finite import NonFiniteLoss
 from yolov3_tf.training.recipe import Recipe
 from yolov3_tf.training.stopping import Interrupted
 
-MAIN_FLAGS = ('recipe', 'train_data', 'val_data', 'name', 'loss', 'focal', 'ignore_thresh', 'backbone_weights',
-              'download', 'init_weights', 'cfg', 'image_size', 'width_multiplier', 'augment', 'batch_size', 'optimizer',
-              'head_epochs', 'head_lr', 'full_epochs', 'full_lr', 'asymptotic', 'extend', 'mixed_precision', 'seed',
-              'dry_run')
+ARGUMENTS = '[FOLDER]'
+MAIN_FLAGS = ('recipe', 'train_data', 'val_data', 'val_fraction', 'name', 'loss', 'focal', 'ignore_thresh',
+              'backbone_weights', 'download', 'init_weights', 'cfg', 'image_size', 'width_multiplier', 'augment',
+              'batch_size', 'optimizer', 'head_epochs', 'head_lr', 'full_epochs', 'full_lr', 'asymptotic',
+              'extend', 'mixed_precision', 'seed', 'dry_run')
 # Flags of other programs, or of versions before 0.2 -> what to type here (cli/program.py prints it).
 ANSWERS = {
     'epochs': 'a training has stages: expected --full_epochs (everything) and --head_epochs (the head on the frozen '
@@ -35,8 +40,8 @@ ANSWERS = {
     'imgsz': 'expected --image_size=N, one input size in pixels for training and validation, or --train_sizes and '
              '--val_size',
     'weights': 'expected --init_weights=FILE for a whole network, or --backbone_weights=FILE for its backbone alone',
-    'data': 'expected --train_data=SPEC and --val_data=SPEC, for example --train_data=voc:DIR:train '
-            '--val_data=voc:DIR:val or --train_data=yolo:DATA.yaml:train (docs/DATA.md)',
+    'data': 'expected a labelled folder, yolov3-tf train FOLDER, or --train_data=SPEC and --val_data=SPEC, for example '
+            '--train_data=voc:DIR:train --val_data=voc:DIR:val or --train_data=yolo:DATA.yaml:train (docs/DATA.md)',
     **{old: f'it is --{new} now' for old, new in flag_texts.OLD_NAMES.items()}}
 
 
@@ -78,24 +83,45 @@ def define_flags(values=flags.FLAGS):
 
 def run(arguments: list[str], options: flags.FlagValues) -> int:
     """Trains with the settings of the flags; see ``train`` for the exit status."""
-    if arguments:
-        raise InputError(f'unexpected argument {arguments[0]!r}: every setting is a flag, --name=value')
-    recipe = recipe_of(options)
+    recipe = recipe_of(options, arguments)
     if options.dry_run:
         print(runs.rehearse(recipe))
         return 0
     return train(recipe)
 
 
-def recipe_of(values) -> Recipe:
+def recipe_of(values, arguments: Sequence[str] = ()) -> Recipe:
     """The recipe of parsed flags.
 
+    Args:
+      arguments: the words that are no flags: a labelled folder, or a dataset spec, in place of --train_data.
+
     Raises:
-      InputError: there is no such --recipe, or it cannot be read.
+      InputError: there is no such --recipe, or it cannot be read; or there is more than one word, or one beside
+        --train_data.
     """
-    settings = flag_texts.read_recipe(values.recipe) if values.recipe else {}
-    settings.update({name: values[name].value for name in Recipe._fields if values[name].present})
-    return recipes.make(**settings)
+    given = {name: values[name].value for name in Recipe._fields if values[name].present}
+    if arguments:
+        given['train_data'] = _word(arguments, given.get('train_data'))
+    if values.recipe:
+        return recipes.make(**own_folder.replace_data(flag_texts.read_recipe(values.recipe), given))
+    if len(given) > len(Recipe._fields) // 2:       # nobody types that many: --flagfile=run.flags, which says it all
+        return recipes.make(**given)
+    completed = own_folder.complete(given)
+    if completed.message:
+        print(completed.message)
+    return recipes.make(**completed.settings)
+
+
+def _word(arguments, train_data):
+    """The one word that names the training data."""
+    if len(arguments) > 1 or train_data is not None:
+        rest = [*arguments, *([f'--train_data={train_data}'] if train_data is not None else [])]
+        raise InputError(f'expected one folder to train on, got {" and ".join(rest)}; every other setting is a flag, '
+                         '--name=value')
+    if '=' in arguments[0] and arguments[0].partition('=')[0] in Recipe._fields:
+        raise InputError(f'unexpected argument {arguments[0]!r}: a setting is a flag, --{arguments[0]}')
+    return arguments[0]
 
 
 def train(recipe: Recipe) -> int:

@@ -179,14 +179,15 @@ def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
     """The flags of train that ``--data`` means; none where it is not given.
 
     Args:
-      data: ``TRAIN,VAL``, two data specs, or only ``shapes``, which has a validation part.
+      data: ``TRAIN,VAL``, two data specs, or only ``shapes`` or a folder which has a validation part.
 
     Raises:
       InputError: another number of specs, or one that is not understood.
     """
     if data is None:
         return ()
-    pair = specs.parse(data)
+    found = specs.recognised(data)
+    pair = specs.parse(f'{found[0].train},{found[0].val}' if len(found) == 1 and found[0].val else data)
     if len(pair) > 2 or (len(pair) == 1 and not pair[0].is_builtin):
         raise InputError(f'--data={data}: expected TRAIN,VAL, for example voc:BCCD:train,voc:BCCD:val, or shapes, '
                          'which has a validation part')
@@ -203,6 +204,11 @@ def data_of(recipes: Mapping[str, Recipe]) -> tuple[str, str]:
     if len(train) < len(recipes):
         raise InputError('no data: give --data=TRAIN,VAL, for example --data=voc:BCCD:train,voc:BCCD:val, or '
                          '--data=shapes:200')
+    for name, recipe in recipes.items():
+        if recipe.val_data is None and (specs.is_folder(str(recipe.train_data)) or not all(
+                spec.is_builtin for spec in specs.parse(str(recipe.train_data)))):
+            raise InputError(f'{name}: --train_data={recipe.train_data} without --val_data: runs that are compared '
+                             'need one validation set for all, so none is drawn; give --val_data too')
     held_out = {recipe.val_data or spec for recipe, spec in zip(recipes.values(), train)}
     if len(held_out) > 1:
         raise InputError(f'cells are evaluated on different data, {", ".join(sorted(held_out))}: expected one '

@@ -1,6 +1,8 @@
 """Turns a recipe into the plan of stages, the settings of the trainer, the network and the run's name."""
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS
@@ -154,5 +156,13 @@ def name_of(recipe: Recipe, on_shapes: bool) -> str:
     if recipe.name:
         return recipe.name
     loss = loss_of(recipe)
-    data = 'shapes' if on_shapes else specs.parse(recipe.train_data)[0].format if recipe.train_data else 'voc'
+    data = 'shapes' if on_shapes else _data_name(recipe.train_data) if recipe.train_data else 'voc'
     return f'{data}-{loss.box}{"-focal" if loss.focal else ""}-ignore{loss.ignore_thresh:g}'
+
+
+def _data_name(train_data):
+    """The name of a folder, else the format of a spec."""
+    if specs.is_folder(train_data):
+        name = re.sub(r'[^\w.-]+', '_', os.path.basename(os.path.abspath(train_data))).strip('._')
+        return name or 'data'
+    return specs.parse(train_data)[0].format

@@ -24,9 +24,11 @@ class Recipe(NamedTuple):
     """One training run. None means the value that fits the other settings (formulation, data, starting weights).
 
     Attributes:
-      train_data: Images to train on, as a data spec such as voc:DIR:SPLIT or yolo:YAML:SPLIT, or several joined by
-        commas (docs/DATA.md). Without it VOCdevkit/ is taken where there is one.
-      val_data: Images to validate on, as a data spec; shapes brings its own.
+      train_data: Images to train on: a labelled folder, or a data spec such as voc:DIR:SPLIT or yolo:YAML:SPLIT, or
+        several joined by commas (docs/DATA.md). Without it VOCdevkit/ is taken where there is one.
+      val_data: Images to validate on, as a data spec or folder; else the validation part of the folder to train on, or
+        one that is drawn. shapes brings its own.
+      val_fraction: Share of the training images that is drawn to validate on where no validation data are given.
       classes: File of class names, one a line. Without it VOC's twenty are taken if they fit, else the names found.
       strict: Stop at the first bad annotation or image instead of skipping and naming it.
       backbone_weights: Weights that the backbone starts from: imagenet (the default on real data), a darknet
@@ -119,6 +121,7 @@ class Recipe(NamedTuple):
     """
     train_data: str | None = None
     val_data: str | None = None
+    val_fraction: float = .2
     classes: str | None = None
     strict: bool = False
     backbone_weights: str | None = None
@@ -229,6 +232,7 @@ class Range(NamedTuple):
 
 POSITIVE, COUNT, AT_LEAST_ONE = Range(0, above=True), Range(0), Range(1)
 RANGES = {
+    'val_fraction': Range(0, .9, above=True),
     'width_multiplier': POSITIVE, 'image_size': Range(32), 'train_sizes': Range(32), 'val_size': Range(32),
     'ignore_thresh': Range(0, 1, above=True), 'assign_thresh': POSITIVE, 'box_weight': POSITIVE,
     'class_weight': POSITIVE, 'background_weight': POSITIVE, 'bn_momentum': Range(0, .9999),
@@ -399,18 +403,31 @@ def _check_contradictions(recipe):
         raise InputError(f'--momentum beside --optimizer={recipe.optimizer}: only sgd has it')
 
 
-def train_with(train_data: str | None = None, val_data: str | None = None, **settings: Any) -> Run:
+def train_with(train_data: str | None = None, val_data: str | None = None, recipe: str | None = None,
+               **settings: Any) -> Run:
     """Trains a detector with the defaults of the ``train`` command; it is also ``yolov3_tf.train``.
 
+        run = train_with('mine', minutes=20.)
         run = train_with('voc:mine:train', 'voc:mine:val', loss='giou', focal=True, ignore_thresh=.45)
 
     Args:
-      train_data, val_data: data specs, see docs/DATA.md.
+      train_data, val_data: labelled folders or data specs, see docs/DATA.md.
+      recipe: name or path of a recipe, whose settings ``settings`` override; without one, a folder takes 'fast'
+        (``own_folder``) and everything else the defaults.
       settings: any fields of ``Recipe``.
 
     Raises:
       InputError: a setting is unknown, or settings, data or files cannot be used.
       Interrupted, NonFiniteLoss, PeerLost: see ``run.train``.
     """
-    from yolov3_tf.training import run
-    return run.train(make(train_data=train_data, val_data=val_data, **settings))
+    from yolov3_tf.training import flag_texts, own_folder, run
+    for name in settings:
+        check_name(name)
+    given = {name: value for name, value in (('train_data', train_data), ('val_data', val_data)) if value is not None}
+    given.update(settings)
+    if recipe is not None:
+        return run.train(make(**own_folder.replace_data(flag_texts.read_recipe(recipe), given)))
+    completed = own_folder.complete(given)
+    if completed.message:
+        print(completed.message)
+    return run.train(make(**completed.settings))

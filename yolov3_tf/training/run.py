@@ -11,11 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from yolov3_tf import export
-from yolov3_tf.data import unused
-from yolov3_tf.data.readers import specs
-from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.drawing import plots
-from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import classification, report, results, validation
 from yolov3_tf.evaluation.report import DetectionReport
 from yolov3_tf.models import checkpoints
@@ -31,6 +27,7 @@ from yolov3_tf.training import (
     preview,
     recipe,
     rehearsal,
+    run_data,
     settings,
     starting_weights,
 )
@@ -59,13 +56,6 @@ class Run(NamedTuple):
     saved_model: pathlib.Path | None
     report: DetectionReport | None
     status: str
-
-
-class Data(NamedTuple):
-    """The data of a run. on_shapes: whether the training images are the built-in shapes."""
-    train: Dataset
-    val: Dataset
-    on_shapes: bool
 
 
 def train(asked: Recipe) -> Run:
@@ -118,16 +108,16 @@ def _started(asked: Recipe) -> Iterator[tuple[str, Distribution]]:
 class _Prepared(NamedTuple):
     """A run before its first step. new: it has no checkpoint yet."""
     folder: RunFolder
-    data: Data
+    data: run_data.Data
     trainer: Trainer
     new: bool
 
 
 def _prepare(asked: Recipe, precise: str, devices: Distribution, root: str | None) -> _Prepared:
     """Reads the data and makes the network; ``root`` is the folder of all runs, None for a run without one."""
-    data = load_data(asked)
+    data = run_data.load(asked)
     tf.keras.utils.set_random_seed(asked.seed)
-    folder = RunFolder(os.path.join(root, plan.name_of(asked, data.on_shapes)) if root is not None else os.devnull)
+    folder = run_data.folder_of(asked) if root is not None else RunFolder(os.devnull)
     config = _with_anchors(asked, plan.network_of(asked, data.train.class_names), data.train, folder)
     with devices.scope():
         new = not folder.last.exists()          # otherwise the checkpoint brings all weights
@@ -143,6 +133,7 @@ def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
     devices.by_chief(lambda: folder.claim(flag_texts.texts_of(asked), data.train.class_names,
                                           recipe.MAY_DIFFER + recipe.MAY_GROW, flag_texts.texts_of(recipe.DEFAULTS),
                                           agreement.of_annotations(data.train, data.val)))
+    devices.by_chief(lambda: data.keep(folder.split))
     print(f'run {folder.root}: {len(data.train.records)} training and {len(data.val.records)} validation images, '
           f'{len(data.train.class_names)} classes, {trainer.model.count_params():,} parameters, {precise}, '
           f'{devices.describe()}')
@@ -174,42 +165,6 @@ def _with_anchors(asked, config, train_set, folder) -> checkpoints.ModelConfig:
     fit = fitted_anchors.fit(config, train_set)
     print(fit.message)
     return fit.config
-
-
-def load_data(asked: Recipe) -> Data:
-    """Reads training and validation data, and prints their content and their problems.
-
-    Raises:
-      InputError: data do not exist, or cannot be validated on.
-    """
-    train_spec, val_spec = asked.train_data, asked.val_data
-    if train_spec is None:
-        if val_spec is not None:
-            raise InputError('--val_data without --train_data: give both, or neither')
-        train_spec, val_spec, message = specs.default_specs()
-        print(message)
-    on_shapes = all(spec.is_builtin for spec in specs.parse(train_spec))
-    if val_spec is None:
-        if not on_shapes:
-            raise InputError('--train_data needs a --val_data to validate on, for example voc:DIR:val')
-        val_spec = train_spec
-    classes = read_class_file(asked.classes) if asked.classes else None
-    train_set = specs.load(train_spec, classes, asked.strict, 'train')
-    val_set = specs.load(val_spec, train_set.class_names, asked.strict, 'val')
-    print(f'train: {specs.describe(train_spec, train_set)}\nval:   {specs.describe(val_spec, val_set)}')
-    both = {record.image_path for record in train_set.records} & {record.image_path for record in val_set.records}
-    if both:
-        print(f'note: {len(both)} of the {len(val_set.records)} validation images are trained on too, so the '
-              'scores will be too high', file=sys.stderr)
-    unused.require_boxes(train_spec, train_set, 'to train on')
-    unused.require_boxes(val_spec, val_set, 'to evaluate against')
-    unused.require_an_image(train_spec, train_set)
-    unused.require_an_image(val_spec, val_set)
-    for note in dict.fromkeys([*train_set.notes, *val_set.notes]):
-        print(f'note: {note}', file=sys.stderr)
-    for problem in train_set.problems + val_set.problems:
-        print(f'annotation: {problem}', file=sys.stderr)
-    return Data(train_set, val_set, on_shapes)
 
 
 def _finish(folder: RunFolder, trainer: Trainer, val_set: Dataset, wanted_export: bool, status: str) -> Run:

@@ -3,6 +3,7 @@
     run.flags        the flags, one on each line; `train --flagfile=` or `--recipe=` repeats them
     labels.txt       class names, one on each line
     first_batches.jpg, validation_truth.jpg     what is trained on, augmented, and what is validated against
+    split/           train.txt, val.txt, classes.names: the validation part that was drawn, if none was given
     metrics.jsonl    one JSON object on each line; the same bytes whether or not the run was interrupted
     events/          TensorBoard: the same numbers, speed, and validation images with boxes
     checkpoints/     last.h5 (to resume from), best.h5 (highest validation mAP)
@@ -50,6 +51,7 @@ class RunFolder:
         self.metrics = self.root / 'metrics.jsonl'
         self.last = self.root / 'checkpoints' / 'last.h5'
         self.best = self.root / 'checkpoints' / 'best.h5'
+        self.split = self.root / 'split'
         self.evaluation = self.root / 'evaluation'
         self.saved_model = self.root / 'saved_model'
         self.first_batches = self.root / 'first_batches.jpg'

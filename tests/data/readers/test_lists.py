@@ -42,7 +42,8 @@ def test_paths_with_blanks_and_shared_stems(tmp_path):
     ('1 b.jpg 60', 'expected "index path width height'),
     ('hello', 'expected "index path width height'),
     ('1 b.jpg 60 70 3 1 2 3', 'expected five numbers a box, got 4'),
-    ('1 b.jpg 60 70 dog 1 2 3 4', "could not convert string to float: 'dog'"),
+    ('1 b.jpg 60 70 dog 1 2 3', 'expected class x1 y1 x2 y2 a box, got .dog 1 2 3'),
+    ('b.jpg', 'expected "index path width height'),
     ('1 b.jpg 60.5 70', 'expected width and height as whole pixels, got 60.5 70'),
     ('1 b.jpg -1 70', 'expected width and height'),
     ('1 none.jpg 60 70', 'no image .*none.jpg'),
@@ -141,3 +142,42 @@ def test_a_path_that_would_not_read_back_is_not_written(tmp_path, name):
     with pytest.raises(InputError, match='list.txt: a list cannot hold the path') as caught:
         lists.write(f'{tmp_path}/list.txt', [record_of(f'{tmp_path}/a.jpg'), record_of(f'{tmp_path}/{name}')])
     assert str(caught.value).isprintable() and not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('line, box', [
+    ('0 a.jpg 100 50 2 1 2 30 40', [1, 2, 30, 40]), ('0 a.jpg 2 1 2 30 40', [1, 2, 30, 40]),
+    ('a.jpg 100 50 2 1 2 30 40', [1, 2, 30, 40]), ('a.jpg 2 1 2 30 40', [1, 2, 30, 40]),
+    ('a.jpg 1,2,30,40,2', [1, 2, 30, 40]), ('a.jpg 1.5,2,30,40,2', [1.5, 2, 30, 40]),
+    ('.\\a.jpg 1,2,30,40,2', [1, 2, 30, 40]), ('C:\\x\\a.jpg 1,2,30,40,2', [1, 2, 30, 40])])
+def test_the_forms_of_both_families(tmp_path, line, box):
+    (tmp_path / 'classes.names').write_text('x\ny\nz\n')
+    record, = lists.read(write_list(tmp_path, line)).records
+    np.testing.assert_array_equal(record.boxes, [box])
+    assert record.classes.tolist() == [2] and record.image_path.endswith('a.jpg')
+
+
+@pytest.mark.parametrize('line', ['0 a.jpg 100 50 traffic light 1 2 30 40 emu 5 6 7 8',
+                                  '0 a.jpg traffic light 1 2 30 40 emu 5 6 7 8'])
+def test_names_of_classes_may_hold_blanks(tmp_path, line):
+    dataset = lists.read(write_list(tmp_path, line))
+    assert dataset.class_names == ['emu', 'traffic light'] and lists.has_names(str(tmp_path / 'list.txt'))
+    assert dataset.records[0].classes.tolist() == [1, 0]
+    with pytest.raises(InputError, match="list.txt:1: unknown class 'traffic light'"):
+        lists.read(str(tmp_path / 'list.txt'), ['emu'])
+
+
+def test_the_comma_family_has_images_without_boxes_and_blanks_in_paths(tmp_path):
+    images = 'my images/2 b.jpg', 'a.jpg', 'c.jpg'
+    path = write_list(tmp_path, 'a.jpg 1,2,30,40,dog 5,6,7,8,cat', 'my images/2 b.jpg',
+                      'c.jpg 1,2,3,dog', images=images)
+    dataset = lists.read(path)
+    assert [(record.image_id, len(record.boxes)) for record in dataset.records] == [('a', 2), ('2 b', 0)]
+    assert dataset.problems == [f'{path}:3: expected "path x1,y1,x2,y2,class ...", got \'c.jpg 1,2,3,dog\'; line '
+                                'dropped']
+
+
+def test_class_files_beside_a_list(tmp_path):
+    path = write_list(tmp_path, 'a.jpg 1,2,30,40,1')
+    for name in ('my_classes.txt', 'classes.txt', 'obj.names', 'classes.names'):      # each goes before those above
+        (tmp_path / name).write_text(f'x\n{name}\n')
+        assert lists.read(path).class_names == ['x', name]

@@ -26,10 +26,17 @@ VALID = {
                          b'</depth></size><object><name>dog</name><difficult>0</difficult><bndbox><xmin>2</xmin>'
                          b'<ymin>3</ymin><xmax>40</xmax><ymax>30</ymax></bndbox></object></annotation>',
     'ImageSets/Main/train.txt': b'a\n',
+    'comma.txt': b'a.jpg 1,2,30,40.5,cat 5,6,7,8,dog\nimages/b.jpg\n',
+    't.csv': b'filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,100,50,cat,1,2,30,40\nimages/b.jpg,,,,,,,\n',
+    'labelme/m.json': json.dumps({'imagePath': 'b.jpg', 'imageWidth': 100, 'imageHeight': 50, 'shapes': [
+        {'label': 'cat', 'points': [[1, 2], [30, 40]], 'shape_type': 'rectangle', 'group_id': None}]}).encode(),
+    'names.json': b'{"categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]}',
     's.tfrecord': None}
 SPEC_OF = {'list.txt': 'list:{}/list.txt', 'train.txt': 'darknet:{}/train.txt', 'a.txt': 'darknet:{}/train.txt',
            'obj.names': 'darknet:{}/train.txt', 'd.yaml': 'yolo:{}/d.yaml:train', 'c.json': 'coco:{0}/c.json:{0}',
            'Annotations/a.xml': 'voc:{}:train', 'ImageSets/Main/train.txt': 'voc:{}:train',
+           'comma.txt': 'list:{}/comma.txt', 't.csv': 'csv:{}/t.csv', 'labelme/m.json': 'labelme:{0}/labelme:{0}',
+           'names.json': 'darknet:{0}/images:{0}/names.json',
            's.tfrecord': 'tfrecord:{}/s.tfrecord'}
 WORDS = [b'<!DOCTYPE a [<!ENTITY b "c">]>', b'&b;', b'<', b'</object>', b'<object>',
          b'0', b'-1', b'1e999', b'nan', b'9' * 40, b'..', b'/', b'\0', b'\xff', b'\r', b'\n', b' ', b'\t', b': ', b'- ',

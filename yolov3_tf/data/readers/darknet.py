@@ -104,7 +104,7 @@ def listed(path: str, problems: faults.Problems) -> dict[str, str]:
 
 
 def read_images(images: Mapping[str, str], own: Sequence[str] | None, classes: Sequence[str] | None,
-                problems: faults.Problems, where: str) -> Dataset:
+                problems: faults.Problems, where: str, annotations: Mapping[str, str] | None = None) -> Dataset:
     """Reads the annotations of images that exist.
 
     Args:
@@ -113,6 +113,7 @@ def read_images(images: Mapping[str, str], own: Sequence[str] | None, classes: S
       classes: names asked for, or None.
       problems: the collector.
       where: file that names the images, for messages.
+      annotations: {path of an image: its annotation file} where that is known; else ``annotation_files`` are tried.
 
     Raises:
       InputError: no image is usable, none has an annotation file, a class id has no name, or all classes are written
@@ -120,7 +121,7 @@ def read_images(images: Mapping[str, str], own: Sequence[str] | None, classes: S
     """
     numbers = class_files.renumber(own, classes, where) if classes else None
     known = own if numbers or not classes else classes
-    reader = _AnnotationFiles(numbers, known, problems)
+    reader = _AnnotationFiles(numbers, known, problems, annotations or {})
     records = {}
     for name, image in images.items():
         header = headers.of_file(image)
@@ -193,14 +194,14 @@ class _AnnotationFiles:
       unknown: message about the first name that is not among the known ones, '' where there is none.
     """
 
-    def __init__(self, numbers, known, problems):
-        self.numbers, self.known, self.problems = numbers, known, problems
+    def __init__(self, numbers, known, problems, annotations):
+        self.numbers, self.known, self.problems, self.annotations = numbers, known, problems, annotations
         self.found, self.highest, self.by_name, self.unknown = 0, -1, 0, ''
         self.found_names: dict[str, int] = {}
 
     def record(self, image, width, height):
         """The Record of an image of this size in pixels; a missing annotation file means no objects, and is noted."""
-        candidates = annotation_files(image)
+        candidates = [self.annotations[image]] if image in self.annotations else annotation_files(image)
         both = [file for path in candidates for file in (path, f'{path[:-len(".txt")]}.TXT')]
         path = next((file for file in both if os.path.isfile(file)), None)
         if path is None:

@@ -6,7 +6,7 @@ import os
 from yolov3_tf import image_headers
 from yolov3_tf.image_headers import Header, read
 
-__all__ = ['Header', 'claims', 'of_file', 'read']
+__all__ = ['Header', 'claims', 'of_file', 'read', 'unstated']
 
 
 def of_file(path: str) -> Header | None:
@@ -21,3 +21,12 @@ def of_file(path: str) -> Header | None:
 def claims(path: str, header: Header) -> str:
     """``image_headers.claims`` of an image file; its size is only asked for where the header is large."""
     return image_headers.claims(header, 0) and image_headers.claims(header, os.path.getsize(path))
+
+
+def unstated(path: str) -> tuple[int, int, int]:
+    """Width and height of an image whose annotations state none, 0 where unknown, and its ``Record.orientation``.
+
+    The orientation is 0, or -1 where EXIF turns the image: no size says what the boxes are for.
+    """
+    header = of_file(path)
+    return (header.width, header.height, 0 if header.orientation == 1 else -1) if header else (0, 0, 0)

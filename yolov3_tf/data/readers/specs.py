@@ -5,13 +5,29 @@ import collections
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
 import numpy as np
 
 from yolov3_tf.choices import choose
-from yolov3_tf.data.readers import builtin, class_files, coco, darknet, faults, lists, sizes, voc, yolo
+from yolov3_tf.data.readers import (
+    builtin,
+    class_files,
+    coco,
+    darknet,
+    faults,
+    folders,
+    labelme,
+    lists,
+    sizes,
+    tables,
+    voc,
+    xml_folder,
+    yolo,
+    yolo_folder,
+)
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -25,7 +41,7 @@ class Spec:
       format: its dataset format, a name in ``FORMATS``.
       path: annotation file, folder or pattern of file names; '' for the built-in shapes.
       split: of ``voc`` (several joined by '+') and ``yolo``; '' for the other formats.
-      image_folder: of ``coco``.
+      image_folder: of ``coco``, ``xml``, ``labelme`` and ``csv``; '' where the spec names none.
       class_file: of ``darknet``; None where the spec names none.
       count: training images of ``shapes``.
     """
@@ -71,20 +87,35 @@ class _Format(NamedTuple):
     own_names: Callable[[Spec], list[str] | None] | None = None
 
 
-def parse(text: str) -> tuple[Spec, ...]:
+def parse(text: str, split: str = 'train') -> tuple[Spec, ...]:
     """Reads a dataset spec; several joined by commas are one dataset.
 
     A comma separates two specs only where the name of a format follows it, so file names may hold commas.
 
     Args:
-      text: ``voc:DIR:SPLIT[+SPLIT...]``, ``list:FILE``, ``coco:INSTANCES.json:IMAGE_DIR``,
-        ``darknet:LIST[:NAMES]``, ``yolo:DATA.yaml:SPLIT``, ``tfrecord:PATTERN`` or ``shapes[:N]``.
+      text: a spec in one of the forms of ``FORMATS``, or a folder, which ``folders`` recognises.
+      split: the part of a folder wanted: 'train', or 'val' for its held-out part (all of it where it has none).
 
     Raises:
-      InputError: an unknown format, or a text that does not fit its format.
+      InputError: an unknown format, a text that does not fit its format, or a folder that is not recognised.
     """
+    return tuple(spec for part in _parts(text) for spec in _parse_one(part, split))
+
+
+def recognised(text: str) -> tuple[folders.Found, ...]:
+    """What was found in the folders that a text for ``parse`` names; empty where all of it are specs."""
+    return tuple(folders.recognise(part) for part in _parts(text) if is_folder(part))
+
+
+def is_folder(text: str) -> bool:
+    """Whether a text is a folder to recognise, and no spec."""
+    name, colon, _ = text.partition(':')
+    return not (colon and name in FORMATS) and text not in FORMATS and os.path.isdir(text)
+
+
+def _parts(text):
     formats = '|'.join(FORMATS)
-    return tuple(_parse_one(part) for part in re.split(rf',\s*(?=(?:{formats})(?::|,|$))', text.strip()))
+    return re.split(rf',\s*(?=(?:{formats})(?::|,|$))', text.strip())
 
 
 def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, strict: bool = False, split: str = 'train',
@@ -102,14 +133,17 @@ def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, stric
       classes: names in order (``class_files.read_class_file``, or those of the training set); None applies the
         reader's own rule.
       strict: raise at the first faulty annotation instead of repairing or dropping it.
-      split: 'train' or 'val', the part of ``shapes`` wanted; the other formats name theirs in the spec.
+      split: 'train' or 'val', the part of ``shapes`` or of a folder wanted; the other formats name theirs in the spec.
       cache: folder under which ``shapes`` is drawn once.
 
     Raises:
       InputError: the spec is not understood, nothing usable is there, a class is not among ``classes``,
         or, under ``strict``, an annotation is faulty.
     """
-    parts = parse(spec) if isinstance(spec, str) else spec
+    if isinstance(spec, str):
+        for found in recognised(spec):
+            print(found.describe(split), file=sys.stderr)
+    parts = parse(spec, split) if isinstance(spec, str) else spec
     if len(parts) > 1 and classes is None:
         for part in parts:
             _check_named(part)
@@ -139,9 +173,9 @@ def default_specs(folder: str = '.') -> tuple[str, str, str]:
             '  1. PASCAL VOC, as in the paper: yolov3-tf data voc (2.9 GB), and type the same command again;\n'
             f'     by hand: fetch from {VOC_HOME}\n'
             f'     {archives}\n'
-            '     and unpack all three here (tar -xf FILE)\n'
-            '  2. your own images: --train_data=voc:DIR:train --val_data=voc:DIR:val;\n'
-            f'     other formats: {", ".join(FORMATS)} (docs/DATA.md)\n'
+            '     unpack all three here (tar -xf FILE), and type the same command again\n'
+            '  2. your own labelled images: yolov3-tf train FOLDER (VOC, COCO, YOLO, lists, CSV, LabelMe),\n'
+            '     or --train_data=voc:DIR:train --val_data=voc:DIR:val and its like (docs/DATA.md)\n'
             '  3. no images yet: make demo, or --train_data=shapes, which draws its own')
     train, held_out = voc.training_splits(devkit)
     return (f'voc:{devkit}:{train}', f'voc:{devkit}:{held_out}',
@@ -160,19 +194,22 @@ def describe(spec: str | Sequence[Spec], dataset: Dataset) -> str:
             f'{class_files.describe_classes(dataset.class_names)}{faulty}')
 
 
-def _parse_one(text):
+def _parse_one(text, split):
+    if is_folder(text):
+        found = folders.recognise(text)
+        return parse((found.val if split == 'val' else None) or found.train)
     name, _, rest = text.partition(':')
     try:
         chosen = choose(FORMATS, name, 'dataset format')
     except InputError as error:
         forms = ', '.join(entry.form for entry in FORMATS.values())
-        raise InputError(f'data {text!r}: {error}; write {forms}') from None
+        raise InputError(f'data {text!r}: there is no such folder, and {error}; write {forms}') from None
     fields = chosen.parse(rest)
     if fields is None:
         splits = voc.splits_of(rest.rpartition(':')[0] or rest) if name == 'voc' else []
         there = f'; splits there: {", ".join(splits[:12])}' if splits else ''
         raise InputError(f'data {name}:{rest}: expected {chosen.form}{there}')
-    return Spec(text, name, **fields)
+    return (Spec(text, name, **fields),)
 
 
 def _read(spec, classes, strict, split, cache):
@@ -229,8 +266,19 @@ def _path_and(field):
     return parse_both
 
 
+def _path_maybe_and(field):
+    """Parses PATH[:VALUE]; a path that exists as a whole may hold colons."""
+    def parse_both(rest):
+        path, colon, value = rest.rpartition(':')
+        both = colon and path and value and not os.path.exists(rest)
+        return {'path': path, field: value} if both else _path(rest)
+    return parse_both
+
+
 def _darknet(rest):
     path, colon, names = rest.rpartition(':')
+    if os.path.exists(rest):
+        return _path(rest)
     return ({'path': path, 'class_file': names} if path else None) if colon else _path(rest)
 
 
@@ -245,7 +293,30 @@ def _read_voc(spec, classes, strict):
 
 
 def _read_list(spec, classes, strict):
+    if _is_table(spec.path):
+        return tables.read(spec.path, None, classes, strict)
     return lists.read(spec.path, classes, strict)
+
+
+def _is_table(path):
+    return path.lower().endswith(('.csv', '.tsv'))
+
+
+def _names_of_list(spec):
+    """Class names beside a list; [] where it holds the names itself."""
+    return lists.own_names(spec.path) or ([] if _is_table(spec.path) or lists.has_names(spec.path) else None)
+
+
+def _read_csv(spec, classes, strict):
+    return tables.read(spec.path, spec.image_folder or None, classes, strict)
+
+
+def _read_xml(spec, classes, strict):
+    return xml_folder.read(spec.path, spec.image_folder or None, classes, strict)
+
+
+def _read_labelme(spec, classes, strict):
+    return labelme.read(spec.path, spec.image_folder or None, classes, strict)
 
 
 def _read_coco(spec, classes, strict):
@@ -253,7 +324,14 @@ def _read_coco(spec, classes, strict):
 
 
 def _read_darknet(spec, classes, strict):
+    if os.path.isdir(spec.path):
+        return yolo_folder.read(spec.path, spec.class_file, classes, strict)
     return darknet.read(spec.path, spec.class_file, classes, strict, spec.split or 'train')
+
+
+def _names_of_darknet(spec):
+    reader = yolo_folder if os.path.isdir(spec.path) else darknet
+    return reader.own_names(spec.path, spec.class_file)
 
 
 def _read_yolo(spec, classes, strict):
@@ -269,11 +347,14 @@ def _read_shards(spec, classes, strict):
 FORMATS = {
     'voc': _Format('voc:DIR:SPLIT[+SPLIT...] (voc:VOCdevkit:2007_trainval+2012_trainval)', _path_and('split'),
                    _read_voc),
-    'list': _Format('list:FILE (list:data/train.txt)', _path, _read_list, lambda spec: lists.own_names(spec.path)),
+    'xml': _Format('xml:DIR[:IMAGE_DIR] (xml:mine), VOC XML without lists', _path_maybe_and('image_folder'), _read_xml),
+    'list': _Format('list:FILE (list:data/train.txt)', _path, _read_list, _names_of_list),
+    'csv': _Format('csv:FILE[:IMAGE_DIR] (csv:train.csv:images)', _path_maybe_and('image_folder'), _read_csv),
     'coco': _Format('coco:INSTANCES.json:IMAGE_DIR (coco:annotations/instances_val2017.json:val2017)',
                     _path_and('image_folder'), _read_coco),
-    'darknet': _Format('darknet:LIST[:NAMES] (darknet:data/train.txt:data/obj.names)', _darknet, _read_darknet,
-                       lambda spec: darknet.own_names(spec.path, spec.class_file)),
+    'labelme': _Format('labelme:DIR[:IMAGE_DIR] (labelme:mine)', _path_maybe_and('image_folder'), _read_labelme),
+    'darknet': _Format('darknet:LIST_OR_IMAGE_DIR[:NAMES] (darknet:data/train.txt:data/obj.names)', _darknet,
+                       _read_darknet, _names_of_darknet),
     'yolo': _Format('yolo:DATA.yaml:SPLIT (yolo:coco128.yaml:train)', _path_and('split'), _read_yolo),
     'tfrecord': _Format('tfrecord:PATTERN (tfrecord:data/train-*.tfrecord)', _path, _read_shards),
     'shapes': _Format(f'shapes[:N] (shapes:600), N from 1 to {builtin.LARGEST_COUNT}', _shapes, _read_voc),

@@ -24,7 +24,7 @@ class _Part(NamedTuple):
     list_file: str
 
 
-class _AnnotatedImage(NamedTuple):
+class AnnotatedImage(NamedTuple):
     """One image before class names have become indices."""
     image_path: str
     image_id: str
@@ -52,6 +52,16 @@ def read(folder: str, splits: str, classes: Sequence[str] | None = None, strict:
     """
     problems = faults.Problems(strict)
     images = _images([_find(folder, name.strip()) for name in splits.split('+')], problems)
+    return dataset_of(images, classes, problems, f'{folder}: no usable image in {splits}')
+
+
+def dataset_of(images: Sequence[AnnotatedImage], classes: Sequence[str] | None, problems: faults.Problems,
+               empty: str) -> Dataset:
+    """The dataset of parsed annotations; ``empty`` says what is missing where no image is usable.
+
+    Raises:
+      InputError: a class is not among ``classes``, no image is usable, or, under ``strict``, an annotation is faulty.
+    """
     found: dict[str, str] = {}      # name -> file and line of its first object
     for image in images:
         for item in image.annotation.objects:
@@ -61,7 +71,7 @@ def read(folder: str, splits: str, classes: Sequence[str] | None = None, strict:
     index = {name: number for number, name in enumerate(class_names)}
     records = [_record(image, index, problems) for image in images]
     if not records:
-        raise InputError(f'{folder}: no usable image in {splits}; the first: {problems.messages[0]}')
+        raise InputError(f'{empty}; the first: {problems.messages[0]}')
     return Dataset(records, class_names, problems.messages, problems.notes)
 
 
@@ -158,7 +168,7 @@ def _annotated(files, image_id, where, problems):
     except InputError as error:
         problems.add(str(error), 'image dropped')
     else:
-        return _AnnotatedImage(image, image_id, xml, annotation)
+        return AnnotatedImage(image, image_id, xml, annotation)
     return None
 
 

@@ -70,6 +70,23 @@ def read(path: str, split: str, classes: Sequence[str] | None = None, strict: bo
     return darknet.read_images(images, names, classes, problems, path)
 
 
+def has_split(path: str, split: str, other: str) -> bool:
+    """Whether a data.yaml has a split that is not the ``other``, and whose folder or list is there.
+
+    Exports often name parts that they do not have, and small sets validate on what they train on.
+    """
+    try:
+        values = parse(path)
+        if values.get(split, (0, None))[1] == values.get(other, (0, None))[1]:
+            return False
+        _, sources = values.get(split, (0, None))
+        for source in sources if isinstance(sources, list) else [sources]:
+            _locate(path, values, split, source, faults.Problems())
+    except InputError:
+        return False
+    return True
+
+
 def parse(path: str) -> dict:
     """The keys of a data.yaml that are read: {key: (line, text, list of texts or {number: text})}.
 
@@ -274,7 +291,7 @@ def _names(path, values):
 
 def _locate(path, values, split, source, problems):
     """The folder or list that a source of a split names."""
-    line = values[split][0]
+    line = values.get(split, (0, None))[0]
     root = values.get('path', (0, ''))[1]
     for key, text in (('path', root), ('the split', source)):
         if not isinstance(text, str):
