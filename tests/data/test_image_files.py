@@ -111,6 +111,8 @@ def test_a_turned_image_is_refused_in_graph_too():
     (b'RIFF\x08\0\0\0AVI LIST', 'expected a JPEG, PNG, BMP, GIF, WEBP or TIFF image'),
     (encode('.webp', RGB)[:-40], 'WEBP image damaged: it is truncated'),
     (encode('.tiff', RGB)[:200], 'TIFF image'),
+    (encode('.tiff', GREY.astype(np.float32))[:-9], 'TIFF image'),
+    (b'BM' + bytes(12) + struct.pack('<IiiHHI', 40, 8, 6, 1, 8, 0), 'BMP image truncated or damaged, or of a kind'),
     (JPEG[:len(JPEG) // 2], 'JPEG image truncated or damaged'),
     (encode('.png', RGB)[:200], 'PNG image truncated or damaged'),
     (with_exif(8, '<'), 're-save it upright'),

@@ -209,6 +209,9 @@ def _why_undecodable(path, contents):
                 f'{contents[:12]!r}; re-save it as JPEG or PNG')
     if why := image_headers.fault(contents):
         return f'{path}: {name} image damaged: {why}; restore or re-save it'
+    if _is_for_opencv(contents) and rgb_images.stored(contents) is None:
+        return (f'{path}: {name} image truncated or damaged, or of a kind that OpenCV does not read, such as pixels '
+                'that are fractions; re-save it as JPEG or PNG')
     try:
         _decode_whole(tf.constant(contents))
     except tf.errors.OpError as error:

@@ -143,6 +143,11 @@ def read(folder, content, **options):
     return coco.read(str(path), str(folder), **options)
 
 
+def test_numbers_written_as_text(tmp_path):
+    dataset = read(tmp_path, two(((0, 'fish', {}), (1, 'net', {})), bbox=['10', '20.0', ' 30', '5']), strict=True)
+    assert dataset.records[0].boxes.tolist() == [[10, 20, 40, 25]]
+
+
 FISH_AND_NET = ((0, 'fish', {}), (1, 'net', {}))
 
 

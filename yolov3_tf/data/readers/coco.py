@@ -230,13 +230,23 @@ def _object(where, annotation, image, names, index, problems):
 def _corners(annotation):
     """x1, y1, x2, y2 of an annotation's box, or else of its outline; None where it has neither."""
     values = annotation.get('bbox')
-    if isinstance(values, list) and len(values) == 4 and all(_is_number(value) for value in values):
-        x, y, width, height = values
-        return x, y, x + width, y + height
+    if isinstance(values, list) and len(values) == 4:
+        values = [_of_text(value) for value in values]
+        if all(_is_number(value) for value in values):
+            x, y, width, height = values
+            return x, y, x + width, y + height
     if values:                          # a box that is wrong, not one that is missing
         return None
     outline = annotation.get('segmentation')
     return _of_mask(outline) if isinstance(outline, dict) else _of_polygons(outline)
+
+
+def _of_text(value):
+    """A number that is written as text; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _of_polygons(outline):
