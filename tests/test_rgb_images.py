@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from yolov3_tf import rgb_images
+from yolov3_tf import image_headers, rgb_images
 from yolov3_tf.errors import InputError
 
 RED, BLUE = (0, 0, 255), (255, 0, 0)        # as OpenCV writes colours
@@ -62,3 +62,16 @@ def test_an_existing_file_is_only_replaced_when_asked(tmp_path):
     for name in ('a.docx', 'a'):
         with pytest.raises(InputError, match=f'{name}: expected a name that ends with an image format'):
             rgb_images.write(tmp_path / name, image)
+
+
+@pytest.mark.parametrize('ending', ['.jpg', '.png', '.bmp', '.webp', '.tiff'])
+def test_a_header_that_claims_gigapixels_is_refused_before_memory_is_taken(tmp_path, ending, monkeypatch):
+    """24000 x 24000 x 3 bytes are 1.7 GB; OpenCV takes them before it finds that the pixels are missing."""
+    asked = []
+    monkeypatch.setattr(cv2, 'imdecode', lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(image_headers, 'of_bytes', lambda content: image_headers.Header('PNG', 24000, 24000, 3, 8))
+    path = tmp_path / f'large{ending}'
+    path.write_bytes(b'\x89PNG' + bytes(700))
+    with pytest.raises(InputError, match='claims 24000 x 24000 pixels, which 704 bytes cannot hold'):
+        rgb_images.read(path)
+    assert not asked

@@ -1,4 +1,8 @@
-"""Reading and writing image files outside the network: uint8 [h, w, 3] RGB, turned upright."""
+"""Reading and writing image files outside the network: uint8 [h, w, 3] RGB, turned upright.
+
+The orientation is read by ``image_headers`` and applied here, because OpenCV's versions differ in where they look for
+it; its TIFF decoder applies four of the eight and returns the others in a wrong shape (4.11).
+"""
 from __future__ import annotations
 
 import os
@@ -6,6 +10,7 @@ import os
 import cv2
 import numpy as np
 
+from yolov3_tf import image_headers, orientation
 from yolov3_tf.errors import InputError
 
 
@@ -16,7 +21,8 @@ def read(path: str | os.PathLike) -> np.ndarray:
       uint8 [h, w, 3] RGB.
 
     Raises:
-      InputError: the file is missing, empty, or holds no image that can be decoded.
+      InputError: the file is missing, empty, or holds no image that can be decoded; or its header claims more
+        pixels than the file can hold, which is found before memory is taken for them.
     """
     path = os.fspath(path)
     try:
@@ -34,13 +40,28 @@ def decode(content: bytes, name: str = 'encoded image') -> np.ndarray:
 def _decode(data, name):
     if not data.size:
         raise InputError(f'{name}: empty file')
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:                                   # the header claims more pixels than OpenCV accepts
-        image = None
+    content = data.tobytes()
+    if why := image_headers.fault(content):
+        raise InputError(f'{name}: not an image, or a damaged one ({data.size:,} bytes): {why}')
+    image = stored(content)
     if image is None:
         raise InputError(f'{name}: not an image, or a damaged one ({data.size:,} bytes)')
-    return np.ascontiguousarray(image[..., ::-1])
+    header = image_headers.of_bytes(content)
+    return np.ascontiguousarray(orientation.upright_pixels(image, header.orientation if header else 1))
+
+
+def stored(content: bytes) -> np.ndarray | None:
+    """Decodes an image as it is stored, not turned: uint8 [h, w, 3] RGB, or None where OpenCV cannot."""
+    data = np.frombuffer(image_headers.as_upright(content), np.uint8)
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(0)                                  # what is wrong with a file is said once, by the caller
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:                                   # the header claims more pixels than OpenCV accepts
+        return None
+    finally:
+        cv2.setLogLevel(level)
+    return None if image is None else image[..., ::-1]
 
 
 def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = False):

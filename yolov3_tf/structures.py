@@ -29,6 +29,10 @@ class Record(NamedTuple):
       areas: float32 [n] square pixels; COCO's segmentation area, else the area of the box.
       annotation_file: its annotation file, for messages; '' where unknown.
       annotation_lines: int64 [n] line of each object in that file (COCO: id of the annotation), None where unknown.
+      orientation: EXIF orientation that ``boxes``, ``width`` and ``height`` allow for: they are those of the image
+        turned upright by it. 0 where nobody looked, -1 where the file has one and the annotation does not say what it
+        is for, so that the image cannot be used.
+      kind: format of the file by its header ('JPEG'), '' where nobody looked.
     """
     image_path: str
     image_id: str
@@ -41,16 +45,20 @@ class Record(NamedTuple):
     areas: np.ndarray
     annotation_file: str = ''
     annotation_lines: np.ndarray | None = None
+    orientation: int = 0
+    kind: str = ''
 
 
 class Dataset(NamedTuple):
     """The records of one data spec, and the names of their classes.
 
-    ``problems`` holds one message (with file and line) for every annotation that was dropped or repaired.
+    ``problems`` holds one message (with file and line) for every annotation that was dropped or repaired, ``notes``
+    what was read in another way than it is written, such as paths of another machine.
     """
     records: list[Record]
     class_names: list[str]
     problems: list[str]
+    notes: Sequence[str] = ()
 
 
 class GroundTruth(NamedTuple):

@@ -12,6 +12,7 @@ import pytest
 from fixtures import program_flags, small_checkpoint
 
 from yolov3_tf.cli import detect as program
+from yolov3_tf.cli import export as export_program
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / 'detect.py'
 
@@ -66,6 +67,26 @@ def test_images_a_broken_one_and_an_unknown_kind(folder):
             x1, y1, x2, y2 = found['box']
             assert 0 <= x1 <= x2 <= entry['width'] and 0 <= y1 <= y2 <= entry['height']
             assert found['class'] in ('ant', 'bee') and found['score'] > .1
+
+
+def test_a_run_brings_its_operating_point_and_the_flag_wins(folder, monkeypatch, capsys):
+    (folder / 'run' / 'checkpoints').mkdir(parents=True)
+    (folder / 'run' / 'evaluation').mkdir()
+    shutil.copy(folder / 'net.h5', folder / 'run' / 'checkpoints' / 'best.h5')
+    point = {'score': .12, 'f1': .8, 'precision': .9, 'recall': .7}
+    (folder / 'run' / 'evaluation' / 'metrics.json').write_text(json.dumps(
+        {'operating_point': {**point, 'per_class': {'ant': point}}}))
+    monkeypatch.chdir(folder)
+    assert program_flags.run(export_program, '--model=run', '--output=run/saved_model') == 0
+    for number, (flags, score, note) in enumerate([
+            (['--model=run'], .12, True), (['--model=run', '--score_threshold=.2'], .2, False),
+            (['--model=run/saved_model'], .12, True), (['--model=net.h5'], .3, False)]):
+        capsys.readouterr()
+        assert program_flags.run(program, *flags, f'--output=by-{number}', 'in/a.jpg') == 0
+        assert ('scores above 0.12, which has the best F1' in capsys.readouterr().out) == note
+        found = json.loads((folder / f'by-{number}' / 'detections.json').read_text())
+        assert found['score_threshold'] == score
+        assert all(one['score'] > score - 1e-4 for image in found['images'] for one in image['detections'])
 
 
 @pytest.mark.parametrize('arguments, code, message', [

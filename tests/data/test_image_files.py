@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from yolov3_tf import orientation as orientations
 from yolov3_tf.data import image_files
 from yolov3_tf.errors import InputError
 
@@ -105,8 +106,13 @@ def test_a_turned_image_is_refused_in_graph_too():
 @pytest.mark.parametrize('contents, words', [
     (None, 'no such file'),
     (b'', 'empty'),
-    (b'<html>Sign in to download</html>', 'expected a JPEG, PNG, BMP or GIF'),
-    (b'II*\0\x08\0\0\0', 'expected a JPEG, PNG, BMP or GIF'),
+    (b'<html>Sign in to download</html>', 'expected a JPEG, PNG, BMP, GIF, WEBP or TIFF image'),
+    (b'II*\0\x08\0\0\0', 'TIFF image damaged: its header is damaged'),
+    (b'RIFF\x08\0\0\0AVI LIST', 'expected a JPEG, PNG, BMP, GIF, WEBP or TIFF image'),
+    (encode('.webp', RGB)[:-40], 'WEBP image damaged: it is truncated'),
+    (encode('.tiff', RGB)[:200], 'TIFF image'),
+    (encode('.tiff', GREY.astype(np.float32))[:-9], 'TIFF image'),
+    (b'BM' + bytes(12) + struct.pack('<IiiHHI', 40, 8, 6, 1, 8, 0), 'BMP image truncated or damaged, or of a kind'),
     (JPEG[:len(JPEG) // 2], 'JPEG image truncated or damaged'),
     (encode('.png', RGB)[:200], 'PNG image truncated or damaged'),
     (with_exif(8, '<'), 're-save it upright'),
@@ -119,6 +125,63 @@ def test_explain(contents, words, tmp_path):
     assert message.startswith(f'{path}: ') and words in message and '\n' not in message
     with pytest.raises(InputError, match='image.jpg'):
         image_files.read_image(str(path))
+
+
+def test_a_palette_bmp_is_decoded_to_its_colours():
+    """By hand: 2 x 2 pixels of a palette of four colours, rows from below, each padded to four bytes."""
+    colours = np.array([[10, 20, 30], [200, 0, 0], [0, 220, 5], [9, 8, 250]], np.uint8)
+    header = b'BM' + struct.pack('<IHHI', 78, 0, 0, 70) + struct.pack('<IiiHHIIiiII', 40, 2, 2, 1, 8, 0, 8, 0, 0, 4, 0)
+    palette = b''.join(bytes([blue, green, red, 0]) for red, green, blue in colours.tolist())
+    contents = header + palette + bytes([2, 3, 0, 0]) + bytes([0, 1, 0, 0])
+    image, pixels = whole(contents)
+    np.testing.assert_array_equal(pixels, colours.reshape(2, 2, 3))
+    assert not bool(image.partly)
+    old = b'BM' + struct.pack('<IHHI', 56, 0, 0, 38) + struct.pack('<IHHHH', 12, 2, 2, 1, 8) + bytes(12)
+    assert int(image_files._is_for_opencv(tf.constant(old)))
+    for plain in encode('.bmp', RGB), JPEG, encode('.png', RGB), b'', b'BM':
+        assert not int(image_files._is_for_opencv(tf.constant(plain)))
+
+
+@pytest.mark.parametrize('ending', ['.webp', '.tiff'])
+@pytest.mark.parametrize('image', [RGB, GREY, np.dstack([RGB[..., ::-1], GREY])], ids=['colour', 'grey', 'alpha'])
+def test_webp_and_tiff_are_decoded_as_opencv_does(ending, image, tmp_path):
+    contents = encode(ending, image)
+    expected = cv2.imdecode(np.frombuffer(contents, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    np.testing.assert_array_equal(whole(contents)[1], expected)
+    path = tmp_path / 'named_wrongly.jpg'
+    path.write_bytes(contents)
+    assert image_files.explain(str(path)) is None
+    np.testing.assert_array_equal(image_files.read_image(str(path)), expected)
+
+
+@pytest.mark.parametrize('number', range(1, 9))
+def test_a_decided_orientation_turns_the_pixels(number, tmp_path):
+    contents = with_exif(number, '<')
+    expected = orientations.upright_pixels(whole(JPEG)[1], number)
+
+    def opened(contents, turned):
+        image = image_files.open_image(contents, turned)
+        return image_files.decode_part(image, tf.stack([0, 0, image.width, image.height]))
+
+    in_graph, = tf.data.Dataset.from_tensors((contents, number)).map(opened)
+    np.testing.assert_array_equal(in_graph, expected)
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(contents)
+    np.testing.assert_array_equal(image_files.read_image(str(path), number), expected)
+    assert (image_files.explain(str(path), -1) is None) == (number == 1)
+
+
+def test_an_undecided_orientation_is_refused():
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        image_files.open_image(tf.constant(JPEG), -1)
+
+
+def test_gigapixels_in_a_header_are_refused_at_once(tmp_path):
+    for name, contents in (('a.png', b'\x89PNG\r\n\x1a\n' + b'garbage' * 100),
+                           ('b.tiff', encode('.tiff', np.zeros([9000, 9000], np.uint8))[:300])):
+        path = tmp_path / name
+        path.write_bytes(contents)
+        assert 'damaged' in image_files.explain(str(path))
 
 
 def test_explain_a_folder(tmp_path):

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from fixtures.exif import with_exif
 
-from yolov3_tf import geometry
+from yolov3_tf import geometry, orientation
 from yolov3_tf.data import augment as one_image
 from yolov3_tf.data import pipeline
 from yolov3_tf.data.order import Order, steps_per_epoch
@@ -369,3 +370,38 @@ def test_real_images(shared_data):
         assert truth.valid.any(axis=1).all()        # every image has an object, and the crop keeps one
         for row, index in enumerate(indices):
             assert set(truth.classes[row][truth.valid[row]]) <= set(dataset.records[index].classes)
+
+
+@pytest.mark.parametrize('number', [3, 5, 6, 8])
+def test_boxes_lie_on_the_pixels_of_images_that_exif_turns(tmp_path, number):
+    """Stored pixels with red at the box; the reader turned the box, the pipeline turns the image."""
+    stored = np.zeros([120, 160, 3], np.uint8)
+    x1, y1, x2, y2 = MARKERS[0].astype(int)
+    stored[y1:y2, x1:x2] = COLOURS[0]
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(with_exif(160, 120, number, stored))
+    turned = record(path, orientation.upright_boxes(MARKERS[:1], 160, 120, number))._replace(
+        orientation=number, kind='JPEG')
+    dataset = Dataset([turned] * 3, ['red', 'green', 'blue'], [])
+    batch = next(iter(pipeline.evaluation_batches(dataset, 160, 160, True, 3)))
+    made = [(image, boxes[0]) for image, boxes in zip(batch.images.numpy(), batch.truth.boxes.numpy())]
+    for images, truth, _ in batches(dataset, 2, augment=('flip', 'jitter'), sizes=((160, 160),)):
+        made += [(image, boxes[0]) for image, boxes, valid in zip(images, truth.boxes, truth.valid) if valid.any()]
+    assert len(made) >= 6
+    for image, box in made:
+        rows, columns = np.nonzero((image[..., 0] > 130) & (image[..., 1] < 90) & (image[..., 2] < 90))
+        np.testing.assert_allclose([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], box, atol=2.5)
+
+
+def test_webp_and_palette_bmp_are_batches_like_others(tmp_path):
+    records = []
+    for ending in '.webp', '.tiff', '.bmp', '.png':
+        records.append(draw_markers(tmp_path / f'a{ending}'))
+    found = []
+    for _ in range(2):
+        batch, = pipeline.evaluation_batches(Dataset(records, ['red', 'green', 'blue'], []), 120, 160, True, 4)
+        assert batch.indices.numpy().tolist() == [0, 1, 2, 3]
+        found.append(batch.images.numpy())
+    assert np.abs(found[0][1:].astype(int) - found[0][1]).max() == 0 and (found[0] == found[1]).all()
+    assert np.abs(found[0][0].astype(int) - found[0][1]).mean() < 2         # WebP loses a little
+    assert len(next(iter(pipeline.training_batches(Dataset(records, ['r', 'g', 'b'], []), settings(4), 0)))[2]) == 4

@@ -12,7 +12,7 @@ from fixtures.program_flags import options
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.cli import check as program
-from yolov3_tf.data.readers import faults, lists, shards, specs, voc_xml
+from yolov3_tf.data.readers import faults, shards, specs, voc_xml
 from yolov3_tf.data_check import check, json_report, page
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -76,18 +76,20 @@ def stems_of(found, kind):
 def test_every_fault_is_found_once_with_file_and_line(found):
     _, dataset, report = found
     assert set(stems_of(found, 'annotation')) == {'outside', '-'} and len(stems_of(found, 'annotation')) == 3
-    expected = dict(unreadable=['broken', 'turned'], size=['wrong'], copy=['copy'], double=['doubled'], grey=['grey'],
+    expected = dict(unreadable=['broken'], size=['wrong'], copy=['copy'], double=['doubled'], grey=['grey'],
                     deep=['deep'], extent=['small', 'wrong'], speck=['speck'], empty=['small', 'empty'], cmyk=[])
     assert {kind: stems_of(found, kind) for kind in expected} == expected
     texts = {one.kind: one.text for one in report.findings}
     double = texts['double']
     # The annotation's lines: the first object opens on line 4 and each takes 5.
     assert 'doubled.xml:14: ' in double and double.endswith('doubled.xml:4')
-    assert 'annotated as 80 x 60, but ' in texts['size'] and texts['size'].endswith('wrong.png has 40 x 30')
+    assert 'annotated as 80 x 60, but ' in texts['size']
+    assert texts['size'].endswith('wrong.png has 40 x 30; boxes scaled')
+    assert '1 images are turned by their EXIF orientation and annotated as stored' in texts['reading']
     assert texts['copy'].endswith('fine.png, with OTHER annotations')
     # 416 / 400 times 1.5 x 23
     assert 'speck.xml:4' in texts['speck'] and 'has 1.6 x 23.9 pixels' in texts['speck']
-    assert len(report.problems) == 3 + 2 + 1 + 1 + 1
+    assert len(report.problems) == 3 + 1 + 1 + 1 + 1
     assert report.boxes.tolist() == [1, 12, 1] and report.in_images.tolist() == [1, 9, 1]
     assert dataset.class_names == sorted([HOSTILE, 'cat', 'dog'])
 
@@ -131,12 +133,15 @@ def test_the_page_holds_everything_and_runs_nothing(found):
 def test_the_corrected_list_has_no_problem_left_and_touches_nothing(found, tmp_path):
     _spec, dataset, report = found
     path = str(tmp_path / 'fixed.txt')
-    assert check.write_fixed(path, dataset, report) == len(dataset.records) - 3     # broken, turned, copy
-    again = lists.read(path, strict=True)
+    assert check.write_fixed(path, dataset, report) == len(dataset.records) - 2     # broken, copy
+    again = specs.load(f'list:{path}', strict=True)
     assert again.class_names == dataset.class_names
     by_id = {record.image_id: record for record in again.records}
     assert len(by_id['doubled'].boxes) == 2 and (by_id['wrong'].width, by_id['wrong'].height) == (40, 30)
-    np.testing.assert_array_equal(by_id['wrong'].boxes, [[10, 10, 40, 30]])
+    np.testing.assert_array_equal(by_id['wrong'].boxes, [[5, 5, 25, 20]])        # of 80 x 60, scaled
+    # a quarter turn to the right: x from 60 - y2, y from x1
+    np.testing.assert_array_equal(by_id['turned'].boxes, [[20, 10, 50, 50]])
+    assert (by_id['turned'].width, by_id['turned'].height, by_id['turned'].orientation) == (60, 80, 6)
     assert not check.check(again, YOLOV3_ANCHORS.sizes, 416, 416, True).problems
     for name in ('fixed.txt', 'classes.names'):
         with pytest.raises(InputError, match=f'{name} exists already and is not changed'):
@@ -153,13 +158,33 @@ def test_the_programs_exit_code_and_files(found, tmp_path, capsys):
     chosen = options(program, f'--output={tmp_path}/out', f'--fix={tmp_path}/fixed/all.txt')
     assert program.run([spec], chosen) == 1
     out = capsys.readouterr().out
-    assert '8 problems' in out and 'doubled.xml:14' in out and f'{tmp_path}/fixed/all.txt: 9 of 12 images' in out
+    assert '7 problems' in out and 'doubled.xml:14' in out and f'{tmp_path}/fixed/all.txt: 10 of 12 images' in out
     assert 'doubled.xml:14' in (tmp_path / 'out/report.txt').read_text()
     assert (tmp_path / 'out/index.html').stat().st_size > 20_000
     assert program.run([f'list:{tmp_path}/fixed/all.txt'], options(program)) == 0
     assert ' 0 problems' in capsys.readouterr().out
     with pytest.raises(InputError, match='expected one data spec'):
         program.run([], chosen)
+
+
+def test_upright_copies_are_written_elsewhere(found, tmp_path, capsys):
+    spec, dataset, _ = found
+    turned = next(record for record in dataset.records if record.image_id == 'turned')
+    with open(turned.image_path, 'rb') as file:
+        before = file.read()
+    fixed = tmp_path / 'fixed'
+    assert program.run([spec], options(program, f'--fix={fixed}')) == 1
+    assert f'{fixed}/list.txt: 10 of 12 images, 1 of them turned upright in {fixed}/images' in capsys.readouterr().out
+    copy, = (fixed / 'images').iterdir()
+    assert cv2.imread(str(copy), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION).shape == (80, 60, 3)
+    again = specs.load(f'list:{fixed}/list.txt', strict=True)
+    record = next(record for record in again.records if record.image_id == 'turned')
+    assert record.image_path == str(copy) and record.orientation == 1 and not again.notes
+    np.testing.assert_array_equal(record.boxes, turned.boxes)
+    with open(turned.image_path, 'rb') as file:
+        assert file.read() == before
+    with pytest.raises(InputError, match='images exists already and is not changed'):
+        program.run([spec], options(program, f'--fix={fixed}/'))
 
 
 def test_a_large_set_takes_memory_and_time_in_proportion(monkeypatch):
@@ -192,7 +217,7 @@ def test_json_for_programs(found, tmp_path, capsys):
     assert program.run([spec], options(program, '--json=-')) == 1
     printed = capsys.readouterr()
     result = json.loads(printed.out)
-    assert '8 problems' in printed.err
+    assert '7 problems' in printed.err
     assert list(result) == ['images', 'objects', 'class_names', 'problems']
     assert (result['images'], result['objects']) == (len(dataset.records), 14)
     assert result['class_names'] == dataset.class_names
@@ -201,13 +226,12 @@ def test_json_for_programs(found, tmp_path, capsys):
     # By the annotations as they were written: an object opens on line 4 and takes 5, so the outside ones are on 9, 14.
     assert where == [('ImageSets/Main/train.txt', 13), ('Annotations/outside.xml', 9),
                      ('Annotations/outside.xml', 14), ('JPEGImages/broken.png', None),
-                     ('JPEGImages/turned.png', None), ('Annotations/wrong.xml', None), ('JPEGImages/copy.png', None),
-                     ('Annotations/doubled.xml', 14)]
+                     ('Annotations/wrong.xml', None), ('JPEGImages/copy.png', None), ('Annotations/doubled.xml', 14)]
     for one, finding in zip(result['problems'], report.problems):
         assert one['what'] and finding.text.endswith(one['what'])
     assert program.run([spec], options(program, f'--json={tmp_path}/r.json')) == 1
     assert json.loads((tmp_path / 'r.json').read_text()) == result
-    assert '8 problems' in capsys.readouterr().out
+    assert '7 problems' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('message, files, expected', [

@@ -124,6 +124,26 @@ def test_precision_recall(tmp_path, classes):
     assert has(image, (0, 0, 0)) and has(image, BLUE) == (classes - 1 <= plots.NAMED_CURVES)
 
 
+def test_the_area_under_each_drawn_line_is_the_ap_beside_it():
+    """Hundreds of detections, classes with few and many objects, and one without a detection."""
+    def area(line):
+        return np.sum(np.diff(line.steps) * line.values[:-1])
+
+    of = evaluated(9)
+    content = json.loads(report.to_json(of._replace(curves=[
+        *of.curves[:-1], of.curves[-1]._replace(positives=3)])))
+    for row, curve in zip(content['per_class'][:-1], content['curves']):
+        assert area(plots.staircase([curve])) == pytest.approx(row['voc_area'], abs=1e-6)
+    assert area(plots.staircase(content['curves'][:-1])) == pytest.approx(content['summary']['mAP'], abs=1e-6)
+    assert area(plots.staircase(content['curves'])) == pytest.approx(content['summary']['mAP'] * 8 / 9, abs=1e-6)
+
+
+def test_steps_by_hand():
+    """One class reaches recall .5 with precision 1, the other recall 1 with precision .5 at last."""
+    line = plots.staircase([dict(recall=[.5], precision=[1.]), dict(recall=[.25, 1.], precision=[.25, .5])])
+    assert line.steps.tolist() == [0, .25, .5, 1] and line.values.tolist() == [.75, .75, .25, 0]
+
+
 def test_equal_data_give_an_equal_file(tmp_path):
     path = report.write(tmp_path, evaluated(3))
     first, second = (plots.precision_recall(path, tmp_path / name) for name in ('a.png', 'b.png'))

@@ -114,12 +114,25 @@ def test_file_is_strict_json_with_null_for_what_was_not_evaluated(small, tmp_pat
     assert len(content['mean_curve']['recall']) == 101 and content['mean_curve']['precision'][0] == .5
 
 
-def test_curves_in_the_file_are_thinned_with_both_ends_kept():
-    curve = voc.Curve(np.linspace(0, 1, 3001), np.linspace(1, .5, 3001), np.linspace(1, 0, 3001), 3001)
+def test_every_point_of_a_curve_where_recall_changes_is_in_the_file():
+    """More detections than any thinning would keep: the area over the file's points is the AP beside it."""
+    rng = np.random.default_rng(0)
+    hit = rng.random(4000) < np.linspace(.9, .1, 4000)
+    hits = np.cumsum(hit)
+    curve = voc.Curve(hits / 2500, hits / np.arange(1, 4001), np.linspace(1, .01, 4000), 2500)
     of = report.evaluate(Dataset([record('a', [DOG], [0])], ['dog'], []), [])._replace(curves=[curve])
     points = json.loads(report.to_json(of))['curves'][0]
-    assert len(points['recall']) == report.POINTS
-    assert (points['recall'][0], points['recall'][-1], points['score'][-1]) == (0, 1, 0)
+    assert len(points['recall']) == len(points['score']) == hit.sum()
+    area, best = 0., 0.
+    for k in reversed(range(len(points['recall']))):
+        best = max(best, points['precision'][k])
+        area += best * (points['recall'][k] - (points['recall'][k - 1] if k else 0.))
+    assert area == pytest.approx(voc.area_ap(curve), abs=1e-6)
+
+
+def test_a_class_without_objects_has_no_points(small):
+    assert json.loads(report.to_json(report.evaluate(*small)))['curves'][3] == {
+        'class': 'zebra', 'recall': [], 'precision': [], 'score': []}
 
 
 def test_empty_set():

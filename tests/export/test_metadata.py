@@ -5,6 +5,7 @@ import pytest
 
 from yolov3_tf import export
 from yolov3_tf.errors import InputError
+from yolov3_tf.evaluation.operating_points import OperatingPoint, OperatingPoints
 from yolov3_tf.export import metadata
 from yolov3_tf.models.checkpoints import ModelConfig
 
@@ -24,6 +25,19 @@ def test_settings_are_flat_keys_and_are_read_back():
         precision='bfloat16', class_offset=0)
     assert written['number_type'] == 'int8' and 'suppression' not in written
     assert metadata.read(texts, 'here') == metadata.Metadata(('ant', 'bee'), (96, 128), True, SETTINGS)
+
+
+def test_the_operating_point_is_in_it_where_it_is_known():
+    points = OperatingPoints(OperatingPoint(.37, .8, .9, .7), {'ant': OperatingPoint(.4, .5, .6, .4)})
+    texts = metadata.texts(CONFIG, SETTINGS._replace(operating=points))
+    assert json.loads(texts['model.json'])['operating_point'] == {
+        'score': .37, 'f1': .8, 'precision': .9, 'recall': .7,
+        'per_class': {'ant': {'score': .4, 'f1': .5, 'precision': .6, 'recall': .4}}}
+    assert metadata.read(texts, 'here').settings == SETTINGS._replace(operating=points)
+    assert 'operating_point' not in json.loads(metadata.texts(CONFIG, SETTINGS)['model.json'])
+    damaged = dict(texts, **{'model.json': texts['model.json'].replace('"score": 0.37', '"score": "x"')})
+    with pytest.raises(InputError, match='here: expected a model'):
+        metadata.read(damaged, 'here')
 
 
 def test_an_older_export_is_read_with_the_defaults_of_missing_settings():

@@ -153,7 +153,7 @@ def test_slots_are_drawn(dataset, tmp_path):
     without = colours(tmp_path / 's.png')[1]
     slots.draw(tmp_path / 't.png', NETWORK, dataset, 0, SETTINGS._replace(ignore_thresh=.9))
     assert colours(tmp_path / 't.png')[1] < without                     # no ignored slot is left but in the legend
-    with pytest.raises(InputError, match='bad.png: expected a JPEG, PNG, BMP or GIF'):
+    with pytest.raises(InputError, match='bad.png: expected a JPEG, PNG, BMP, GIF, WEBP or TIFF'):
         slots.draw(tmp_path / 'u.png', NETWORK, dataset, 2, SETTINGS)
     with pytest.raises(InputError, match='none of the 1 images can be used: .*bad.png'):
         slots.count(NETWORK, dataset._replace(records=dataset.records[2:]), SETTINGS)

@@ -11,6 +11,7 @@ from yolov3_tf import export
 from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report, validation
+from yolov3_tf.evaluation.operating_points import OperatingPoint, OperatingPoints
 from yolov3_tf.inference import detector, evaluate
 from yolov3_tf.models import checkpoints
 from yolov3_tf.postprocess import Suppression
@@ -79,6 +80,13 @@ def test_a_list_goes_through_in_batches_and_the_score_threshold_is_the_callers(o
     assert one_box._server.calls == [2, 2, 1]
     assert [one.image_id for one in found] == list('01234') and [len(one) for one in found] == [2] * 5
     assert len(one_box(image, score_threshold=.95)) == 0
+
+
+def test_without_a_threshold_of_the_caller_the_operating_point_is_taken(image):
+    points = OperatingPoints(OperatingPoint(.15, .8, .9, .7), {})
+    taught = detector.Detector(OneBox(), ('ant', 'bee'), export.DEFAULTS._replace(operating=points))
+    assert taught.score_threshold == .15 and len(taught(image)) == 2 and len(taught(image, .3)) == 1
+    assert len(taught(image, score_threshold=0.)) == 2
 
 
 def test_files_are_turned_upright(one_box, tmp_path):

@@ -4,8 +4,8 @@ r"""Checks a data set: every problem by file and line, class balance, box sizes 
   yolov3-tf check coco:instances.json:images --json=-
 
 The first prints the report, writes it as report/report.txt and, with images, as report/index.html (one file, without
-others), and writes a corrected list to use as --train_data=list:fixed/trainval.txt. The files of the set itself do
-not change.
+others), and writes a corrected list to use as --train_data=list:fixed/trainval.txt. With --fix=FOLDER the list is
+FOLDER/list.txt, and images that EXIF turns have upright copies there. The files of the set itself do not change.
 --json writes one object: {"images": n, "objects": n, "class_names": [...], "problems": [{"file", "line", "what"}]};
 a line is null where a problem has none, and the id of the annotation where the file is COCO's JSON. With --json=- it
 goes to standard output and everything else to standard error.
@@ -36,7 +36,8 @@ def define_flags(values=flags.FLAGS):
     at = dict(flag_values=values)
     flags.DEFINE_string('output', None, 'Folder for report.txt and index.html. Created if needed.', **at)
     flags.DEFINE_string('json', None, 'File for the result as JSON, or - for standard output.', **at)
-    flags.DEFINE_string('fix', None, 'Corrected list to write. It and classes.names beside it must not exist.', **at)
+    flags.DEFINE_string('fix', None, 'Corrected list to write; it and classes.names beside it must not exist. For a '
+                        'folder: list.txt, and upright copies of the images that EXIF turns.', **at)
     flags.DEFINE_integer('images', 60, 'Most images with problems to show.', lower_bound=0, **at)
     flags.DEFINE_string('anchors', None, 'File of anchors to compare the boxes with. Default: the published nine.',
                         **at)
@@ -61,14 +62,23 @@ def run(arguments, options) -> int:
     if options.output:
         write(spec, dataset, report, {options.anchors or 'published anchors': priors}, options, out)
     if options.fix:
-        if os.path.dirname(options.fix):
-            os.makedirs(os.path.dirname(options.fix), exist_ok=True)
-        count = check.write_fixed(options.fix, dataset, report)
-        print(f'fixed   {options.fix}: {count} of {len(dataset.records)} images (use it as list:{options.fix})',
-              file=out)
+        fix(options.fix, dataset, report, out)
     if options.json:
         write_json(options.json, json_report.text(dataset, report))
     return 1 if report.problems else 0
+
+
+def fix(path, dataset, report, out):
+    """Writes the corrected list, or into a folder (a path without an ending) with upright copies of turned images."""
+    copied = ''
+    if os.path.isdir(path) or not os.path.splitext(path)[1]:
+        os.makedirs(path, exist_ok=True)
+        path, count, copies = check.write_upright(path, dataset, report)
+        copied = f', {copies} of them turned upright in {os.path.dirname(path)}/images' if copies else ''
+    else:
+        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+        count = check.write_fixed(path, dataset, report)
+    print(f'fixed   {path}: {count} of {len(dataset.records)} images{copied} (use it as list:{path})', file=out)
 
 
 def write(spec, dataset, report, anchors, options, out):

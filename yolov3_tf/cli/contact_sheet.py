@@ -67,7 +67,8 @@ def images_of(dataset, settings, seed, count):
     for images, truth, indices in pipeline.training_batches(dataset, settings, seed).as_numpy_iterator():
         empty = empty + 1 if not len(indices) else 0
         if empty == MOST_EMPTY:
-            raise InputError(f'no image can be used: {pipeline.reason(dataset.records[0].image_path)}')
+            first = dataset.records[0]
+            raise InputError(f'no image can be used: {pipeline.reason(first.image_path, first.orientation)}')
         for row, image in enumerate(images):
             valid = truth.valid[row]
             boxes, classes, weights = (part[row][valid] for part in (truth.boxes, truth.classes, truth.weights))

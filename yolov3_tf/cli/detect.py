@@ -22,6 +22,7 @@ from absl import flags
 from yolov3_tf import atomic_file, export
 from yolov3_tf.data.readers.class_files import is_text
 from yolov3_tf.errors import InputError
+from yolov3_tf.evaluation import operating_points
 from yolov3_tf.inference import detector, sources
 from yolov3_tf.models import model_files
 from yolov3_tf.training import precision
@@ -45,7 +46,8 @@ def define_flags(values=flags.FLAGS):
     string('model', None, f'The model: {model_files.KINDS}.')
     string('output', None, 'The folder for drawn images (or the video), detections.json and .csv (default: a new one, '
            f'{FOLDER}, {FOLDER}-2, ...).')
-    number('score_threshold', .3, 'Detections must score above it.', 0, 1)
+    number('score_threshold', None, "Detections must score above it (default: the model's own, which has the best F1 "
+           f"on its run's validation data, else {detector.SCORE}).", 0, 1)
     integer('batch_size', 8, 'Images in one call of the network.', lower_bound=1)
     integer('max_frames', None, 'Stop after so many frames of a video, camera or stream (default: at its '
             'end, or Ctrl-C).', lower_bound=1)
@@ -62,19 +64,18 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     if not inputs.images and not inputs.videos:
         return _summarise(sources.RunReport([], [], 0.), inputs.problems, 0., options.output)
     precision.grow_memory()
-    suppression = export.DEFAULTS.suppression._replace(score_threshold=options.score_threshold)
-    model = detector.load(options.model, export.DEFAULTS._replace(suppression=suppression))
+    model, score = _load(options)
     exported = model.settings.suppression.score_threshold
-    if exported > options.score_threshold:
+    if exported > score:
         print(f'note: {options.model} was exported with score_threshold={exported}')
     os.makedirs(options.output, exist_ok=True)
-    choices = (options.output, options.score_threshold, options.batch_size)
+    choices = (options.output, score, options.batch_size)
     start = time.perf_counter()
     if inputs.videos:
         report = sources.detect_video(model, inputs.videos[0], *choices, options.max_frames)
     else:
         report = sources.detect_images(model, inputs.images, *choices)
-    _write_results('frames' if inputs.videos else 'images', inputs, report, options)
+    _write_results('frames' if inputs.videos else 'images', inputs, report, options, score)
     return _summarise(report, inputs.problems + report.problems, time.perf_counter() - start, options.output)
 
 
@@ -82,6 +83,22 @@ def _new_folder() -> str:
     """The first of runs/detect, runs/detect-2, ... that does not exist, so that no results are overwritten."""
     return next(path for number in itertools.count(1)
                 if not os.path.lexists(path := FOLDER + (f'-{number}' if number > 1 else '')))
+
+
+def _load(options):
+    """The model, and the score that its detections must exceed."""
+    asked = options.score_threshold
+    if asked is None:
+        known = operating_points.of_checkpoint(model_files.resolve(options.model))
+        least = known.overall.score if known else detector.SCORE
+    else:
+        least = asked
+    suppression = export.DEFAULTS.suppression._replace(score_threshold=least)
+    model = detector.load(options.model, export.DEFAULTS._replace(suppression=suppression))
+    if asked is None and model.settings.operating:
+        print(f'scores above {model.score_threshold:g}, which has the best F1 on the validation data of this model '
+              '(--score_threshold sets another)')
+    return model, model.score_threshold if asked is None else asked
 
 
 def _inputs(paths, output):
@@ -108,8 +125,8 @@ def _named_in_text(inputs):
     return inputs._replace(images=text, problems=inputs.problems + problems)
 
 
-def _write_results(kind, inputs, report, options):
-    results = {'model': options.model, 'score_threshold': options.score_threshold}
+def _write_results(kind, inputs, report, options, score):
+    results = {'model': options.model, 'score_threshold': score}
     if inputs.videos:
         results['file'] = sources.without_password(inputs.videos[0])
     results[kind] = report.entries

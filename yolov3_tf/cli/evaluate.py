@@ -74,9 +74,12 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     options.data = own_held_out(options)
     folder = output_folder(options)
     classes = read_class_file(options.classes) if options.classes else None
-    dataset, detections, skipped = of_model(options, classes) if options.model else of_results(options, classes)
+    notes: list[str] = []
+    dataset, detections, skipped = of_model(options, classes) if options.model else of_results(options, classes, notes)
     # With --json=- the standard output has only the JSON.
     with contextlib.redirect_stdout(sys.stderr) if options.json == '-' else contextlib.nullcontext():
+        for note in [*dataset.notes, *notes]:
+            print(f'note: {note}', file=sys.stderr)
         for problem in dataset.problems:
             print(f'annotation: {problem}', file=sys.stderr)
         for why in skipped.values():
@@ -109,12 +112,12 @@ def own_held_out(options):
     return options.data
 
 
-def of_results(options, classes):
-    """The set, the detections of the result files, and an empty dict of skipped images."""
+def of_results(options, classes, notes):
+    """The set, the detections of the result files, and an empty dict of skipped images; adds to ``notes``."""
     dataset = specs.load(options.data, classes, options.strict, 'val')
     if not options.results.endswith('.json'):
-        return dataset, results.read_voc(options.results, dataset), {}
-    return dataset, results.read_coco(options.results, dataset, category_ids(options.data, dataset)), {}
+        return dataset, results.read_voc(options.results, dataset, notes), {}
+    return dataset, results.read_coco(options.results, dataset, category_ids(options.data, dataset), notes), {}
 
 
 def category_ids(data, dataset, partly=False):

@@ -19,6 +19,7 @@ from absl import flags
 from yolov3_tf import export
 from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
+from yolov3_tf.evaluation import operating_points
 from yolov3_tf.export import formats, tflite
 from yolov3_tf.models import checkpoints, model_files
 from yolov3_tf.postprocess import NMS
@@ -65,6 +66,7 @@ def run(arguments, options) -> int:
     checkpoint = model_files.resolve(options.model, checkpoint=True)
     model, config = checkpoints.load_model(checkpoint)
     settings = export.Settings.from_flat({name: options[name].value for name in export.NAMES})
+    settings = settings._replace(operating=operating_points.of_checkpoint(checkpoint))
     if settings.precision == 'bfloat16' and not tf.config.list_physical_devices('GPU'):
         note_speed()
     output = options.output or _default_output(options.model, checkpoint, options.format)

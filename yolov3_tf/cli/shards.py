@@ -44,6 +44,8 @@ def run(arguments, options) -> int:
     dataset = specs.load(spec, classes, options.strict, options.split)
     print(specs.describe(spec, dataset))
     written = shards.write(dataset, options.output, options.shards)
+    for note in dataset.notes:
+        print(f'note: {note}', file=sys.stderr)
     for problem in dataset.problems:
         print(f'annotation: {problem}', file=sys.stderr)
     for why in written.left_out:

@@ -90,6 +90,8 @@ class _Annotations(NamedTuple):
     starts: Any         # int64 [n + 1]
     boxes: Any          # float32 [M, 4]
     classes: Any        # int32 [M]
+    orientations: Any   # int32 [n] ``Record.orientation``
+    opencv: bool        # ``image_files.by_opencv``
     cache: Any = None   # of ``caches``
 
 
@@ -193,15 +195,19 @@ def reproduce(dataset: Dataset, settings: PipelineSettings, seed: int, epoch: in
     return _render(size, settings, *_plan(annotations, tf.constant(index), size, settings, key))
 
 
-def reason(path: str) -> str:
-    """Why the image was left out, as one message; if it can be read, the message names ``reproduce``."""
-    return image_files.explain(path) or (f'{path}: can be read now, so it changed meanwhile or an augmentation '
-                                      'failed on it; pipeline.reproduce raises the error itself')
+def reason(path: str, orientation: int = 0) -> str:
+    """Why the image was left out, as one message; if it can be read, the message names ``reproduce``.
+
+    ``orientation``: ``Record.orientation``.
+    """
+    return image_files.explain(path, orientation) or (
+        f'{path}: can be read now, so it changed meanwhile or an augmentation failed on it; pipeline.reproduce raises '
+        'the error itself')
 
 
 def _plan(annotations, index, size: tuple[Any, Any], settings, key):
     """All that may fail on a bad image: (pixels of the part seen, their target in the input, the sample, index)."""
-    image = image_files.open_image(_contents(annotations, index))
+    image = _open(annotations, index)
     sample = _sample(annotations, index, image)
     if _changes('images', settings):
         image, *boxes = mix.mix(image, sample, settings.augment, key, _others(annotations, index), size)
@@ -251,7 +257,7 @@ def _render(size: tuple[Any, Any], settings, pixels, target, sample, index):
 
 
 def _read_whole(annotations, index):
-    image = image_files.open_image(_contents(annotations, index))
+    image = _open(annotations, index)
     sample = _sample(annotations, index, image)
     return image_files.decode_part(image, sample.view), sample, index
 
@@ -260,6 +266,11 @@ def _place_whole(height, width, letterbox, pixels, sample, index):
     image, placement = geometry.place_image(pixels, height, width, letterbox)
     truth = _truth(sample._replace(boxes=geometry.to_network(sample.boxes, placement)))
     return EvaluationBatch(image, placement, tf.stack([sample.height, sample.width]), index, truth)
+
+
+def _open(annotations, index):
+    """``image_files.Image`` of a record."""
+    return image_files.open_image(_contents(annotations, index), annotations.orientations[index], annotations.opencv)
 
 
 def _contents(annotations, index):
@@ -292,7 +303,7 @@ def _others(annotations, index):
         other = (index + 1 + tf.minimum(step, tf.maximum(count - 2, 0))) % count
 
         def read(other):
-            image = image_files.open_image(_contents(annotations, other))
+            image = _open(annotations, other)
             return mix.part_of(image, _sample(annotations, other, image), window(image.height, image.width))
         # A dataset of one, because only a dataset can leave out what fails.
         one = tf.data.Dataset.from_tensors(other).map(read).ignore_errors()
@@ -348,7 +359,9 @@ def _flatten(records: Sequence[Record]) -> _Annotations:
     return _Annotations(tf.constant(files), None if in_shards is None else tf.constant(in_shards),
                    tf.constant(np.cumsum([0, *counts], dtype=np.int64)),
                    tf.constant(np.concatenate([record.boxes for record in records])[targets], tf.float32),
-                   tf.constant(np.concatenate([record.classes for record in records])[targets], tf.int32))
+                   tf.constant(np.concatenate([record.classes for record in records])[targets], tf.int32),
+                   tf.constant([record.orientation for record in records], tf.int32),
+                   image_files.by_opencv(records))
 
 
 def _draw_size(sizes, seed, number) -> tuple[Any, Any]:
@@ -367,7 +380,7 @@ def explain_failure(dataset: Dataset, indices: Iterable[int], error: Exception) 
       The error itself, where every one of the images can be used.
     """
     for index in indices:
-        why = image_files.explain(dataset.records[index].image_path)
+        why = image_files.explain(dataset.records[index].image_path, dataset.records[index].orientation)
         if why:
             return InputError(f'{why} (--strict)')
     raise error

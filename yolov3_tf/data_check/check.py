@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from yolov3_tf import atomic_file
+from yolov3_tf import atomic_file, orientation, rgb_images
 from yolov3_tf.anchors import clusters
 from yolov3_tf.data import image_files, network_sizes
 from yolov3_tf.data.readers import faults, headers, lists
@@ -24,6 +24,8 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 SMALLEST_IMAGE, LARGEST_IMAGE = 32, 8192    # pixels a side
+# What ``readers.sizes`` writes about an image that is not of its annotated size.
+_SIZES = re.compile(r'.+: annotated as \d+ x \d+, but (.+) has \d+ x \d+\b', re.DOTALL)
 SMALLEST_BOX = 4.                           # pixels a side of the network input: half a cell of the finest level
 
 
@@ -44,6 +46,7 @@ KINDS = {
     'deep': Kind('more than 8 bits a channel, cut to 8', False),
     'extent': Kind('very small or large images', False),
     'speck': Kind('boxes that are very small in the network input', False),
+    'reading': Kind('read in another way than it is written', False),
     'empty': Kind('images without objects', False),
     'class': Kind('classes without objects', False),
 }
@@ -95,7 +98,8 @@ def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterb
       InputError: no image has a box.
     """
     by_line = _index_of_lines(dataset)
-    found = [Finding('annotation', text, _record_of(text, by_line)) for text in dataset.problems]
+    found = [_of_reader(text, by_line) for text in dataset.problems]
+    found += [Finding('reading', text) for text in dataset.notes]
     boxes, in_images = np.zeros([2, len(dataset.class_names)], np.int64)
     seen: dict[bytes, int] = {}
     all_headers: list[headers.Header | None] = []
@@ -146,7 +150,8 @@ def write_fixed(path: str, dataset: Dataset, report: CheckReport) -> int:
     """Repairs all problems and writes the set as a list, with a file of class names in the same folder.
 
     Images that cannot be used and later copies are left out, repeated objects are written once, sizes are taken from
-    the images and boxes are clipped to them. Crowds are left out and the mark ``difficult`` is lost, because a list
+    the images and boxes are clipped to them. Images that EXIF turns stay, with the sizes and boxes of the upright ones
+    (``write_upright`` writes these). Crowds are left out and the mark ``difficult`` is lost, because a list
     cannot hold them. Existing files are not changed.
 
     Returns:
@@ -174,14 +179,48 @@ def write_fixed(path: str, dataset: Dataset, report: CheckReport) -> int:
     return len(records)
 
 
+def write_upright(folder: str, dataset: Dataset, report: CheckReport) -> tuple[str, int, int]:
+    """As ``write_fixed``, into a folder, with upright copies of the images that EXIF turns: any program reads those.
+
+    Writes ``list.txt``, ``classes.names``, and the copies below ``images``, JPEG of quality 92 or PNG. The other images
+    stay where they are, and no existing file is changed.
+
+    Returns:
+      The list, the number of images on it, and how many of them are copies.
+
+    Raises:
+      InputError: as ``write_fixed``, or there is a folder ``images`` already.
+    """
+    images = os.path.join(folder, 'images')
+    if os.path.lexists(images):
+        raise InputError(f'{images} exists already and is not changed: choose another --fix')
+    left_out = {one.position for one in report.findings if one.kind in ('unreadable', 'copy')}
+    records, copies = list(dataset.records), 0
+    for index, record in enumerate(records):
+        if record.orientation > 1 and index not in left_out:
+            os.makedirs(images, exist_ok=True)
+            stem = os.path.splitext(os.path.basename(record.image_path))[0]
+            ending = '.jpg' if record.kind == 'JPEG' else '.png'
+            path = os.path.join(images, stem + ending)
+            path = path if not os.path.lexists(path) else os.path.join(images, f'{stem}_{index}{ending}')
+            rgb_images.write(path, image_files.read_image(record.image_path, record.orientation))
+            records[index] = record._replace(image_path=path, orientation=orientation.UPRIGHT)
+            copies += 1
+    path = os.path.join(folder, 'list.txt')
+    return path, write_fixed(path, dataset._replace(records=records), report), copies
+
+
 def _check_image(index, record, seen, dataset):
     """The header of a record's image, and the findings in its file."""
     path = record.image_path
-    why = image_files.explain(path)
+    why = image_files.explain(path, record.orientation)
     if why:
         return None, [Finding('unreadable', why, index)]
     contents = image_files.read_contents(path)
     header = headers.read(io.BytesIO(contents))
+    if header and record.orientation > 1:
+        width, height = orientation.upright_size(header.width, header.height, record.orientation)
+        header = header._replace(width=width, height=height)
     found = []
     first = seen.setdefault(hashlib.sha256(contents).digest(), index)
     if first != index:
@@ -243,10 +282,18 @@ def _where(record, row):
     return f'{record.annotation_file}:{" " if name else ""}{name}{record.annotation_lines[row]}'
 
 
+def _of_reader(text, by_line):
+    """The finding of a reader's message."""
+    size = _SIZES.match(text)
+    return Finding('size', text, by_line.get(size.group(1), -1)) if size else Finding(
+        'annotation', text, _record_of(text, by_line))
+
+
 def _index_of_lines(dataset):
-    """{annotation file: record} for files that belong to one record, and {(annotation file, line): record} for all."""
+    """{file: record} for images and annotation files that belong to one record, {(annotation file, line): record}."""
     by_line, records_of = {}, collections.defaultdict(set)
     for index, record in enumerate(dataset.records):
+        by_line[record.image_path] = index
         records_of[record.annotation_file].add(index)
         for line in record.annotation_lines if record.annotation_lines is not None else ():
             by_line[record.annotation_file, int(line)] = index

@@ -97,7 +97,7 @@ def _figure(index, texts, dataset, report):
     size = f' ({header.width} x {header.height})' if header else ''
     caption = '\n'.join([f'{record.image_path}{size}, {len(record.boxes)} objects', *texts])
     try:
-        image = image_files.read_image(record.image_path)
+        image = image_files.read_image(record.image_path, record.orientation)
     except InputError:
         return f'<figure><figcaption>{_escape(caption)}</figcaption></figure>'
     image = draw.draw_detections(image, record.boxes, record.classes, None, dataset.class_names)

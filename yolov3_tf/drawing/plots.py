@@ -69,7 +69,8 @@ def training_curves(metrics_file: Path, figure_file: Path) -> pathlib.Path:
 def precision_recall(report_file: Path, figure_file: Path) -> pathlib.Path:
     """Draws precision over recall at IoU .5, one line a class and their mean, from a report's metrics.json.
 
-    Precision is the best at this recall or beyond, so the area under a line is the AP beside its name.
+    Precision is the best at this recall or beyond, so the area under each line is the AP beside its name, also for
+    the mean (``staircase``).
 
     Raises:
       InputError: the file is missing or not a report.
@@ -81,17 +82,36 @@ def precision_recall(report_file: Path, figure_file: Path) -> pathlib.Path:
     with styled():
         figure, (axis,) = _figure(5.6, [4.])
         for number, (name, ap, curve) in enumerate(classes):
-            best = np.maximum.accumulate(np.array(curve['precision'], np.float64)[::-1])[::-1]
-            axis.plot([0, *curve['recall']], [*best, *best[-1:]] if len(best) else [0], linewidth=.9,
-                      drawstyle='steps-post', **_class_style(number, len(classes), f'{100 * ap:.1f}  {name}'))
+            axis.plot(*staircase([curve]), linewidth=.9, drawstyle='steps-post',
+                      **_class_style(number, len(classes), f'{100 * ap:.1f}  {name}'))
         if classes:
-            axis.plot(content['mean_curve']['recall'], content['mean_curve']['precision'], 'k', linewidth=2.,
+            axis.plot(*staircase([curve for _, _, curve in classes]), 'k', linewidth=2., drawstyle='steps-post',
                       label=f'{100 * content["summary"]["mAP"]:.1f}  mean of {len(classes)}')
             handles, labels = axis.get_legend_handles_labels()
             axis.legend(handles[-1:] + handles[:-1], labels[-1:] + labels[:-1], title='AP in %',
                         alignment='left', **BESIDE)
         axis.set(xlabel='recall', ylabel='precision', xlim=(0, 1.003), ylim=(0, 1.02))
         return save(figure, figure_file)
+
+
+def staircase(curves: Sequence[Mapping[str, Any]]) -> Series:
+    """The mean of the curves' best precision at a recall or beyond, as a line in steps.
+
+    Args:
+      curves: at least one; each with ``recall`` and ``precision`` [k], the points where its recall changes. Beyond its
+        last one a curve is 0.
+
+    Returns:
+      Every recall of any curve after 0, and the height from each to the next, the last 0: the area under the steps is
+      the mean of the areas, so of the all-point APs.
+    """
+    recalls = [np.asarray(curve['recall'], np.float64) for curve in curves]
+    levels = np.unique(np.concatenate([np.zeros(1), *recalls]))
+    heights = np.zeros(len(levels))
+    for recall, curve in zip(recalls, curves):
+        best = np.maximum.accumulate(np.asarray(curve['precision'], np.float64)[::-1])[::-1]
+        heights += np.append(best, 0.)[np.searchsorted(recall, levels)]
+    return Series(levels, np.append(heights[1:], 0.) / len(curves))
 
 
 def compared_curves(cells: Mapping[str, Sequence[Any]], figure_file: Path) -> pathlib.Path:

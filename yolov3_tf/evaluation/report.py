@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.evaluation import coco, voc
+from yolov3_tf.evaluation import coco, operating_points, voc
+from yolov3_tf.evaluation.operating_points import OperatingPoints
 from yolov3_tf.structures import Dataset, Detections, Record
 
 THRESHOLD = .5                          # of VOC's AP
 THRESHOLDS = np.linspace(.5, .95, 10)   # of an AP without a threshold in its name
+NAMED_THRESHOLDS = 8                    # most classes whose own thresholds are printed
 LEVELS = np.linspace(0, 1, 101)         # of recall, for the mean curve
-POINTS = 500                            # most points of a curve in a file
+DIGITS = 7                              # of the points of a curve in a file
 
 
 class DetectionReport(NamedTuple):
@@ -39,8 +41,10 @@ class DetectionReport(NamedTuple):
       coco_ap: float [C] COCO's AP at .5:.95.
       summary: means over the classes that have objects: mAP (area, IoU .5: the score to take where only one is
         wanted), mAP_07, mAP_giou, AP_iou and AP_giou (all-point, mean over .5:.95, as the GIoU
-        authors report), then COCO's twelve under ``coco_`` names.
+        authors report), COCO's twelve under ``coco_`` names, and the operating point over all classes: operating_score,
+        operating_f1, operating_precision, operating_recall.
       curves: C precision-recall curves at IoU .5.
+      operating: the score thresholds with the best F1; None where no detection is right.
     """
     class_names: list[str]
     images: int
@@ -53,6 +57,7 @@ class DetectionReport(NamedTuple):
     coco_ap: np.ndarray
     summary: dict[str, float]
     curves: list[voc.Curve]
+    operating: OperatingPoints | None = None
 
     def __str__(self) -> str:
         return table(self)
@@ -75,17 +80,20 @@ def evaluate(dataset: Dataset, detections: Sequence[Detections]) -> DetectionRep
     by_iou, by_giou = (voc.pair(truths, detections, count, criterion) for criterion in ('iou', 'giou'))
     curves, giou_curves = voc.curves(by_iou, THRESHOLD), voc.curves(by_giou, THRESHOLD)
     coco_scores = coco.evaluate(dataset.records, detections, count)
+    operating = operating_points.find(dataset.class_names, curves)
     classes = np.concatenate([np.zeros(0, int)] + [np.asarray(truth.classes, int) for truth in truths])
     report = DetectionReport(
         class_names=list(dataset.class_names), images=len(truths), objects=by_iou.positives,
         ignored=np.bincount(classes, minlength=count) - by_iou.positives,
         detections=np.bincount(by_iou.classes, minlength=count),
         voc_area=_each(voc.area_ap, curves), voc_07=_each(voc.eleven_point_ap, curves),
-        giou_area=_each(voc.area_ap, giou_curves), coco_ap=coco_scores.per_class, summary={}, curves=curves)
+        giou_area=_each(voc.area_ap, giou_curves), coco_ap=coco_scores.per_class, summary={}, curves=curves,
+        operating=operating)
     return report._replace(summary=dict(
         mAP=voc.mean(report.voc_area), mAP_07=voc.mean(report.voc_07), mAP_giou=voc.mean(report.giou_area),
         AP_iou=_over_thresholds(by_iou), AP_giou=_over_thresholds(by_giou),
-        **{f'coco_{name}': value for name, value in coco_scores.summary.items()}))
+        **{f'coco_{name}': value for name, value in coco_scores.summary.items()},
+        **{f'operating_{name}': value for name, value in _overall(operating)._asdict().items()}))
 
 
 def mean_ap(dataset: Dataset, detections: Sequence[Detections]) -> float:
@@ -150,9 +158,23 @@ def table(report: DetectionReport) -> str:
               'COCO at .5:.95.']
     if missing:
         lines += textwrap.wrap(f'Without objects, so in no mean: {", ".join(missing)}.', 100)
+    lines += describe_operating(report.operating)
     lines += [f'All-point AP at .5:.95: {_percent(report.summary["AP_iou"])} by IoU, '
               f'{_percent(report.summary["AP_giou"])} by GIoU.', *_coco_lines(report.summary)]
     return '\n'.join(lines)
+
+
+def describe_operating(points: OperatingPoints | None) -> list[str]:
+    """One or two lines: the best threshold over all classes, and those of the classes where there are few."""
+    if points is None:
+        return ['No detection is right at IoU .5, so there is no best score threshold.']
+    score, f1, precision, recall = points.overall
+    lines = [f'Best F1 {_percent(f1)} at scores above {score:g}: {_percent(precision)} % of these boxes are right, '
+             f'{_percent(recall)} % of the objects found.']
+    if 1 < len(points.per_class) <= NAMED_THRESHOLDS:
+        each = ', '.join(f'{name} {point.score:g}' for name, point in points.per_class.items())
+        lines += textwrap.wrap(f'Best score threshold of each class: {each}.', 100)
+    return lines
 
 
 def to_values(report: DetectionReport) -> dict[str, Any]:
@@ -166,11 +188,15 @@ def to_values(report: DetectionReport) -> dict[str, Any]:
 
 
 def to_json(report: DetectionReport) -> str:
-    """The report as JSON text: summary, per_class rows, curves (thinned to 500 points) and their mean."""
+    """The report as JSON text: summary, operating point, per_class rows, curves and their mean.
+
+    A curve has each point where its recall changes; the mean curve has 101 recalls.
+    """
     curves = [{'class': name, **_points(of)} for name, of in zip(report.class_names, report.curves)]
     mean_curve = dict(recall=LEVELS.tolist(), precision=_mean_curve(report.curves))
-    content = dict(images=report.images, summary=report.summary, per_class=_per_class(report), curves=curves,
-                   mean_curve=mean_curve)
+    content = {'images': report.images, 'summary': report.summary,
+               operating_points.KEY: operating_points.to_values(report.operating), 'per_class': _per_class(report),
+               'curves': curves, 'mean_curve': mean_curve}
     return '{' + ',\n'.join(f'"{key}": {_json(value)}' for key, value in content.items()) + '}\n'
 
 
@@ -189,6 +215,11 @@ def _per_class(report):
              'voc_07': float(report.voc_07[k]), 'giou_area': float(report.giou_area[k]),
              'coco_ap': float(report.coco_ap[k])}
             for k, name in enumerate(report.class_names)]
+
+
+def _overall(points):
+    nan = float('nan')
+    return points.overall if points is not None else operating_points.OperatingPoint(nan, nan, nan, nan)
 
 
 def _truth(record: Record) -> voc.Truth:
@@ -255,14 +286,14 @@ def _coco_lines(summary):
 
 
 def _points(of: voc.Curve):
-    kept = np.unique(np.linspace(0, len(of.scores) - 1, min(len(of.scores), POINTS)).round().astype(int))
-    return {name: np.round(values[kept], 6).tolist() for name, values in
+    of = voc.corners(of)
+    return {name: np.round(values, DIGITS).tolist() for name, values in
             (('recall', of.recall), ('precision', of.precision), ('score', of.scores))}
 
 
 def _mean_curve(curves):
     known = [voc.precision_at(of, LEVELS) for of in curves if of.positives]
-    return np.round(np.mean(known, axis=0), 6).tolist() if known else [None] * len(LEVELS)
+    return np.round(np.mean(known, axis=0), DIGITS).tolist() if known else [None] * len(LEVELS)
 
 
 def _json(value):

@@ -3,6 +3,10 @@
 comp4 (VOC development kit): one file a class, ``comp4_det_SET_CLASS.txt``, one detection a line,
 ``id score xmin ymin xmax ymax``, corners 1-based and inclusive. Nine digits restore every float32 exactly.
 COCO: a list of {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, corners 0-based.
+
+Real files have boxes whose far corner lies before the near one: darknet clips x1, y1, x2, y2 to the image one by one.
+The VOC kit finds no overlap with such a box, so each is a false positive; here they are boxes without area, which
+overlap nothing either.
 """
 from __future__ import annotations
 
@@ -17,11 +21,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from yolov3_tf.data.readers import coco, texts
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, Detections
 
 COMP4_FILE = re.compile(r'comp[34]_det_.+_.+\.txt')
 COLUMNS = 'id score xmin ymin xmax ymax'
+LONGEST_IN_TAR = 100        # bytes of a file's name (POSIX 1003.1 ustar); its folder has a field of its own
 
 Row = tuple[str, int, float, list[float]]    # image id, class, score, x1 y1 x2 y2
 
@@ -30,18 +36,29 @@ def comp4_files(detections: Sequence[Detections], class_names: Sequence[str],
                 image_set: str = 'test') -> Iterator[tuple[str, str]]:
     """Yields the name and text of each class's comp4 file; without detections the text is empty, as the kit wants.
 
+    A slash in a class name becomes ``_``, since the name is part of a file name.
+
     Raises:
-      InputError: a class name that cannot be part of a file name.
+      InputError: two classes would have one file.
     """
     lines: list[list[str]] = [[] for _ in class_names]
     for found in detections:
         inclusive = np.asarray(found.boxes, np.float64).reshape(-1, 4) + np.array([1, 1, 0, 0])
         for box, score, class_id in zip(inclusive.tolist(), found.scores, found.classes):
             lines[class_id].append(' '.join([found.image_id, f'{score:.9g}', *(f'{x:.9g}' for x in box)]) + '\n')
-    for name, text in zip(class_names, lines):
-        if not re.fullmatch(r'[^/\\\0]+', name):
-            raise InputError(f'class {name!r}: expected a name without slashes, because it becomes part of a file name')
+    for name, text in zip(_file_names(class_names), lines):
         yield f'comp4_det_{image_set}_{name}.txt', ''.join(text)
+
+
+def _file_names(class_names):
+    """The class names as parts of file names."""
+    names = [re.sub(r'[/\\\0]', '_', name) for name in class_names]
+    if len(set(names)) < len(names):
+        double = next(name for index, name in enumerate(names) if name in names[:index])
+        several = [name for name, file in zip(class_names, names) if file == double]
+        raise InputError(f'the classes {" and ".join(map(repr, several))} would have one file, because slashes become '
+                         '"_" in file names: rename one')
+    return names
 
 
 def write_voc(folder: str | os.PathLike, detections: Sequence[Detections], class_names: Sequence[str],
@@ -60,12 +77,15 @@ def write_submission(path: str | os.PathLike, detections: Sequence[Detections], 
                      year: str = 'VOC2012', image_set: str = 'test') -> pathlib.Path:
     """Writes the tar file that the VOC server accepts, ``results/YEAR/Main/comp4_det_SET_CLASS.txt``.
 
-    Equal detections give equal files, because owner, mode and time of every member are fixed.
+    Equal detections give equal files, because owner, mode and time of every member are fixed. A name of more than 100
+    bytes (a class name in Cyrillic of 50 letters) needs GNU's extension of the format.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, 'w', format=tarfile.USTAR_FORMAT) as archive:
-        for name, text in comp4_files(detections, class_names, image_set):
+    files = list(comp4_files(detections, class_names, image_set))
+    plain = all(len(name.encode()) <= LONGEST_IN_TAR for name, _ in files)
+    with tarfile.open(path, 'w', format=tarfile.USTAR_FORMAT if plain else tarfile.GNU_FORMAT) as archive:
+        for name, text in files:
             content = text.encode('utf-8')
             member = tarfile.TarInfo(f'results/{year}/Main/{name}')    # owner 0, mode 644, time 0
             member.size = len(content)
@@ -73,10 +93,13 @@ def write_submission(path: str | os.PathLike, detections: Sequence[Detections], 
     return path
 
 
-def read_voc(folder: str | os.PathLike, dataset: Dataset) -> list[Detections]:
+def read_voc(folder: str | os.PathLike, dataset: Dataset, notes: list[str] | None = None) -> list[Detections]:
     """Reads comp3 or comp4 files of any detector; returns one item for each image that has detections.
 
     A class without a file has no detections. Scores may have any range; only their order counts.
+
+    Args:
+      notes: gets a sentence about classes without a file, and about boxes without area.
 
     Raises:
       InputError: the folder has no such file, a file of a class that the data does not have, or two files of
@@ -84,11 +107,15 @@ def read_voc(folder: str | os.PathLike, dataset: Dataset) -> list[Detections]:
     """
     files = _class_files(pathlib.Path(folder), dataset.class_names)
     known = {record.image_id for record in dataset.records}
-    rows = []
+    rows, empty = [], _EmptyBoxes()
     for class_id, path in files.items():
         for number, line in enumerate(_text(path).splitlines(), start=1):
             if line.strip():
-                rows.append(_comp4_row(line, class_id, known, f'{path}:{number}'))
+                rows.append(_comp4_row(line, class_id, known, f'{path}:{number}', empty))
+    missing = [name for class_id, name in enumerate(dataset.class_names) if class_id not in files]
+    if notes is not None:
+        notes += [f'{folder}: no file of {len(missing)} classes, which count as without detections: '
+                  f'{", ".join(missing)}'] * bool(missing) + empty.notes()
     return _by_image(rows)
 
 
@@ -109,13 +136,14 @@ def write_coco(path: str | os.PathLike, detections: Sequence[Detections],
 
 
 def read_coco(path: str | os.PathLike, dataset: Dataset,
-              category_ids: Sequence[int] | None = None) -> list[Detections]:
+              category_ids: Sequence[int] | None = None, notes: list[str] | None = None) -> list[Detections]:
     """Reads COCO results of any detector; returns one item for each image that has detections.
 
     Args:
       path: results JSON.
       dataset: the data that the detections were made on.
       category_ids: COCO's number of each class (``read_category_ids``); by default 1, 2, ...
+      notes: gets a sentence about boxes without area.
 
     Raises:
       InputError: the file is not a list of detections; or an entry has an unknown image or category, or lacks
@@ -129,8 +157,13 @@ def read_coco(path: str | os.PathLike, dataset: Dataset,
     ids = category_ids if category_ids is not None else range(1, len(dataset.class_names) + 1)
     class_ids = {number: class_id for class_id, number in enumerate(ids)}
     known = {record.image_id for record in dataset.records}
-    return _by_image([_coco_row(entry, class_ids, known, f'{path}: entry {index}')
-                        for index, entry in enumerate(entries)])
+    empty = _EmptyBoxes()
+    rows = [_coco_row(entry, class_ids, known, f'{path}: entry {index}', empty)
+            for index, entry in enumerate(entries)]
+    if notes is not None:
+        notes += empty.notes()
+        notes += [] if rows else [f'{path}: the list of detections is empty']
+    return _by_image(rows)
 
 
 def read_category_ids(path: str | os.PathLike, class_names: Sequence[str],
@@ -144,11 +177,15 @@ def read_category_ids(path: str | os.PathLike, class_names: Sequence[str],
       InputError: the file has no categories, or no category of one of the names.
     """
     content = _json(pathlib.Path(path))
-    try:
-        numbers = {str(category['name']).strip(): int(category['id']) for category in content['categories']}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f'{path}: expected COCO\'s instances, "categories" with an id and a name each, '
-                         f'got {type(error).__name__}: {error}') from error
+    entries = content.get('categories') if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise InputError(f'{path}: expected COCO\'s instances, "categories" with an id and a name each, got '
+                         f'{_short(content)}')
+    annotations = content.get('annotations')
+    found = coco.categories(str(path), entries, annotations if isinstance(annotations, list) else ())
+    numbers: dict[str, int] = {}
+    for number, name in found.names.items():
+        numbers.setdefault(name, number)
     missing = [name for name in class_names if name not in numbers]
     if missing and not partly:
         raise InputError(f'{path}: no category named {missing[0]!r}: expected one of {", ".join(numbers)}')
@@ -164,7 +201,8 @@ def _class_files(folder, class_names) -> dict[int, pathlib.Path]:
     files: dict[int, pathlib.Path] = {}
     for path in sorted(folder.iterdir()):
         if COMP4_FILE.fullmatch(path.name):
-            names = [name for name in class_names if path.stem.endswith(f'_{name}')]
+            names = [name for name, file in zip(class_names, _file_names(class_names))
+                     if path.stem.endswith(f'_{file}')]
             if not names:
                 raise InputError(f'{path}: unknown class: expected a name that ends with one of '
                                  f'{", ".join(class_names)}')
@@ -178,7 +216,29 @@ def _class_files(folder, class_names) -> dict[int, pathlib.Path]:
     return files
 
 
-def _comp4_row(line, class_id, known, where) -> Row:
+class _EmptyBoxes:
+    """Boxes whose far corner is not beyond the near one: counts them and makes them boxes without area."""
+
+    def __init__(self):
+        self.count, self.first = 0, ''
+
+    def made(self, box, where):
+        """The box x1, y1, x2, y2 with a width and height of 0 or more."""
+        if box[0] < box[2] and box[1] < box[3]:
+            return box
+        self.count += 1
+        self.first = self.first or where
+        return [box[0], box[1], max(box[2], box[0]), max(box[3], box[1])]
+
+    def notes(self):
+        """A sentence about them, if there are any."""
+        if not self.count:
+            return []
+        return [f'{self.count} {"boxes have" if self.count > 1 else "box has"} no area, because the far corner is not '
+                f'beyond the near one: {self.first}; each counts as a false positive, as in the VOC kit']
+
+
+def _comp4_row(line, class_id, known, where, empty) -> Row:
     name, *columns = line.rsplit(None, 5)    # from the right, because an image's name may contain a space
     numbers = _finite(columns)
     if numbers is None or len(numbers) != 5:
@@ -188,16 +248,20 @@ def _comp4_row(line, class_id, known, where) -> Row:
         raise InputError(f'{where}: unknown image {name.strip()!r}: expected {COLUMNS} with the id of a '
                          'image of the data; give the split the file was made on')
     score, x1, y1, x2, y2 = numbers
-    return name.strip(), class_id, score, _upright([x1 - 1, y1 - 1, x2, y2], f'{where}: {line.strip()}')
+    return name.strip(), class_id, score, empty.made([x1 - 1, y1 - 1, x2, y2], f'{where}: {line.strip()}')
 
 
-def _coco_row(entry, class_ids, known, where) -> Row:
+def _coco_row(entry, class_ids, known, where, empty) -> Row:
     if not isinstance(entry, dict) or not {'image_id', 'category_id', 'bbox', 'score'} <= set(entry):
         raise InputError(f'{where}: expected image_id, category_id, bbox and score, got {_short(entry)}')
-    if str(entry['image_id']) not in known:
+    image_id = str(entry['image_id'])
+    image_id = image_id if image_id in known else str(coco.as_id(entry['image_id']))
+    if image_id not in known:
         raise InputError(f'{where}: unknown image_id {entry["image_id"]!r}: expected an image of the data; '
                          'give the split the file was made on')
-    if isinstance(entry['category_id'], (list, dict)) or entry['category_id'] not in class_ids:
+    category_id = entry['category_id']
+    category_id = category_id if type(category_id) is int else coco.as_id(category_id)
+    if category_id not in class_ids:
         raise InputError(f'{where}: unknown category_id {entry["category_id"]!r}: expected one of '
                          f'{", ".join(map(str, class_ids))}')
     box, score = entry['bbox'], entry['score']
@@ -206,15 +270,7 @@ def _coco_row(entry, class_ids, known, where) -> Row:
         raise InputError(f'{where}: expected bbox [x, y, width, height] and score as finite numbers, '
                          f'got bbox {_short(box)}, score {_short(score)}')
     x, y, width, height, score = numbers
-    return (str(entry['image_id']), class_ids[entry['category_id']], score,
-            _upright([x, y, x + width, y + height], f'{where}: bbox {box}'))
-
-
-def _upright(box, where):
-    if box[2] < box[0] or box[3] < box[1]:
-        raise InputError(f'{where}: expected a width and a height of 0 or more, '
-                         f'got {box[2] - box[0]:g} and {box[3] - box[1]:g}')
-    return box
+    return image_id, class_ids[category_id], score, empty.made([x, y, x + width, y + height], f'{where}: bbox {box}')
 
 
 def _finite(values) -> list[float] | None:
@@ -241,9 +297,11 @@ def _text(path) -> str:
     if not path.is_file():
         raise InputError(f'{path}: expected a file, got {"a folder" if path.exists() else "nothing"}')
     try:
-        return path.read_text(encoding='utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise InputError(f'{path}: expected UTF-8 text, got other bytes at {error.start}') from error
+        return texts.decode(path.read_bytes())
+    except texts.UnknownCoding as error:
+        raise InputError(f'{path}:{error.line}: {error}') from error
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
 
 
 def _json(path):
@@ -252,6 +310,8 @@ def _json(path):
     except json.JSONDecodeError as error:
         raise InputError(f'{path}:{error.lineno}: expected JSON, got at column {error.colno}: '
                          f'{error.msg}') from error
+    except (ValueError, RecursionError) as error:       # numbers of thousands of digits, deep nesting
+        raise InputError(f'{path}: not readable as JSON ({error})') from error
 
 
 def _short(value):

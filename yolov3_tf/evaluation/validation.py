@@ -36,8 +36,8 @@ class Outcome(NamedTuple):
 class DetectsImages(Protocol):
     """Anything that detects in encoded images, such as ``inference.detector.Detector``."""
 
-    def detect(self, images: Sequence[bytes], image_ids: Sequence[str]) -> Sequence[Detections]:
-        """The detections of each of these encoded images, one item for each image."""
+    def detect(self, images: Sequence[bytes | np.ndarray], image_ids: Sequence[str]) -> Sequence[Detections]:
+        """The detections of each of these images, encoded or uint8 [h, w, 3] RGB, one item for each image."""
 
 
 class Validator:
@@ -81,9 +81,10 @@ class Validator:
         if not seen:
             raise nothing_read(self.dataset)
         read = set(seen)
-        missing = [record.image_path for index, record in enumerate(self.dataset.records) if index not in read]
+        missing = [record for index, record in enumerate(self.dataset.records) if index not in read]
         means = {name: value / len(seen) for name, value in sums.items()}
-        return Outcome(detections, means, {path: pipeline.reason(path) for path in missing})
+        return Outcome(detections, means, {
+            record.image_path: pipeline.reason(record.image_path, record.orientation) for record in missing})
 
     def _take_weights(self):
         """Makes the float32 network of the current weights."""
@@ -134,13 +135,16 @@ def detect_each(detector: DetectsImages, dataset: Dataset,
     detections: list[Detections] = []
     skipped: dict[str, str] = {}
     for record in dataset.records:
-        why = image_files.explain(record.image_path)
+        why = image_files.explain(record.image_path, record.orientation)
         if why and strict:
             raise InputError(why)
         if why:
             skipped[record.image_path] = why
             continue
-        detections += detector.detect([image_files.read_contents(record.image_path)], [record.image_id])
+        image: bytes | np.ndarray = (
+            image_files.read_image(record.image_path, record.orientation) if image_files.needs_pixels(record) else
+            image_files.read_contents(record.image_path))
+        detections += detector.detect([image], [record.image_id])
     if not detections:
         raise nothing_read(dataset)
     return detections, skipped
@@ -157,4 +161,4 @@ def batches_of(batches: tf.data.Dataset, dataset: Dataset) -> Iterator[pipeline.
 def nothing_read(dataset: Dataset) -> InputError:
     """The error for a set of which no image can be read."""
     return InputError(f'none of the {len(dataset.records)} images to evaluate on can be used: '
-                      f'{pipeline.reason(dataset.records[0].image_path)}')
+                      f'{pipeline.reason(dataset.records[0].image_path, dataset.records[0].orientation)}')

@@ -132,6 +132,17 @@ def curves(pairing: Pairing, threshold: float = .5) -> list[Curve]:
     return [curve(pairing, class_id, threshold) for class_id in range(len(pairing.positives))]
 
 
+def hits(of: Curve) -> np.ndarray:
+    """bool [k]: which of the curve's detections are hits; none without objects."""
+    return np.diff(of.recall, prepend=0.) > 0 if of.positives else np.zeros(len(of.scores), bool)
+
+
+def corners(of: Curve) -> Curve:
+    """The curve's points where recall changes, one a hit: best precision, and so every AP, depends on no other."""
+    kept = hits(of)
+    return Curve(of.recall[kept], of.precision[kept], of.scores[kept], of.positives)
+
+
 def area_ap(of: Curve) -> float:
     """All-point AP (VOC2010 on): area under the precision made non-increasing; nan without objects."""
     if not of.positives:

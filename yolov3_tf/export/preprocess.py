@@ -108,8 +108,8 @@ def _name(what, broken, batch):
 
 def _fault(content):
     """What is wrong with images that did not decode, string [n]."""
-    fault = tf.fill(tf.shape(content), f'neither {image_formats.NAMES.replace(" or ", " nor ")}')
-    for kind, known in image_formats.IN_DATASETS.items():
+    fault = tf.fill(tf.shape(content), f'neither {image_formats.SERVED_NAMES.replace(" or ", " nor ")}')
+    for kind, known in image_formats.SERVED.items():
         for mark in known.magic:
             alike = tf.equal(tf.strings.substr(content, 0, len(mark)), mark)
             fault = tf.where(alike, f'a damaged or cut off {kind}', fault)

@@ -9,6 +9,8 @@ import tensorflow as tf
 from yolov3_tf import postprocess
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
+from yolov3_tf.evaluation import operating_points
+from yolov3_tf.evaluation.operating_points import KEY, OperatingPoints
 
 PRECISIONS = {'float32': tf.float32, 'bfloat16': tf.bfloat16}
 
@@ -23,22 +25,34 @@ class Settings(NamedTuple):
         where the hardware multiplies it (avx512_bf16, amx, GPUs from compute capability 8 on); elsewhere it is
         not faster. Boxes, scores and suppression are always float32.
       class_offset: number of the first class: 1 as in the Object Detection API, 0 as in the Model Garden.
+      operating: the score thresholds to show detections from, as found on validation data; the model itself still
+        returns all above the suppression's score. None where unknown.
     """
     suppression: postprocess.Suppression = postprocess.DEFAULTS
     precision: str = 'float32'
     class_offset: int = 1
+    operating: OperatingPoints | None = None
 
     def flat(self) -> dict[str, Any]:
-        """All settings by name (``NAMES``), including those of the suppression, as in model.json and the flags."""
+        """All settings by name (``NAMES``), including those of the suppression, as in model.json and the flags.
+
+        The operating point is no flag: it is in model.json where it is known.
+        """
         own = self._asdict()
-        return {**own.pop('suppression')._asdict(), **own}
+        operating = operating_points.to_values(own.pop('operating'))
+        return {**own.pop('suppression')._asdict(), **own, **({KEY: operating} if operating else {})}
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Settings:
-        """The inverse of ``flat``; a missing name keeps its default, other names are ignored."""
+        """The inverse of ``flat``; a missing name keeps its default, other names are ignored.
+
+        Raises:
+          ValueError: the operating point is damaged.
+        """
         suppression, own = ({name: values[name] for name in names if name in values}
                             for names in (postprocess.Suppression._fields, ('precision', 'class_offset')))
-        return cls(postprocess.Suppression(**suppression), **own)
+        return cls(postprocess.Suppression(**suppression), **own,
+                   operating=operating_points.from_values(values.get(KEY)))
 
 
 DEFAULTS = Settings()

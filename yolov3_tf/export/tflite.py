@@ -117,11 +117,11 @@ def calibration_images(dataset: Dataset, count: int) -> list[np.ndarray]:
     records = dataset.records[::max(1, len(dataset.records) // count)]
     found = []
     for record in records[:count]:
-        if image_files.explain(record.image_path) is None:
-            found.append(image_files.read_image(record.image_path))
+        if image_files.explain(record.image_path, record.orientation) is None:
+            found.append(image_files.read_image(record.image_path, record.orientation))
     if not found:
         raise InputError(f'none of the {len(records)} calibration images can be used: '
-                         f'{image_files.explain(records[0].image_path)}')
+                         f'{image_files.explain(records[0].image_path, records[0].orientation)}')
     return found
 
 

@@ -136,7 +136,7 @@ def draw(figure_file: plots.Path, network: Network, dataset: Dataset, number: in
     record = dataset.records[number]
     batch = next(iter(batches(network, dataset._replace(records=[record]), 1)), None)
     if batch is None:
-        raise InputError(pipeline.reason(record.image_path))
+        raise InputError(pipeline.reason(record.image_path, record.orientation))
     found = sort_slots(network, batch.images, batch.truth, settings)
     kinds, priors, strides = found.kinds[0], lay_out(network), network.config.anchors.strides
     levels, truth = priors.levels.numpy(), batch.truth.boxes.numpy()[0]
@@ -194,7 +194,7 @@ def count(network: Network, dataset: Dataset, settings: criterion.LossSettings, 
         slots += [np.bincount(row, minlength=3) for row in kinds]
     if not image_ids:
         raise InputError(f'none of the {len(dataset.records)} images can be used: '
-                         f'{pipeline.reason(dataset.records[0].image_path)}')
+                         f'{pipeline.reason(dataset.records[0].image_path, dataset.records[0].orientation)}')
     return Counts(image_ids, np.array(objects), np.array(slots))
 
 

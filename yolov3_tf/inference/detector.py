@@ -14,12 +14,13 @@ from yolov3_tf import boxes as box_ops
 from yolov3_tf import postprocess, rgb_images
 from yolov3_tf.data import image_formats
 from yolov3_tf.errors import InputError
+from yolov3_tf.evaluation import operating_points
 from yolov3_tf.export import DEFAULTS, Server, Settings, darknet, folded_network, metadata, onnx, preprocess, tflite
 from yolov3_tf.export.saved_model import EXTRA
 from yolov3_tf.models import checkpoints, model_files
 from yolov3_tf.structures import BatchedDetections, Detections
 
-SCORE = .3                  # default threshold, for drawing; evaluation needs lower scores
+SCORE = .3                  # default threshold of a model that has no operating point; evaluation needs lower scores
 
 
 class PilImage(Protocol):
@@ -37,6 +38,7 @@ class Detector:
     Attributes:
       class_names: the name of each class id of the detections.
       settings: thresholds and other settings, as exported.
+      score_threshold: what a call takes by default: the operating point over all classes, else .3.
       checkpoint: its file, so that ``evaluate`` can choose other settings; None for an exported model.
     """
 
@@ -44,25 +46,28 @@ class Detector:
         """``server`` is an ``export.Server``, a loaded SavedModel of one, or a ``Resizing``."""
         self._server, self.class_names, self.settings = server, tuple(class_names), settings
         self.checkpoint = checkpoint
+        self.score_threshold = settings.operating.overall.score if settings.operating else SCORE
 
     def __repr__(self) -> str:
         more = ', ...' if len(self.class_names) > 5 else ''
         return f'Detector({len(self.class_names)} classes: {", ".join(self.class_names[:5])}{more})'
 
     @overload
-    def __call__(self, images: Image, score_threshold: float = ..., batch_size: int = ...) -> Detections: ...
+    def __call__(self, images: Image, score_threshold: float | None = ..., batch_size: int = ...) -> Detections: ...
 
     @overload
-    def __call__(self, images: list[Image] | tuple[Image, ...], score_threshold: float = ...,
+    def __call__(self, images: list[Image] | tuple[Image, ...], score_threshold: float | None = ...,
                  batch_size: int = ...) -> list[Detections]: ...
 
-    def __call__(self, images, score_threshold=SCORE, batch_size=8):
+    def __call__(self, images, score_threshold=None, batch_size=8):
         """Detects in one image, or in each of a list of them.
 
         Args:
           images: an image, or a list or tuple of them: a path, the bytes of an image file, uint8 [h, w, 3] RGB pixels,
             or a PIL image. Files and bytes are turned upright as their EXIF says.
-          score_threshold: detections must score above it, 0..1. An exported model returns no detections below its own.
+          score_threshold: detections must score above it, 0..1; default: ``self.score_threshold``, the one with the
+            best F1 on the run's validation data where it is known. An exported model returns no detections below the
+            threshold that it was exported with.
           batch_size: number of images in one call of the network.
 
         Returns:
@@ -74,11 +79,12 @@ class Detector:
         """
         if not isinstance(images, (list, tuple)):
             return self([images], score_threshold, batch_size)[0]
+        score = self.score_threshold if score_threshold is None else score_threshold
         found = []
         for start in range(0, len(images), batch_size):
             read = [_read(image, start + index) for index, image in enumerate(images[start:start + batch_size])]
             for one, (name, source, _) in zip(self.detect([pixels for _, _, pixels in read]), read):
-                found.append(dataclasses.replace(one.above(score_threshold), image_id=name, source=source))
+                found.append(dataclasses.replace(one.above(score), image_id=name, source=source))
         return found
 
     def detect(self, images: Sequence[np.ndarray | bytes],
@@ -170,6 +176,8 @@ def load(path: str | os.PathLike, settings: Settings = DEFAULTS) -> Detector:
 
 def _load_checkpoint(path, settings):
     model, config = checkpoints.load_model(path)
+    if settings.operating is None:
+        settings = settings._replace(operating=operating_points.of_checkpoint(path))
     return Detector(Server(model, config, settings), config.class_names, settings, path)
 
 

@@ -43,7 +43,7 @@ def evaluate(detector: detectors.Detector | str | os.PathLike, data: str | Datas
     of ``detect_dataset``.
     """
     found = detect_dataset(detector, data, suppression, image_size, batch_size, strict)
-    for line in [*found.dataset.problems, *found.skipped.values()]:
+    for line in [*found.dataset.notes, *found.dataset.problems, *found.skipped.values()]:
         logging.warning('%s', line)
     if found.skipped:
         logging.warning('%s', report.describe_skipped(found.dataset, found.skipped))

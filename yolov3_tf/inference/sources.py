@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from yolov3_tf import atomic_file, rgb_images
-from yolov3_tf.data.image_formats import ALL_ENDINGS
+from yolov3_tf.data.image_formats import ENDINGS
 from yolov3_tf.drawing.boxes import draw_detections
 from yolov3_tf.errors import InputError
 from yolov3_tf.inference.detector import Detector
@@ -80,7 +80,7 @@ def find_inputs(paths: Sequence[str]) -> Inputs:
         if kind is None and not os.path.exists(path):
             raise InputError(f'{path}: no such file or folder')
         if kind is None:
-            found.problems.append(f'{path}: unknown kind of file: expected {" ".join(ALL_ENDINGS + VIDEOS)}')
+            found.problems.append(f'{path}: unknown kind of file: expected {" ".join(ENDINGS + VIDEOS)}')
         elif kind == 'folder':
             _add_folder(path, found)
         elif (open_as := SOURCES[kind].open_as) is None:
@@ -118,7 +118,7 @@ SOURCES = {
     'stream': Source('rtsp://ADDRESS or http(s)://ADDRESS', lambda path: bool(STREAM.match(path)), True, str,
                      'nothing answers there, or it sends no video that this OpenCV can read'),
     'folder': Source('a folder of images', os.path.isdir),
-    'image': Source('images', _is_file(ALL_ENDINGS)),
+    'image': Source('images', _is_file(ENDINGS)),
     'video': Source('a video', _is_file(VIDEOS), False, str, 'not a video, or of a kind this OpenCV cannot read'),
 }
 FORMS = ', '.join(source.form for source in SOURCES.values())
@@ -126,10 +126,10 @@ FORMS = ', '.join(source.form for source in SOURCES.values())
 
 def _add_folder(folder, found):
     files = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-    images = [name for name in files if name.lower().endswith(ALL_ENDINGS)]
+    images = [name for name in files if name.lower().endswith(ENDINGS)]
     found.images.extend(os.path.join(folder, name) for name in images)
     if not images:
-        found.problems.append(f'{folder}: no images in this folder: expected {" ".join(ALL_ENDINGS)}')
+        found.problems.append(f'{folder}: no images in this folder: expected {" ".join(ENDINGS)}')
     elif len(files) > len(images):
         kinds = sorted({os.path.splitext(name)[1] or name for name in files if name not in images})
         found.notes.append(f'{folder}: {len(files) - len(images)} files of other kinds ignored: '

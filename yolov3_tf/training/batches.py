@@ -65,19 +65,19 @@ class Batches:
         size = len(expected) // workers
         own = range(worker * size, (worker + 1) * size)
         for position, index in enumerate(expected):
-            path = self.dataset.records[index].image_path
+            path, turned = self.dataset.records[index].image_path, self.dataset.records[index].orientation
             if (position in own and index in present) or path in known:
                 continue
-            why = image_files.explain(path)
+            why = image_files.explain(path, turned)
             if why is None and position not in own:
                 continue                    # another worker could read it
-            yield path, self._reproduced(path, position) if why is None else why
+            yield path, self._reproduced(path, turned, position) if why is None else why
 
-    def _reproduced(self, path, position) -> str:
+    def _reproduced(self, path, turned, position) -> str:
         """Why a readable image was left out: repeats its augmentation to get the error again."""
         number = self.position.step * self.settings.batches.batch_size + position
         pipeline.reproduce(self.dataset, self.current, self.settings.seed, self.position.data_epoch, number)
-        return pipeline.reason(path)
+        return pipeline.reason(path, turned)
 
     def _stream(self):
         return iter(pipeline.training_batches(self.dataset, self.current, self.settings.seed, self.position.data_epoch,

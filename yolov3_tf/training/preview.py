@@ -65,7 +65,7 @@ def write_truth(path: str | os.PathLike, dataset: Dataset) -> None:
     drawn = []
     for record in records:
         try:
-            image = image_files.read_image(record.image_path)
+            image = image_files.read_image(record.image_path, record.orientation)
         except InputError:
             continue                # named when it is validated
         drawn.append(draw.draw_detections(*_enlarged(image, record.boxes), record.classes, None, dataset.class_names))

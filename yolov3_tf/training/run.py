@@ -193,7 +193,8 @@ def evaluate_best(folder: RunFolder, val_set: Dataset, wanted_export: bool
     print(f'scores   {written}\ncurves   {curves}')
     if not wanted_export:
         return found, None
-    saved = export.export(model, config, folder.saved_model, version=1, overwrite=True)
+    settings = export.DEFAULTS._replace(operating=found.operating)
+    saved = export.export(model, config, folder.saved_model, version=1, settings=settings, overwrite=True)
     print(f'serve    {saved}')
     return found, pathlib.Path(saved)
 

@@ -6,7 +6,7 @@ import pathlib
 import sys
 from typing import NamedTuple
 
-from yolov3_tf.data import held_out
+from yolov3_tf.data import held_out, unused
 from yolov3_tf.data.held_out import Split
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
@@ -60,7 +60,7 @@ def load(asked: Recipe) -> Data:
         val_set = specs.load(val_spec, train_set.class_names, asked.strict, 'val')
         print(f'train: {specs.describe(train_spec, train_set)}\nval:   {specs.describe(val_spec, val_set)}')
         data = Data(train_set, val_set, on_shapes)
-    _check(val_spec or train_spec, data)
+    _check(train_spec, val_spec or train_spec, data)
     return data
 
 
@@ -90,10 +90,7 @@ def _specs(asked):
 def _with_drawn(asked, spec, dataset) -> Data:
     """The data of a run with a drawn validation part; a run that goes on keeps the one it has."""
     folder = folder_of(asked)
-    if not any(len(record.boxes) for record in dataset.records):
-        first = ''.join(f'\n  {problem}' for problem in dataset.problems[:5])
-        raise InputError(f'{spec}: none of its {len(dataset.records)} images has a box to train on'
-                         + (f'; the first problems:{first}' if first else ''))
+    unused.require_boxes(spec, dataset, 'to train on')
     kept = folder.last.exists() and held_out.is_there(folder.split)
     split = (held_out.read(folder.split, dataset.records) if kept else
              held_out.draw(dataset.records, asked.val_fraction, asked.seed))
@@ -122,12 +119,16 @@ def _absent(train_set, val_set):
     return [train_set.class_names[index] for index in sorted(trained - validated)]
 
 
-def _check(val_spec, data):
+def _check(train_spec, val_spec, data):
     both = ({record.image_path for record in data.train.records} & {record.image_path for record in data.val.records})
     if both:
         print(f'note: {len(both)} of the {len(data.val.records)} validation images are trained on too, so the '
               'scores will be too high', file=sys.stderr)
-    if not any(len(record.boxes) for record in data.val.records):
-        raise InputError(f'{val_spec}: none of its {len(data.val.records)} images has a box to evaluate against')
+    unused.require_boxes(train_spec, data.train, 'to train on')
+    unused.require_boxes(val_spec, data.val, 'to evaluate against')
+    unused.require_an_image(train_spec, data.train)
+    unused.require_an_image(val_spec, data.val)
+    for note in dict.fromkeys([*data.train.notes, *data.val.notes]):
+        print(f'note: {note}', file=sys.stderr)
     for problem in data.train.problems + data.val.problems:
         print(f'annotation: {problem}', file=sys.stderr)

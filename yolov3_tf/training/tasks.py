@@ -98,8 +98,9 @@ class Detection:
         drawn = []
         for found in detections[:DRAWN]:
             sure = found.scores >= DRAWN_SCORE
+            record = records[found.image_id]
             drawn.append(draw.draw_detections(
-                image_files.read_image(records[found.image_id].image_path), found.boxes[sure], found.classes[sure],
+                image_files.read_image(record.image_path, record.orientation), found.boxes[sure], found.classes[sure],
                 found.scores[sure], self.val_set.class_names))
         return draw.grid(drawn, columns=3)
 
@@ -143,7 +144,7 @@ class Classification:
         records = self.val_set.records
         self.report = classification.evaluate([records[index] for index in np.flatnonzero(read)], scores[read],
                                         self.val_set.class_names)
-        skipped = {records[index].image_path: pipeline.reason(records[index].image_path)
+        skipped = {records[index].image_path: pipeline.reason(records[index].image_path, records[index].orientation)
                    for index in np.flatnonzero(~read)}
         mean = losses / int(read.sum())
         return ValidationResult({'presence': mean, 'total': mean}, self.report.mean, skipped)

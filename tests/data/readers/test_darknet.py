@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from fixtures.darknet_set import write_set
 
-from yolov3_tf.data.readers import darknet
+from yolov3_tf.data.readers import darknet, specs
 from yolov3_tf.errors import InputError
 
 
@@ -56,7 +56,9 @@ def test_paths_from_the_lists_folder_else_from_here(tmp_path, monkeypatch):
     ('0 .5 .5 .1', 'expected "class cx cy w h" or an outline of three points or more, got 4 numbers'),
     ('0 .5 .5 .1 .1 .9', 'outline of three points or more, got 6 numbers'),
     ('0 .1 .1 .2 .2 nan .1', 'not finite pixels; object dropped'), ('0 .1 .1 .2 .1 .3 .1', 'has no area'),
-    ('cat .5 .5 .1 .1', "could not convert string to float: 'cat'"),
+    ('fox .5 .5 .1 .1', "unknown class 'fox'.*expected one of cat, dog"),
+    ('cat .5 .5', 'expected "class cx cy w h", got'),
+    ('1 .5 x .1 .1', "could not convert string to float: 'x'"), ('cat 50 50 9 9', 'are they pixels'),
     ('0 50 50 20 20', 'expected fractions of the image from 0 to 1, got 50 50 20 20; are they pixels'),
     ('-1 .5 .5 .1 .1', 'expected a class id from 0'), ('.5 .5 .5 .1 .1', 'expected a class id'),
     ('nan .5 .5 .1 .1', 'expected a class id'), ('0 nan .5 .1 .1', 'not finite pixels; object dropped'),
@@ -83,7 +85,7 @@ def test_an_outline_gives_its_box(tmp_path):
 def test_images_without_annotations_and_annotations_that_are_no_text(tmp_path):
     path = write_set(tmp_path, {'a.jpg': '', 'a.txt': '', 'b.jpg': '', 'c.jpg': '', 'c.txt': '', 'd.txt': '',
                                 'train.txt': 'a.jpg\nb.jpg\nc.jpg\nnone.jpg\na.jpg\nd.txt\n'})
-    (tmp_path / 'c.txt').write_bytes(b'\xff\xfe0 .5')
+    (tmp_path / 'c.txt').write_bytes(b'\xff0 .5')
     dataset = darknet.read(path)
     assert [len(record.boxes) for record in dataset.records] == [0, 0, 0]
     for found, message in zip(dataset.problems, [
@@ -120,3 +122,87 @@ def test_sets_that_are_of_no_use(tmp_path):
     (tmp_path / 'train.txt').write_text('obj.names')
     with pytest.raises(InputError, match='no usable image; the first problem: .*obj.names: expected a JPEG'):
         darknet.read(path)
+
+
+# What other programs write.
+
+LINE = '1 .5 .5 .2 .4'
+
+
+@pytest.mark.parametrize('listed', [
+    r'obj\a.jpg', r'.\obj\a.jpg', r'C:\darknet\data\obj\a.jpg', '/content/darknet/data/obj/a.jpg', 'data/obj/a.jpg',
+    'build/x64/data/obj/a.jpg', '../obj/a.jpg', 'obj/A.JPG'])
+def test_lists_of_another_machine(tmp_path, listed):
+    path = write_set(tmp_path, {'obj/a.jpg': '', 'obj/a.txt': LINE, 'train.txt': f'{listed}\r\n'})
+    dataset = darknet.read(path, strict=True)
+    record, = dataset.records
+    assert record.image_id == 'a' and record.boxes.shape == (1, 4) and len(dataset.notes) == 1
+
+
+def test_an_ending_in_upper_case(tmp_path):
+    path = write_set(tmp_path, {'a.jpg': '', 'a.TXT': LINE, 'train.txt': 'a.jpg'})
+    assert len(darknet.read(path, strict=True).records[0].boxes) == 1
+
+
+def test_one_image_in_two_spellings_is_used_once(tmp_path):
+    path = write_set(tmp_path, {'obj/a.jpg': '', 'obj/a.txt': LINE,
+                                'train.txt': 'obj/a.jpg\nobj\\a.jpg\n./obj/a.jpg\n'})
+    dataset = darknet.read(path)
+    assert len(dataset.records) == 1 and [text.split(': ')[0][-1] for text in dataset.problems] == ['2', '3']
+
+
+DATA = 'classes = 2\ntrain  = {0}train.txt\nvalid={0}val.txt\nnames = {0}obj.names\n# x\nbackup = backup/\n'
+
+
+@pytest.mark.parametrize('prefix', ['', 'data/', 'build\\x64\\data\\', '/home/me/data/'])
+def test_obj_data_is_followed(tmp_path, prefix):
+    write_set(tmp_path, {'obj/a.jpg': '', 'obj/b.jpg': '', 'obj/a.txt': LINE, 'obj/b.txt': LINE,
+                         'train.txt': f'{prefix}obj/a.jpg\n', 'val.txt': f'{prefix}obj/b.jpg\n',
+                         'obj.data': DATA.format(prefix)})
+    for part, name in ('train', 'a'), ('val', 'b'):
+        dataset = specs.load(f'darknet:{tmp_path}/obj.data', split=part, strict=True)
+        assert [record.image_id for record in dataset.records] == [name] and dataset.class_names == ['cat', 'dog']
+
+
+@pytest.mark.parametrize('text, message', [
+    ('names = obj.names', 'obj.data: expected a line "train = FILE" with the list of images; it has names'),
+    ('', 'it has no such lines'), ('train = gone.txt', 'obj.data: train = gone.txt: no such file, neither'),
+    ('train = train.txt\nnames = gone', 'names = gone: no such file')])
+def test_an_obj_data_that_leads_nowhere(tmp_path, text, message):
+    write_set(tmp_path, {'a.jpg': '', 'a.txt': LINE, 'train.txt': 'a.jpg', 'obj.data': text})
+    with pytest.raises(InputError, match=message):
+        darknet.read(f'{tmp_path}/obj.data')
+
+
+def test_class_names_in_place_of_numbers(tmp_path):
+    files = {'a.jpg': '', 'a.txt': 'dog .5 .5 .2 .4\n0 .5 .5 .2 .2\n"traffic light" .5 .5 .1 .1\n',
+             'train.txt': 'a.jpg'}
+    path = write_set(tmp_path, files, names='cat\ndog\ntraffic light\n')
+    dataset = darknet.read(path, strict=True)
+    assert dataset.records[0].classes.tolist() == [1, 0, 2]
+    assert '2 objects have their class by name' in dataset.notes[0]
+    assert darknet.read(path, classes=['traffic light', 'dog', 'cat']).records[0].classes.tolist() == [1, 2, 0]
+
+
+def test_class_names_that_no_file_lists(tmp_path):
+    files = {'a.jpg': '', 'b.jpg': '', 'a.txt': 'dog .5 .5 .2 .4\nred fox .5 .5 .2 .4\n',
+             'b.txt': 'cat .5 .5 .2 .2\n', 'train.txt': 'a.jpg\nb.jpg'}
+    path = write_set(tmp_path, files, names=None)
+    dataset = darknet.read(path, strict=True)
+    assert dataset.class_names == ['cat', 'dog', 'red fox']
+    assert [record.classes.tolist() for record in dataset.records] == [[1, 2], [0]]
+    (tmp_path / 'b.txt').write_text('1 .5 .5 .2 .2\n')
+    assert 'class id 1 where other lines have class names' in darknet.read(path).problems[0]
+    (tmp_path / 'obj.names').write_text('bird\nhorse\n')
+    (tmp_path / 'b.txt').write_text('cat .5 .5 .2 .2\n')
+    with pytest.raises(InputError, match="a.txt:1: unknown class 'dog'.*expected one of bird, horse.*no annotation"):
+        darknet.read(path)
+
+
+@pytest.mark.parametrize('coding', ['utf-16', 'utf-8-sig', 'utf-32'])
+def test_codings(tmp_path, coding):
+    path = write_set(tmp_path, {'obj/鱼.jpg': '', 'train.txt': ''}, names=None)
+    for name, text in (('train.txt', 'obj/鱼.jpg\r\n'), ('obj/鱼.txt', '0 .5 .5 .2 .4\r\n'), ('obj.names', '鱼\r\n')):
+        (tmp_path / name).write_bytes(text.encode(coding))
+    dataset = darknet.read(path, strict=True)
+    assert dataset.class_names == ['鱼'] and len(dataset.records[0].boxes) == 1

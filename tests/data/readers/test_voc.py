@@ -167,7 +167,9 @@ BOMB = ('<!DOCTYPE a [<!ENTITY b "dogdogdog"><!ENTITY c "&b;&b;&b;&b;">]>\n<anno
     ('<annotation>' + '<a>' * 2000, 'nested deeper than'),
     (b'<annotation>' + b' ' * voc_xml.LARGEST_FILE, 'bytes; expected at most'),
     (b'<?xml version="1.0" encoding="klingon"?><annotation/>', 'a.xml:1: '),
-    (b'<?xml version="1.0" encoding="gbk"?><annotation/>', 'a.xml:1: '),
+    (b'<?xml version="1.0" encoding="gbk"?><annotation><object><name>\xff\xff</name></object></annotation>',
+     'a.xml:1: class .* no text in the coding'),
+    (annotation(thing(1, 1, 5, 5, '鱼')).encode('gbk'), 'a.xml:3: class .* no text in the coding'),
     (b'\x89PNG\r\n\x1a\n\0\0', 'a.xml:1: not well-formed'),
     (None, r'train.txt:2: no annotation .*a.xml; image dropped'),
 ])
@@ -209,7 +211,8 @@ def test_jpg_goes_first(tmp_path):
 
 @pytest.mark.parametrize('line, message', [
     ('none', 'train.txt:2: no image .*JPEGImages/none with the ending .jpg'),
-    ('a.jpg', 'lists hold names without ending'),
+    ('a.jpg', r'train.txt:2: a is listed already'),
+    ('b.jpg', r'train.txt:2: no image .*JPEGImages/b.jpg with the ending'),
     ('../../secret', "train.txt:2: expected the bare name of an image, got '../../secret'"),
     ('/etc/passwd', 'expected the bare name'),
     ('..', 'expected the bare name'),
@@ -227,6 +230,81 @@ def test_carriage_returns_and_per_class_marks_in_a_split(tmp_path):
     folder = write_voc(tmp_path, {'a': annotation(), 'b': annotation(), 'c': annotation()})
     (folder / 'ImageSets/Main/dog_train.txt').write_bytes(b'a -1\r\n\r\nb  1\r\nc  0\r\n')
     assert [record.image_id for record in voc.read(str(folder), 'dog_train').records] == ['a', 'b', 'c']
+
+
+@pytest.mark.parametrize('names, lines, read', [
+    (['IMG 0', 'IMG 1', 'IMG 2'], 'IMG 1\nIMG 0\nIMG 2\n', ['IMG 1', 'IMG 0', 'IMG 2']),
+    (['IMG 0', 'IMG 1', 'IMG -1'], 'IMG 0\nIMG 1\nIMG -1\n', ['IMG 0', 'IMG 1', 'IMG -1']),
+    (['IMG', 'IMG 1'], 'IMG 1\n', ['IMG 1']),
+    (['IMG 0', 'IMG 1'], 'IMG 0  1\nIMG 1 -1\n', ['IMG 0', 'IMG 1']),
+    (['a', 'b'], 'a  1\nb -1\nnone  0\n', ['a', 'b']),
+    (['a', 'b'], 'a\nb 1\n', ['a'])])        # b 1 is missing: not every line has a mark, so it is a name
+def test_a_name_that_ends_like_a_mark(tmp_path, names, lines, read):
+    folder = write_voc(tmp_path, {name: annotation() for name in names})
+    (folder / 'ImageSets/Main/train.txt').write_text(lines)
+    assert [record.image_id for record in voc.read(str(folder), 'train').records] == read
+
+
+@pytest.mark.parametrize('line', [
+    'a.jpg', 'a.JPG', 'a.xml', 'JPEGImages/a.jpg', '/home/me/VOC/JPEGImages/a.jpg', r'C:\VOC\JPEGImages\a.jpg',
+    r'JPEGImages\a', './a', '"a"'])
+def test_names_with_ending_or_folder(tmp_path, line):
+    folder = write_voc(tmp_path, {'a': annotation(), 'b.c': annotation()})
+    (folder / 'ImageSets/Main/train.txt').write_text(f'{line}\nb.c\n')
+    dataset = voc.read(str(folder), 'train', strict=True)
+    assert [record.image_id for record in dataset.records] == ['a', 'b.c']
+    note, = dataset.notes
+    assert f'1 names with an ending or folder, such as {line!r}: read as a' in note
+
+
+def test_images_in_subfolders(tmp_path):
+    folder = write_voc(tmp_path, {'a': annotation()})
+    for name in ('JPEGImages/day/a.jpg', 'Annotations/day/a.XML'):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(annotation(thing(1, 1, 5, 5)))
+    (folder / 'ImageSets/Main/train.txt').write_text('a\nday/a\nday/a.jpg\n')
+    dataset = voc.read(str(folder), 'train')
+    assert [(record.image_id, len(record.boxes)) for record in dataset.records] == [('a', 0), ('day/a', 1)]
+    assert dataset.records[1].image_path == f'{folder}/JPEGImages/day/a.jpg' and len(dataset.problems) == 1
+
+
+def test_endings_in_upper_case(tmp_path):
+    folder = write_voc(tmp_path, {'a': annotation(thing(1, 1, 5, 5)), 'b': annotation()}, image='{}.JPG')
+    (folder / 'Annotations/a.xml').rename(folder / 'Annotations/a.XML')
+    dataset = voc.read(str(folder), 'train', strict=True)
+    assert dataset.records[0].annotation_file == f'{folder}/Annotations/a.XML' and len(dataset.records) == 2
+
+
+def test_an_image_in_a_format_that_is_not_read_is_named(tmp_path):
+    folder = write_voc(tmp_path, {'a': annotation(), 'b': annotation()})
+    (folder / 'JPEGImages/b.jpg').rename(folder / 'JPEGImages/b.heic')
+    problem, = voc.read(str(folder), 'train').problems
+    assert 'b.heic is there, which is not read: convert it to JPEG or PNG' in problem
+
+
+CODED = '<?xml version="1.0" encoding="{}"?>\n<annotation><path>/家/a.jpg</path>{}{}</annotation>'
+
+
+@pytest.mark.parametrize('coding, declared', [
+    ('gbk', 'GBK'), ('gb2312', 'gb2312'), ('gb18030', 'GB18030'), ('cp932', 'Shift_JIS'), ('utf-16', 'utf-16'),
+    ('utf-16-le', 'utf-16'), ('utf-8-sig', 'utf-8'), ('utf-8', 'gbk'), ('utf-8', 'utf-16'), ('utf-8', 'UTF-8')])
+def test_codings(tmp_path, coding, declared):
+    record, problems = read_one(tmp_path, CODED.format(declared, SIZE, thing(1, 1, 9, 9, '家')).encode(coding))
+    assert record.boxes.tolist() == [[0, 0, 9, 9]] and not problems
+    dataset = voc.read(str(tmp_path / 'set'), 'train')
+    assert dataset.class_names == ['dog', '家']
+
+
+@pytest.mark.parametrize('declared', ['', '<?xml version="1.0" encoding="utf-8"?>'])
+def test_only_class_names_must_be_text(tmp_path, declared):
+    xml = f'{declared}<annotation><folder>鱼\\</folder>{SIZE}{thing(1, 1, 9, 9)}</annotation>'
+    record, problems = read_one(tmp_path, xml.encode('gbk'))
+    assert record.boxes.tolist() == [[0, 0, 9, 9]] and not problems
+
+
+def test_a_class_name_on_two_lines(tmp_path):
+    read_one(tmp_path, annotation(thing(1, 1, 9, 9, 'traffic\nlight')))
+    assert voc.read(str(tmp_path / 'set'), 'train').class_names == ['dog', 'traffic light']
 
 
 def test_lists_directly_in_imagesets(tmp_path):

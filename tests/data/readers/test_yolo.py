@@ -3,6 +3,7 @@ import os
 import re
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from fixtures.darknet_set import write_set
@@ -63,6 +64,9 @@ def test_published_forms(tmp_path, text, root):
 @pytest.mark.parametrize('text, names', [
     ('names: [a, b c, "d,e"]', ['a', 'b c', 'd,e']), ("names: {0: a, 1: 'b: c'}", ['a', 'b: c']),
     ('names:\n- a\n- "b#c" # comment', ['a', 'b#c']), ("names: [it's, b#c,]", ["it's", 'b#c']),
+    ('names: [a,\n  b,  # c\n\n "d]"\n  ]', ['a', 'b', 'd]']), ('names:\n  [a,\n   b]', ['a', 'b']),
+    ('names: {0: a,\n  1: b}', ['a', 'b']), ('names: [\na\n]', ['a']),
+    (r'names: ["caf\xE9", "\u9c7c"]', ['café', '鱼']),
     ('names:\n    - a', ['a']), ('\ufeff---\nnames: [a]\n...', ['a']), ("'names': [ü]", ['ü'])])
 def test_ways_to_write_names(tmp_path, text, names):
     path = tmp_path / 'd.yaml'
@@ -74,6 +78,7 @@ def test_ways_to_write_names(tmp_path, text, names):
 @pytest.mark.parametrize('text, message', [
     ('names: *all', ':1: expected plain or quoted text'), ('names: !!python/object:os [x]', ':1: expected plain'),
     ('names: [[a]]', ':1: expected values separated'), ('names: [a, b', ':1: expected plain'),
+    ('names: [a,\n  b\ntrain: x', ':1: expected plain'),
     ('names: |\n  a', ':1: expected plain'), ('names:\n  a: b', ":2: expected a class id, got 'a'"),
     ('names:\n  0: a\n  0: b', ':3: the number 0 is there twice'), ('names:\n  0: a\n   1: b', 'indented '),
     ('names:\n\t- a', ':2: tabs'), ('names: [a]\nnames: [b]', ":2: the key 'names' is there twice"),
@@ -117,3 +122,59 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / 'd.yaml').write_bytes(b'a' * (yolo.LARGEST_FILE + 1))
     with pytest.raises(InputError, match='expected at most'):
         yolo.read(f'{tmp_path}/d.yaml', 'train')
+
+
+# What other programs write.
+
+SET = {'train/images/a.jpg': '', 'train/labels/a.txt': '0 .5 .5 .2 .4', 'valid/images/b.jpg': '',
+       'valid/labels/b.txt': '0 .5 .5 .2 .4'}
+
+
+@pytest.mark.parametrize('text', [
+    'train: train/images\nvalid: valid/images', 'train: train/images\nvalidation: valid/images\nval:',
+    'path: .\ntrain: train\\images\nval: valid\\images', 'train: "train\\images"\nval: "valid\\\\images"',
+    'path: /content/drive/MyDrive/fish\ntrain: train/images\nval: valid/images',
+    'path: C:\\Users\\me\\fish\ntrain: train/images\nval: valid/images',
+    'path: ../datasets/fish\ntrain: train\nval: valid',
+    'train: /content/fish/train/images\nval: /content/fish/valid/images',
+    "train: 'D:\\fish\\train\\images'\nval: 'D:\\fish\\valid\\images'",
+    'train: ../fish/train/images\nval: ../fish/valid/images', 'train: Train/Images\nval: Valid/images'])
+def test_paths_of_another_machine(tmp_path, text):
+    write_set(tmp_path, {**SET, 'data.yaml': f'{text}\nnames: [fish]\n'}, names=None)
+    for split, name in ('train', 'a'), ('val', 'b'), ('valid', 'b'):
+        dataset = yolo.read(f'{tmp_path}/data.yaml', split, strict=True)
+        assert [record.image_id for record in dataset.records] == [name] and len(dataset.records[0].boxes) == 1
+
+
+def test_two_splits_are_never_read_from_one_folder_by_repair(tmp_path):
+    write_set(tmp_path, {'images/a.jpg': '', 'labels/a.txt': '0 .5 .5 .2 .4', 'data.yaml':
+                         'train: /content/train/images\nval: /content/valid/images\nnames: [fish]\n'})
+    with pytest.raises(InputError, match='data.yaml:1: train .* is not here, and both it and val'):
+        yolo.read(f'{tmp_path}/data.yaml', 'train')
+    (tmp_path / 'data.yaml').write_text('train: images\nval: images\nnames: [fish]\n')
+    assert len(yolo.read(f'{tmp_path}/data.yaml', 'val').records) == 1
+
+
+@pytest.mark.parametrize('coding', ['utf-16', 'utf-8-sig', 'utf-16-be', 'gbk'])
+def test_codings(tmp_path, coding):
+    write_set(tmp_path, SET, names=None)
+    text = f'# coding: {coding}\ntrain: train/images\nnames: [鱼]\n'
+    (tmp_path / 'data.yaml').write_bytes(text.encode(coding))
+    assert yolo.read(f'{tmp_path}/data.yaml', 'train', strict=True).class_names == ['鱼']
+
+
+def test_images_that_are_not_read_are_named_by_their_ending(tmp_path):
+    write_set(tmp_path, {'images/a.txt': '', 'data.yaml': 'train: images\nnames: [fish]\n'}, names=None)
+    for name in 'a.heic', 'b.HEIC':
+        (tmp_path / 'images' / name).touch()
+    with pytest.raises(InputError, match='no images in train: images; .*2 .heic files are there, which are not read'):
+        yolo.read(f'{tmp_path}/data.yaml', 'train')
+
+
+@pytest.mark.parametrize('ending', ['.webp', '.tif', '.TIFF'])
+def test_webp_and_tiff(tmp_path, ending):
+    write_set(tmp_path, {'labels/a.txt': '0 .5 .5 .2 .4', 'data.yaml': 'train: images\nnames: [fish]\n'}, names=None)
+    (tmp_path / 'images').mkdir()
+    cv2.imwrite(f'{tmp_path}/images/a{ending}', np.zeros([50, 100, 3], np.uint8))
+    record, = yolo.read(f'{tmp_path}/data.yaml', 'train', strict=True).records
+    np.testing.assert_allclose(record.boxes, [[40, 15, 60, 35]], atol=1e-4)

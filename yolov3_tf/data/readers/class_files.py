@@ -3,9 +3,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable
 
+from yolov3_tf.data.readers import texts
 from yolov3_tf.errors import InputError
 
 # VOC2007 development kit, the order every published per-class table uses.
@@ -28,6 +31,8 @@ COCO_CLASSES = (
 
 
 MOST_CLASSES = 10_000       # more is a damaged file: names are made for all class ids below the highest
+LONGEST_NAME = 200          # bytes: result files are named after classes, and file names end at 255
+_BETWEEN = re.compile(r'(?<!\d)[\s_-]+|[\s_-]+(?!\d)')       # 1-2 and 12 differ
 
 
 def is_text(name: str) -> bool:
@@ -42,20 +47,50 @@ def read_lines(path: str | os.PathLike, opened: Callable = open) -> Iterator[tup
     """Yields (line number, text) of a text file, stripped; blank lines, '\\r' and a byte order mark vanish.
 
     Raises:
-      InputError: the file is missing, unreadable, or not UTF-8.
+      InputError: the file is missing, unreadable, or no text that ``texts`` reads.
     """
     try:
         with opened(path, 'rb') as file:
             content = file.read()
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror}): expected a text file') from None
-    for number, line in enumerate(content.splitlines(), 1):
-        try:
-            text = line.decode('utf-8-sig').strip()
-        except UnicodeDecodeError:
-            raise InputError(f'{path}:{number}: expected UTF-8 text, got the bytes {line[:40]!r}') from None
+    try:
+        found = texts.lines(content)
+    except texts.UnknownCoding as error:
+        raise InputError(f'{path}:{error.line}: {error}') from None
+    for number, line in enumerate(found, 1):
+        text = line.lstrip('\ufeff').strip()
         if text:
             yield number, text
+
+
+def clean_name(name: str) -> str:
+    """A class name as one line of text that every file can hold, the same wherever it is read.
+
+    Blanks around it go, a line break or another control character becomes a blank, and half of a surrogate pair
+    (possible in JSON) U+FFFD. Other letters stay, slashes too.
+    """
+    text = ''.join(' ' if unicodedata.category(letter) in ('Cc', 'Zl', 'Zp') else letter for letter in name)
+    return re.sub('[\ud800-\udfff]', '\ufffd', text).strip()
+
+
+def check_length(name: str, where: str) -> None:
+    """Raises InputError for a class name that no result file can be named after."""
+    size = len(name.encode('utf-8', 'replace'))
+    if size > LONGEST_NAME:
+        raise InputError(f'{where}: class {name[:40]!r}... has {size} bytes; expected at most {LONGEST_NAME}, because '
+                         'result files are named after classes')
+
+
+def alike(names: Sequence[str]) -> list[str]:
+    """A sentence for each group of class names that differ in nothing but letter case, blanks, ``_`` and ``-``."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        plain = unicodedata.normalize('NFKC', name).casefold()
+        groups.setdefault(_BETWEEN.sub('', plain), []).append(name)
+    return [f'the class names {", ".join(map(repr, group))} differ only in letter case or blanks and are '
+            f'{len(group)} classes; if one is meant, correct the annotations' for group in groups.values()
+            if len(group) > 1]
 
 
 def read_class_file(path: str | os.PathLike, opened: Callable = open) -> list[str]:

@@ -1,27 +1,45 @@
 """Reads COCO instances files (https://cocodataset.org/#format-data) into Records."""
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from yolov3_tf.data.readers import class_files, faults
+from yolov3_tf.data.readers import class_files, faults, headers, paths, texts
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
+
+
+class Categories(NamedTuple):
+    """The categories of an instances file.
+
+    Attributes:
+      names: {category id: class name} in the order of the ids; two ids with one name are one class.
+      notes: what was left out or joined, a sentence each.
+    """
+    names: dict[int, str]
+    notes: list[str]
+
+    @property
+    def class_names(self) -> list[str]:
+        """Each name once, in the order of the ids."""
+        return list(dict.fromkeys(self.names.values()))
 
 
 def read(path: str, image_folder: str, classes: Sequence[str] | None = None, strict: bool = False) -> Dataset:
     """Reads the images of an instances file in its order, those without annotations too.
 
     Boxes x, y, width, height become our x1, y1, x2, y2; ``iscrowd`` becomes ``crowd`` and the area of the
-    segmentation is kept. ``image_id`` is the number as text.
+    segmentation is kept. ``image_id`` is the id as text. An annotation without a box gets that of its segmentation,
+    and an image without a size that of its file.
 
     Args:
       path: the JSON file.
       image_folder: folder to which the file names are relative.
       classes: names in order; None takes the file's categories in the order of their ids, so COCO's ids
-        1..90 with gaps become the class ids 0..79.
+        1..90 with gaps become the class ids 0..79 (``categories``).
       strict: stop at the first fault instead of repairing or dropping.
 
     Raises:
@@ -30,107 +48,257 @@ def read(path: str, image_folder: str, classes: Sequence[str] | None = None, str
     """
     content = _load(path)
     problems = faults.Problems(strict)
-    names = _category_names(path, content['categories'])
-    class_names = list(names.values()) if classes is None else list(classes)
-    images = _images(path, content['images'], image_folder, problems)
+    found = categories(path, content['categories'], content['annotations'])
+    problems.note(*found.notes)
+    class_names = found.class_names if classes is None else list(classes)
+    index = {name: position for position, name in enumerate(class_names)}
+    finder = paths.Finder(image_folder, inside=True)
+    images = _images(path, content['images'], finder, problems)
     if not images:
         first = ([*problems.messages, 'it lists no images'])[0]
         raise InputError(f'{path}: no usable image; the first problem: {first}')
+    problems.note(*finder.notes(path))
     listed = {_id(image) for image in content['images']}
-    objects: dict[int, list[tuple]] = {image_id: [] for image_id in images}
+    objects: dict[int | str, list[tuple]] = {image_id: [] for image_id in images}
     for annotation in content['annotations']:
         where = _where(path, annotation)
-        image_id = annotation.get('image_id') if isinstance(annotation, dict) else None
-        if not isinstance(image_id, int) or image_id not in listed:
-            problems.add(f'{where}: no image has the id {image_id!r}', 'annotation dropped')
+        written = annotation.get('image_id') if isinstance(annotation, dict) else None
+        image_id = as_id(written)
+        if image_id is None or image_id not in listed:
+            problems.add(f'{where}: no image has the id {written!r}', 'annotation dropped')
         elif image_id in images:
-            item = _object(where, annotation, images[image_id], names, class_names, problems)
+            item = _object(where, annotation, images[image_id], found.names, index, problems)
             if item is not None:
                 objects[image_id].append(item)
-    records = [faults.record(os.path.join(image_folder, image['file_name']), str(image_id), image['width'],
-                             image['height'], objects[image_id], path) for image_id, image in images.items()]
-    return Dataset(records, class_names, problems.messages)
+    records = [faults.record(image.path, str(image_id), image.width, image.height, objects[image_id], path)
+               for image_id, image in images.items()]
+    return Dataset(records, class_names, problems.messages, problems.notes)
 
 
-def _load(path):
+def categories(path: str, entries: Sequence[Any], annotations: Sequence[Any] = ()) -> Categories:
+    """The classes of a file's list of categories.
+
+    Roboflow's exports begin with a root category that no object has and that the others name as their
+    ``supercategory``: it is left out. Of categories with one name, those that no object has are left out if it is the
+    root's; the others are one class.
+
+    Args:
+      path: for messages.
+      annotations: those of the file; without any, every category counts as one that objects have.
+
+    Raises:
+      InputError: an entry without id or name, or an id that is there twice with two names.
+    """
+    names: dict[int, str] = {}
+    parents: dict[int, Any] = {}
+    notes = []
+    for entry in entries:
+        written = entry.get('name') if isinstance(entry, dict) else None
+        number = _id(entry)
+        if not isinstance(written, str) or not isinstance(number, int) or not class_files.clean_name(written):
+            raise InputError(f'{path}: expected categories with id and name, got {str(entry)[:80]}')
+        name = class_files.clean_name(written)
+        class_files.check_length(name, path)
+        if names.get(number, name) != name:
+            raise InputError(f'{path}: category id {number} is listed twice, as {names[number]!r} and as {name!r}')
+        if name != written.strip():
+            notes.append(f'{path}: category {written!r} is read as {name!r}: a class name is one line of text')
+        names[number], parents[number] = name, entry.get('supercategory')
+    used = {as_id(entry.get('category_id')) for entry in annotations if isinstance(entry, dict)} or set(names)
+    roots = {number for number, name in names.items() if number not in used and parents[number] in (None, '', 'none')
+             and any(parent == name for other, parent in parents.items() if other != number)}
+    uses: dict[str, list[int]] = {}
+    for number in sorted(names):
+        uses.setdefault(names[number], []).append(number)
+    dropped = roots | {number for root in roots for number in uses[names[root]]
+                       if not used.intersection(uses[names[root]])}
+    notes += [f'{path}: category {names[number]!r} (id {number}) is left out: no object has it, and it is the '
+              f'{"root" if number in roots else "double of the root"} of the others' for number in sorted(dropped)]
+    for name, several in uses.items():
+        kept = [number for number in several if number not in dropped]
+        if len(kept) > 1:
+            notes.append(f'{path}: the categories with the ids {", ".join(map(str, kept))} are one class, {name!r}')
+    return Categories({number: names[number] for number in sorted(names) if number not in dropped}, notes)
+
+
+def load(path: str) -> Any:
+    """The content of a JSON file of any coding that ``texts`` reads.
+
+    Raises:
+      InputError: it cannot be read or is not JSON, with line and column.
+    """
     try:
-        with open(path, encoding='utf-8-sig') as file:
-            content = json.load(file)
+        with open(path, 'rb') as file:
+            return json.loads(texts.decode(file.read()))
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror}); expected COCO instances') from None
     except json.JSONDecodeError as error:
         raise InputError(f'{path}:{error.lineno}: not JSON ({error.msg}, column {error.colno}); '
                          'is the file truncated?') from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, numbers of thousands of digits, deep nesting
+    except texts.UnknownCoding as error:
+        raise InputError(f'{path}:{error.line}: {error}') from None
+    except (ValueError, RecursionError) as error:       # numbers of thousands of digits, deep nesting
         raise InputError(f'{path}: not readable as JSON ({error})') from None
+
+
+def as_id(value: Any) -> int | str | None:
+    """An id as a whole number where it is one, also written as text or with a fraction of 0; else text, or None."""
+    if isinstance(value, str):
+        text = value.strip()
+        return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else text or None
+    if isinstance(value, float) and value == value and abs(value) < 2 ** 53 and value == int(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+class _Image(NamedTuple):
+    """An image that is there; its size is 0 where neither the entry nor the file says what the boxes refer to."""
+    path: str
+    width: int
+    height: int
+
+
+def _load(path):
+    content = load(path)
     for key in ('images', 'annotations', 'categories'):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise InputError(f'{path}: expected a COCO instances file with the list {key!r}')
     return content
 
 
-def _category_names(path, categories) -> dict[int, str]:
-    """{category id: name} in the order of the ids."""
-    names: dict[int, str] = {}
-    for category in categories:
-        name = category.get('name') if isinstance(category, dict) else None
-        if not isinstance(name, str) or not name.strip() or _id(category) is None:
-            raise InputError(f'{path}: expected categories with id and name, got {str(category)[:80]}')
-        if _id(category) in names or name.strip() in names.values():
-            raise InputError(f'{path}: category {name!r} (id {_id(category)}) is listed twice')
-        names[_id(category)] = name.strip()
-    return {number: names[number] for number in sorted(names)}
-
-
-def _images(path, entries, folder, problems) -> dict[int, dict[str, Any]]:
-    """{image id: entry} of the images that are there."""
-    images: dict[int, dict[str, Any]] = {}
-    for image in entries:
-        fault = _image_fault(image, images, folder)
-        if fault:
-            problems.add(f'{path}: image {_id(image)}: {fault}', 'image dropped')
+def _images(path, entries, finder, problems) -> dict[int | str, _Image]:
+    """{image id: image} of the images that are there."""
+    images: dict[int | str, _Image] = {}
+    unsized = 0
+    for entry in entries:
+        number = _id(entry)
+        image = _image(entry, number, images, finder)
+        if isinstance(image, str):
+            problems.add(f'{path}: image {number}: {image}', 'image dropped')
         else:
-            images[_id(image)] = image
+            images[number] = image
+            unsized += not all(_side(entry.get(side)) for side in ('width', 'height'))
+    if unsized:
+        problems.note(f'{path}: {unsized} images have no usable width and height there: taken from their files')
     return images
 
 
-def _image_fault(image, images, folder):
-    """Why an image cannot be used, '' where it can."""
-    if _id(image) is None or not isinstance(image.get('file_name'), str):
-        return f'expected id and file_name, got {str(image)[:80]}'
-    if _id(image) in images:
+def _image(entry, number, images, finder):
+    """An ``_Image``, or why it cannot be used."""
+    name = entry.get('file_name') if isinstance(entry, dict) else None
+    if number is None or not isinstance(name, str):
+        return f'expected id and file_name, got {str(entry)[:80]}'
+    if number in images:
         return 'the id is listed twice'
-    if not all(_is_count(image.get(side)) for side in ('width', 'height')):
-        size = image.get('width'), image.get('height')
-        return f'expected width and height as whole pixels, got {size}'
-    name = image['file_name']
-    if os.path.isabs(name) or '..' in name.replace('\\', '/').split('/') or '\0' in name:
-        return f'file name {name[:80]!r} leads outside the folder'
-    return '' if os.path.isfile(os.path.join(folder, name)) else f'no image {os.path.join(folder, name)}'
+    file = finder.find(name)
+    if file is None and paths.leads_out(name):
+        return f'file name {name[:80]!r} leads outside the folder, and no file there has this name'
+    if file is None:
+        return f'no image {os.path.join(finder.folders[0], name[:200])}'
+    width, height = _side(entry.get('width')), _side(entry.get('height'))
+    if width and height:
+        return _Image(file, width, height)
+    header = headers.of_file(file)
+    if header is None:
+        return f'expected width and height as whole pixels, got {(entry.get("width"), entry.get("height"))}'
+    return _Image(file, header.width, header.height) if header.orientation == 1 else _Image(file, 0, 0)
 
 
-def _object(where, annotation, image, names, class_names, problems):
+def _object(where, annotation, image, names, index, problems):
     """One entry for ``faults.record``, or None with the problem noted."""
-    name = names.get(annotation.get('category_id')) if _is_count(annotation.get('category_id')) else None
+    written = annotation.get('category_id')
+    number = as_id(written)
+    name = names.get(number) if number is not None else None
     if name is None:
-        problems.add(f'{where}: no category has the id {annotation.get("category_id")!r}',
-                     'annotation dropped')
+        problems.add(f'{where}: no category has the id {written!r}', 'annotation dropped')
         return None
-    if name not in class_names:
-        raise InputError(f'{where}: {class_files.unknown_class(name, class_names)}')
-    values = annotation.get('bbox')
-    if not isinstance(values, list) or len(values) != 4 or not all(_is_number(value) for value in values):
-        problems.add(f'{where}: expected bbox [x, y, width, height], got {str(values)[:80]}',
+    if name not in index:
+        raise InputError(f'{where}: {class_files.unknown_class(name, list(index))}')
+    corners = _corners(annotation)
+    if corners is None:
+        problems.add(f'{where}: expected bbox [x, y, width, height], got {str(annotation.get("bbox"))[:80]}',
                      'object dropped')
         return None
-    x, y, width, height = values
-    corners = x, y, x + width, y + height
-    box = faults.repair(where, corners, image['width'], image['height'], problems)
+    box = faults.repair(where, corners, image.width, image.height, problems)
     if box is None:
         return None
     area = annotation.get('area')
-    return (box, class_names.index(name), False, annotation.get('iscrowd') == 1,
+    return (box, index[name], False, annotation.get('iscrowd') == 1,
             area if _is_number(area) and 0 < area < 2 ** 48 else None, _line(annotation))
+
+
+def _corners(annotation):
+    """x1, y1, x2, y2 of an annotation's box, or else of its outline; None where it has neither."""
+    values = annotation.get('bbox')
+    if isinstance(values, list) and len(values) == 4:
+        values = [_of_text(value) for value in values]
+        if all(_is_number(value) for value in values):
+            x, y, width, height = values
+            return x, y, x + width, y + height
+    if values:                          # a box that is wrong, not one that is missing
+        return None
+    outline = annotation.get('segmentation')
+    return _of_mask(outline) if isinstance(outline, dict) else _of_polygons(outline)
+
+
+def _of_text(value):
+    """A number that is written as text; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _of_polygons(outline):
+    """The box around all points of lists [x, y, x, y, ...] or [[x, y], ...]."""
+    numbers: list[float] = []
+    waiting = [outline]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, list):
+            return None
+        if one and all(_is_number(value) for value in one):
+            if len(one) % 2:
+                return None
+            numbers += one
+        else:
+            waiting += one
+    x, y = numbers[::2], numbers[1::2]
+    return (min(x), min(y), max(x), max(y)) if numbers else None
+
+
+def _of_mask(mask):
+    """The box around a run-length coded mask: runs of 0 and 1 in turn, column by column, a list or COCO's text."""
+    size, counts = mask.get('size'), mask.get('counts')
+    if not isinstance(size, list) or len(size) != 2 or not all(_side(side) for side in size):
+        return None
+    runs = _runs(counts) if isinstance(counts, str) else counts
+    if not isinstance(runs, list) or not all(isinstance(run, int) and run >= 0 for run in runs):
+        return None
+    height, ends = _side(size[0]), list(itertools.accumulate(runs))
+    ones = [(near, far) for near, far in zip(ends[::2], ends[1::2]) if far > near]
+    if not ones:
+        return None
+    tops = [0 if (far - 1) // height > near // height else near % height for near, far in ones]
+    bottoms = [height if (far - 1) // height > near // height else (far - 1) % height + 1 for near, far in ones]
+    return ones[0][0] // height, min(tops), (ones[-1][1] - 1) // height + 1, max(bottoms)
+
+
+def _runs(text):
+    """Runs of COCO's text (rleFrString of its maskApi.c): six bits a letter, differences to the run before the last."""
+    runs: list[int] = []
+    value = shift = 0
+    for letter in text.encode('ascii', 'replace'):
+        bits = letter - 48
+        if not 0 <= bits < 64 or shift > 60:
+            return None
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16) and 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
 
 
 def _where(path, annotation):
@@ -140,18 +308,19 @@ def _where(path, annotation):
 
 def _line(annotation):
     """The annotation's id, which stands for a line; -1 where it has none that fits."""
-    number = annotation.get('id')
+    number = as_id(annotation.get('id'))
     return number if isinstance(number, int) and 0 <= number < 2 ** 63 else -1
 
 
 def _id(entry):
-    number = entry.get('id') if isinstance(entry, dict) else None
-    return number if isinstance(number, int) else None
+    return as_id(entry.get('id')) if isinstance(entry, dict) else None
 
 
 def _is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _is_count(value):
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2 ** 24
+def _side(value):
+    """A size in whole pixels, 0 where the value is none; also written as text or with a fraction of 0."""
+    number = as_id(value)
+    return number if isinstance(number, int) and 0 < number < 2 ** 24 else 0

@@ -22,17 +22,22 @@ ROUNDING = .05
 
 
 class Problems:
-    """Collects messages; with ``strict`` the first one is raised instead."""
+    """Collects messages, of which ``strict`` raises the first instead, and notes, which stop nothing."""
 
     def __init__(self, strict: bool = False):
         self.strict = strict
         self.messages: list[str] = []
+        self.notes: list[str] = []
 
     def add(self, fault: str, done: str) -> None:
         """Notes a fault (where and what) and what was done about it."""
         if self.strict:
             raise InputError(f'{fault}; correct it, or go on without --strict')
         self.messages.append(f'{fault}; {done}')
+
+    def note(self, *sentences: str) -> None:
+        """Notes what was read in another way than it is written; no fault, also under ``strict``."""
+        self.notes += sentences
 
 
 def order(corners: Corners) -> tuple[Corners | None, str]:

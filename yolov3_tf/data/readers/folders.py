@@ -85,7 +85,7 @@ def _contents(files: Files) -> str:
 
 def _hint(files: Files) -> str:
     """What is probably missing."""
-    others = [path for path in files.paths if image_lookup.is_image(path, image_formats.ALL_ENDINGS)]
+    others = [path for path in files.paths if image_lookup.is_image(path, image_formats.ENDINGS)]
     if others and not files.images:
         ending = os.path.splitext(others[0])[1]
         return f' Its images ({others[0]}) are {ending} files, which are not read: convert them to JPEG or PNG.'

@@ -37,7 +37,7 @@ def read(folder: str, image_folder: str | None = None, classes: Sequence[str] | 
     problems = faults.Problems(strict)
     images = image_lookup.Images(image_folder or folder)
     found: dict[str, str] = {}          # label -> file of its first shape
-    parsed: dict[str, tuple[str, tuple[int, int], list[tuple]]] = {}        # image -> file, size and shapes
+    parsed: dict[str, tuple[str, tuple[int, int, int], list[tuple]]] = {}        # image -> file, size and shapes
     for path in files:
         try:
             content = load(path)
@@ -87,12 +87,11 @@ def load(path: str) -> dict[str, Any]:
 
 
 def _size(content, image):
-    """Width and height in pixels: as the file has them, else the image's own, else 0."""
+    """Width and height in pixels, as the file has them, else the image's own, else 0; and ``Record.orientation``."""
     size = content.get('imageWidth'), content.get('imageHeight')
     if all(isinstance(side, int) and not isinstance(side, bool) and 0 < side < 2 ** 24 for side in size):
-        return size
-    header = headers.of_file(image)
-    return (header.width, header.height) if header else (0, 0)
+        return *size, 0
+    return headers.unstated(image)
 
 
 def _shapes(path, shapes, problems):
@@ -147,10 +146,10 @@ def _around(one, other):
 
 
 def _record(image, path, size, shapes, names, problems):
-    width, height = size
+    width, height, turned = size
     objects = []
     for number, label, corners, difficult in shapes:
         box = faults.repair(f'{path}: shape {number} {label!r}', corners, width, height, problems)
         if box is not None:
             objects.append((box, names.index(label), difficult, False, None, number))
-    return faults.record(image, '', width, height, objects, path)
+    return faults.record(image, '', width, height, objects, path)._replace(orientation=turned)

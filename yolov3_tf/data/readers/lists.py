@@ -33,7 +33,7 @@ NAME_FILES = CLASS_FILE, 'obj.names', 'classes.txt', '_classes.txt', 'class_name
 _NAME_ENDINGS = '_classes.txt', '.names'
 _LINE = 'index path width height [class x1 y1 x2 y2]...'
 _COMMAS = 'path x1,y1,x2,y2,class ...'
-_ENDING = '|'.join(map(re.escape, image_formats.ALL_ENDINGS))
+_ENDING = '|'.join(map(re.escape, image_formats.ENDINGS))
 _PATH = re.compile(rf'(.*\S(?:{_ENDING}))(?:\s+(.*))?$', re.IGNORECASE | re.DOTALL)
 _GROUP = re.compile(r'\S+,\S+,\S+,\S+,\S+')
 _INDEXED = re.compile(r'(\S+)\s+(.+)', re.DOTALL)
@@ -77,15 +77,16 @@ def read(path: str, classes: Sequence[str] | None = None, strict: bool = False) 
         elif image is None:
             problems.add(f'{where}: no image {_image(path, line.name)}', 'line dropped')
         else:
-            width, height = line.size or _size_of(image)
+            width, height, turned = (*line.size, 0) if line.size else headers.unstated(image)
             objects = [(box, index, False, False, None, number) for box, index in
                        _objects(where, zip(indices, line.rows), width, height, problems)]
-            records[line.name] = faults.record(image, line.name, width, height, objects, path)
+            record = faults.record(image, line.name, width, height, objects, path)
+            records[line.name] = record._replace(orientation=turned)
     note_elsewhere(path, find.elsewhere, problems)
     if not records:
         raise InputError(f'{path}: the list is empty; expected lines "{_LINE}"' if empty else
                          f'{path}: no usable line; the first problem: {problems.messages[0]}')
-    return Dataset(with_ids(records), numbering.names(), problems.messages)
+    return Dataset(with_ids(records), numbering.names(), problems.messages, problems.notes)
 
 
 def own_names(path: str) -> list[str] | None:
@@ -337,11 +338,6 @@ class _Finder:
         if image and moved:
             self.elsewhere.append((name, image))
         return image
-
-
-def _size_of(image):
-    header = headers.of_file(image)
-    return (header.width, header.height) if header else (0, 0)
 
 
 def _objects(where, rows, width, height, problems):

@@ -18,6 +18,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -77,7 +78,7 @@ def read(pattern: str, classes: Sequence[str] | None = None, strict: bool = Fals
         image_id = one.image_id if one.image_id and one.image_id not in records else one.name
         objects = [(box, index[name], *rest) for box, name, *rest in one.objects]
         records[image_id] = faults.record(str(one.location), image_id, one.width, one.height, objects,
-                                          one.location.file)
+                                          one.location.file)._replace(kind=one.kind, orientation=one.orientation)
     return Dataset(list(records.values()), names, problems.messages)
 
 
@@ -119,13 +120,18 @@ def write(dataset: Dataset, prefix: str, count: int | None = None) -> Written:
 
 
 class _AnnotatedRecord(NamedTuple):
-    """A record before class names have become indices; ``objects`` as ``faults.record`` takes them, with names."""
+    """A record before class names have become indices; ``objects`` as ``faults.record`` takes them, with names.
+
+    ``kind`` and ``orientation`` are those of ``Record``.
+    """
     location: image_files.Location
     name: str
     image_id: str
     width: int
     height: int
     objects: list
+    kind: str
+    orientation: int
 
 
 def _name_missing(paths, problems):
@@ -189,7 +195,10 @@ def _annotated(location, example, shard, problems):
             objects.append((box, names[row], marks[0][row], marks[1][row], area, number))
     stem = os.path.splitext(os.path.basename(path))[0]
     image_id = feature.text('image/source_id') or os.path.splitext(feature.text('image/filename'))[0]
-    return _AnnotatedRecord(location, f'{stem}-{number}', image_id, width, height, objects)
+    header = headers.read(io.BytesIO(feature.encoded()))
+    turned = 0 if header is None else 1 if header.orientation == 1 else -1
+    return _AnnotatedRecord(location, f'{stem}-{number}', image_id, width, height, objects,
+                            header.kind if header else '', turned)
 
 
 class _RecordFault(Exception):
@@ -207,6 +216,9 @@ class _Features:
 
     def has_bytes(self, name):
         return self.has(name) and any(self.feature[name].bytes_list.value)
+
+    def encoded(self):
+        return self.feature[image_files.ENCODED].bytes_list.value[0]
 
     def text(self, name):
         values = self._texts(name)
@@ -299,7 +311,7 @@ def _write_shard(path, records, class_names):
     left_out = []
     with tf.io.TFRecordWriter(f'{path}.part') as writer:
         for record in records:
-            why = image_files.explain(record.image_path)
+            why = image_files.explain(record.image_path, record.orientation)
             if why:
                 left_out.append(why)
             else:
@@ -309,7 +321,7 @@ def _write_shard(path, records, class_names):
 
 
 def _example(record, class_names):
-    contents = image_files.read_contents(record.image_path)
+    contents = _upright_contents(record)
     header = headers.read(io.BytesIO(contents)) or _decoded(contents)
     width, height = record.width or header.width, record.height or header.height
     name = os.path.basename(image_files.location_of(record.image_path).file)
@@ -325,6 +337,14 @@ def _example(record, class_names):
         'image/object/is_crowd': record.crowd.astype(int).tolist(), 'image/object/area': record.areas}
     return tf.train.Example(features=tf.train.Features(feature={key: _feature(values)
                                                                 for key, values in features.items()}))
+
+
+def _upright_contents(record):
+    """The image's bytes; of one that EXIF turns, and whose boxes are upright, those of the upright image as JPEG."""
+    if record.orientation <= 1:
+        return image_files.read_contents(record.image_path)
+    pixels = image_files.read_image(record.image_path, record.orientation)
+    return cv2.imencode('.jpg', pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
 def _decoded(contents):

@@ -21,6 +21,7 @@ from yolov3_tf.data.readers import (
     folders,
     labelme,
     lists,
+    sizes,
     tables,
     voc,
     xml_folder,
@@ -119,7 +120,7 @@ def _parts(text):
 
 def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, strict: bool = False, split: str = 'train',
          cache: str = builtin.CACHE) -> Dataset:
-    """Reads the annotations of a dataset spec; images themselves are not decoded.
+    """Reads the annotations of a dataset spec; of images themselves only the headers are read (``sizes.match``).
 
     Of joined specs, the class names are those of the first, then those of the others that are new, in order;
     classes of one name are one class. With ``classes`` given, each part's names must be among them. Annotations
@@ -146,8 +147,9 @@ def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, stric
     if len(parts) > 1 and classes is None:
         for part in parts:
             _check_named(part)
-    sets = [_read(part, classes, strict, split, cache) for part in parts]
-    return sets[0] if len(sets) == 1 else _joined(parts, sets, strict)
+    sets = [sizes.match(_read(part, classes, strict, split, cache), strict) for part in parts]
+    dataset = sets[0] if len(sets) == 1 else _joined(parts, sets, strict)
+    return dataset._replace(notes=[*dataset.notes, *class_files.alike(dataset.class_names)])
 
 
 VOC_HOME = 'http://host.robots.ox.ac.uk/pascal/VOC/'
@@ -168,7 +170,8 @@ def default_specs(folder: str = '.') -> tuple[str, str, str]:
         archives = '\n     '.join(VOC_ARCHIVES)
         raise InputError(
             f'no data: there is no {devkit}/ here, and no --train_data. Three ways on:\n'
-            f'  1. PASCAL VOC, as in the paper: fetch from {VOC_HOME}\n'
+            '  1. PASCAL VOC, as in the paper: yolov3-tf data voc (2.9 GB), and type the same command again;\n'
+            f'     by hand: fetch from {VOC_HOME}\n'
             f'     {archives}\n'
             '     unpack all three here (tar -xf FILE), and type the same command again\n'
             '  2. your own labelled images: yolov3-tf train FOLDER (VOC, COCO, YOLO, lists, CSV, LabelMe),\n'
@@ -212,6 +215,8 @@ def _parse_one(text, split):
 def _read(spec, classes, strict, split, cache):
     if spec.is_builtin:         # a VOC folder once it is drawn
         spec = dataclasses.replace(spec, path=builtin.prepare(spec.count, cache), split=split)
+    elif spec.format == 'darknet':      # an obj.data names a list for each part
+        spec = dataclasses.replace(spec, split=split)
     return FORMATS[spec.format].read(spec, classes, strict)
 
 
@@ -228,7 +233,8 @@ def _joined(parts, sets, strict):
                 problems.add(f'{parts[position]}: {record.image_path} is in {parts[seen[path]]} already', 'used once')
             else:
                 records.append((position, record._replace(classes=numbers[record.classes])))
-    return Dataset(_distinct(records), names, [text for one in sets for text in one.problems] + problems.messages)
+    return Dataset(_distinct(records), names, [text for one in sets for text in one.problems] + problems.messages,
+                   [text for one in sets for text in one.notes])
 
 
 def _check_named(spec):
@@ -320,7 +326,7 @@ def _read_coco(spec, classes, strict):
 def _read_darknet(spec, classes, strict):
     if os.path.isdir(spec.path):
         return yolo_folder.read(spec.path, spec.class_file, classes, strict)
-    return darknet.read(spec.path, spec.class_file, classes, strict)
+    return darknet.read(spec.path, spec.class_file, classes, strict, spec.split or 'train')
 
 
 def _names_of_darknet(spec):

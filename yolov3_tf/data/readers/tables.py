@@ -97,7 +97,7 @@ def read(path: str, image_folder: str | None = None, classes: Sequence[str] | No
              if row.label}
     names = class_files.resolve_classes(found, classes if classes is not None else numbered)
     records = {written[image]: _record(path, image, group, names, unit, problems) for image, group in rows.items()}
-    return Dataset(lists.with_ids(records), names, problems.messages)
+    return Dataset(lists.with_ids(records), names, problems.messages, problems.notes)
 
 
 def layout_of(path: str) -> Layout:
@@ -190,9 +190,9 @@ def _is_unit(rows):
 
 def _record(path, image, rows, names, unit, problems):
     width, height = next((row.size for row in rows if row.size[0]), (0, 0))
-    header = headers.of_file(image) if not width else None
-    if header:
-        width, height = header.width, header.height
+    turned = 0
+    if not width:
+        width, height, turned = headers.unstated(image)
     objects = []
     for row in rows:
         if row.corners is None:
@@ -202,7 +202,7 @@ def _record(path, image, rows, names, unit, problems):
         box = faults.repair(f'{path}:{row.line}: object {row.label!r}', corners, width, height, problems)
         if box is not None:
             objects.append((box, names.index(row.label), False, False, None, row.line))
-    return faults.record(image, '', width, height, objects, path)
+    return faults.record(image, '', width, height, objects, path)._replace(orientation=turned)
 
 
 def _names_of_numbers(path, rows, classes):

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from yolov3_tf.data import image_formats
-from yolov3_tf.data.readers import class_files, faults, voc_xml
+from yolov3_tf.data.readers import class_files, faults, paths, voc_xml
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
+_MARK = re.compile(r'\s+(-1|0|1)$')
 PAPER_SPLITS = {'train': '2007_trainval+2012_trainval', 'test': '2007_test'}
 
 
@@ -35,7 +36,8 @@ def read(folder: str, splits: str, classes: Sequence[str] | None = None, strict:
     """Reads the images of one or more splits, in the order of their lists.
 
     Every image listed becomes a Record, without objects too. Image and annotation are found by the
-    listed name; <filename> inside the XML is ignored (people copy and rename). <part> boxes are not objects.
+    listed name, which may have an ending or a folder (of another machine too); <filename> inside the XML is ignored
+    (people copy and rename). <part> boxes are not objects.
     A box whose corners coincide counts as one without area, although with inclusive pixels it would have one.
 
     Args:
@@ -70,7 +72,7 @@ def dataset_of(images: Sequence[AnnotatedImage], classes: Sequence[str] | None, 
     records = [_record(image, index, problems) for image in images]
     if not records:
         raise InputError(f'{empty}; the first: {problems.messages[0]}')
-    return Dataset(records, class_names, problems.messages)
+    return Dataset(records, class_names, problems.messages, problems.notes)
 
 
 def splits_of(folder: str) -> list[str]:
@@ -129,35 +131,35 @@ def _images(parts, problems):
     first: dict[str, str] = {}      # image id -> file and line that list it first
     images = []
     for part in parts:
-        files = _image_files(f'{part.folder}/JPEGImages')
-        empty = True
-        for number, line in class_files.read_lines(part.list_file):
-            empty = False
-            image_id = re.sub(r'\s+(-1|0|1)$', '', line)  # dog_train.txt and its like add a mark to each name
+        files = _Files(part.folder)
+        lines = list(class_files.read_lines(part.list_file))
+        if not lines:
+            raise InputError(f'{part.list_file}: the split is empty; expected one image name a line')
+        # dog_train.txt and its like add a mark to every name; IMG 0 and IMG 1 are names.
+        marked = all(_MARK.search(line) and not files.has(line) for _, line in lines)
+        for number, line in lines:
+            image_id = files.find(_MARK.sub('', line) if marked else line)
             where = f'{part.list_file}:{number}'
             if image_id in first:
                 problems.add(f'{where}: {image_id} is listed already in {first[image_id]}', 'used once')
                 continue
             first[image_id] = where
-            image = _annotated(part.folder, image_id, files, where, problems)
+            image = _annotated(files, image_id, where, problems)
             if image:
                 images.append(image)
-        if empty:
-            raise InputError(f'{part.list_file}: the split is empty; expected one image name a line')
+        problems.note(*files.notes(part.list_file))
     return images
 
 
-def _annotated(folder, image_id, files, where, problems):
+def _annotated(files, image_id, where, problems):
     """Reads one annotation; None, with the problem noted, where annotation or image cannot be used."""
-    if re.search(r'[/\\\0]', image_id) or image_id in ('.', '..'):
-        problems.add(f'{where}: expected the bare name of an image, got {image_id[:80]!r}',
-                     'image dropped')
+    image, xml = files.image(image_id), files.xml(image_id)
+    if image is None and paths.leads_out(image_id):
+        problems.add(f'{where}: expected the bare name of an image, got {image_id[:80]!r}', 'image dropped')
         return None
-    xml = f'{folder}/Annotations/{image_id}.xml'
-    if image_id not in files:
-        endings = ', '.join(image_formats.ENDINGS)
-        problems.add(f'{where}: no image {folder}/JPEGImages/{image_id} with the ending {endings}'
-                     f'{_ending_hint(image_id)}', 'image dropped')
+    if image is None:
+        problems.add(f'{where}: no image {files.folder}/JPEGImages/{image_id} with the ending '
+                     f'{", ".join(image_formats.ENDINGS)}{files.other(image_id)}', 'image dropped')
         return None
     try:
         annotation = voc_xml.parse(xml)
@@ -166,8 +168,73 @@ def _annotated(folder, image_id, files, where, problems):
     except InputError as error:
         problems.add(str(error), 'image dropped')
     else:
-        return AnnotatedImage(f'{folder}/JPEGImages/{files[image_id]}', image_id, xml, annotation)
+        return AnnotatedImage(image, image_id, xml, annotation)
     return None
+
+
+class _Files:
+    """The images and annotations of one VOC folder, by name without ending; listed once, with subfolders on demand."""
+
+    def __init__(self, folder: str):
+        self.folder = folder
+        self.repaired: list[tuple[str, str]] = []       # (name as listed, image id)
+        self._listed: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {}
+
+    def find(self, line: str) -> str:
+        """The image id of a list's line, which may have an ending or a folder; the line where it fits nothing."""
+        if self.has(line) or '\0' in line:
+            return line
+        for _, name in paths.repairs(line):
+            stem, ending = os.path.splitext(name)
+            candidates = [name, stem] if ending.lower() in (*image_formats.ENDINGS, '.xml') else [name]
+            for candidate in candidates:
+                if self.has(candidate):
+                    self.repaired.append((line, candidate))
+                    return candidate
+        return line
+
+    def has(self, image_id: str) -> bool:
+        """Whether there is an image or an annotation of this name."""
+        folder, name = os.path.split(image_id)
+        images, xmls, _ = self._in(folder)
+        return name in images or name in xmls
+
+    def image(self, image_id: str) -> str | None:
+        """The image's file, None where there is none."""
+        folder, name = os.path.split(image_id)
+        file = self._in(folder)[0].get(name)
+        return file and os.path.join(self.folder, 'JPEGImages', folder, file)
+
+    def xml(self, image_id: str) -> str:
+        """The annotation's file, whether it is there or not; its ending may be in upper case."""
+        folder, name = os.path.split(image_id)
+        return os.path.join(self.folder, 'Annotations', folder, self._in(folder)[1].get(name, f'{name}.xml'))
+
+    def other(self, image_id: str) -> str:
+        """For the message: a file of this name in a format that is not read."""
+        folder, name = os.path.split(image_id)
+        found = [file for file in self._in(folder)[2] if os.path.splitext(file)[0] == name]
+        return f'; {found[0]} is there, which is not read: convert it to JPEG or PNG' if found else ''
+
+    def notes(self, file: str) -> list[str]:
+        """A sentence about names that were listed in another form, if any."""
+        if not self.repaired:
+            return []
+        written, image_id = self.repaired[0]
+        return [f'{file}: {len(self.repaired)} names with an ending or folder, such as {written[:120]!r}: read as '
+                f'{image_id}']
+
+    def _in(self, folder):
+        """{stem: image}, {stem: annotation} and the other files of a folder below JPEGImages and Annotations."""
+        if folder not in self._listed:
+            plain = not folder or folder == os.path.normpath(folder) != '.'
+            inside = plain and not paths.leads_out(folder) and '\0' not in folder
+            names = _listing(os.path.join(self.folder, 'JPEGImages', folder)) if inside else []
+            images = _image_files(names)
+            xmls = _listing(os.path.join(self.folder, 'Annotations', folder)) if inside else []
+            self._listed[folder] = images, _xml_files(xmls), [
+                name for name in names if os.path.splitext(name)[1].lower() not in image_formats.ENDINGS]
+        return self._listed[folder]
 
 
 def _record(image, index, problems):
@@ -184,15 +251,25 @@ def _record(image, index, problems):
     return faults.record(image.image_path, image.image_id, width, height, objects, image.xml)
 
 
-def _image_files(folder):
-    """{stem: file name} of the images in a folder, the preferred ending where a stem has several."""
+def _image_files(names):
+    """{stem: file name} of the images among a folder's files, the preferred ending where a stem has several."""
     ranked: dict[str, tuple[int, bool, str]] = {}
-    for name in _listing(folder):
+    for name in names:
         stem, ending = os.path.splitext(name)
         if ending.lower() in image_formats.ENDINGS:
             rank = image_formats.ENDINGS.index(ending.lower()), ending.isupper(), name
             ranked[stem] = min(rank, ranked.get(stem, rank))
     return {stem: rank[-1] for stem, rank in ranked.items()}
+
+
+def _xml_files(names):
+    """{stem: file name} of the annotations among a folder's files, .xml before .XML."""
+    found = {}
+    for name in sorted(names, key=lambda name: name.endswith('.xml')):
+        stem, ending = os.path.splitext(name)
+        if ending.lower() == '.xml':
+            found[stem] = name
+    return found
 
 
 def _is_voc(folder):
@@ -218,11 +295,6 @@ def _list_file(folder, split):
 
 def _listing(folder):
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-
-
-def _ending_hint(image_id):
-    listed = os.path.splitext(image_id)[1].lower() in image_formats.ENDINGS
-    return ' (lists hold names without ending)' if listed else ''
 
 
 def _there(folder):

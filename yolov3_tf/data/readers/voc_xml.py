@@ -6,16 +6,19 @@ and expand entities. Coordinates in the file are VOC's: pixels counted from 1, f
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
+from yolov3_tf.data.readers import class_files, texts
 from yolov3_tf.errors import InputError
 
 Corners = tuple[float, float, float, float]
 LARGEST_FILE = 4 << 20  # bytes; some ten thousand objects
 DEEPEST_NESTING = 32  # VOC needs 6 (a part's box)
+_DECLARED = re.compile(rb'^\s*<\?xml[^>]{0,200}?\bencoding\s*=\s*["\']([\w.-]{1,40})["\']')
 
 # Full paths, so that <part><name> and <part><bndbox> can never pass for the object's own.
 _OBJECT = '/annotation/object'
@@ -52,23 +55,55 @@ class Annotation(NamedTuple):
 def parse(path: str) -> Annotation:
     """Reads one annotation file.
 
+    Expat reads UTF-8, UTF-16 and codings of one byte; GBK and its like are decoded first. In a file that is in no
+    coding it declares, only class names must be readable: labelling programs write the folder of the image in another
+    coding than the rest.
+
     Raises:
       FileNotFoundError: there is no such file.
       InputError: it is unreadable, too large, not well-formed (truncated), not a VOC annotation, or
         declares a document type (the way in for entity expansion); the message holds file and line.
     """
     content = _read(path)
-    reader = _Reader(path)
     try:
-        reader.parser.Parse(content, True)
+        return _Reader(path).read(content)
     except expat.ExpatError as error:
-        raise InputError(f'{path}:{error.lineno}: not well-formed XML ({expat.ErrorString(error.code)}); '
-                         'is the file truncated?') from None
+        text = _decoded(content)
+        if text is None:
+            raise _not_well_formed(path, error) from None
     except (LookupError, ValueError) as error:  # encodings that expat or Python do not know
         if isinstance(error, InputError):
             raise
-        raise InputError(f'{path}:1: unreadable encoding ({error}); expected UTF-8') from None
-    return reader.result()
+        text = _decoded(content)
+        if text is None:
+            raise InputError(f'{path}:1: unreadable encoding ({error}); expected UTF-8') from None
+    try:
+        annotation = _Reader(path, 'utf-8').read(text.encode())
+    except expat.ExpatError as error:
+        raise _not_well_formed(path, error) from None
+    for item in annotation.objects:
+        if '\ufffd' in item.name:
+            raise InputError(f'{path}:{item.line}: class {item.name!r}: its bytes are no text in the coding that the '
+                             'file declares; expected UTF-8')
+    return annotation
+
+
+def _decoded(content):
+    """The text of a file that expat refused, None where its coding was not the reason."""
+    match = _DECLARED.match(content)
+    declared = match.group(1).decode() if match else None
+    if declared and texts.python_name(declared) is None:
+        return None
+    try:
+        text = texts.decode(content, declared)
+    except texts.UnknownCoding:
+        return content.decode('utf-8', 'replace')
+    return text if declared and not declared.lower().replace('-', '').startswith('utf8') else None
+
+
+def _not_well_formed(path, error):
+    return InputError(f'{path}:{error.lineno}: not well-formed XML ({expat.ErrorString(error.code)}); '
+                      'is the file truncated?')
 
 
 def serialize(file_name: str, width: int, height: int, objects: Iterable[tuple]) -> str:
@@ -107,18 +142,23 @@ def to_inclusive(box: Corners) -> Corners:
 class _Reader:
     """Collects the texts of interest while expat walks through the file."""
 
-    def __init__(self, path):
+    def __init__(self, path, coding=None):
         self.file = path
         self.paths = ['']  # of the open elements
         self.text = None  # parts of the text being collected, None outside the elements of interest
         self.size = {}
         self.objects = []  # (line, {tag: text})
-        parser = self.parser = expat.ParserCreate()
+        parser = self.parser = expat.ParserCreate(coding)
         parser.buffer_text = True
         parser.StartElementHandler = self.start
         parser.EndElementHandler = self.end
         parser.CharacterDataHandler = self.characters
         parser.StartDoctypeDeclHandler = self.doctype
+
+    def read(self, content):
+        """The annotation of these bytes."""
+        self.parser.Parse(content, True)
+        return self.result()
 
     def start(self, tag, _):
         path = f'{self.paths[-1]}/{tag}'
@@ -134,8 +174,8 @@ class _Reader:
     def end(self, _):
         path = self.paths.pop()
         if self.text is not None:
-            texts = self.objects[-1][1] if path.startswith(_OBJECT) else self.size
-            texts.setdefault(_TEXTS[path], ''.join(self.text).strip())
+            found = self.objects[-1][1] if path.startswith(_OBJECT) else self.size
+            found.setdefault(_TEXTS[path], ''.join(self.text).strip())
             self.text = None
 
     def characters(self, text):
@@ -177,16 +217,17 @@ def _size(text):
     return int(value) if 1 <= value < 2 ** 24 else 0
 
 
-def _object(line, texts):
+def _object(line, found):
     corners, fault = None, ''
-    missing = [tag for tag in _CORNERS if not texts.get(tag)]
+    missing = [tag for tag in _CORNERS if not found.get(tag)]
     if missing:
         fault = 'has no box' if len(missing) == 4 else f'has no {", ".join(missing)}'
     else:
         try:
-            x1, y1, x2, y2 = (float(texts[tag]) for tag in _CORNERS)
+            x1, y1, x2, y2 = (float(found[tag]) for tag in _CORNERS)
             corners = x1, y1, x2, y2
         except ValueError:
-            written = ', '.join(f'{tag} {texts[tag][:20]!r}' for tag in _CORNERS)
+            written = ', '.join(f'{tag} {found[tag][:20]!r}' for tag in _CORNERS)
             fault = f'has a box that is not four numbers: {written}'
-    return AnnotatedObject(line, texts.get('name', ''), corners, fault, texts.get('difficult') == '1')
+    return AnnotatedObject(line, class_files.clean_name(found.get('name', '')), corners, fault,
+                           found.get('difficult') == '1')

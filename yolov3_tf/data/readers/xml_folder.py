@@ -87,7 +87,7 @@ def with_names(dataset: Dataset, names: Sequence[str], images: image_lookup.Imag
         more = f' and {len(left) - 3} more' if len(left) > 3 else ''
         messages.append(f'{len(left)} of {len(images.paths)} images have no annotation file: {", ".join(left[:3])}'
                         f'{more}; left out')
-    return Dataset(records, dataset.class_names, messages)
+    return Dataset(records, dataset.class_names, messages, problems.notes)
 
 
 def _annotated(path, folder, images, problems):

@@ -2,8 +2,10 @@
 
 Only the part of YAML that such files need is read, strictly, by this file alone (YAML in full can build objects
 and expand without bound): top-level ``key: value`` lines, ``#`` comments, plain and quoted scalars, lists
-``[a, b]`` or ``- a`` lines, mappings ``{0: a}`` or indented ``0: a`` lines. Keys other than ``KEYS``, such as
-``download`` or ``roboflow``, are ignored with all that is indented below them. Anything else is refused with its line.
+``[a, b]`` (over several lines too) or ``- a`` lines, mappings ``{0: a}`` or indented ``0: a`` lines. Keys other than
+``KEYS``, such as ``download`` or ``roboflow``, are ignored with all that is indented below them. Anything else is
+refused with its line. A backslash in double quotes stays one, as Windows' paths need it, except before a backslash, a
+quote, or the number of a letter, as YAML's writers put it (``"caf\xE9"``).
 """
 from __future__ import annotations
 
@@ -14,28 +16,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from yolov3_tf.data import image_formats
-from yolov3_tf.data.readers import class_files, darknet, faults
+from yolov3_tf.data.readers import class_files, darknet, faults, paths, texts
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 SPLITS = 'train', 'val', 'test'
-KEYS = ('path', *SPLITS, 'names', 'nc')
+ALIASES = {'valid': 'val', 'validation': 'val'}         # Roboflow's folder and some writers' key
+KEYS = ('path', *SPLITS, *ALIASES, 'names', 'nc')
 LARGEST_FILE = 1 << 20      # bytes
-_KEY = re.compile(r'''([A-Za-z_][\w-]*|\d{1,9}|'[^']*'|"[^"]*")\s*:(?:\s+(.*))?$''')
-_QUOTED = re.compile(r"""'((?:[^']|'')*)'|"([^"\\]*)\"""")
+_KEY = re.compile(r"""([A-Za-z_][\w-]*|\d{1,9}|'[^']*'|"[^"]*")\s*:(?:\s+(.*))?$""")
+_QUOTED = re.compile(r"""'((?:[^']|'')*)'|"((?:[^"\\]|\\.)*)\"""")
+_ESCAPED = re.compile(r'\\(?:(["\\/])|x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8}))')
 _SPECIAL = '&*!|>%@`?'      # open what this reader does not know: anchors, tags, blocks ...
+_CLOSING = {'[': ']', '{': '}'}
 
 
 def read(path: str, split: str, classes: Sequence[str] | None = None, strict: bool = False) -> Dataset:
     """Reads one split of a data.yaml.
 
     ``path`` in the file is relative to the file's folder; train, val and test are folders (searched to any
-    depth), lists of images (.txt), or several of them, relative to ``path``. A leading ``../`` that leads
-    nowhere is ignored, because exports of Roboflow have one too many.
+    depth), lists of images (.txt), or several of them, relative to ``path``. What leads nowhere is repaired by
+    ``paths``: exports of Roboflow have a ``../`` too many, others the folders of the machine that wrote them.
 
     Args:
       path: the yaml file.
-      split: 'train', 'val' or 'test'.
+      split: 'train', 'val' (in the file also ``valid``) or 'test'.
       classes: names in order, or None for the file's own (``class_files.renumber``).
       strict: stop at the first fault instead of repairing or dropping.
 
@@ -44,21 +49,24 @@ def read(path: str, split: str, classes: Sequence[str] | None = None, strict: bo
     """
     values = parse(path)
     names = _names(path, values)
+    split = ALIASES.get(split, split)
     if split not in SPLITS or not values.get(split, (0, None))[1]:
         there = ', '.join(name for name in SPLITS if values.get(name, (0, None))[1]) or 'none'
         raise InputError(f'{path}: no split {split!r}; there are: {there}')
     line, sources = values[split]
-    problems, images, seen = faults.Problems(strict), {}, set()
+    problems = faults.Problems(strict)
+    images: dict[str, str] = {}
+    seen: set[str] = set()
     for source in sources if isinstance(sources, list) else [sources]:
-        for name, image in _images(f'{path}:{line}', _locate(path, values, line, source), problems).items():
+        for name, image in _images(f'{path}:{line}', _locate(path, values, split, source, problems), problems).items():
             if image in seen:
                 problems.add(f'{path}:{line}: {image} is listed already', 'used once')
             else:
                 images[name if name not in images else image] = image
             seen.add(image)
     if not images:
-        raise InputError(f'{path}:{line}: no images in {split}: {sources}'
-                         + (f'; the first problem: {problems.messages[0]}' if problems.messages else ''))
+        raise InputError(f'{path}:{line}: no images in {split}: {sources}' + ''.join(
+            f'; {reason}' for reason in [*problems.notes[-1:], *problems.messages[:1]]))
     return darknet.read_images(images, names, classes, problems, path)
 
 
@@ -71,9 +79,9 @@ def has_split(path: str, split: str, other: str) -> bool:
         values = parse(path)
         if values.get(split, (0, None))[1] == values.get(other, (0, None))[1]:
             return False
-        line, sources = values.get(split, (0, None))
+        _, sources = values.get(split, (0, None))
         for source in sources if isinstance(sources, list) else [sources]:
-            _locate(path, values, line, source)
+            _locate(path, values, split, source, faults.Problems())
     except InputError:
         return False
     return True
@@ -93,7 +101,7 @@ def parse(path: str) -> dict:
         raise InputError(f'{path}: {size} bytes; expected at most {LARGEST_FILE}')
     values: dict[str, tuple[int, Any]] = {}
     below: tuple[str, int, list[tuple[str, str]]] | None = None     # key, its line, the indented lines so far
-    for number, line in _raw_lines(path):
+    for number, line in _joined_lines(path):
         where = f'{path}:{number}'
         if line[0] in ' \t-' and below is not None:
             below[2].append((where, line))
@@ -110,19 +118,42 @@ def parse(path: str) -> dict:
             values[key] = number, _value(where, text)
         below = (key, number, []) if not text or key not in KEYS else None
     _close(values, below)
+    for written, meant in ALIASES.items():
+        if values.get(written, (0, None))[1] and not values.get(meant, (0, None))[1]:
+            values[meant] = values[written]
     return values
+
+
+def _joined_lines(path):
+    """As ``_raw_lines``, but a list or mapping in brackets that goes on in further lines is one line, its first."""
+    parts: list[str] = []
+    first = depth = 0
+    for number, line in _raw_lines(path):
+        match = None if parts else _KEY.match(line)
+        if not parts and not (match and match.group(1) in KEYS and (match.group(2) or ' ')[0] in _CLOSING):
+            yield number, line
+            continue
+        first = first if parts else number
+        parts.append(line.strip())
+        text = match.group(2) if match else line
+        depth += sum((letter in '[{') - (letter in ']}') for _, letter in _outside_quotes(text))
+        if depth <= 0:
+            yield first, ' '.join(parts)
+            parts, depth = [], 0
+    if parts:
+        yield first, ' '.join(parts)
 
 
 def _raw_lines(path):
     """(line number, text) with indentation, without comments, blank lines and the document's marks."""
     with open(path, 'rb') as file:
         content = file.read(LARGEST_FILE + 1)
-    for number, line in enumerate(content.splitlines(), 1):
-        try:
-            text = line.decode('utf-8-sig').rstrip()
-        except UnicodeDecodeError:
-            raise InputError(f'{path}:{number}: expected UTF-8 text, got the bytes {line[:40]!r}') from None
-        text = _without_comment(text)
+    try:
+        lines = texts.lines(content)
+    except texts.UnknownCoding as error:
+        raise InputError(f'{path}:{error.line}: {error}') from None
+    for number, line in enumerate(lines, 1):
+        text = _without_comment(line.rstrip())
         if text and text not in ('---', '...'):
             yield number, text
 
@@ -162,9 +193,12 @@ def _close(values, below):
         return
     for where, line in lines:
         _check_letters(where, line)
+    stripped = [(where, line.strip()) for where, line in lines]
+    if stripped[0][1][0] in _CLOSING:
+        values[key] = number, _value(stripped[0][0], ' '.join(line for _, line in stripped))
+        return
     if len({len(line) - len(line.lstrip(' ')) for _, line in lines}) > 1:
         raise InputError(f'{lines[0][0]}: the lines under {key!r} are indented differently')
-    stripped = [(where, line.strip()) for where, line in lines]
     if all(re.match(r'-(\s|$)', line) for _, line in stripped):
         values[key] = number, [_scalar(where, line[1:].strip()) for where, line in stripped]
         return
@@ -208,11 +242,19 @@ def _scalar(where, text):
     """Plain or quoted text."""
     quoted = _QUOTED.fullmatch(text)
     if quoted:
-        return quoted.group(1).replace("''", "'") if quoted.group(1) is not None else quoted.group(2)
+        return quoted.group(1).replace("''", "'") if quoted.group(1) is not None else _unescaped(quoted.group(2))
     if not text or text[0] in _SPECIAL + '[]{},\'"#' or text.startswith('- ') or ': ' in text or text.endswith(':'):
         raise InputError(f'{where}: expected plain or quoted text, got {text[:80]!r}; anchors, tags, blocks and '
                          'nested values are not read here')
     return text
+
+
+def _unescaped(text):
+    def letter(match):
+        kept, *numbers = match.groups()
+        number = int(next(filter(None, numbers), '0'), 16)
+        return kept or (chr(number) if number < 0x110000 else match.group())
+    return _ESCAPED.sub(letter, text)
 
 
 def _mapping(pairs):
@@ -238,28 +280,48 @@ def _names(path, values):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or len(names) > class_files.MOST_CLASSES:
         raise InputError(f'{path}:{line}: expected names as a list or as "number: name"')
+    names = [class_files.clean_name(name) for name in names]
     name, count = collections.Counter(names).most_common(1)[0]
-    if count > 1 or not all(name.strip() for name in names):
+    if count > 1 or not all(names):
         raise InputError(f'{path}:{line}: class {name!r} is there twice, or a name is empty')
     if 'nc' in values and values['nc'][1] != str(len(names)):
         raise InputError(f'{path}:{values["nc"][0]}: nc is {values["nc"][1]}, but there are {len(names)} names')
     return names
 
 
-def _locate(path, values, line, source):
-    """The folder or list that a split names."""
+def _locate(path, values, split, source, problems):
+    """The folder or list that a source of a split names."""
+    line = values.get(split, (0, None))[0]
     root = values.get('path', (0, ''))[1]
     for key, text in (('path', root), ('the split', source)):
         if not isinstance(text, str):
             raise InputError(f'{path}:{line}: expected {key} as the path of a folder or list, got {str(text)[:80]}')
-    folder = os.path.join(os.path.dirname(path), root)
-    candidates = [os.path.join(folder, source)]
-    if source.startswith('../'):
-        candidates.append(os.path.join(folder, source[3:]))
-    found = next((candidate for candidate in candidates if os.path.exists(candidate)), None)
+    found, notes = _find(path, root, source)
     if found is None:
-        raise InputError(f'{path}:{line}: no folder or list {candidates[0]}')
-    return os.path.normpath(found)
+        raise InputError(f'{path}:{line}: no folder or list {os.path.join(os.path.dirname(path), root, source)}')
+    for other in SPLITS if notes else ():
+        several = values.get(other, (0, None))[1]
+        for text in several if isinstance(several, list) else [several]:
+            if other != split and isinstance(text, str) and text != source and _find(path, root, text)[0] == found:
+                raise InputError(f'{path}:{line}: {split} ({source}) is not here, and both it and {other} ({text}) '
+                                 f'would be read from {found}: correct the paths')
+    problems.note(*notes)
+    return found
+
+
+def _find(path, root, source):
+    """The folder or list that a source below ``root`` names, or None; and notes on what was repaired."""
+    home = os.path.dirname(path)
+    roots = paths.Finder(home, exists=os.path.isdir)
+    folder = roots.find(root) if root else home
+    notes = [*roots.notes(path), *([] if folder is not None else [
+        f'{path}: path {root[:200]!r} is not here: the splits are looked for beside the file'])]
+    for start in dict.fromkeys([home if folder is None else folder, home]):
+        finder = paths.Finder(start, exists=os.path.exists)
+        found = finder.find(source)
+        if found is not None:
+            return os.path.normpath(found), notes + finder.notes(path)
+    return None, notes
 
 
 def _images(where, source, problems):
@@ -268,8 +330,10 @@ def _images(where, source, problems):
         if not source.endswith('.txt'):
             raise InputError(f'{where}: expected a folder or a .txt list of images, got {source}')
         return darknet.listed(source, problems)
-    found = [os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names
-             if os.path.splitext(name)[1].lower() in image_formats.ENDINGS]
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names]
+    found = [file for file in files if os.path.splitext(file)[1].lower() in image_formats.ENDINGS]
+    if others := image_formats.not_read(files):
+        problems.note(f'{where}: {source}: {others}')
     images = {os.path.relpath(image, source): image for image in sorted(found)}
     for name in [name for name in images if not class_files.is_text(name)]:
         problems.add(f'{where}: image {name!r}: its name is not UTF-8, so rename it', 'image dropped')
