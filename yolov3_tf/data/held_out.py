@@ -147,13 +147,13 @@ def with_classes_of(folder: str | os.PathLike, dataset: Dataset, split: Split) -
             return dataset
         numbers = [names.index(dataset.class_names[number]) for number in classes.tolist()]
         records[index] = records[index]._replace(classes=np.array(numbers, np.int32))
-    return Dataset(records, names, dataset.problems)
+    return dataset._replace(records=records, class_names=names)
 
 
 def part(dataset: Dataset, indices: Iterable[int], problems: bool) -> Dataset:
     """One side as a dataset with all classes; ``problems``: with the messages of the whole."""
-    return Dataset([dataset.records[index] for index in indices], dataset.class_names,
-                   dataset.problems if problems else [])
+    return dataset._replace(records=[dataset.records[index] for index in indices],
+                            problems=dataset.problems if problems else [])
 
 
 def _indices(written, paths):
