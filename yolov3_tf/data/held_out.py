@@ -153,7 +153,7 @@ def with_classes_of(folder: str | os.PathLike, dataset: Dataset, split: Split) -
 def part(dataset: Dataset, indices: Iterable[int], problems: bool) -> Dataset:
     """One side as a dataset with all classes; ``problems``: with the messages of the whole."""
     return dataset._replace(records=[dataset.records[index] for index in indices],
-                            problems=dataset.problems if problems else [], notes=dataset.notes if problems else ())
+                            problems=dataset.problems if problems else [])
 
 
 def _indices(written, paths):

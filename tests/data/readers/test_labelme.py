@@ -68,7 +68,7 @@ def test_the_image_by_its_stem_then_by_image_path(tmp_path):
     write_image(tmp_path, 'a.png')
     dataset = labelme.read(str(tmp_path))
     assert dataset.records[0].image_path == str(tmp_path / 'a.png')
-    assert '1 of 2 images have no annotation file' in dataset.problems[0]
+    assert '1 of 2 images have no annotation file' in dataset.notes[0]
 
 
 def test_other_json_and_a_second_file_of_an_image_are_left_out(tmp_path):

@@ -91,7 +91,7 @@ def test_images_are_found_by_name_and_told_where_they_were_elsewhere(tmp_path):
     dataset = tables.read(path)
     assert [record.image_path for record in dataset.records] == [
         str(tmp_path / 'train/a.jpg'), str(tmp_path / 'deep/er/b.jpg')]
-    assert len(dataset.problems) == 1 and 'found by name' in dataset.problems[0]
+    assert dataset.problems == [] and 'found by name' in dataset.notes[0]
 
 
 def test_an_image_of_another_part_is_not_taken(tmp_path):

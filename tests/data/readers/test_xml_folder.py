@@ -46,7 +46,7 @@ def test_what_cannot_be_paired_is_named(tmp_path):
     for words in ('lost.xml: no image lost or lost2.jpg', 'old/a.xml: ', 'm.xml: several images may belong to it',
                   'broken.xml:1: not well-formed'):
         assert sum(words in problem for problem in dataset.problems) == 1, words
-    assert '4 of 5 images have no annotation file' in problems[-1]
+    assert '3 of 5 images have no annotation file' in dataset.notes[0] and len(problems) == 3
     with pytest.raises(InputError, match='--strict'):
         xml_folder.read(str(tmp_path), strict=True)
 
@@ -57,8 +57,9 @@ def test_images_without_annotation_are_left_out_also_under_strict(tmp_path):
     assert len(specs.load(f'xml:{tmp_path}', strict=True).records) == 2
     dataset = specs.load(f'xml:{tmp_path}')
     assert len(dataset.records) == 2
-    assert dataset.problems == [f'4 of 6 images have no annotation file: {tmp_path}/2.jpg, {tmp_path}/3.jpg, '
-                                f'{tmp_path}/4.jpg and 1 more; left out']
+    assert dataset.problems == [] and dataset.notes == [
+        f'4 of 6 images have no annotation file: {tmp_path}/2.jpg, {tmp_path}/3.jpg, {tmp_path}/4.jpg and 1 more; '
+        'left out']
 
 
 def test_two_folders_and_a_colon_in_a_name(tmp_path):

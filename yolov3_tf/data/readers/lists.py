@@ -138,7 +138,7 @@ def note_elsewhere(path: str, found: Sequence[tuple[str, str]], problems: faults
     """Notes images that lie elsewhere than a list says; ``found`` are (as written, path)."""
     if found:
         (written, image), more = found[0], f' and {len(found) - 1} more' if len(found) > 1 else ''
-        problems.add(f'{path}: {written[:200]}{more}: not there, but found by name: {image}', 'used')
+        problems.note(f'{path}: {written[:200]}{more}: not there, but found by name: {image}')
 
 
 def with_ids(records: Mapping[str, Record]) -> list[Record]:

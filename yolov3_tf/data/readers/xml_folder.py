@@ -81,13 +81,12 @@ def with_names(dataset: Dataset, names: Sequence[str], images: image_lookup.Imag
       images: their folder; those that it still holds as unused have no annotation.
     """
     records = lists.with_ids(dict(zip(names, dataset.records)))
-    messages = list(problems.messages)
     left = list(images.unused)
-    if left and not problems.strict:        # no fault: the set may be half finished
+    if left:
         more = f' and {len(left) - 3} more' if len(left) > 3 else ''
-        messages.append(f'{len(left)} of {len(images.paths)} images have no annotation file: {", ".join(left[:3])}'
-                        f'{more}; left out')
-    return Dataset(records, dataset.class_names, messages, problems.notes)
+        problems.note(f'{len(left)} of {len(images.paths)} images have no annotation file: {", ".join(left[:3])}'
+                      f'{more}; left out')
+    return Dataset(records, dataset.class_names, problems.messages, problems.notes)
 
 
 def _annotated(path, folder, images, problems):
