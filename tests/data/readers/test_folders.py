@@ -258,6 +258,10 @@ LAYOUTS = {
     'CSV with stems': (table('ImageID,LabelName,XMin,XMax,YMin,YMax\n', '{name},{label},{x1},{x2},{y1},{y2}\n', '{}'),
                        'csv:{}/train_labels.csv', 'csv:{}/test_labels.csv'),
     'keras-retinanet': (table('', RETINA, 'images/{}.jpg'), 'csv:{}/train_labels.csv', 'csv:{}/test_labels.csv'),
+    'rows in a .txt': (whole(lambda folder, numbers: (
+        images(folder, '{}.jpg', numbers),
+        write_text(folder, 'annotations.txt', ''.join(csv_row(number, '{}.jpg', RETINA) for number in numbers)))),
+                       'csv:{}/annotations.txt', None),
     'Roboflow CSV': (two(roboflow_table), 'csv:{}/train/_annotations.csv', 'csv:{}/valid/_annotations.csv'),
     'LabelMe': (apart('.', '.', '.json', made.labelme_of), 'labelme:{}', None),
     'LabelMe polygons': (apart('json', 'img', '.json', lambda number: made.labelme_of(number, kind='polygon')),

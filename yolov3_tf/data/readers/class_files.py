@@ -109,7 +109,7 @@ def read_class_file(path: str | os.PathLike, opened: Callable = open) -> list[st
     return list(names)
 
 
-def resolve_classes(found: Mapping[str, str], given: Sequence[str] | None = None) -> list[str]:
+def resolve_classes(found: Mapping[str, str], given: Sequence[str] | None = None, own: bool = False) -> list[str]:
     """The class names of a dataset.
 
     The given names are used; without them VOC's twenty where every name found is one of them (so that parts of VOC keep
@@ -118,12 +118,13 @@ def resolve_classes(found: Mapping[str, str], given: Sequence[str] | None = None
     Args:
       found: each name in the data -> file and line of its first object.
       given: names in order, or None.
+      own: the data are no part of VOC, so a set of cats and dogs has two classes and not VOC's twenty.
 
     Raises:
       InputError: the data holds a name that is not among those given.
     """
     if given is None:
-        return list(VOC_CLASSES) if set(found) <= set(VOC_CLASSES) else sorted(found)
+        return list(VOC_CLASSES) if set(found) <= set(VOC_CLASSES) and not (own and found) else sorted(found)
     for name, where in found.items():
         if name not in given:
             raise InputError(f'{where}: {unknown_class(name, given)}')

@@ -244,7 +244,8 @@ def _images_of(files, path):
 def of_tables(files: Files) -> list[Proposal]:
     """CSV tables of objects."""
     found = []
-    for path in files.ending('.csv', '.tsv') if files.images else ():
+    texts = [path for path in _texts(files) if any(line.count(',') == 5 for line in files.lines(path, 1))]
+    for path in [*files.ending('.csv', '.tsv'), *texts] if files.images else ():
         try:
             if files.lines(path, 1):
                 tables.layout_of(files.at(path))

@@ -53,7 +53,7 @@ def read(folder: str, image_folder: str | None = None, classes: Sequence[str] | 
         for _, label, _, _ in shapes:
             found.setdefault(label, path)
         parsed[image] = path, _size(content, image), shapes
-    names = class_files.resolve_classes(found, classes)
+    names = class_files.resolve_classes(found, classes, own=True)
     records = [_record(image, path, size, shapes, names, problems) for image, (path, size, shapes) in parsed.items()]
     if not records:
         raise InputError(f'{folder}: no usable image; the first problem: {problems.messages[0]}')

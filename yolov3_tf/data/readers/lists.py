@@ -56,7 +56,7 @@ def read(path: str, classes: Sequence[str] | None = None, strict: bool = False) 
       path: the list.
       classes: names in order (matched with those of ``NAME_FILES`` beside the list by ``class_files.renumber``); None
         takes the file beside it, else VOC's twenty where every class id is below 20, else the ids themselves as
-        names. Where the list holds names, None applies the rule of ``class_files.resolve_classes``.
+        names. Where the list holds names, None takes those found.
       strict: stop at the first fault instead of repairing or dropping.
 
     Raises:
@@ -279,7 +279,7 @@ class _ClassNames:
         for number, line in parsed.items():
             for text, _ in line.rows:
                 found.setdefault(text, f'{path}:{number}')
-        self._names = class_files.resolve_classes(found, own if classes is None else classes)
+        self._names = class_files.resolve_classes(found, own if classes is None else classes, own=True)
         self._numbers = {name: number for number, name in enumerate(self._names)}
 
     def index(self, _, text):

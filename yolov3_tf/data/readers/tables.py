@@ -74,7 +74,7 @@ def read(path: str, image_folder: str | None = None, classes: Sequence[str] | No
     Args:
       path: the table.
       image_folder: of the images, if it is not the table's.
-      classes: names in order; None applies the rule of ``class_files.resolve_classes`` to the names found, or takes
+      classes: names in order; None takes the names found, sorted, or
         those of a class file beside the table if the table has numbers.
       strict: stop at the first fault instead of repairing or dropping.
 
@@ -95,7 +95,7 @@ def read(path: str, image_folder: str | None = None, classes: Sequence[str] | No
                 for image, group in rows.items()}
     found = {row.label: f'{path}:{row.line}' for group in reversed(rows.values()) for row in reversed(group)
              if row.label}
-    names = class_files.resolve_classes(found, classes if classes is not None else numbered)
+    names = class_files.resolve_classes(found, classes if classes is not None else numbered, own=True)
     records = {written[image]: _record(path, image, group, names, unit, problems) for image, group in rows.items()}
     return Dataset(lists.with_ids(records), names, problems.messages, problems.notes)
 

@@ -56,8 +56,10 @@ def read(folder: str, splits: str, classes: Sequence[str] | None = None, strict:
 
 
 def dataset_of(images: Sequence[AnnotatedImage], classes: Sequence[str] | None, problems: faults.Problems,
-               empty: str) -> Dataset:
+               empty: str, own: bool = False) -> Dataset:
     """The dataset of parsed annotations; ``empty`` says what is missing where no image is usable.
+
+    ``own``: see ``class_files.resolve_classes``.
 
     Raises:
       InputError: a class is not among ``classes``, no image is usable, or, under ``strict``, an annotation is faulty.
@@ -67,7 +69,7 @@ def dataset_of(images: Sequence[AnnotatedImage], classes: Sequence[str] | None, 
         for item in image.annotation.objects:
             if item.name:
                 found.setdefault(item.name, f'{image.xml}:{item.line}')
-    class_names = class_files.resolve_classes(found, classes)
+    class_names = class_files.resolve_classes(found, classes, own)
     index = {name: number for number, name in enumerate(class_names)}
     records = [_record(image, index, problems) for image in images]
     if not records:

@@ -29,7 +29,7 @@ def read(folder: str, image_folder: str | None = None, classes: Sequence[str] | 
     Args:
       folder: of the annotation files.
       image_folder: of the images, if they are elsewhere; else they are searched below ``folder``.
-      classes: names in order, or None to apply the rule of ``class_files.resolve_classes``.
+      classes: names in order, or None for those found.
       strict: stop at the first faulty annotation instead of repairing or dropping it.
 
     Raises:
@@ -51,7 +51,7 @@ def read(folder: str, image_folder: str | None = None, classes: Sequence[str] | 
             continue
         used[image.image_path] = path
         parsed[os.path.relpath(image.image_path, image_folder or folder)] = image
-    dataset = voc.dataset_of(list(parsed.values()), classes, problems, f'{folder}: no usable image')
+    dataset = voc.dataset_of(list(parsed.values()), classes, problems, f'{folder}: no usable image', own=True)
     return with_names(dataset, list(parsed), images, problems)
 
 
