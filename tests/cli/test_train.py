@@ -208,7 +208,7 @@ def test_a_folder_is_trained_on_goes_on_and_is_evaluated_on_what_it_held_out(fol
     labelled_folders.images(folder / 'mine', 'images/{}.jpg', range(10))
     labelled_folders.texts(folder / 'mine', 'Annotations/{}.xml', range(10), labelled_folders.xml_of)
     status, output = run_on_folder(folder)
-    assert status == 0 and 'recipe: fast' in output and 'the same as --train_data=xml:mine\n' in output, output
+    assert status == 0 and 'recipe: fast' in output and 'its spec is --train_data=xml:mine\n' in output, output
     run, = folder.glob('runs/mine-*')
     drawn = (run / 'split/val.txt').read_text()
     assert len(drawn.splitlines()) == 2 and len((run / 'split/train.txt').read_text().splitlines()) == 8

@@ -301,7 +301,7 @@ def test_a_layout_is_recognised_and_read(tmp_path, name):
 def test_the_line_says_what_it_is_and_what_to_write(tmp_path, capsys):
     two(flat_xml)(tmp_path)
     found = folders.recognise(str(tmp_path))
-    assert found.describe() == (f'data: {tmp_path} is VOC XML, parts train and val; the same as '
+    assert found.describe() == (f'data: {tmp_path} is VOC XML, parts train and val; its spec is '
                                 f'--train_data=xml:{tmp_path}/train --val_data=xml:{tmp_path}/valid')
     dataset = specs.load(str(tmp_path), split='val')
     assert len(dataset.records) == len(VAL)
@@ -376,7 +376,7 @@ def test_other_folders_are_not_searched(tmp_path):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match='there is no such folder, and unknown dataset format'):
+    with pytest.raises(InputError, match='there is no such folder here; expected a labelled folder, or a dataset spec'):
         specs.load(f'{tmp_path}/none')
     assert 'no such folder' in refusal(tmp_path / 'none')
 

@@ -46,7 +46,7 @@ class Found(NamedTuple):
             specs = f'--train_data={self.train}' + (f' --val_data={self.val}' if self.val else '')
         else:
             specs = (self.val if split == 'val' else None) or self.train
-        return f'data: {self.folder} is {self.words}; the same as {specs}'
+        return f'data: {self.folder} is {self.words}; its spec is {specs}'
 
 
 def recognise(folder: str) -> Found:
@@ -65,7 +65,8 @@ def recognise(folder: str) -> Found:
                          + _hint(files) + ' Looked for:' + ''.join(f'\n  {line}' for line in _LOOKED_FOR)
                          + '\nGive its dataset spec instead (docs/DATA.md).')
     if len(proposals) > 1:
-        raise InputError(f'{shown}: {len(proposals)} datasets are recognised in this folder. Choose one:'
+        raise InputError(f'{shown}: {len(proposals)} datasets are recognised in this folder. Choose one '
+                         '(with --recipe=fast, as for a folder):'
                          + ''.join(f'\n  {_flags(proposal)}  ({proposal.words})' for proposal in
                                    proposals[:2 * _MOST_SHOWN]))
     return Found(shown, *proposals[0])

@@ -198,7 +198,10 @@ def _parse_one(text, split):
     if is_folder(text):
         found = folders.recognise(text)
         return parse((found.val if split == 'val' else None) or found.train)
-    name, _, rest = text.partition(':')
+    name, colon, rest = text.partition(':')
+    if name and not colon and name not in FORMATS:
+        raise InputError(f'data {text!r}: there is no such folder here; expected a labelled folder, or a dataset spec '
+                         f'FORMAT:... with one of the formats {", ".join(FORMATS)} (docs/DATA.md)')
     try:
         chosen = choose(FORMATS, name, 'dataset format')
     except InputError as error:
