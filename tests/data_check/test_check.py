@@ -242,3 +242,17 @@ def test_json_for_programs(found, tmp_path, capsys):
     ('a: b.png: the file is empty', ['a: b.png'], ('a: b.png', None, 'the file is empty'))])
 def test_messages_come_apart(message, files, expected):
     assert tuple(json_report.split(message, files).values()) == expected
+
+
+@pytest.mark.parametrize('width, left', [(80, 2), (300, 0)])
+def test_a_set_without_a_box_is_checked_too(tmp_path, capsys, width, left):
+    """Two images without objects, or annotated with other proportions than theirs: the problems must be seen."""
+    for name in 'ab':
+        cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros([60, 80, 3], np.uint8))
+    (tmp_path / 'list.txt').write_text(f'0 a.png {width} 60\n1 b.png {width} 60\n')
+    (tmp_path / 'classes.names').write_text('fish\n')
+    assert program.run([f'list:{tmp_path}/list.txt'], options(program, f'--output={tmp_path}/out')) == 1
+    out = capsys.readouterr().out
+    assert 'none of the 2 images has a box' in out if left else 'no image is left' in out
+    assert out.count('other proportions; image dropped') == 2 - left
+    assert 'There is no box' in (tmp_path / 'out/index.html').read_text()

@@ -36,6 +36,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
+    'useless': Kind('nothing to learn from', True),
     'annotation': Kind('faults of annotations (left out or repaired by the reader)', True),
     'unreadable': Kind('images that cannot be used', True),
     'size': Kind('annotated size differs from the image\'s', True),
@@ -71,14 +72,14 @@ class CheckReport(NamedTuple):
       headers: one for each image; None where it cannot be read.
       boxes, in_images: for each class the number of objects, and of images that contain it, int [C].
       sizes: float [n, 2] width, height of the boxes in the network input.
-      quality: how well the anchors fit the boxes.
+      quality: how well the anchors fit the boxes, None where there is no box.
     """
     findings: list[Finding]
     headers: list[headers.Header | None]
     boxes: np.ndarray
     in_images: np.ndarray
     sizes: np.ndarray
-    quality: clusters.Quality
+    quality: clusters.Quality | None
 
     @property
     def problems(self) -> list[Finding]:
@@ -94,8 +95,6 @@ def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterb
       anchors: float [k, 2] or nested as ``Anchors.sizes``.
       height, width, letterbox: of the network input.
 
-    Raises:
-      InputError: no image has a box.
     """
     by_line = _index_of_lines(dataset)
     found = [_of_reader(text, by_line) for text in dataset.problems]
@@ -117,9 +116,14 @@ def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterb
         in_images[held] += 1
     found += [Finding('class', f'{name}: no objects') for name, count in zip(dataset.class_names, boxes) if not count]
     order = list(KINDS)
-    sizes = network_sizes.of_boxes(dataset, height, width, letterbox)
+    try:
+        sizes = network_sizes.of_boxes(dataset, height, width, letterbox)
+    except InputError:
+        sizes = np.zeros([0, 2])
+        found.append(Finding('useless', f'none of the {len(dataset.records)} images has a box whose size is known'
+                             if dataset.records else 'no image is left'))
     return CheckReport(sorted(found, key=lambda one: order.index(one.kind)), all_headers, boxes, in_images, sizes,
-                  clusters.quality(sizes, anchors))
+                       clusters.quality(sizes, anchors) if len(sizes) else None)
 
 
 def summary(dataset: Dataset, report: CheckReport) -> str:
@@ -131,8 +135,9 @@ def summary(dataset: Dataset, report: CheckReport) -> str:
     lines.append('classes: objects, images')
     lines += [f'  {count:6d} {images_with:6d}  {name}' for name, count, images_with in
               zip(dataset.class_names, report.boxes, report.in_images) if count]
-    lines.append(f'anchors: average IoU {report.quality.average_iou:.4f}, best possible recall at IoU '
-                 f'{clusters.COVERED:g} {100 * report.quality.recall:.2f} %')
+    if report.quality:
+        lines.append(f'anchors: average IoU {report.quality.average_iou:.4f}, best possible recall at IoU '
+                     f'{clusters.COVERED:g} {100 * report.quality.recall:.2f} %')
     return '\n'.join(lines)
 
 

@@ -73,6 +73,8 @@ def _classes(dataset, report):
 
 
 def _anchors(report, anchors):
+    if report.quality is None:
+        return '<p>There is no box.</p>'
     file = io.BytesIO()
     plot.draw(file, report.sizes, anchors, f'{len(report.sizes)} boxes in the network input')
     return (f'<p>Average IoU of a box with its best anchor {report.quality.average_iou:.4f}; best possible recall at '
