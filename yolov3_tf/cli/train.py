@@ -4,9 +4,9 @@
     python train.py --loss=giou --focal --ignore_thresh=0.45
     yolov3-tf train --recipe=bccd --seed=1
 
-The first takes any labelled folder: VOC, COCO, YOLO, lists, CSV or LabelMe. It finds the format by itself, holds out a
-fifth of the images if there is no validation part, and uses the recipe "fast".
-The same command continues where it was stopped. See docs/TRAINING.md.
+The first takes any labelled folder (VOC, COCO, YOLO, lists, CSV, LabelMe) with the recipe "fast"; where it has no
+validation part, a fifth of the images is held out. The same command continues where it was stopped. See
+docs/TRAINING.md.
 """
 from __future__ import annotations
 
