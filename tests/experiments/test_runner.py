@@ -179,7 +179,7 @@ def test_data_is_one_pair():
     assert [text for text, _ in experiment.data_flags('list:a,b.txt, list:c')] == ['--train_data=list:a,b.txt',
                                                                                    '--val_data=list:c']
     for data, message in (('voc:A:t', 'expected TRAIN,VAL'), ('list:a,list:b,list:c', 'expected TRAIN,VAL'),
-                          ('a,list:b', "unknown dataset format 'a'"), ('', 'unknown dataset format')):
+                          ('a,list:b', "data 'a': there is no such folder here"), ('', 'unknown dataset format')):
         with pytest.raises(InputError, match=message):
             experiment.data_flags(data)
     assert experiment.default_out('voc:data/BCCD:train') == os.path.join('runs', 'experiments', 'voc-data-BCCD-train')

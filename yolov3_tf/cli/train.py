@@ -4,9 +4,8 @@
     python train.py --loss=giou --focal --ignore_thresh=0.45
     yolov3-tf train --recipe=bccd --seed=1
 
-The first takes any labelled folder (VOC, COCO, YOLO, lists, CSV, LabelMe) with the recipe "fast"; where it has no
-validation part, a fifth of the images is held out. The same command continues where it was stopped. See
-docs/TRAINING.md.
+The first takes any labelled folder (docs/DATA.md) and the recipe "fast", and holds out a fifth of the images if needed.
+The same command continues where it was stopped. See docs/TRAINING.md.
 """
 from __future__ import annotations
 
