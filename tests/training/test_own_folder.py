@@ -143,7 +143,7 @@ def test_a_folder_without_parts_is_split(here, capsys):
     data, printed = loaded(capsys, train_data='my data', val_fraction=.5, name='a')
     assert len(data.train.records) == len(data.val.records) == 3 and not set(paths(data.train)) & set(paths(data.val))
     assert printed.out.splitlines() == [
-        'data: my data is VOC XML, without a validation part; its spec is --train_data=xml:my data',
+        "data: my data is VOC XML, without a validation part; its spec is '--train_data=xml:my data'",
         'xml:my data: 6 images, 6 boxes; 2 classes: cat, dog',
         'split: 3 images to train on, 3 of 6 to validate on, drawn by --val_fraction=0.5 and --seed=0; '
         'list:runs/a/split/val.txt']

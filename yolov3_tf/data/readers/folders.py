@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import collections
 import os
+import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import folder_families, image_lookup
-from yolov3_tf.data.readers.folder_files import Files, Proposal
+from yolov3_tf.data.readers.folder_files import Files
 from yolov3_tf.errors import InputError
 
 # What is looked for, in the words of the message that nothing was found.
@@ -43,9 +44,9 @@ class Found(NamedTuple):
     def describe(self, split: str = 'both') -> str:
         """One line: what was found, and the spec to write next time; ``split``: the part used, or both."""
         if split == 'both':
-            specs = f'--train_data={self.train}' + (f' --val_data={self.val}' if self.val else '')
+            specs = _flags(self.train, self.val)
         else:
-            specs = (self.val if split == 'val' else None) or self.train
+            specs = shlex.quote((self.val if split == 'val' else None) or self.train)
         return f'data: {self.folder} is {self.words}; its spec is {specs}'
 
 
@@ -67,13 +68,14 @@ def recognise(folder: str) -> Found:
     if len(proposals) > 1:
         raise InputError(f'{shown}: {len(proposals)} datasets are recognised in this folder. Choose one '
                          '(with --recipe=fast, as for a folder):'
-                         + ''.join(f'\n  {_flags(proposal)}  ({proposal.words})' for proposal in
+                         + ''.join(f'\n  {_flags(proposal.train, proposal.val)}  ({proposal.words})' for proposal in
                                    proposals[:2 * _MOST_SHOWN]))
     return Found(shown, *proposals[0])
 
 
-def _flags(proposal: Proposal) -> str:
-    return f'--train_data={proposal.train}' + (f' --val_data={proposal.val}' if proposal.val else '')
+def _flags(train: str, val: str | None) -> str:
+    """The flags of both parts as they are typed in a shell."""
+    return shlex.join([f'--train_data={train}', *([f'--val_data={val}'] if val else [])])
 
 
 def _contents(files: Files) -> str:
