@@ -19,7 +19,7 @@ LAYERS = [
     ['structures', 'anchors', 'codec', 'assign', 'postprocess', 'losses', 'drawing'],
     ['data', 'models'],
     ['data_check', 'evaluation'],
-    ['export'],
+    ['export', 'run_report'],
     ['inference', 'training'],
     ['figures', 'experiments'],
     ['cli'],

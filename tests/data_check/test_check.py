@@ -1,5 +1,4 @@
 """A set with one fault of every kind: each is found once, shown, and gone from the corrected list."""
-import html.parser
 import json
 import os
 import struct
@@ -8,6 +7,7 @@ import tracemalloc
 import cv2
 import numpy as np
 import pytest
+from fixtures.html_tags import Tags
 from fixtures.program_flags import options
 
 from yolov3_tf.anchors import YOLOV3_ANCHORS
@@ -97,26 +97,6 @@ def test_every_fault_is_found_once_with_file_and_line(found):
 def test_cmyk_and_huge_by_their_headers():
     kinds = [kind for kind, _ in check._unusual(check.headers.Header('JPEG', 9000, 40, 4, 8))]
     assert kinds == ['cmyk', 'extent']
-
-
-class Tags(html.parser.HTMLParser):
-    """Collects the tags and attributes of a page, and fails on what is left open."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.seen, self.sources = [], set(), []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.seen.add(tag)
-        self.sources += [value for name, value in attributes if name in ('src', 'href')]
-        assert not any(name.startswith('on') for name, _ in attributes)
-        if tag not in ('meta', 'img'):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 def test_the_page_holds_everything_and_runs_nothing(found):

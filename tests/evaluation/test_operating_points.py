@@ -120,7 +120,7 @@ def test_without_a_right_detection_there_is_no_point():
 def test_the_report_prints_and_writes_it(tmp_path):
     of = report.evaluate(*random_set(0))
     score, f1, precision, recall = of.operating.overall
-    assert (f'Best F1 {100 * f1:.1f} at scores above {score:g}: {100 * precision:.1f} % of these boxes are right, '
+    assert (f'Best F1 {100 * f1:.1f} at scores above {score}: {100 * precision:.1f} % of these boxes are right, '
             f'{100 * recall:.1f} % of the objects found.') in report.table(of).splitlines()
     assert of.summary['operating_score'] == score and of.summary['operating_recall'] == recall
     run = tmp_path / 'run'

@@ -96,7 +96,7 @@ def _load(options):
     suppression = export.DEFAULTS.suppression._replace(score_threshold=least)
     model = detector.load(options.model, export.DEFAULTS._replace(suppression=suppression))
     if asked is None and model.settings.operating:
-        print(f'scores above {model.score_threshold:g}, which has the best F1 on the validation data of this model '
+        print(f'scores above {model.score_threshold}, which has the best F1 on the validation data of this model '
               '(--score_threshold sets another)')
     return model, model.score_threshold if asked is None else asked
 

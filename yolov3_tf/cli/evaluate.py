@@ -114,10 +114,15 @@ def own_held_out(options):
 
 def of_results(options, classes, notes):
     """The set, the detections of the result files, and an empty dict of skipped images; adds to ``notes``."""
-    dataset = specs.load(options.data, classes, options.strict, 'val')
-    if not options.results.endswith('.json'):
-        return dataset, results.read_voc(options.results, dataset, notes), {}
-    return dataset, results.read_coco(options.results, dataset, category_ids(options.data, dataset), notes), {}
+    return *read_results(options.results, options.data, classes, options.strict, notes), {}
+
+
+def read_results(path, data, classes, strict, notes):
+    """The set and the detections of result files: COCO's where the name ends in .json, else a folder of comp4 files."""
+    dataset = specs.load(data, classes, strict, 'val')
+    if not path.endswith('.json'):
+        return dataset, results.read_voc(path, dataset, notes)
+    return dataset, results.read_coco(path, dataset, category_ids(data, dataset), notes)
 
 
 def category_ids(data, dataset, partly=False):

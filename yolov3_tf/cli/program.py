@@ -29,6 +29,7 @@ class Command(NamedTuple):
 COMMANDS = {
     'train': Command('train', 'train a detector, evaluate it and export it'),
     'evaluate': Command('evaluate', 'evaluate a detector, or result files, on annotated images'),
+    'report': Command('report', 'write the page of a run, or of any detector\'s results'),
     'detect': Command('detect', 'detect objects in images, videos or a camera'),
     'export': Command('export', 'export to SavedModel, TensorFlow Lite, ONNX or darknet files'),
     'convert': Command('convert', 'convert weights between darknet and Keras, both ways'),

@@ -1,8 +1,6 @@
 """The report of a check as one HTML file without scripts or external files: images are inside, names are escaped."""
 from __future__ import annotations
 
-import base64
-import html
 import io
 from collections.abc import Mapping
 
@@ -13,6 +11,8 @@ from yolov3_tf.data import image_files
 from yolov3_tf.data_check.check import KINDS, CheckReport
 from yolov3_tf.drawing import anchors as plot
 from yolov3_tf.drawing import boxes as draw
+from yolov3_tf.drawing import web_page
+from yolov3_tf.drawing.web_page import escape, image
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -36,7 +36,7 @@ def render(spec: str, dataset: Dataset, report: CheckReport, anchors: Mapping[st
       anchors: {name: float [k, 2]} drawn over the boxes.
       most_images: largest number of images with problems to show; a few other images are shown too.
     """
-    parts = [f'<h1>{_escape(spec)}</h1><p>{len(dataset.records)} images, {int(report.boxes.sum())} objects, '
+    parts = [f'<h1>{escape(spec)}</h1><p>{len(dataset.records)} images, {int(report.boxes.sum())} objects, '
              f'<span{" class=problem" if report.problems else ""}>{len(report.problems)} problems</span>, '
              f'{len(report.findings) - len(report.problems)} notes</p>',
              _findings(report), '<h2>Classes</h2>', _classes(dataset, report),
@@ -46,10 +46,7 @@ def render(spec: str, dataset: Dataset, report: CheckReport, anchors: Mapping[st
         if chosen:
             figures = ''.join(_figure(index, texts, dataset, report) for index, texts in chosen.items())
             parts.append(f'<h2>{title}: {len(chosen)} shown</h2><div class="sheet">{figures}</div>')
-    return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; style-src '
-            f'\'unsafe-inline\'"><title>{_escape(spec)}</title><style>{_STYLE}</style></head><body>\n'
-            + '\n'.join(parts) + '\n</body></html>\n')
+    return web_page.page(spec, _STYLE, parts)
 
 
 def _findings(report):
@@ -57,8 +54,8 @@ def _findings(report):
     for name, kind in KINDS.items():
         found = [one for one in report.findings if one.kind == name]
         if found:
-            items = ''.join(f'<li>{_escape(one.text)}</li>' for one in found)
-            title = f'{len(found)} {_escape(kind.title)}'
+            items = ''.join(f'<li>{escape(one.text)}</li>' for one in found)
+            title = f'{len(found)} {escape(kind.title)}'
             parts.append(f'<details{" open" if kind.problem and len(found) <= 50 else ""}><summary'
                          f'{" class=problem" if kind.problem else ""}>{title}</summary><ul>{items}</ul></details>')
     return '\n'.join(parts) or '<p>No problems and no notes.</p>'
@@ -66,7 +63,7 @@ def _findings(report):
 
 def _classes(dataset, report):
     most = max(int(report.boxes.max()), 1)
-    rows = [f'<tr><td>{_escape(name)}</td><td class="n">{count}</td><td class="n">{shown}</td>'
+    rows = [f'<tr><td>{escape(name)}</td><td class="n">{count}</td><td class="n">{shown}</td>'
             f'<td style="width: 30em"><div class="bar" style="width: {100 * count / most:.1f}%"></div></td></tr>'
             for name, count, shown in zip(dataset.class_names, report.boxes.tolist(), report.in_images.tolist())]
     return f'<table><tr><th>class</th><th>objects</th><th>images</th><th></th></tr>{"".join(rows)}</table>'
@@ -78,7 +75,7 @@ def _anchors(report, anchors):
     file = io.BytesIO()
     plot.draw(file, report.sizes, anchors, f'{len(report.sizes)} boxes in the network input')
     return (f'<p>Average IoU of a box with its best anchor {report.quality.average_iou:.4f}; best possible recall at '
-            f'IoU .5 {100 * report.quality.recall:.2f} %.</p>{_image(file.getvalue(), "png", "boxes and anchors")}')
+            f'IoU .5 {100 * report.quality.recall:.2f} %.</p>{image(file.getvalue(), "png", "boxes and anchors")}')
 
 
 def _chosen(dataset, report, most):
@@ -99,19 +96,11 @@ def _figure(index, texts, dataset, report):
     size = f' ({header.width} x {header.height})' if header else ''
     caption = '\n'.join([f'{record.image_path}{size}, {len(record.boxes)} objects', *texts])
     try:
-        image = image_files.read_image(record.image_path, record.orientation)
+        pixels = image_files.read_image(record.image_path, record.orientation)
     except InputError:
-        return f'<figure><figcaption>{_escape(caption)}</figcaption></figure>'
-    image = draw.draw_detections(image, record.boxes, record.classes, None, dataset.class_names)
-    scale = min(THUMBNAIL / max(image.shape[:2]), 1)
-    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    encoded = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
-    return f'<figure>{_image(encoded, "jpeg", record.image_id)}<figcaption>{_escape(caption)}</figcaption></figure>'
-
-
-def _image(contents, kind, name):
-    return f'<img alt="{_escape(name)}" src="data:image/{kind};base64,{base64.b64encode(contents).decode()}">'
-
-
-def _escape(text):
-    return html.escape(text.encode('utf-8', 'replace').decode())
+        return f'<figure><figcaption>{escape(caption)}</figcaption></figure>'
+    pixels = draw.draw_detections(pixels, record.boxes, record.classes, None, dataset.class_names)
+    scale = min(THUMBNAIL / max(pixels.shape[:2]), 1)
+    pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+    encoded = cv2.imencode('.jpg', pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    return f'<figure>{image(encoded, "jpeg", record.image_id)}<figcaption>{escape(caption)}</figcaption></figure>'

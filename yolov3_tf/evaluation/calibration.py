@@ -1,8 +1,8 @@
 """Whether a score can be read as the probability that the detection is right: reliability by score, and its error.
 
 The expected calibration error (Naeini et al., AAAI 2015; Guo et al., ICML 2017) is the mean distance of precision from
-mean score over bins of equal width, weighted by their detections. A detection is right where it is a hit at IoU .5; those
-of classes without objects are wrong, and ignored ones are left out.
+mean score over bins of equal width, weighted by their detections. A detection is right where it is a hit at IoU .5;
+those of classes without objects are wrong, and ignored ones are left out.
 """
 from __future__ import annotations
 

@@ -169,10 +169,10 @@ def describe_operating(points: OperatingPoints | None) -> list[str]:
     if points is None:
         return ['No detection is right at IoU .5, so there is no best score threshold.']
     score, f1, precision, recall = points.overall
-    lines = [f'Best F1 {_percent(f1)} at scores above {score:g}: {_percent(precision)} % of these boxes are right, '
+    lines = [f'Best F1 {_percent(f1)} at scores above {score}: {_percent(precision)} % of these boxes are right, '
              f'{_percent(recall)} % of the objects found.']
     if 1 < len(points.per_class) <= NAMED_THRESHOLDS:
-        each = ', '.join(f'{name} {point.score:g}' for name, point in points.per_class.items())
+        each = ', '.join(f'{name} {point.score}' for name, point in points.per_class.items())
         lines += textwrap.wrap(f'Best score threshold of each class: {each}.', 100)
     return lines
 

@@ -16,6 +16,7 @@ from yolov3_tf.evaluation import classification, report, results, validation
 from yolov3_tf.evaluation.report import DetectionReport
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.keras_policy import keras_policy
+from yolov3_tf.run_report import card, contents, lock, page
 from yolov3_tf.structures import Dataset
 from yolov3_tf.training import (
     agreement,
@@ -170,18 +171,19 @@ def _with_anchors(asked, config, train_set, folder) -> checkpoints.ModelConfig:
 def _finish(folder: RunFolder, trainer: Trainer, val_set: Dataset, wanted_export: bool, status: str) -> Run:
     """Writes the results of a run, by the task of its last stage."""
     if trainer.settings.stages[-1].task == 'detection':
-        found, saved_model = evaluate_best(folder, val_set, wanted_export)
+        found, saved_model = evaluate_best(folder, trainer, val_set, wanted_export)
         return Run(folder.root, folder.best, saved_model, found, status)
     _finish_classification(folder, trainer)
     return Run(folder.root, folder.best, None, None, status)
 
 
-def evaluate_best(folder: RunFolder, val_set: Dataset, wanted_export: bool
+def evaluate_best(folder: RunFolder, trainer: Trainer, val_set: Dataset, wanted_export: bool
                   ) -> tuple[DetectionReport, pathlib.Path | None]:
-    """Evaluates, plots and exports the best checkpoint; it can be repeated."""
+    """Evaluates, plots and exports the best checkpoint, and writes the run's page; it can be repeated."""
     with keras_policy('float32'):
         model, config = checkpoints.load_model(str(folder.best))
-    outcome = validation.Validator(model, config, val_set).run()
+    validator = validation.Validator(model, config, val_set)
+    outcome = validator.run()
     results.write_coco(folder.evaluation / 'detections.json', outcome.detections)
     found = report.evaluate(report.read_part(val_set, outcome.skipped), outcome.detections)
     print(f'\nbest checkpoint, {len(outcome.detections)} validation images:\n{report.table(found)}')
@@ -190,13 +192,29 @@ def evaluate_best(folder: RunFolder, val_set: Dataset, wanted_export: bool
     written = report.write(folder.evaluation, found)
     curves = plots.training_curves(folder.metrics, folder.root / 'curves.png')
     plots.precision_recall(written, folder.evaluation / 'precision_recall.png')
-    print(f'scores   {written}\ncurves   {curves}')
+    page_file = _report(folder, trainer, outcome, found, model.count_params(), validator.speed())
+    print(f'scores   {written}\ncurves   {curves}\nreport   {page_file}')
     if not wanted_export:
         return found, None
     settings = export.DEFAULTS._replace(operating=found.operating)
     saved = export.export(model, config, folder.saved_model, version=1, settings=settings, overwrite=True)
     print(f'serve    {saved}')
     return found, pathlib.Path(saved)
+
+
+def _report(folder, trainer, outcome, found, parameters, speed) -> pathlib.Path:
+    """Writes the page, the model card and the lock of a run; returns the path of the page."""
+    config, history = trainer.config, trainer.history
+    flags = flag_texts.read_values(folder.flags)
+    made_with = lock.describe(
+        folder.root.name, flags, lock.Network(config.image_size, config.letterbox, parameters),
+        lock.Course(history.seconds / 60, trainer.position.global_step, speed), trainer.train_set, trainer.val_set,
+        folder.best)
+    lock.write(folder.root, made_with)
+    shown = contents.gather(folder.root.name, flags.get('val_data', ''), trainer.val_set, outcome.detections, found,
+                            made_with, contents.read_metrics(folder.metrics), outcome.skipped)
+    card.write(folder.root, shown)
+    return page.write(folder.root / page.NAME, shown)
 
 
 def _finish_classification(folder, trainer):

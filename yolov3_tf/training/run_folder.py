@@ -7,6 +7,7 @@
     metrics.jsonl    one JSON object on each line; the same bytes whether or not the run was interrupted
     events/          TensorBoard: the same numbers, speed, and validation images with boxes
     checkpoints/     last.h5 (to resume from), best.h5 (highest validation mAP)
+    report.html      the page of the run; README.md: its model card; run.lock.json: what it was made with
     evaluation/      scores and curves of the best checkpoint
     saved_model/1/   the best checkpoint, ready to serve
     cache/           images kept by --cache=disk; emptied at every start, and may be deleted after the run
