@@ -32,8 +32,8 @@ RESULTS = 'coco_results.json'                                   # of an evaluati
 COLUMNS = 79                                                    # of the printed text
 # Flags of other commands -> what to type here.
 ANSWERS = {
-    'model': 'give the folder of the run after the command; for another model: yolov3-tf evaluate --model=FILE '
-             '--output=DIR, then yolov3-tf report DIR --data=SPEC',
+    'model': 'give the folder of the run after the command, without a flag; results of another model, which '
+             'yolov3-tf evaluate writes, need --data',
     'results': 'give the results after the command, without a flag'}
 
 

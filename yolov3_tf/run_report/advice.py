@@ -96,8 +96,8 @@ def still_improving(facts: Facts) -> str:
     rise = float(np.polyfit(np.arange(len(last)), last, 1)[0]) * (len(last) - 1)
     if rise < IMPROVING:
         return ''
-    return (f'mAP still rose by {100 * rise:.1f} points over the last {len(last)} validations. Train longer: more '
-            '--full_epochs, or more --minutes.')
+    return (f'mAP still rose by {100 * rise:.1f} points over the last {len(last)} validations. Train longer: '
+            '--extend adds epochs to a finished run.')
 
 
 def over_fitting(facts: Facts) -> str:
