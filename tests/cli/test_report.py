@@ -1,13 +1,18 @@
 """The command report on a run's files, on result files of any detector, and on what is neither."""
 import json
+import os
 import shutil
 
+import numpy as np
 import pytest
 from fixtures import program_flags, small_report
 
 from yolov3_tf.cli import report as program
+from yolov3_tf.data import held_out
+from yolov3_tf.data.readers import specs
 from yolov3_tf.evaluation import results
 from yolov3_tf.run_report import lock
+from yolov3_tf.structures import Detections
 
 
 @pytest.fixture
@@ -45,14 +50,28 @@ def test_the_page_of_a_run_is_in_it(folder, capsys):
     assert max(map(len, said.splitlines())) <= 100
 
 
-def test_a_drawn_validation_part_is_found_in_the_run(folder):
-    split = folder / 'runs' / 'mine' / 'split'
-    split.mkdir()
-    shutil.move(folder / 'val.txt', split / 'val.txt')
-    shutil.copy(folder / 'classes.names', split)
-    (folder / 'runs' / 'mine' / 'run.flags').write_text('--train_data=images\n')
+def test_a_drawn_validation_part_is_found_in_the_run_under_the_names_of_the_data(folder):
+    """A COCO set: its images have numbers there, and names of files in the lists of the split."""
+    whole = specs.load('list:val.txt')
+    (folder / 'set.json').write_text(json.dumps({
+        'images': [{'id': 40 + k, 'file_name': os.path.basename(record.image_path), 'width': 80, 'height': 60}
+                   for k, record in enumerate(whole.records)],
+        'annotations': [{'id': 100 * k + j + 1, 'image_id': 40 + k, 'category_id': int(label) + 1, 'iscrowd': 0,
+                         'bbox': [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])]}
+                        for k, record in enumerate(whole.records)
+                        for j, (label, box) in enumerate(zip(record.classes, record.boxes))],
+        'categories': [{'id': k + 1, 'name': name} for k, name in enumerate(whole.class_names)]}))
+    run, dataset = folder / 'runs' / 'mine', specs.load('coco:set.json:images')
+    split = held_out.draw(dataset.records, .3, 0)
+    held_out.write(run / 'split', dataset, split)
+    (run / 'run.flags').write_text('--train_data=coco:set.json:images\n')
+    part = held_out.part(dataset, split.val, False)
+    results.write_coco(run / 'evaluation' / 'detections.json', [
+        Detections(record.image_id, record.boxes, np.ones(len(record.boxes), np.float32), record.classes)
+        for record in part.records])
     assert program_flags.run(program, 'runs/mine', '--output=page.html', '--images=0') == 0
-    assert '<img' not in (folder / 'page.html').read_text(encoding='utf-8')
+    text = (folder / 'page.html').read_text(encoding='utf-8')
+    assert '<img' not in text and '<b>100.0</b>mAP' in text and f'<b>{len(part.records)}</b>images' in text
 
 
 @pytest.mark.parametrize('given', ['found.json', 'comp4', 'evaluated'])
