@@ -14,7 +14,7 @@ PACKAGE = 'yolov3_tf'
 # A folder, or a module at the first level, may import its own layer and those before it; never a later one.
 LAYERS = [
     ['errors'],
-    ['choices', 'boxes', 'geometry', 'atomic_file', 'rgb_images', 'replicas', 'progress'],
+    ['choices', 'boxes', 'geometry', 'atomic_file', 'rgb_images', 'replicas', 'progress', 'fetch'],
     ['structures', 'anchors', 'codec', 'assign', 'postprocess', 'losses', 'drawing'],
     ['data', 'models'],
     ['data_check', 'evaluation'],

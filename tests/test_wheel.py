@@ -29,6 +29,7 @@ STEPS = {
                ['found/detections.json', 'found/detections.csv']),
     'export': (['--model=runs/tiny', '--format=tflite', '--output=tiny.tflite'], ['tiny.tflite']),
     'convert': (['--model=runs/tiny/checkpoints/best.h5', '--to_darknet', '--output=tiny.weights'], ['tiny.weights']),
+    'data': ([], []),                   # lists what it could fetch; no test asks the network
     'check': (['--data=shapes:12', '--output=report'], ['report/report.txt', 'report/index.html']),
     'anchors': (['--data=shapes:12', '--image_size=64', '--output=shapes.anchors'], ['shapes.anchors', 'shapes.png']),
     'contact-sheet': (['--data=shapes:12', '--image_size=64', '--output=sheet.png'], ['sheet.png']),

@@ -32,6 +32,7 @@ COMMANDS = {
     'detect': Command('detect', 'detect objects in images, videos or a camera'),
     'export': Command('export', 'export to SavedModel, TensorFlow Lite, ONNX or darknet files'),
     'convert': Command('convert', 'convert weights between darknet and Keras, both ways'),
+    'data': Command('data', 'fetch a published data set or weights by name'),
     'check': Command('check', 'find what is wrong with a data set'),
     'anchors': Command('anchors', 'find anchors for a data set'),
     'contact-sheet': Command('contact_sheet', 'draw what the network sees of a data set'),

@@ -31,9 +31,9 @@ class Recipe(NamedTuple):
       strict: Stop at the first bad annotation or image instead of skipping and naming it.
       backbone_weights: Weights that the backbone starts from: imagenet (the default on real data), a darknet
         backbone file, a checkpoint (.h5) whose backbone is taken, or none.
-      download: Fetch the ImageNet weights from their publisher if they are not there.
-      init_weights: Weights that the whole network starts from: a checkpoint (.h5) or a yolov3.weights. Output layers
-        start afresh where the number of classes differs.
+      download: Fetch the weights named imagenet or coco from their publisher if they are not there.
+      init_weights: Weights that the whole network starts from: coco (yolov3.weights of weights/), a checkpoint (.h5)
+        or another darknet file. Output layers start afresh where the number of classes differs.
       cfg: Darknet cfg of the network to train instead of YOLOv3; it brings its own anchors.
       anchors: File of anchors, as yolov3-tf anchors writes it, instead of the published nine; auto fits the network's
         own to the training boxes where these have few good ones.

@@ -43,7 +43,7 @@ def start(recipe: Recipe, config: ModelConfig, train_set: Dataset | None, on_sha
     if recipe.output_prior and train_set is not None:
         output_prior.start_from(model, output_prior.count(train_set, config, plan.loss_of(recipe)))
     if recipe.init_weights:
-        return _whole(recipe.init_weights, model)
+        return _whole(pretrained.locate_whole(recipe.init_weights, recipe.download), model)
     choice = recipe.backbone_weights or ('none' if on_shapes else 'imagenet')
     path = pretrained.locate_backbone(choice, recipe.download)
     if path is None:

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.models.darknet import pretrained
-from yolov3_tf.models.darknet.pretrained import BACKBONE, PUBLISHED, Published, fetch, locate_backbone
+from yolov3_tf.fetch import transfer
+from yolov3_tf.fetch.transfer import RemoteFile
+from yolov3_tf.models.darknet.pretrained import BACKBONE, PUBLISHED, WHOLE, fetch, locate_backbone, locate_whole
 
 HEADER = struct.pack('<iiiQ', 0, 2, 0, 0)
 GOOD = HEADER + struct.pack('<100f', *range(100))
@@ -53,9 +54,10 @@ def no_proxy(monkeypatch):
 
 
 def test_what_is_published():
-    assert PUBLISHED == {
-        'darknet53.conv.74': ('https://pjreddie.com/media/files/darknet53.conv.74', 162_482_580),
-        'yolov3.weights': ('https://pjreddie.com/media/files/yolov3.weights', 248_007_048)}
+    sizes = {'darknet53.conv.74': 162_482_580, 'yolov3.weights': 248_007_048, 'yolov3-tiny.weights': 35_434_956}
+    assert {name: file.size for name, file in PUBLISHED.items()} == sizes
+    assert all(file.name == name and file.urls[0] == f'https://data.pjreddie.com/files/{name}'
+               for name, file in PUBLISHED.items())
 
 
 def test_fetches_a_file_of_the_published_size(served, tmp_path, capfd):
@@ -64,7 +66,7 @@ def test_fetches_a_file_of_the_published_size(served, tmp_path, capfd):
     with open(folder / BACKBONE, 'wb') as file:     # all zeros but the header; takes no space on the disk
         file.write(HEADER)
         file.truncate(size)
-    published = {BACKBONE: Published(f'{address}/{BACKBONE}', size)}
+    published = {BACKBONE: RemoteFile(BACKBONE, size, (f'{address}/{BACKBONE}',))}
     path = locate_backbone('imagenet', True, tmp_path / 'weights', published)
     assert path == str(tmp_path / 'weights' / BACKBONE)
     assert (tmp_path / 'weights' / BACKBONE).stat().st_size == size
@@ -96,9 +98,9 @@ def test_what_is_not_the_file_is_refused_and_leaves_nothing(served, tmp_path, mo
     content, message = BAD[name]
     if content is not None:
         (folder / name).write_bytes(content)
-    monkeypatch.setattr(pretrained, 'TIMEOUT', .2)
+    monkeypatch.setattr(transfer, 'TIMEOUT', .2)
     with pytest.raises(InputError, match=message) as caught:
-        fetch(BACKBONE, tmp_path / 'weights', {BACKBONE: Published(f'{address}/{name}', len(GOOD))})
+        fetch(BACKBONE, tmp_path / 'weights', {BACKBONE: RemoteFile(BACKBONE, len(GOOD), (f'{address}/{name}',))})
     by_hand = f'curl -L --create-dirs -o {tmp_path / "weights" / BACKBONE} {address}/{name}'
     assert by_hand in str(caught.value) and '\n' not in str(caught.value)
     assert not list((tmp_path / 'weights').iterdir())
@@ -106,8 +108,8 @@ def test_what_is_not_the_file_is_refused_and_leaves_nothing(served, tmp_path, mo
 
 def test_no_network(tmp_path):
     with pytest.raises(InputError, match='refused.*curl'):
-        fetch(BACKBONE, tmp_path, {BACKBONE: Published('http://127.0.0.1:9/x', 420)})
-    with pytest.raises(InputError, match='unknown published weights.*darknet53.conv.74, yolov3.weights'):
+        fetch(BACKBONE, tmp_path, {BACKBONE: RemoteFile(BACKBONE, 420, ('http://127.0.0.1:9/x',))})
+    with pytest.raises(InputError, match=r'--init_weights=coco: expected .*yolov3.weights .420 bytes.*--download'):
         fetch('darknet19', tmp_path)
 
 
@@ -115,7 +117,7 @@ def test_missing_backbone_explains_what_to_do(tmp_path):
     with pytest.raises(InputError) as caught:
         locate_backbone('imagenet', folder=tmp_path)
     for part in (str(tmp_path / BACKBONE), '162,482,580 bytes', '--download', '--backbone_weights=none',
-                 f'curl -L --create-dirs -o {tmp_path / BACKBONE} https://pjreddie.com/media/files/{BACKBONE}'):
+                 f'curl -L --create-dirs -o {tmp_path / BACKBONE} https://data.pjreddie.com/files/{BACKBONE}'):
         assert part in str(caught.value)
 
 
@@ -135,3 +137,18 @@ def test_other_choices(tmp_path):
     assert locate_backbone(str(tmp_path / 'mine.conv')) == str(tmp_path / 'mine.conv')
     with pytest.raises(InputError, match='imagenet, none, or the path'):
         locate_backbone(str(tmp_path / 'imagnet'))
+
+
+def test_coco_names_the_whole_network(served, tmp_path):
+    folder, address = served
+    (folder / WHOLE).write_bytes(GOOD)
+    published = {WHOLE: RemoteFile(WHOLE, len(GOOD), ('http://127.0.0.1:9/x', f'{address}/{WHOLE}'))}
+    with pytest.raises(InputError, match=r'--init_weights=coco: expected .*yolov3.weights \(420 bytes\).*--download'):
+        locate_whole('coco', False, tmp_path, published)
+    path = locate_whole('coco', True, tmp_path, published)
+    assert path == str(tmp_path / WHOLE) == locate_whole('coco', False, tmp_path, published)
+    assert (tmp_path / WHOLE).read_bytes() == GOOD
+    assert locate_whole('mine.h5', True) == 'mine.h5'
+    (tmp_path / WHOLE).write_bytes(GOOD[:-1])
+    with pytest.raises(InputError, match='expected 420 bytes, got 419'):
+        locate_whole('coco', True, tmp_path, published)

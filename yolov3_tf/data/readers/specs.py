@@ -135,9 +135,10 @@ def default_specs(folder: str = '.') -> tuple[str, str, str]:
         archives = '\n     '.join(VOC_ARCHIVES)
         raise InputError(
             f'no data: there is no {devkit}/ here, and no --train_data. Three ways on:\n'
-            f'  1. PASCAL VOC, as in the paper: fetch from {VOC_HOME}\n'
+            '  1. PASCAL VOC, as in the paper: yolov3-tf data voc (2.9 GB), and type the same command again;\n'
+            f'     by hand: fetch from {VOC_HOME}\n'
             f'     {archives}\n'
-            '     unpack all three here (tar -xf FILE), and type the same command again\n'
+            '     and unpack all three here (tar -xf FILE)\n'
             '  2. your own images: --train_data=voc:DIR:train --val_data=voc:DIR:val;\n'
             f'     other formats: {", ".join(FORMATS)} (docs/DATA.md)\n'
             '  3. no images yet: make demo, or --train_data=shapes, which draws its own')
