@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import boxes as box_ops
@@ -63,6 +64,30 @@ def detect(outputs: tf.Tensor, priors: Priors, suppression: Suppression = DEFAUL
     if suppression.max_total is None:
         suppression = suppression._replace(max_total=suppression.max_per_class * scores.shape[-1])
     return NMS[suppression.nms](codec.decode(raw.offsets, priors), scores, suppression)
+
+
+def suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, suppression: Suppression,
+             num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Suppresses boxes that were detected already, such as those of several parts of one image, whatever their number.
+
+    Args:
+      boxes: float32 [n, 4]; scores: [n]; classes: int [n] below ``num_classes``.
+      suppression: only its ``nms`` (not ``soft``, which changes scores) and ``iou_threshold`` count.
+
+    Returns:
+      Boxes, scores and classes that are left, best score first, and the row of each among the given ones.
+    """
+    if not len(boxes):
+        return boxes.reshape(-1, 4), scores, classes, np.zeros(0, int)
+    everything = suppression._replace(score_threshold=0., max_per_class=len(boxes), max_total=len(boxes), top_k=None)
+    of_class = np.where(np.arange(num_classes) == classes[:, None], scores[:, None], 0.).astype(np.float32)
+    found = NMS[suppression.nms](tf.constant(boxes[None], tf.float32), tf.constant(of_class[None]), everything)
+    count = int(found.count[0])
+    left = [np.asarray(part[0, :count]) for part in (found.boxes, found.scores, found.classes)]
+    # No kernel says which rows it kept.
+    rows = {row.tobytes(): index for index, row in enumerate(np.column_stack([boxes, scores, classes]).astype('f4'))}
+    kept = np.array([rows[row.tobytes()] for row in np.column_stack(left).astype('f4')], int)
+    return boxes[kept], scores[kept], classes[kept], kept
 
 
 def check(suppression: Suppression):

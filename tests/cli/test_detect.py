@@ -92,6 +92,8 @@ def test_a_run_brings_its_operating_point_and_the_flag_wins(folder, monkeypatch,
 @pytest.mark.parametrize('arguments, code, message', [
     (['--model=net.h5', 'empty'], 1, 'skipped: empty: no images in this folder'),
     (['--model=net.h5', '--output=in', 'in'], 2, 'error: --output=in holds the input in/a.jpg'),
+    (['--model=net.h5', '--tiles=1', 'in'], 2, "--tiles=1: tiles '1': expected auto, a number of tiles"),
+    (['--model=net.h5', '--tile_overlap=.3', 'in'], 2, '--tile_overlap without --tiles'),
     (['--model=net.h5'], 2, 'error: expected what to detect in after the flags, got nothing: camera:0, rtsp://'),
     (['in'], 2, "error: --model: expected a run's folder, a checkpoint (.h5)"),
     (['--model=gone', 'in'], 2, "error: gone: no model there: expected a run's folder, a checkpoint (.h5)"),
@@ -101,6 +103,18 @@ def test_nothing_to_do_ends_with_1_and_wrong_input_with_2(folder, monkeypatch, c
     monkeypatch.chdir(folder)
     assert program_flags.run(program, *arguments) == code
     assert message in capsys.readouterr().err
+
+
+def test_detection_in_tiles(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    found = {}
+    for name, flags in {'plain': [], 'cut': ['--tiles=48', '--tile_overlap=.3'], 'auto': ['--tiles=auto']}.items():
+        assert program_flags.run(program, '--model=net.h5', '--score_threshold=.1', f'--output={name}', *flags,
+                                 'in') == 0
+        found[name] = json.loads((folder / name / 'detections.json').read_text())
+    assert 'tiles' not in found['plain'] and (found['cut']['tiles'], found['cut']['tile_overlap']) == ('48', .3)
+    count = {name: [len(image['detections']) for image in one['images']] for name, one in found.items()}
+    assert count['cut'] != count['plain'] and count['auto'][2] == count['plain'][2]         # 64 pixels, a tile has 96
 
 
 def test_names_that_are_not_utf8_are_reported_and_the_other_images_are_used(folder, monkeypatch, capsys):

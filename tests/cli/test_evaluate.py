@@ -94,6 +94,8 @@ def test_json_goes_to_a_file_too(folder):
     (['--model=none.h5'], 'no checkpoint at none.h5'),
     (['--model=model.h5', '--nms=soft', '--iou_threshold=.5'], 'soft suppression has no threshold'),
     (['--model=model.h5', 'shapes:12'], "unexpected argument 'shapes:12'"),
+    (['--model=model.h5', '--tiles=2.5'], "--tiles=2.5: tiles '2.5': expected auto, a number of tiles"),
+    (['--results=voc', '--tiles=auto'], '--tiles beside --results'),
     (['--model=model.h5', '--nms=hard'], "unknown kind of suppression (nms) 'hard'"),
 ])
 def test_wrong_flags_are_refused_in_one_line(folder, monkeypatch, capsys, flags, message):

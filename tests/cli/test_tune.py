@@ -114,7 +114,7 @@ def test_no_training_begins_without_time(tmp_path):
     (['--recipe=quikc', '--budget=3'], '--recipe=quikc: expected bccd, fast, nano'),
     (['--recipe=quick', '--budget=3', '--flags=--name=x'], '--name: the search sets it itself'),
     (['--recipe=quick', '--budget=3', '--flags=--lossy'], '--flags: --lossy: unknown flag'),
-    (['--recipe=quick', '--budget=3', '--data=a,b,c'], 'unknown dataset format'),
+    (['--recipe=quick', '--budget=3', '--data=a,b,c'], 'there is no such folder here'),
     (['--recipe=bccd', '--budget=3', '--data=voc:nowhere:a,voc:nowhere:b'], 'nowhere')])
 def test_unusable_input_is_one_line_and_status_2(tmp_path, monkeypatch, capsys, flags, message):
     monkeypatch.chdir(tmp_path)

@@ -13,6 +13,7 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report, validation
 from yolov3_tf.evaluation.operating_points import OperatingPoint, OperatingPoints
 from yolov3_tf.inference import detector, evaluate
+from yolov3_tf.inference.tiles import Tiling
 from yolov3_tf.models import checkpoints
 from yolov3_tf.postprocess import Suppression
 from yolov3_tf.structures import Detections
@@ -162,6 +163,23 @@ def test_an_exported_model_has_its_settings_and_almost_the_same_score(run, datas
     assert evaluated.summary['mAP'] == pytest.approx(evaluate.evaluate(run, dataset).summary['mAP'], abs=.02)
     with pytest.raises(InputError, match='image_size 64: fixed in an exported model'):
         evaluate.evaluate(exported, dataset, image_size=64)
+
+
+def test_evaluation_in_tiles(run, dataset, tmp_path):
+    """Tiles that hold a whole image change nothing; smaller ones find other boxes, with the thresholds asked for."""
+    model, config = checkpoints.load_model(str(run / 'checkpoints' / 'best.h5'))
+    exported = export.export(model, config, str(tmp_path / 'saved_model'))
+    for path in (str(run), exported):
+        plain = evaluate.detect_dataset(path, dataset)
+        whole = evaluate.detect_dataset(path, dataset, tiling=Tiling('4000'))
+        for one, other in zip(plain.detections, whole.detections):
+            assert len(one) == len(other) > 0 and one.image_id == other.image_id
+        cut = evaluate.detect_dataset(path, dataset, tiling=Tiling('64', .25))
+        assert [len(one) for one in cut.detections] != [len(one) for one in plain.detections]
+        assert 0 < cut.report().summary['mAP'] <= 1
+    surer = evaluate.detect_dataset(run, dataset, Suppression(.3, max_total=None), tiling=Tiling('64', .25))
+    assert all(one.scores.min(initial=1) > .3 for one in surer.detections)
+    assert detector.load(exported).image_size == detector.load(run).image_size == (32, 64)
 
 
 def test_data_of_other_classes_and_a_path_without_a_model_are_refused(run, dataset, tmp_path):

@@ -20,10 +20,11 @@ import time
 from absl import flags
 
 from yolov3_tf import atomic_file, export
+from yolov3_tf.cli import tile_flags
 from yolov3_tf.data.readers.class_files import is_text
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import operating_points
-from yolov3_tf.inference import detector, sources
+from yolov3_tf.inference import detector, sources, tiles
 from yolov3_tf.models import model_files
 from yolov3_tf.training import precision
 
@@ -51,12 +52,14 @@ def define_flags(values=flags.FLAGS):
     integer('batch_size', 8, 'Images in one call of the network.', lower_bound=1)
     integer('max_frames', None, 'Stop after so many frames of a video, camera or stream (default: at its '
             'end, or Ctrl-C).', lower_bound=1)
+    tile_flags.define(values)
 
 
 def run(arguments: list[str], options: flags.FlagValues) -> int:
     """Detects in what ``arguments`` name and writes the results; returns the exit status."""
     if not options.model:
         raise InputError(f'--model: expected {model_files.KINDS}, got none')
+    tiling = tile_flags.given(options)
     options.output = options.output or _new_folder()
     inputs = _inputs(arguments, options.output)
     for line in inputs.notes:
@@ -68,6 +71,8 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     exported = model.settings.suppression.score_threshold
     if exported > score:
         print(f'note: {options.model} was exported with score_threshold={exported}')
+    if tiling:
+        model = tiles.Tiled(model, tiling, options.batch_size)
     os.makedirs(options.output, exist_ok=True)
     choices = (options.output, score, options.batch_size)
     start = time.perf_counter()
@@ -127,6 +132,8 @@ def _named_in_text(inputs):
 
 def _write_results(kind, inputs, report, options, score):
     results = {'model': options.model, 'score_threshold': score}
+    if options.tiles:
+        results.update(tiles=options.tiles, tile_overlap=options.tile_overlap)
     if inputs.videos:
         results['file'] = sources.without_password(inputs.videos[0])
     results[kind] = report.entries

@@ -18,6 +18,7 @@ import sys
 from absl import flags, logging
 
 from yolov3_tf import atomic_file
+from yolov3_tf.cli import tile_flags
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.errors import InputError
@@ -58,6 +59,7 @@ def define_flags(values=flags.FLAGS):
     string('nms', 'per_class', 'The kind of suppression, for a checkpoint: per_class, agnostic, diou or soft.')
     integer('top_k', None, 'How many of the best pairs of a slot and a class enter suppression, for a '
             'checkpoint (default: all per_class, else 1000).', lower_bound=1)
+    tile_flags.define(values)
     string('image_set', 'test', 'The name of the image set in the comp4 files.')
     boolean('strict', False, 'Stop at the first faulty annotation or image.')
 
@@ -69,6 +71,8 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     logging.set_verbosity(logging.WARNING)
     if bool(options.model) == bool(options.results):
         raise InputError('give either --model or --results')
+    if options.results and options.tiles:
+        raise InputError('--tiles beside --results: result files are evaluated as they are; leave the flag out')
     if not options.data:
         raise InputError('--data: expected annotated images to evaluate on, such as voc:VOCdevkit:2007_test, got none')
     options.data = own_held_out(options)
@@ -143,6 +147,7 @@ def of_model(options, classes):
     from yolov3_tf.postprocess import Suppression
     from yolov3_tf.training import precision
     precision.grow_memory()
+    tiling = tile_flags.given(options)
     path = model_files.resolve(options.model)
     if not path.endswith(model_files.CHECKPOINT):
         given = [name for name in OF_CHECKPOINTS if options[name].present]
@@ -150,13 +155,14 @@ def of_model(options, classes):
             raise InputError(f'--{given[0]} is fixed in an exported model: export it anew, or evaluate the checkpoint')
         opened = detector.load(path)
         check_classes(classes, opened.class_names)
-        return detect_dataset(opened, options.data, strict=options.strict)
+        return detect_dataset(opened, options.data, strict=options.strict, tiling=tiling)
     if options.nms == 'soft' and options['iou_threshold'].present:
         raise InputError('--iou_threshold beside --nms=soft: soft suppression has no threshold; give one of them')
     check_classes(classes, checkpoints.describe(path).class_names)
     suppression = Suppression(options.score_threshold, options.iou_threshold, options.max_per_class, None, options.nms,
                               options.top_k)
-    return detect_dataset(path, options.data, suppression, options.image_size, options.batch_size, options.strict)
+    return detect_dataset(path, options.data, suppression, options.image_size, options.batch_size, options.strict,
+                          tiling)
 
 
 def check_classes(given, of_model):

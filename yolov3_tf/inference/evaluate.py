@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from absl import logging
 
-from yolov3_tf import postprocess
+from yolov3_tf import export, postprocess
 from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report, validation
 from yolov3_tf.evaluation.report import DetectionReport
 from yolov3_tf.inference import detector as detectors
+from yolov3_tf.inference.tiles import Tiled, Tiling
 from yolov3_tf.models import checkpoints, model_files
 from yolov3_tf.postprocess import Suppression
 from yolov3_tf.structures import Dataset, Detections
@@ -36,13 +37,13 @@ class Found(NamedTuple):
 
 def evaluate(detector: detectors.Detector | str | os.PathLike, data: str | Dataset,
              suppression: Suppression | None = None, image_size: int | None = None, batch_size: int = 8,
-             strict: bool = False) -> DetectionReport:
+             strict: bool = False, tiling: Tiling | None = None) -> DetectionReport:
     """Evaluates a detector on annotated images: VOC, COCO and GIoU scores, also for each class.
 
     Images that cannot be read are not part of the scores; a warning gives their number. Arguments and errors are those
     of ``detect_dataset``.
     """
-    found = detect_dataset(detector, data, suppression, image_size, batch_size, strict)
+    found = detect_dataset(detector, data, suppression, image_size, batch_size, strict, tiling)
     for line in [*found.dataset.notes, *found.dataset.problems, *found.skipped.values()]:
         logging.warning('%s', line)
     if found.skipped:
@@ -52,7 +53,7 @@ def evaluate(detector: detectors.Detector | str | os.PathLike, data: str | Datas
 
 def detect_dataset(detector: detectors.Detector | str | os.PathLike, data: str | Dataset,
                    suppression: Suppression | None = None, image_size: int | None = None, batch_size: int = 8,
-                   strict: bool = False) -> Found:
+                   strict: bool = False, tiling: Tiling | None = None) -> Found:
     """Runs a detector over all images of a set.
 
     Args:
@@ -62,6 +63,7 @@ def detect_dataset(detector: detectors.Detector | str | os.PathLike, data: str |
       image_size: height and width of the network input, for a checkpoint; default: its own.
       batch_size: images in one call of the network, for a checkpoint; other models take one image at a time.
       strict: the first faulty annotation or unreadable image raises an error instead of being left out.
+      tiling: look at each image in tiles, see ``tiles``; None for the whole image alone.
 
     Raises:
       InputError: there is no such model or data, ``suppression`` or ``image_size`` is given for an exported model, or
@@ -69,13 +71,15 @@ def detect_dataset(detector: detectors.Detector | str | os.PathLike, data: str |
     """
     checkpoint = _checkpoint(detector)
     if checkpoint is not None:
-        return _of_checkpoint(checkpoint, data, suppression or validation.REFERENCE, image_size, batch_size, strict)
+        return _of_checkpoint(checkpoint, data, suppression or validation.REFERENCE, image_size, batch_size, strict,
+                              tiling)
     for name, value in (('suppression', suppression), ('image_size', image_size)):
         if value is not None:
             raise InputError(f'{name} {value}: fixed in an exported model: export it anew, or evaluate the checkpoint')
     opened = detector if isinstance(detector, detectors.Detector) else detectors.load(detector)
     dataset = _load(data, opened.class_names, strict)
-    return Found(dataset, *validation.detect_each(opened, dataset, strict))
+    return Found(dataset, *validation.detect_each(Tiled(opened, tiling, batch_size) if tiling else opened, dataset,
+                                                  strict))
 
 
 def _checkpoint(detector):
@@ -86,12 +90,19 @@ def _checkpoint(detector):
     return path if path.endswith(model_files.CHECKPOINT) else None
 
 
-def _of_checkpoint(path, data, suppression, image_size, batch_size, strict):
+def _of_checkpoint(path, data, suppression, image_size, batch_size, strict, tiling):
     postprocess.check(suppression)
     model, config = checkpoints.load_model(path)
     if image_size is not None:
         config = config._replace(image_size=(image_size, image_size))
     dataset = _load(data, config.class_names, strict)
+    if tiling:
+        # A tile's outputs have one size: as many as the reference's rule, a number for each class, can leave.
+        most = suppression.max_total or suppression.max_per_class * len(config.class_names)
+        settings = export.Settings(suppression._replace(max_total=most))
+        opened = detectors.Detector(export.Server(model, config, settings), config.class_names, settings, path,
+                                    config.image_size)
+        return Found(dataset, *validation.detect_each(Tiled(opened, tiling, batch_size), dataset, strict))
     outcome = validation.Validator(model, config, dataset, batch_size, suppression=suppression, strict=strict).run()
     return Found(dataset, outcome.detections, outcome.skipped)
 

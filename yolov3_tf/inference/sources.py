@@ -19,6 +19,7 @@ from yolov3_tf.data.image_formats import ENDINGS
 from yolov3_tf.drawing.boxes import draw_detections
 from yolov3_tf.errors import InputError
 from yolov3_tf.inference.detector import Detector
+from yolov3_tf.inference.tiles import Tiled
 from yolov3_tf.structures import Detections
 
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
@@ -136,7 +137,7 @@ def _add_folder(folder, found):
                            f'{" ".join(kinds[:10])}')
 
 
-def detect_images(detector: Detector, paths: Sequence[str], output: str, threshold: float,
+def detect_images(detector: Detector | Tiled, paths: Sequence[str], output: str, threshold: float,
                   batch_size: int) -> RunReport:
     """Detects in images and writes each image with its boxes as a JPEG of the same name into the folder ``output``."""
     entries: list[dict[str, Any]] = []
@@ -155,7 +156,7 @@ def detect_images(detector: Detector, paths: Sequence[str], output: str, thresho
     return RunReport(entries, problems, seconds)
 
 
-def detect_video(detector: Detector, path: str, output: str, threshold: float, batch_size: int,
+def detect_video(detector: Detector | Tiled, path: str, output: str, threshold: float, batch_size: int,
                  max_frames: int | None = None) -> RunReport:
     """Detects in every frame of a video, camera or stream and writes the video with boxes into the folder ``output``.
 
