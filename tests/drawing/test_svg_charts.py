@@ -14,15 +14,15 @@ def path_of(text):
 
 
 def test_points_are_where_they_belong():
-    """The plot is 46..408 x 10..232; .5 and .25 of it are 227 and 65.5 from the top."""
+    """The plot is 60..408 x 10..232; half of its width is at 234, a quarter of its height at 65.5."""
     text = chart([Line('a', [0, .5, 1], [0, 1, .75])], 'x', 'y', (0., 1.), (0., 1.))
-    assert path_of(text) == ['M46 232L227 10L408 65.5']
+    assert path_of(text) == ['M60 232L234 10L408 65.5']
     assert {'figure', 'svg', 'path', 'text'} <= Tags(text).seen and 'x' in Tags(text).texts
 
 
 def test_steps_hold_to_the_next_point_and_equal_pixels_are_one():
     falling = chart([Line('', [0, 1], [1, 0], steps=True)], '', '', (0., 1.), (0., 1.))
-    assert path_of(falling) == ['M46 10L408 10L408 232']
+    assert path_of(falling) == ['M60 10L408 10L408 232']
     many = np.linspace(0, 1, 100_000)
     assert path_of(chart([Line('', many, many)], '', '', (0., 1.), (0., 1.)))[0].count('L') < 8000
 
@@ -39,6 +39,7 @@ def test_ticks_are_round_numbers():
     np.testing.assert_allclose(svg_charts.ticks(0, 510), [0, 200, 400])
     np.testing.assert_allclose(svg_charts.ticks(.3, .34), [.3, .31, .32, .33, .34])
     np.testing.assert_allclose(10 ** np.array(svg_charts.log_ticks(np.log10(3), np.log10(60))), [5, 10, 20, 50])
+    np.testing.assert_allclose(10 ** np.array(svg_charts.log_ticks(np.log10(890), np.log10(1550))), [1000, 1200, 1400])
     np.testing.assert_allclose(svg_charts.log_ticks(0, 4), [0, 1, 2, 3, 4])
 
 

@@ -96,8 +96,9 @@ def of_run(folder: str, options: flags.FlagValues) -> contents.Contents:
             raise
         raise InputError(f'{error}. These are the validation data of the run: give them with --data=SPEC if they have '
                          'moved') from error
-    return contents.gather(os.path.basename(os.path.abspath(folder)), spec, dataset, results.read_coco(found, dataset),
-                           lock=lock.read(folder), metrics=contents.read_metrics(pathlib.Path(folder, 'metrics.jsonl')))
+    name, evaluated_on = os.path.basename(os.path.abspath(folder)), options.data or contents.evaluated_on(settings)
+    return contents.gather(name, evaluated_on, dataset, results.read_coco(found, dataset), lock=lock.read(folder),
+                           metrics=contents.read_metrics(pathlib.Path(folder, 'metrics.jsonl')))
 
 
 def of_results(path: str, options: flags.FlagValues) -> contents.Contents:

@@ -11,7 +11,7 @@ from yolov3_tf.drawing.plots import COLOURS
 from yolov3_tf.drawing.web_page import escape
 
 WIDTH, HEIGHT = 420, 270                                # in CSS pixels; a narrow page shrinks it
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 38
+LEFT, RIGHT, TOP, BOTTOM = 60, 12, 10, 38
 TICKS = 5                                               # about so many on an axis
 NAMED = 2 * len(COLOURS)                                # most lines with a colour of their own
 
@@ -73,11 +73,15 @@ def ticks(low: float, high: float, count: int = TICKS) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten, or the powers alone where these are many; low, high and ticks are logarithms."""
+    """1, 2 and 5 times powers of ten, the powers alone where these are many, round numbers where they are few.
+
+    low, high and the ticks are logarithms.
+    """
     every = (1, 2, 5) if high - low < 2 else (1,)
     powers = range(math.floor(low), math.ceil(high) + 1)
     values = [math.log10(factor) + power for power in powers for factor in every]
-    return [value for value in values if low - 1e-9 <= value <= high + 1e-9]
+    inside = [value for value in values if low - 1e-9 <= value <= high + 1e-9]
+    return inside if len(inside) > 2 else [math.log10(value) for value in ticks(10 ** low, 10 ** high) if value > 0]
 
 
 def _range(parts) -> Range:

@@ -104,6 +104,12 @@ def of_last_stage(metrics: Sequence[Mapping[str, Any]]
     return tuple(scores), tuple(val_losses[k] for k in known), tuple(train_losses[k] for k in known)
 
 
+def evaluated_on(settings: Mapping[str, str]) -> str:
+    """What a run with these settings is validated on, for its page."""
+    whole = settings.get('train_data')
+    return settings.get('val_data') or (f'the validation part of {whole}' if whole else '')
+
+
 def read_metrics(path) -> list[dict[str, Any]]:
     """The objects of a metrics.jsonl; empty where there is none."""
     return plots.read_metrics(path) if path.exists() and path.stat().st_size else []

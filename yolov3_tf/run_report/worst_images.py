@@ -17,6 +17,7 @@ from yolov3_tf.structures import Dataset, Detections, Record
 SIDE = 400                  # pixels of the longer side
 QUALITY = 80                # of the JPEG
 CAPITAL = 9                 # height of letters in pixels: draw.FONT's smallest legible ones
+NAMED = 15                  # most wrong boxes of an image that carry their names
 RIGHT, WRONG, MISSED, IGNORED = (0, 158, 115), (213, 94, 0), (230, 159, 0), (120, 120, 120)    # Okabe and Ito
 
 
@@ -89,12 +90,13 @@ def read(record: Record) -> np.ndarray:
 
 
 def _with_boxes(image, boxes, colours: list[Colour], texts):
-    """A copy with boxes; names only at those that are wrong, so that many right ones bury nothing."""
-    canvas = image.copy()
+    """A copy with boxes; names only at those that are wrong, and only where these are few: they bury nothing."""
+    canvas, wrong = image.copy(), sum(colour in (WRONG, MISSED) for colour in colours)
+    thick = 2 if wrong <= NAMED else 1
     for box, colour in zip(np.clip(np.nan_to_num(boxes), -1e4, 1e4).round().astype(int).tolist(), colours):
-        cv2.rectangle(canvas, (box[0], box[1]), (box[2] - 1, box[3] - 1), colour, 2 if colour != RIGHT else 1)
+        cv2.rectangle(canvas, (box[0], box[1]), (box[2] - 1, box[3] - 1), colour, 1 if colour == RIGHT else thick)
     for box, colour, text in zip(boxes, colours, texts):
-        if colour in (WRONG, MISSED):
+        if colour in (WRONG, MISSED) and wrong <= NAMED:
             _write(canvas, text.encode('ascii', 'replace').decode(), float(box[0]), float(box[1]), colour)
     return canvas
 

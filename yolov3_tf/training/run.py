@@ -211,7 +211,7 @@ def _report(folder, trainer, outcome, found, parameters, speed) -> pathlib.Path:
         lock.Course(history.seconds / 60, trainer.position.global_step, speed), trainer.train_set, trainer.val_set,
         folder.best)
     lock.write(folder.root, made_with)
-    shown = contents.gather(folder.root.name, flags.get('val_data', ''), trainer.val_set, outcome.detections, found,
+    shown = contents.gather(folder.root.name, contents.evaluated_on(flags), trainer.val_set, outcome.detections, found,
                             made_with, contents.read_metrics(folder.metrics), outcome.skipped)
     card.write(folder.root, shown)
     return page.write(folder.root / page.NAME, shown)
