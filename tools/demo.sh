@@ -18,6 +18,7 @@ cat <<EOF
 
 Files in $run:
   drawn/                    held-out images with the boxes found
+  report.html               one page: scores, curves, errors, what to try next
   evaluation/, curves.png   scores and curves of the best checkpoint
   saved_model/1/            ready to serve
   events/                   $python -m tensorboard.main --logdir $run/events
