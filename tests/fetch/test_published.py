@@ -37,7 +37,7 @@ def test_sizes_are_those_of_the_issue():
     ('annotations_trainval2017.zip', ['annotations/instances_val2017.json']),
     ('val2017.zip', ['val2017/000000000139.jpg'])])
 def test_what_is_taken_out(name, kept):
-    """Names in the published archives; captions, key points and pictures of the repository's page are left."""
+    """Names in the published archives; captions, key points and images of the repository's page are left."""
     archive = next(one for item in ITEMS.values() for one in item.archives if one.file.name == name)
     names = ['BCCD_Dataset-1.0/BCCD/JPEGImages/BloodImage_00000.jpg', 'BCCD_Dataset-1.0/LICENSE',
              'BCCD_Dataset-1.0/example.jpg', 'annotations/instances_val2017.json', 'annotations/captions_val2017.json',

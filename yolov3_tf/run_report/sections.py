@@ -130,6 +130,7 @@ def sizes(contents: Contents) -> str:
 
 
 def calibration(contents: Contents) -> str:
+    """Share of right detections over mean score, in ten bins of the score, as a chart and a table in percent."""
     of = contents.calibration
     if np.isnan(of.error):
         return '<p>There is none: no detections, or scores outside 0 to 1.</p>'

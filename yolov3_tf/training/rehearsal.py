@@ -58,7 +58,7 @@ def rehearse(trainer: Trainer) -> list[StageCost]:
     costs: list[StageCost] = []
     for stage in settings.stages:
         step = _step_seconds(trainer, stage)
-        if settings.minutes and stage.name != stages.EXTENDED and not stage.patience and stage is settings.stages[-1]:
+        if settings.minutes and settings.is_paced(stage):
             left = 60 * settings.minutes - sum(cost.seconds for cost in costs)
             stage = pacing.with_epochs(stage, max(stage.warmup_epochs + 1, pacing.epochs_that_fit(
                 left, trainer.steps * step, validation[stage.task], settings.epochs_between_eval)))

@@ -8,6 +8,7 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.losses import criterion
 from yolov3_tf.training import kept_features, stages
 from yolov3_tf.training.optimizers import OptimizerSettings
+from yolov3_tf.training.stages import EXTENDED, Stage
 
 
 class TrainingSettings(NamedTuple):
@@ -48,6 +49,11 @@ class TrainingSettings(NamedTuple):
     cache: str = 'none'
     keep_features: bool = False
     profile: bool = False
+
+    def is_paced(self, stage: Stage) -> bool:
+        """Whether the epochs of a stage are planned so that it ends on time: the last one before an extension."""
+        planned = [one for one in self.stages if one.name != EXTENDED]
+        return bool(self.minutes) and stage is planned[-1]
 
 
 def check(settings: TrainingSettings, replicas: int = 1):

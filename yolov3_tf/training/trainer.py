@@ -110,13 +110,11 @@ class Trainer:
 
     def _run_stage(self, stage: stages.Stage, resumed):
         self._prepare(stage, resumed)
-        planned = [one for one in self.settings.stages if one.name != stages.EXTENDED]
-        paced = bool(self.settings.minutes) and stage is planned[-1]
         with self._bar(self._planned(stage)) as bar:
             while not stages.is_over(self._planned(stage), self.position.epoch, self.history.val_losses,
                                      self.history.scores):
                 self._run_epoch(self._planned(stage), bar)
-                if paced:
+                if self.settings.is_paced(stage):
                     self._plan_epochs(stage, bar)
                 self._save()
                 if self.stopping.agreed:
@@ -152,8 +150,8 @@ class Trainer:
         bar.pause(time.monotonic() - began)
 
     def _planned(self, stage):
-        """The stage as planned so far: only the last one before an extension is, to end on time."""
-        return stage if stage.name == stages.EXTENDED else pacing.with_epochs(stage, self.history.planned)
+        """The stage as planned so far; only one is, to end on time."""
+        return pacing.with_epochs(stage, self.history.planned) if self.settings.is_paced(stage) else stage
 
     def _plan_epochs(self, stage, bar):
         """Plans the epochs of the last stage after one of them, and says so where the plan is new."""

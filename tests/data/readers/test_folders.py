@@ -56,18 +56,18 @@ def renamed_xml(folder):
     texts(folder, 'xml/{}.xml', ALL, lambda number: made.xml_of(number, f'C:\\data\\image {number}.PNG'))
 
 
-def apart(annotations, pictures, ending, text_of):
+def apart(annotations, image_folder, ending, text_of):
     def write(folder):
-        images(folder, pictures + '/{}.jpg', ALL)
+        images(folder, image_folder + '/{}.jpg', ALL)
         texts(folder, annotations + '/{}' + ending, ALL, text_of)
     return write
 
 
-def apart_parts(annotations, pictures, ending, text_of, order='{kind}/{part}'):
+def apart_parts(annotations, image_folder, ending, text_of, order='{kind}/{part}'):
     """images/train, annotations/train, images/val ... or, by ``order``, train/images ..."""
     def write(folder):
         for part, numbers in (('train', TRAIN), ('val', VAL)):
-            images(folder, order.format(kind=pictures, part=part) + '/{}.jpg', numbers)
+            images(folder, order.format(kind=image_folder, part=part) + '/{}.jpg', numbers)
             texts(folder, order.format(kind=annotations, part=part) + '/{}' + ending, numbers, text_of)
     return write
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import class_files, faults, headers, lists, paths
+from yolov3_tf.data.readers.texts import is_number
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -275,9 +276,9 @@ def _lines(path):
 def _numbers(line):
     """Class id or name, and box of a line, as fractions; of an outline (class x1 y1 x2 y2 x3 y3 ...) its box."""
     texts = line.split()
-    if not _is_number(texts[0]):
+    if not is_number(texts[0]):
         name, *rest = line.rsplit(None, 4)
-        if len(rest) != 4 or not all(map(_is_number, rest)) or any(map(_is_number, name.split())):
+        if len(rest) != 4 or not all(map(is_number, rest)) or any(map(is_number, name.split())):
             raise _LineFault(f'expected "{_LINE}", got {line[:80]!r}')
         _, *fractions = _numbers(' '.join(['0', *rest]))
         return [class_files.clean_name(name.strip('\'"')), *fractions]
@@ -303,14 +304,6 @@ def _numbers(line):
 def _corners(fractions, width, height):
     cx, cy, w, h = fractions
     return (cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _class_names(own, classes, highest):

@@ -24,6 +24,7 @@ import numpy as np
 from yolov3_tf import atomic_file
 from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import class_files, faults, headers, image_lookup
+from yolov3_tf.data.readers.texts import is_number
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, Record
 
@@ -227,18 +228,18 @@ def _fields(line, commas):
 
 def _blanks(line, name, texts):
     """The fields behind the path, separated by blanks; names of classes may hold blanks."""
-    named = not all(map(_is_number, texts))
-    sized = len(texts) % 5 == 2 if not named else len(texts) > 2 and all(map(_is_number, texts[:2]))
+    named = not all(map(is_number, texts))
+    sized = len(texts) % 5 == 2 if not named else len(texts) > 2 and all(map(is_number, texts[:2]))
     if not named and len(texts) % 5 and not sized:
         raise _LineFault(f'expected five numbers a box, got {len(texts) - 2} after the size' if len(texts) > 1 else
                          f'expected "{_LINE}", got {line[:80]!r}')
-    if not named and not sized and not texts and not _is_number(line.split()[0]):
+    if not named and not sized and not texts and not is_number(line.split()[0]):
         raise _LineFault(f'expected "{_LINE}", got {line[:80]!r}')
     values, rows = texts[2 * sized:], []
     while values:
-        words = next((count for count, text in enumerate(values) if count and _is_number(text)), len(values))
+        words = next((count for count, text in enumerate(values) if count and is_number(text)), len(values))
         numbers = values[words:words + 4]
-        if len(numbers) < 4 or not all(map(_is_number, numbers)):
+        if len(numbers) < 4 or not all(map(is_number, numbers)):
             raise _LineFault(f'expected class x1 y1 x2 y2 a box, got {" ".join(values)[:80]!r}')
         rows.append((' '.join(values[:words]), [float(text) for text in numbers]))
         values = values[words + 4:]
@@ -254,21 +255,13 @@ def _pixels(texts):
 
 def _group(line, text):
     parts = text.split(',', 4)
-    if len(parts) < 5 or not all(map(_is_number, parts[:4])):
+    if len(parts) < 5 or not all(map(is_number, parts[:4])):
         raise _LineFault(f'expected "{_COMMAS}", got {line[:80]!r}')
     return parts[4], [float(part) for part in parts[:4]]
 
 
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _holds_names(lines):
-    return any(not _is_number(text) for line in lines for text, _ in line.rows)
+    return any(not is_number(text) for line in lines for text, _ in line.rows)
 
 
 class _ClassNames:

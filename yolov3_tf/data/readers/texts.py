@@ -19,6 +19,15 @@ _MARKS = ((codecs.BOM_UTF8, 'utf-8-sig'), (codecs.BOM_UTF32_LE, 'utf-32'), (code
 _CODING = re.compile(rb'^[ \t]*#.*?coding[:=][ \t]*([-\w.]+)')         # as Python's own files declare theirs
 
 
+def is_number(text: str) -> bool:
+    """Whether ``float`` reads the text; also 'nan' and 'inf'."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 class UnknownCoding(ValueError):
     """Bytes that are no text in any coding that is read; ``line`` counts from 1, ``found`` are the bytes there."""
 
