@@ -58,13 +58,13 @@ def test_a_network_and_losses_from_the_face():
 def test_train_is_the_recipes(monkeypatch):
     given = {}
 
-    class Recipe:
-        """Stands in for ``training.recipe``."""
+    class FromPython:
+        """Stands in for ``training.from_python``."""
         @staticmethod
         def train_with(train_data=None, val_data=None, **settings):
             given.update(settings, train_data=train_data, val_data=val_data)
             return 'run'
 
-    monkeypatch.setitem(sys.modules, 'yolov3_tf.training.recipe', Recipe)
+    monkeypatch.setitem(sys.modules, 'yolov3_tf.training.from_python', FromPython)
     assert yolo.train('voc:mine:train', 'voc:mine:val', loss='giou', focal=True) == 'run'
     assert given == {'train_data': 'voc:mine:train', 'val_data': 'voc:mine:val', 'loss': 'giou', 'focal': True}

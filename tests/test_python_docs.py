@@ -19,8 +19,8 @@ TRAINS = '<!-- needs: training -->'
 SMALL = ("small = dict(image_size=64, width_multiplier=.125, backbone_weights='none', full_epochs=[1], full_lr=[1e-3], "
          "mixed_precision='float32')")
 SMALL_TRAINING = (
-    f'from yolov3_tf.training import recipe; train = recipe.train_with; {SMALL}; '
-    'recipe.train_with = lambda *data, **given: train(*data, **{**small, **given})')
+    f'from yolov3_tf.training import from_python; train = from_python.train_with; {SMALL}; '
+    'from_python.train_with = lambda *data, **given: train(*data, **{**small, **given})')
 # And the network of a cfg, which is made and traced ten times as fast, has no width of its own.
 SMALLER_TRAINING = SMALL_TRAINING.replace('**given})', "**given, 'width_multiplier': 1., 'cfg': 'small.cfg'})")
 
@@ -75,7 +75,7 @@ def test_every_block_runs(folder):
 @pytest.mark.parametrize('training', [
     pytest.param(SMALLER_TRAINING, id='cfg'), pytest.param(SMALL_TRAINING, id='YOLOv3', marks=pytest.mark.slow)])
 def test_blocks_that_train_run(folder, training):
-    pytest.importorskip('yolov3_tf.training.recipe')
+    pytest.importorskip('yolov3_tf.training.from_python')
     script = script_of(trains=True)
     assert script.count('yolo.train(') == 2 and not script.splitlines()[0]
     shutil.rmtree(folder / 'runs' / 'small', ignore_errors=True)

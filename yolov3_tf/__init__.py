@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from yolov3_tf.inference.detector import Detector, load
     from yolov3_tf.inference.evaluate import evaluate
     from yolov3_tf.structures import Detections
-    from yolov3_tf.training.recipe import train_with as train
+    from yolov3_tf.training.from_python import train_with as train
 
 __version__ = '0.2.0'
 __all__ = ['Detections', 'Detector', '__version__', 'evaluate', 'load', 'losses', 'models', 'train']
@@ -34,7 +34,7 @@ _LAZY = {
     'load': ('inference.detector', 'load'),
     'losses': ('losses', None),
     'models': ('models', None),
-    'train': ('training.recipe', 'train_with'),
+    'train': ('training.from_python', 'train_with'),
 }
 
 

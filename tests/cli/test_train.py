@@ -19,7 +19,7 @@ from yolov3_tf.cli import evaluate, program, train
 from yolov3_tf.errors import InputError
 from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.darknet import weights as darknet_weights
-from yolov3_tf.training import flag_texts
+from yolov3_tf.training import flag_texts, recipe_check
 from yolov3_tf.training import recipe as recipes
 from yolov3_tf.training.trainer import Trainer
 
@@ -247,7 +247,7 @@ def test_every_recipe_is_valid(name):
     """Its flags are read and checked; only its data files may be missing here."""
     recipe = read(f'--recipe={name}')
     assert recipe != recipes.DEFAULTS
-    recipes.check(recipe)
+    recipe_check.check(recipe)
 
 
 @pytest.mark.parametrize('flags', [
@@ -256,13 +256,13 @@ def test_every_recipe_is_valid(name):
 def test_run_flags_are_read_back_to_the_same_recipe(flags, tmp_path):
     """run.flags has every default too, which must not count as given."""
     recipe = read(*flags)
-    recipes.check(recipe)
+    recipe_check.check(recipe)
     written = flag_texts.texts_of(recipe)
     assert len(written) > 30
     (tmp_path / 'run.flags').write_text(''.join(f'--{name}={value}\n' for name, value in written.items()))
     for how in ('flagfile', 'recipe'):
         replayed = read(f'--{how}={tmp_path}/run.flags')
-        recipes.check(replayed)
+        recipe_check.check(replayed)
         assert replayed == recipe
 
 

@@ -7,7 +7,7 @@ import pytest
 from yolov3_tf.errors import InputError
 from yolov3_tf.experiments import cells, plan, table_file
 from yolov3_tf.experiments.table_file import Cell
-from yolov3_tf.training import flag_texts, recipe
+from yolov3_tf.training import flag_texts, recipe, recipe_check
 from yolov3_tf.training.flag_texts import Token
 
 
@@ -93,7 +93,7 @@ def test_train_accepts_the_paper_s_tables_and_a_cell_of_two_tables_is_one_run():
     assert known <= set(recipe.Recipe._fields), known - set(recipe.Recipe._fields)
     recipes = {(name, cell.name): cells.read([cell], common)[cell.name] for name, cell, common in cells_of_all_tables()}
     for one in recipes.values():
-        recipe.check(one)
+        recipe_check.check(one)
     parts = dict(zip(recipes, plan.parts({str(number): one for number, one in enumerate(recipes.values())}).values()))
     assert len({part.key for part in parts.values()}) == 3 + 9 + 3 + 1
     assert parts['I', 'giou'].key == parts['II', 'giou'].key

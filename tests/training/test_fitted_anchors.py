@@ -9,7 +9,7 @@ from yolov3_tf.models import checkpoints
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.darknet import cfg
 from yolov3_tf.structures import Dataset, Record
-from yolov3_tf.training import fitted_anchors, recipe, run
+from yolov3_tf.training import fitted_anchors, from_python, recipe, recipe_check, run
 
 SHAPES = [(20, 40), (36, 12), (50, 50), (64, 30), (70, 90), (100, 60), (110, 120), (150, 80), (160, 170)]
 
@@ -62,10 +62,10 @@ def test_a_cfg_network_gets_them_in_its_text_too():
 
 def test_auto_is_allowed_beside_a_cfg_and_a_file_is_not(tmp_path):
     (tmp_path / 'small.cfg').write_text(small_cfg.TEXT)
-    recipe.check(recipe.make(cfg=str(tmp_path / 'small.cfg'), anchors='auto'))
-    recipe.check(recipe.make(anchors='auto'))
+    recipe_check.check(recipe.make(cfg=str(tmp_path / 'small.cfg'), anchors='auto'))
+    recipe_check.check(recipe.make(anchors='auto'))
     with pytest.raises(InputError, match='the cfg brings its own'):
-        recipe.check(recipe.make(cfg=str(tmp_path / 'small.cfg'), anchors='my.anchors'))
+        recipe_check.check(recipe.make(cfg=str(tmp_path / 'small.cfg'), anchors='my.anchors'))
 
 
 def test_a_run_keeps_its_anchors_when_it_goes_on(tmp_path, monkeypatch, capsys):
@@ -73,10 +73,10 @@ def test_a_run_keeps_its_anchors_when_it_goes_on(tmp_path, monkeypatch, capsys):
     (tmp_path / 'small.cfg').write_text(small_cfg.TEXT)
     settings = dict(cfg='small.cfg', anchors='auto', image_size=64, augment=[], full_epochs=1, full_lr=1e-3,
                     export=False)
-    first = recipe.train_with('shapes:8', **settings)
+    first = from_python.train_with('shapes:8', **settings)
     assert 'anchors: fitted to ' in capsys.readouterr().out
     kept = checkpoints.describe(str(first.checkpoint))
     assert kept.anchors.sizes[0][0] > (2, 2) and cfg.parse(kept.cfg, num_classes=5).anchors == kept.anchors
     monkeypatch.setattr(fitted_anchors, 'fit', None)        # asked a second time, it would fail
-    again = recipe.train_with('shapes:8', **settings)
+    again = from_python.train_with('shapes:8', **settings)
     assert again.status == run.EVALUATED and again.report.summary['mAP'] == first.report.summary['mAP']

@@ -12,7 +12,7 @@ from yolov3_tf.evaluation import validation
 from yolov3_tf.inference.evaluate import evaluate
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.keras_policy import keras_policy
-from yolov3_tf.training import recipe
+from yolov3_tf.training import from_python
 
 
 @pytest.mark.parametrize('precision, ema_decay', [('float32', 0.), ('bfloat16', 0.), ('bfloat16', .9)])
@@ -21,7 +21,7 @@ def test_the_best_validation_is_the_checkpoint_s_score(tmp_path, monkeypatch, pr
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'small.cfg').write_text(small_cfg.TEXT)
     spec = f'voc:{builtin.prepare(8, "cache")}:train'
-    done = recipe.train_with(spec, spec, loss='giou', cfg='small.cfg', image_size=96, batch_size=8, augment=[],
+    done = from_python.train_with(spec, spec, loss='giou', cfg='small.cfg', image_size=96, batch_size=8, augment=[],
                              optimizer='adam', full_epochs=60, full_lr=2e-2, epochs_between_eval=20,
                              backbone_weights='none', head_epochs=0, mixed_precision=precision, ema_decay=ema_decay,
                              export=False)

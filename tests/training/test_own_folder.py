@@ -9,7 +9,7 @@ from fixtures.program_flags import options
 from yolov3_tf.cli import train
 from yolov3_tf.errors import InputError
 from yolov3_tf.models.darknet import pretrained
-from yolov3_tf.training import flag_texts, own_folder, plan, recipe, run_data
+from yolov3_tf.training import flag_texts, from_python, own_folder, plan, recipe, recipe_check, run_data
 from yolov3_tf.training import recipe as recipes
 
 FAST = flag_texts.read_recipe('fast')
@@ -36,14 +36,14 @@ def test_a_folder_takes_the_fast_recipe_and_flags_go_before_it(here, capsys):
     asked = read(['my data'], '--loss=giou', '--focal', '--ignore_thresh=0.45', '--batch_size=2')
     assert asked == recipe.make(**{**FAST, 'train_data': 'my data', 'loss': 'giou', 'focal': True,
                                    'ignore_thresh': .45, 'batch_size': 2})
-    recipe.check(asked)
+    recipe_check.check(asked)
     assert plan.name_of(asked, False) == 'my_data-giou-focal-ignore0.45'
 
 
 @pytest.mark.parametrize('flags', [['--cfg=a.cfg'], ['--train_sizes=64,96'], ['--init_weights=a.h5'], ['--val_size=64'],
                                    ['--backbone_weights=imagenet', '--width_multiplier=1'], ['--minutes=5']])
 def test_what_is_given_never_contradicts_the_recipe(here, flags):
-    recipe._check_contradictions(read(['my data'], *flags))
+    recipe_check.check_contradictions(read(['my data'], *flags))
 
 
 def test_other_data_and_named_recipes_stay_as_they_are(here, capsys):
@@ -60,15 +60,15 @@ def test_other_data_and_named_recipes_stay_as_they_are(here, capsys):
 def test_from_python_a_folder_is_the_same(here, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr('yolov3_tf.training.run.train', asked.append)
-    recipe.train_with('my data', loss='giou')
-    recipe.train_with(here / 'my data', val_data='xml:my data')
-    recipe.train_with('my data', recipe='nano', seed=3)
-    recipe.train_with('xml:my data', 'xml:my data', seed=3)
+    from_python.train_with('my data', loss='giou')
+    from_python.train_with(here / 'my data', val_data='xml:my data')
+    from_python.train_with('my data', recipe='nano', seed=3)
+    from_python.train_with('xml:my data', 'xml:my data', seed=3)
     assert asked == [read(['my data'], '--loss=giou'), read([str(here / 'my data')], '--val_data=xml:my data'),
                      read(['my data'], '--recipe=nano', '--seed=3'),
                      recipes.DEFAULTS._replace(train_data='xml:my data', val_data='xml:my data', seed=3)]
     with pytest.raises(InputError, match="unknown setting 'losss'"):
-        recipe.train_with('my data', losss='giou')
+        from_python.train_with('my data', losss='giou')
 
 
 def test_run_flags_repeat_a_run_on_a_folder_with_another_recipe(here):
@@ -106,7 +106,7 @@ def test_the_best_weights_that_fit(here):
     sparse(here / 'weights/yolov3.weights', size['yolov3.weights'])
     chosen = own_folder.complete(wide)
     assert chosen.settings['init_weights'] == 'weights/yolov3.weights' and 'backbone_weights' not in chosen.settings
-    recipe._check_contradictions(recipe.make(**chosen.settings))
+    recipe_check.check_contradictions(recipe.make(**chosen.settings))
     assert own_folder.complete({**wide, 'backbone_weights': 'none'}).settings['backbone_weights'] == 'none'
 
 

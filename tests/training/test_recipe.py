@@ -11,7 +11,7 @@ from fixtures import small_cfg
 from yolov3_tf.data import pipeline
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses.criterion import LossSettings
-from yolov3_tf.training import flag_texts, plan, recipe, run, stages
+from yolov3_tf.training import flag_texts, from_python, plan, recipe, recipe_check, run, stages
 from yolov3_tf.training.flag_texts import Token
 from yolov3_tf.training.stopping import StopRequest
 
@@ -45,7 +45,7 @@ def test_an_unknown_setting_or_another_type_is_refused(settings, message):
     (dict(minutes=5., schedule='cosine', full_epochs=(3,)), 'the first plans the second')])
 def test_a_value_out_of_range_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
-        recipe.check(recipe.DEFAULTS._replace(**settings))
+        recipe_check.check(recipe.DEFAULTS._replace(**settings))
 
 
 def test_every_number_has_a_range_and_every_name_a_table():
@@ -61,7 +61,7 @@ def test_defaults_are_those_of_the_tables():
     assert recipe.DEFAULTS.augment == pipeline.DEFAULT_AUGMENTATIONS
     assert set(LossSettings._fields) - {'box'} < set(recipe.Recipe._fields)
     assert plan.loss_of(recipe.DEFAULTS) == LossSettings('mse')
-    recipe.check(recipe.DEFAULTS)
+    recipe_check.check(recipe.DEFAULTS)
 
 
 @pytest.mark.parametrize('schedule', stages.SCHEDULES)
@@ -104,17 +104,17 @@ def test_python_trains_with_the_command_s_defaults(tmp_path, monkeypatch, capsys
     settings = dict(loss='giou', focal=True, ignore_thresh=.45, cfg='small.cfg', image_size=64, augment=[],
                     full_epochs=1, full_lr=1e-3, export=False)
     policy = tf.keras.mixed_precision.global_policy().name
-    first = recipe.train_with('shapes:8', **settings)
+    first = from_python.train_with('shapes:8', **settings)
     assert first.status == run.TRAINED and first.folder.name == 'shapes-giou-focal-ignore0.45'
     assert first.checkpoint.is_file() and first.saved_model is None
     assert re.match(r'precision: b?float\d\d \(.+\)\n', capsys.readouterr().out)
-    again = recipe.train_with('shapes:8', **settings)
+    again = from_python.train_with('shapes:8', **settings)
     assert again.status == run.EVALUATED and again.folder == first.folder
     written = json.loads((first.folder / 'evaluation/metrics.json').read_text())['summary']['mAP']
     assert again.report.summary['mAP'] == pytest.approx(first.report.summary['mAP']) == pytest.approx(written)
     assert tf.keras.mixed_precision.global_policy().name == policy
     with pytest.raises(InputError, match=r'--seed=0 \(now 1\)'):
-        recipe.train_with('shapes:8', seed=1, **settings)
+        from_python.train_with('shapes:8', seed=1, **settings)
 
 
 def test_the_neighbours_of_a_cell_need_predictions_that_reach_them():

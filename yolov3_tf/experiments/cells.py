@@ -98,11 +98,12 @@ def _value_faults(tokens: Sequence[Token]) -> list[str]:
 
 
 def _all_faults(work) -> list[str]:
+    from yolov3_tf.training import recipe_check  # it needs TensorFlow, the runner does not
     tokens, named = work
     faults = [fault for fault in _value_faults(tokens) if fault]
     for what, one in named if not faults else ():
         try:
-            recipe.check(one)
+            recipe_check.check(one)
         except InputError as error:
             faults.append(f'{what}: {error}')
     return faults

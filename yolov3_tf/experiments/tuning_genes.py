@@ -75,10 +75,11 @@ def of_recipe(recipe: Recipe, asked: Sequence[str] = ()) -> Genes:
       InputError: the recipe cannot be trained, here or at the ends of the bounds, an asked setting is unknown, or the
         recipe does not use it, or none is left.
     """
+    from yolov3_tf.training import recipe_check  # it needs TensorFlow, the runner does not
     for name in asked:
         if name not in NAMES:
             raise InputError(f'--settings={name}: expected names out of {", ".join(NAMES)}')
-    recipes.check(recipe)
+    recipe_check.check(recipe)
     values = values_of(recipe)
     genes, left_out = {}, {}
     for name in [name for name in NAMES if name in asked] or NAMES:
@@ -96,7 +97,8 @@ def of_recipe(recipe: Recipe, asked: Sequence[str] = ()) -> Genes:
     found = Genes(genes, {name: _first(values[name]) for name in genes}, left_out)
     for end in ('lowest', 'highest'):
         try:
-            recipes.check(with_values(recipe, found.start, {name: getattr(one, end) for name, one in genes.items()}))
+            extreme = {name: getattr(one, end) for name, one in genes.items()}
+            recipe_check.check(with_values(recipe, found.start, extreme))
         except InputError as error:
             raise InputError(f'with every setting at its {end} value: {error}') from error
     return found

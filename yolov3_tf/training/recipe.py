@@ -1,8 +1,8 @@
-"""All settings of a training run with their defaults, and their checks.
+"""All settings of a training run with their defaults, types, ranges and choices.
 
 A setting has the same name as a field of ``Recipe``, a flag of ``train``, a line of run.flags and an argument of
-``train_with``. TensorFlow is imported only where a recipe is checked or trained, so that a program that only
-plans runs (``experiments``) needs little memory.
+``train_with``. TensorFlow is imported only where choices are asked for, a recipe is checked (``recipe_check``) or
+trained, so that a program that only plans runs (``experiments``) needs little memory.
 """
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ import math
 import os
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from yolov3_tf.errors import InputError
-
-if TYPE_CHECKING:
-    from yolov3_tf.training.run import Run
 
 
 class Recipe(NamedTuple):
@@ -294,7 +291,7 @@ def make(**settings: Any) -> Recipe:
     """A recipe of these settings and the defaults. Lists become tuples, and a single value a tuple of one.
 
     Raises:
-      InputError: a setting is unknown or has another type. ``check`` checks the ranges.
+      InputError: a setting is unknown or has another type. ``recipe_check.check`` checks the ranges.
     """
     for name in settings:
         check_name(name)
@@ -350,84 +347,3 @@ def check_value(name: str, value: Any, names: Collection[str] | None = None):
             raise InputError(f'{shown}: expected {RANGES[name]}')
         if names is not None and one not in names:
             raise InputError(f'{shown}: expected one of {", ".join(sorted(names))}')
-
-
-def check(recipe: Recipe):
-    """Checks the settings by themselves, before data and network cost time.
-
-    Raises:
-      InputError: a value is outside its range, or settings contradict each other.
-    """
-    from yolov3_tf.anchors import files as anchor_files
-    from yolov3_tf.choices import choose
-    from yolov3_tf.models.darknet import cfg
-    from yolov3_tf.training import plan, settings
-    tables = choices()
-    for name, value in recipe._asdict().items():
-        if typed(name, value) != value and value == value:      # check_value refuses a NaN
-            raise InputError(f'{name}={value!r}: expected a tuple, as recipe.make gives it')
-        check_value(name, value, tables.get(name))
-    _check_contradictions(recipe)
-    if recipe.cfg:
-        choose(cfg.HEADS, recipe.head, 'head of a cfg network')
-    if recipe.anchors and recipe.anchors != AUTO:
-        anchor_files.read_for_yolov3(recipe.anchors)
-    if recipe.name is not None and not re.fullmatch(r'(?!\.\.?$)[^/\\\0]+', recipe.name):
-        raise InputError(f'--name={recipe.name}: expected the name of one folder below --runs_dir')
-    if not recipe.cfg:
-        plan.sensitivity_of(recipe)
-    settings.check(plan.settings_of(recipe, pretrained=True))
-    settings.check(plan.settings_of(recipe, pretrained=False))
-
-
-def _check_contradictions(recipe):
-    from yolov3_tf.training import optimizers, stages
-    for one, other, why in CONTRADICTIONS:
-        if given(recipe, one) and given(recipe, other) and (other, recipe.anchors) != ('anchors', AUTO):
-            raise InputError(f'--{one} beside --{other}: {why}; give one of them')
-    if recipe.minutes and not stages.SCHEDULES[recipe.schedule].one_piece:
-        names = [name for name, schedule in stages.SCHEDULES.items() if schedule.one_piece]
-        raise InputError(f'--minutes beside --schedule={recipe.schedule}: a schedule that ends on time falls by '
-                         f'itself; give --schedule={" or ".join(names)}')
-    for name in ('asymptotic_epochs', 'asymptotic_lr'):
-        if given(recipe, name) and not recipe.asymptotic:
-            raise InputError(f'--{name} without --asymptotic: there is no such stage; give --asymptotic too')
-    if given(recipe, 'decay_power') and not stages.SCHEDULES[recipe.schedule].power:
-        names = [name for name, schedule in stages.SCHEDULES.items() if schedule.power]
-        raise InputError(f'--decay_power beside --schedule={recipe.schedule}: only --schedule={" or ".join(names)} has '
-                         'an exponent')
-    for name in ('restart_cycles', 'restart_factor'):
-        if given(recipe, name) and not stages.SCHEDULES[recipe.schedule].restarts:
-            raise InputError(f'--{name} beside --schedule={recipe.schedule}: only --schedule=restarts has cycles')
-    if given(recipe, 'momentum') and 'momentum' not in optimizers.KINDS[recipe.optimizer].slots:
-        raise InputError(f'--momentum beside --optimizer={recipe.optimizer}: only sgd has it')
-
-
-def train_with(train_data: str | None = None, val_data: str | None = None, recipe: str | None = None,
-               **settings: Any) -> Run:
-    """Trains a detector with the defaults of the ``train`` command; it is also ``yolov3_tf.train``.
-
-        run = train_with('mine', minutes=20.)
-        run = train_with('voc:mine:train', 'voc:mine:val', loss='giou', focal=True, ignore_thresh=.45)
-
-    Args:
-      train_data, val_data: labelled folders or data specs, see docs/DATA.md.
-      recipe: name or path of a recipe, whose settings ``settings`` override; without one, a folder takes 'fast'
-        (``own_folder``) and everything else the defaults.
-      settings: any fields of ``Recipe``.
-
-    Raises:
-      InputError: a setting is unknown, or settings, data or files cannot be used.
-      Interrupted, NonFiniteLoss, PeerLost: see ``run.train``.
-    """
-    from yolov3_tf.training import flag_texts, own_folder, run
-    for name in settings:
-        check_name(name)
-    given = {name: value for name, value in (('train_data', train_data), ('val_data', val_data)) if value is not None}
-    given.update(settings)
-    if recipe is not None:
-        return run.train(make(**own_folder.replace_data(flag_texts.read_recipe(recipe), given)))
-    completed = own_folder.complete(given)
-    if completed.message:
-        print(completed.message)
-    return run.train(make(**completed.settings))

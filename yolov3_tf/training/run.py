@@ -27,6 +27,7 @@ from yolov3_tf.training import (
     precision,
     preview,
     recipe,
+    recipe_check,
     rehearsal,
     run_data,
     settings,
@@ -88,7 +89,7 @@ def rehearse(asked: Recipe) -> str:
 @contextlib.contextmanager
 def _started(asked: Recipe) -> Iterator[tuple[str, Distribution]]:
     """Checks the recipe and starts the devices: (precision, devices). Afterwards the Keras policy is as before."""
-    recipe.check(asked)
+    recipe_check.check(asked)
     policy = tf.keras.mixed_precision.global_policy()
     try:
         precision.check(asked.mixed_precision)
