@@ -29,7 +29,8 @@ def saved(tmp_path_factory):
     """A checkpoint of a network of 16 layers, and that network."""
     path = str(tmp_path_factory.mktemp('checkpoints') / 'last.h5')
     model = checkpoints.build(DESCRIPTION)
-    progress = Progress({'step': np.int64(7), 'momentum/000': np.arange(3.)}, {'stage': 1, 'sums': {'xy': .1}})
+    state = {'step': np.int64(7), 'momentum/000': np.arange(3, dtype=np.float32)}
+    progress = Progress(state, {'stage': 1, 'sums': {'xy': .1}})
     checkpoints.save_model(path, model, DESCRIPTION, progress)
     return path, model
 
@@ -132,7 +133,7 @@ def test_files_from_before_there_were_heads_are_coupled(saved, tmp_path):
     path.write_bytes(pathlib.Path(saved[0]).read_bytes())
     with h5py.File(path, 'a') as file:
         fields = json.loads(file.attrs['description'])
-        del fields['head']
+        del fields['head'], file.attrs['checksums']
         file.attrs['description'] = json.dumps(fields)
     assert checkpoints.describe(str(path)) == DESCRIPTION and DESCRIPTION.head == 'coupled'
 
@@ -232,6 +233,28 @@ def test_truncated_missing_and_foreign_files_are_refused(saved, tmp_path):
         checkpoints.load_model(str(tmp_path / 'foreign.h5'))
 
 
+@pytest.mark.parametrize('field, value, message', [
+    ('width_multiplier', 1e6, 'describes a network of .* weights or more'), ('width_multiplier', -1, 'positive width'),
+    ('width_multiplier', float('inf'), 'Infinity is no number'), ('width_multiplier', [], 'damaged'),
+    ('image_size', [1 << 20, 96], 'at most 8192 pixels'), ('image_size', [10 ** 400, 96], 'damaged'),
+    ('image_size', 'ab', 'damaged'), ('class_names', [], 'class names'), ('class_names', ['a\nb', 'c'], 'class names'),
+    ('class_names', ['a\u2028', 'c'], 'class names'), ('class_names', ['a', 'a'], 'different class names'),
+    ('class_names', [1, 2], 'class names'), ('class_names', 'ab' * 6000, 'class names'),
+    ('anchors', [[[['a', 1]] * 3] * 3, [8, 16, 32]], 'anchors are damaged'),
+    ('anchors', [[[[1, 1]] * 3] * 2, [8, 16]], 'not those of its network'),
+    ('anchors', [[[[1, 1]] * 3] * 3, [8, 16, 0]], 'anchors are damaged'), ('head', {'a': 1}, 'unknown head')])
+def test_a_description_no_network_has_is_refused_before_one_is_built(coupled, tmp_path, monkeypatch, field, value,
+                                                                     message):
+    path = tmp_path / 'described.h5'
+    path.write_bytes(pathlib.Path(coupled[0]).read_bytes())
+    with h5py.File(path, 'a') as file:
+        file.attrs['description'] = json.dumps({**json.loads(file.attrs['description']), field: value})
+        del file.attrs['checksums']
+    monkeypatch.setattr(checkpoints, 'build', None)
+    with pytest.raises(InputError, match=message):
+        checkpoints.load_model(str(path))
+
+
 @pytest.mark.parametrize('config, message', [
     ('{broken', 'damaged'), ('{}', 'damaged'), (('[96, 160]', '[100, 160]'), 'multiple of 32'),
     (('coupled', 'doubled'), "unknown head in .*damaged.h5 'doubled'")])
@@ -239,9 +262,35 @@ def test_a_damaged_description_is_refused(coupled, tmp_path, config, message):
     path = tmp_path / 'damaged.h5'
     path.write_bytes(pathlib.Path(coupled[0]).read_bytes())
     with h5py.File(path, 'a') as file:
-        good = file.attrs['description']
+        good = file.attrs['description'].decode()
+        del file.attrs['checksums']                 # as in a file from before there were any
         file.attrs['description'] = good.replace(*config) if isinstance(config, tuple) else config
     with pytest.raises(InputError, match=message):
+        checkpoints.load_model(str(path))
+
+
+def test_a_flipped_bit_is_found_in_weights_state_and_description(saved, tmp_path):
+    whole = pathlib.Path(saved[0]).read_bytes()
+    path = tmp_path / 'flipped.h5'
+    with h5py.File(saved[0]) as file:
+        places = {name: file[f'{name}'].id.get_offset() for name in ('weights/head_conv_014/bias', 'optimizer/step')}
+    for name, place in places.items():
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
+        with pytest.raises(InputError, match=f'{name} is not what was written'):
+            (checkpoints.load_model if name.startswith('weights') else checkpoints.load_progress)(str(path))
+    place = whole.index(b'"image_size": [96, 160]') + 16
+    path.write_bytes(whole[:place] + b'3' + whole[place + 1:])
+    with pytest.raises(InputError, match='damaged'):
+        checkpoints.describe(str(path))
+
+
+def test_weights_of_another_type_are_refused(saved, tmp_path):
+    path = tmp_path / 'wide.h5'
+    path.write_bytes(pathlib.Path(saved[0]).read_bytes())
+    with h5py.File(path, 'a') as file:
+        del file['weights/head_conv_014/bias'], file.attrs['checksums']
+        file['weights/head_conv_014/bias'] = np.full(14, 7, np.int64)
+    with pytest.raises(InputError, match='head_conv_014/bias as float32, got int64'):
         checkpoints.load_model(str(path))
 
 
@@ -249,6 +298,7 @@ def test_weights_that_are_not_finite_are_refused(saved, tmp_path):
     path = tmp_path / 'nan.h5'
     path.write_bytes(pathlib.Path(saved[0]).read_bytes())
     with h5py.File(path, 'a') as file:
+        del file.attrs['checksums']
         file['weights/head_conv_014/bias'][3] = np.nan
     with pytest.raises(InputError, match='head_conv_014/bias.*not finite'):
         checkpoints.load_model(str(path))

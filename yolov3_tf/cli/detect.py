@@ -19,9 +19,8 @@ import time
 
 from absl import flags
 
-from yolov3_tf import atomic_file, export
+from yolov3_tf import atomic_file, export, printable
 from yolov3_tf.cli import tile_flags
-from yolov3_tf.data.readers.class_files import is_text
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import operating_points
 from yolov3_tf.inference import detector, sources, tiles
@@ -125,7 +124,7 @@ def _named_in_text(inputs):
     text: list[str] = []
     other: list[str] = []
     for path in inputs.images:
-        (text if is_text(path) else other).append(path)
+        (text if printable.is_text(path) else other).append(path)
     problems = [f'{path!r}: the name is not UTF-8, so rename the file' for path in other]
     return inputs._replace(images=text, problems=inputs.problems + problems)
 

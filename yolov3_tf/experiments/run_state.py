@@ -7,7 +7,8 @@ import pathlib
 import time
 from typing import Any, NamedTuple
 
-import h5py
+from yolov3_tf import array_file
+from yolov3_tf.errors import InputError
 
 
 class State(NamedTuple):
@@ -91,7 +92,7 @@ class Attempts:
 
 def _counters(checkpoint) -> dict[str, Any] | None:
     try:
-        with h5py.File(checkpoint, 'r') as file:
-            return json.loads(file.attrs['counters'])
-    except (OSError, KeyError, ValueError):
+        with array_file.reading(checkpoint) as file:
+            return file.json('counters')
+    except InputError:
         return None

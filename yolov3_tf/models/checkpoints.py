@@ -7,16 +7,20 @@ that is not an array is JSON text in the file's attributes: reading one never ru
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import math
 import os
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 import tensorflow as tf
 
+from yolov3_tf import array_file, printable
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, check_size
+from yolov3_tf.array_file import ArrayFile
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 from yolov3_tf.models import yolov3_network
@@ -24,7 +28,9 @@ from yolov3_tf.models.darknet import cfg as darknet_cfg
 from yolov3_tf.models.head import HEADS
 
 FORMAT = 1
-ARRAY_HEADER = 4096        # bytes a checkpoint takes at most beside the values of an array
+WEIGHTS, OPTIMIZER = 'weights/', 'optimizer/'
+MOST_PIXELS_A_SIDE = 8192  # of the network's input
+MOST_CLASSES = 10_000
 
 
 class ModelConfig(NamedTuple):
@@ -65,34 +71,16 @@ def save_model(path: str, model: tf.keras.Model, config: ModelConfig, progress: 
     weights, optimizer = _variables(model), progress.optimizer if progress is not None else {}
     size = sum(int(np.prod(value.shape)) * tf.as_dtype(value.dtype).size for value in weights.values())
     size += sum(np.asarray(array).nbytes for array in optimizer.values())
-    temporary = f'{path}.part'
+    texts = {'description': json.dumps(config._asdict())}
+    if progress is not None:
+        texts['counters'] = json.dumps(progress.counters)
+    arrays = [*((f'weights/{name}', variable.numpy) for name, variable in weights.items()),
+              *((f'optimizer/{name}', functools.partial(np.asarray, array)) for name, array in optimizer.items())]
     try:
-        _reserve(temporary, size + ARRAY_HEADER * (1 + len(weights) + len(optimizer)))
-        # The newest layout: older ones hold no attribute beyond 64 KiB (counters name every skipped image).
-        with h5py.File(temporary, 'w', libver='latest') as file:
-            file.attrs['format'] = FORMAT
-            file.attrs['description'] = json.dumps(config._asdict())
-            if progress is not None:
-                file.attrs['counters'] = json.dumps(progress.counters)
-            for name, value in weights.items():         # one after another: no second copy of them all in memory
-                file[f'weights/{name}'] = value.numpy()
-            for name, array in optimizer.items():
-                file[f'optimizer/{name}'] = array
-        with open(temporary, 'rb') as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
+        array_file.write(path, FORMAT, texts, arrays, size)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
         raise InputError(f'{path}: cannot be written: {os.strerror(error.errno) if error.errno else error}. An '
                          'older checkpoint there is unchanged: repair the cause and resume') from error
-
-
-def _reserve(path, size):
-    """Raises OSError unless a file of ``size`` bytes fits there, because HDF5 crashes on a full disk."""
-    with open(path, 'wb') as file:
-        if hasattr(os, 'posix_fallocate'):              # not on macOS
-            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def load_model(path: str) -> tuple[tf.keras.Model, ModelConfig]:
@@ -119,9 +107,9 @@ def describe(path: str) -> ModelConfig:
       InputError: no checkpoint, or its config is damaged.
     """
     with _open(path) as file:
-        text = file.attrs['description']
+        fields = file.json('description')
+        floats = sum(math.prod(array.shape) for name, array in file.arrays.items() if name.startswith(WEIGHTS))
     try:
-        fields = json.loads(text)
         sizes, strides, *sensitivity = fields['anchors']      # files before grid sensitivity hold two
         anchors = Anchors(tuple(tuple(tuple(pair) for pair in level) for level in sizes), tuple(strides),
                           *map(tuple, sensitivity))
@@ -130,14 +118,53 @@ def describe(path: str) -> ModelConfig:
                              (int(height), int(width)), bool(fields['letterbox']), anchors,
                              str(fields.get('head', 'coupled')), str(fields.get('cfg', '')),
                              int(fields.get('backbone_layers', 0)))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f'{path}: its config of the model is damaged ({error!r}): '
                          'take another checkpoint') from error
-    choose(HEADS, config.head, f'head in {path}')
-    if config.cfg:
-        darknet_cfg.parse(config.cfg, f'{path}, its cfg', len(config.class_names), config.backbone_layers)
-    check_size(anchors, *config.image_size)
+    _check(config, path, floats)
     return config
+
+
+def _check(config, path, floats):
+    """Raises InputError for a description that no network of ``floats`` weights has, before it is built."""
+    choose(HEADS, config.head, f'head in {path}')
+    names = config.class_names
+    if not 0 < len(names) <= MOST_CLASSES or not all(map(_is_name, names)) or len(set(names)) < len(names):
+        raise InputError(f'{path}: expected 1 to {MOST_CLASSES:,} different class names of one line each: its config '
+                         'of the model is damaged')
+    if not 0 < config.width_multiplier < math.inf:
+        raise InputError(f'{path}: expected a positive width, got {config.width_multiplier}: its config is damaged')
+    _check_anchors(config.anchors, path)
+    least = yolov3_network.least_parameters(len(names), config.width_multiplier)
+    levels = [(3, stride) for stride in YOLOV3_ANCHORS.strides]
+    if config.cfg:
+        network = darknet_cfg.parse(config.cfg, f'{path}, its cfg', len(names), config.backbone_layers)
+        least = sum(layer.floats for layer in network.layers[:network.backbone_layers])
+        levels = [(len(pairs), stride) for pairs, stride in zip(network.anchors.sizes, network.anchors.strides)]
+    if levels != [(len(pairs), stride) for pairs, stride in zip(config.anchors.sizes, config.anchors.strides)]:
+        raise InputError(f'{path}: its anchors are not those of its network: its config is damaged')
+    if floats < least:
+        raise InputError(f'{path}: describes a network of {least:,} weights or more and holds {floats:,}: its config '
+                         'of the model is damaged, or the file is incomplete')
+    check_size(config.anchors, *config.image_size)
+    if max(config.image_size) > MOST_PIXELS_A_SIDE:
+        raise InputError(f'{path}: expected an input of at most {MOST_PIXELS_A_SIDE} pixels a side: its config of the '
+                         'model is damaged')
+
+
+def _is_name(name):
+    return isinstance(name, str) and bool(name) and name == printable.clean_name(name)
+
+
+def _check_anchors(anchors, path):
+    numbers = [number for level in anchors.sizes for pair in level for number in pair]
+    if not (all(len(pair) == 2 for level in anchors.sizes for pair in level)
+            and all(isinstance(number, (int, float)) and 0 < number < 1e6 for number in numbers)
+            and all(isinstance(stride, int) and stride > 0 for stride in anchors.strides)
+            and len(anchors.sensitivity) in (0, len(anchors.strides))
+            and all(isinstance(scale, (int, float)) and 1 <= scale <= 2 for scale in anchors.sensitivity)
+            and len(anchors.sizes) == len(anchors.strides)):
+        raise InputError(f'{path}: its anchors are damaged: take another checkpoint')
 
 
 def load_weights(path: str, model: tf.keras.Model, fresh: str = '^$') -> list[str]:
@@ -173,18 +200,20 @@ def load_backbone(path: str, model: tf.keras.Model) -> None:
 def _load(path, variables, fresh):
     kept, values = [], []
     with _open(path) as file:
-        stored = file['weights']
         for name, variable in variables.items():
-            shape = stored[name].shape if name in stored else None
-            if shape == tuple(variable.shape):
-                values.append((variable, stored[name][...]))
+            stored = file.arrays.get(WEIGHTS + name)
+            if stored is not None and stored.shape == tuple(variable.shape):
+                if stored.dtype != 'float32':
+                    raise InputError(f'{path}: expected {name} as float32, got {stored.dtype}')
+                values.append((variable, file.read(WEIGHTS + name)))
                 if not np.isfinite(values[-1][1]).all():
                     raise InputError(f'{path}: {name} holds values that are not finite: take an earlier checkpoint')
             elif re.match(fresh, name.split('/')[0]):
                 kept.append(name)
             else:
-                raise InputError(f'{path}: expected {name} of shape {tuple(variable.shape)}, got {shape}: the file '
-                                 'holds another network (see its --width_multiplier, --head and classes)')
+                raise InputError(f'{path}: expected {name} of shape {tuple(variable.shape)}, got '
+                                 f'{stored and stored.shape}: the file holds another network (see its '
+                                 '--width_multiplier, --head and classes)')
     for variable, value in values:
         variable.assign(value)
     return kept
@@ -194,16 +223,15 @@ def load_progress(path: str) -> Progress:
     """Reads the state of the training that wrote this checkpoint.
 
     Raises:
-      InputError: no checkpoint, or it holds a model only.
+      InputError: no checkpoint, or it is damaged, or it holds a model only.
     """
     with _open(path) as file:
-        if 'counters' not in file.attrs:
+        if 'counters' not in file.texts:
             raise InputError(f'{path} holds a model but no training to resume')
-        optimizer = {}
-        if 'optimizer' in file:
-            file['optimizer'].visititems(
-                lambda name, item: optimizer.update({name: item[...]}) if isinstance(item, h5py.Dataset) else None)
-        counters = json.loads(file.attrs['counters'])
+        counters = file.json('counters')
+        if not isinstance(counters, dict):
+            raise InputError(f'{path}: the counters of its training are damaged: take another checkpoint')
+        optimizer = {name[len(OPTIMIZER):]: file.read(name) for name in file.arrays if name.startswith(OPTIMIZER)}
         if 'pictures' in counters:              # the key before version 0.2
             counters['images'] = counters.pop('pictures')
         return Progress(optimizer, counters)
@@ -213,8 +241,9 @@ def load_counters(path: str) -> dict[str, Any]:
     """The counters of the training that wrote this checkpoint; empty where it cannot be read or holds none."""
     try:
         with _open(path) as file:
-            return json.loads(file.attrs.get('counters', '{}'))
-    except (InputError, ValueError):
+            counters = file.json('counters') if 'counters' in file.texts else {}
+            return counters if isinstance(counters, dict) else {}
+    except InputError:
         return {}
 
 
@@ -224,17 +253,11 @@ def _variables(model) -> dict[str, Any]:
             for layer in model.layers for variable in layer.weights}
 
 
-def _open(path):
-    if not os.path.isfile(path):
-        raise InputError(f'no checkpoint at {path}')
-    try:
-        file = h5py.File(path, 'r')
-    except OSError as error:
-        raise InputError(f'{path} is not a readable checkpoint (truncated, or another kind of file): '
-                         f'{error}') from error
-    if file.attrs.get('format') != FORMAT or 'description' not in file.attrs or 'weights' not in file:
-        file.close()
-        raise InputError(f'{path} is an HDF5 file but not a checkpoint of this program (expected format {FORMAT}); '
-                         'darknet files go through convert_darknet_weights.py, plain Keras weights through '
-                         'models.yolov3_network.build(...).load_weights')
-    return file
+@contextlib.contextmanager
+def _open(path) -> Iterator[ArrayFile]:
+    with array_file.reading(path) as file:
+        if file.format != FORMAT or 'description' not in file.texts:
+            raise InputError(f'{path} is an HDF5 file but not a checkpoint of this program (expected format {FORMAT}); '
+                             'darknet files go through convert_darknet_weights.py, plain Keras weights through '
+                             'models.yolov3_network.build(...).load_weights')
+        yield file

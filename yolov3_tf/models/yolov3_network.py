@@ -54,6 +54,12 @@ def build(num_classes: int, width_multiplier: float = 1., folded: bool = False,
     return tf.keras.Model(images, outputs, name='yolov3')
 
 
+def least_parameters(num_classes: int, width_multiplier: float) -> int:
+    """A lower bound of the network's parameters, known without building it: its largest kernel and an output."""
+    wide, widest = 512 * width_multiplier - 8, 1024 * width_multiplier - 8      # widths are rounded to eights
+    return int(9 * max(8., wide) * max(8., widest) + 8 * ANCHORS_A_LEVEL * (5 + num_classes))
+
+
 def darknet53_backbone(width_multiplier: float = 1., folded: bool = False) -> tf.keras.Model:
     """Darknet-53 without its classifier, as a functional Keras model; layers are named as in ``build``.
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from yolov3_tf import printable
 from yolov3_tf.data.readers import class_files, coco
 from yolov3_tf.errors import InputError
 
@@ -247,7 +248,7 @@ def test_root_and_doubled_categories(tmp_path, categories, used, names, noted):
     ('a\nb', 'a b'), ('\ud800cat', '\ufffdcat'), ('../../x', '../../x'), ('a\tb\x00', 'a b'), ('a\u2028b', 'a b')])
 def test_a_class_name_is_one_line_of_text(tmp_path, written, read_as):
     dataset = read(tmp_path, two([(0, written, {}), (1, 'net', {})]))
-    assert dataset.class_names == [read_as, 'net'] and class_files.is_text(dataset.class_names[0])
+    assert dataset.class_names == [read_as, 'net'] and printable.is_text(dataset.class_names[0])
 
 
 @pytest.mark.parametrize('name', [r'..\set\a.jpg', r'C:\set\a.jpg', '/home/me/set/a.jpg', '../a.jpg', './a.jpg',

@@ -35,14 +35,6 @@ LONGEST_NAME = 200          # bytes: result files are named after classes, and f
 _BETWEEN = re.compile(r'(?<!\d)[\s_-]+|[\s_-]+(?!\d)')       # 1-2 and 12 differ
 
 
-def is_text(name: str) -> bool:
-    """Whether a file's name can be printed and written.
-
-    Python reads bytes of a name that are not UTF-8 as lone surrogates, which can be neither.
-    """
-    return name.encode('utf-8', 'replace').decode() == name
-
-
 def read_lines(path: str | os.PathLike, opened: Callable = open) -> Iterator[tuple[int, str]]:
     """Yields (line number, text) of a text file, stripped; blank lines, '\\r' and a byte order mark vanish.
 
@@ -62,16 +54,6 @@ def read_lines(path: str | os.PathLike, opened: Callable = open) -> Iterator[tup
         text = line.lstrip('\ufeff').strip()
         if text:
             yield number, text
-
-
-def clean_name(name: str) -> str:
-    """A class name as one line of text that every file can hold, the same wherever it is read.
-
-    Blanks around it go, a line break or another control character becomes a blank, and half of a surrogate pair
-    (possible in JSON) U+FFFD. Other letters stay, slashes too.
-    """
-    text = ''.join(' ' if unicodedata.category(letter) in ('Cc', 'Zl', 'Zp') else letter for letter in name)
-    return re.sub('[\ud800-\udfff]', '\ufffd', text).strip()
 
 
 def check_length(name: str, where: str) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from yolov3_tf import printable
 from yolov3_tf.data.readers import class_files, faults, headers, paths, texts
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -95,9 +96,9 @@ def categories(path: str, entries: Sequence[Any], annotations: Sequence[Any] = (
     for entry in entries:
         written = entry.get('name') if isinstance(entry, dict) else None
         number = _id(entry)
-        if not isinstance(written, str) or not isinstance(number, int) or not class_files.clean_name(written):
+        if not isinstance(written, str) or not isinstance(number, int) or not printable.clean_name(written):
             raise InputError(f'{path}: expected categories with id and name, got {str(entry)[:80]}')
-        name = class_files.clean_name(written)
+        name = printable.clean_name(written)
         class_files.check_length(name, path)
         if names.get(number, name) != name:
             raise InputError(f'{path}: category id {number} is listed twice, as {names[number]!r} and as {name!r}')

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from yolov3_tf import printable
 from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import class_files, faults, headers, lists, paths
 from yolov3_tf.data.readers.texts import is_number
@@ -281,7 +282,7 @@ def _numbers(line):
         if len(rest) != 4 or not all(map(is_number, rest)) or any(map(is_number, name.split())):
             raise _LineFault(f'expected "{_LINE}", got {line[:80]!r}')
         _, *fractions = _numbers(' '.join(['0', *rest]))
-        return [class_files.clean_name(name.strip('\'"')), *fractions]
+        return [printable.clean_name(name.strip('\'"')), *fractions]
     try:
         values = [float(text) for text in texts]
     except ValueError as error:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from yolov3_tf.data.readers import class_files, image_lookup
+from yolov3_tf import printable
+from yolov3_tf.data.readers import image_lookup
 from yolov3_tf.errors import InputError
 
 HEAD, TAIL = 1 << 18, 1 << 13       # bytes of a file that are looked at
@@ -35,7 +36,7 @@ class Files:
         self.root = root
         self.paths = [os.path.normpath(os.path.join(os.path.relpath(here, root), name))
                       for here, names in image_lookup.walk(root) for name in names]
-        self.paths = [path for path in self.paths if class_files.is_text(path)]
+        self.paths = [path for path in self.paths if printable.is_text(path)]
         self.images = [path for path in self.paths if image_lookup.is_image(path)]
         self.by_name: dict[str, list[str]] = {}     # name of an image -> its paths
         for path in self.images:

@@ -10,8 +10,8 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from yolov3_tf import printable
 from yolov3_tf.data import image_formats
-from yolov3_tf.data.readers import class_files
 
 # Names of folders that say what is in them and nothing else, in lower case. Two files belong together where the rest of
 # their paths is the same: images/train/a.jpg and Annotations/train/a.xml.
@@ -66,7 +66,7 @@ class Images:
     def _take(self, here, names):
         for name in names:
             path = os.path.join(here, name)
-            if not is_image(name) or not class_files.is_text(path):
+            if not is_image(name) or not printable.is_text(path):
                 continue
             self.paths.append(path)
             stem = os.path.splitext(name)[0]

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-from yolov3_tf.data.readers import class_files, texts
+from yolov3_tf import printable
+from yolov3_tf.data.readers import texts
 from yolov3_tf.errors import InputError
 
 Corners = tuple[float, float, float, float]
@@ -229,5 +230,5 @@ def _object(line, found):
         except ValueError:
             written = ', '.join(f'{tag} {found[tag][:20]!r}' for tag in _CORNERS)
             fault = f'has a box that is not four numbers: {written}'
-    return AnnotatedObject(line, class_files.clean_name(found.get('name', '')), corners, fault,
+    return AnnotatedObject(line, printable.clean_name(found.get('name', '')), corners, fault,
                            found.get('difficult') == '1')

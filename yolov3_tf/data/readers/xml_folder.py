@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Sequence
 
-from yolov3_tf.data.readers import class_files, faults, image_lookup, lists, voc, voc_xml
+from yolov3_tf import printable
+from yolov3_tf.data.readers import faults, image_lookup, lists, voc, voc_xml
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -65,7 +66,7 @@ def annotation_files(folder: str, ending: str) -> list[str]:
         raise InputError(f'{folder}: no such folder; expected one with annotation files (*{ending})')
     files = [os.path.join(here, name) for here, names in image_lookup.walk(folder) for name in names
              if name.lower().endswith(ending)]
-    for path in [path for path in files if not class_files.is_text(path)]:
+    for path in [path for path in files if not printable.is_text(path)]:
         raise InputError(f'{os.path.dirname(path)!r}: the name of a file in it is not UTF-8: rename it')
     if not files:
         raise InputError(f'{folder}: no annotation file in it; expected files *{ending}')

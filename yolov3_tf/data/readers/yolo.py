@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from yolov3_tf import printable
 from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import class_files, darknet, faults, paths, texts
 from yolov3_tf.errors import InputError
@@ -280,7 +281,7 @@ def _names(path, values):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or len(names) > class_files.MOST_CLASSES:
         raise InputError(f'{path}:{line}: expected names as a list or as "number: name"')
-    names = [class_files.clean_name(name) for name in names]
+    names = [printable.clean_name(name) for name in names]
     name, count = collections.Counter(names).most_common(1)[0]
     if count > 1 or not all(names):
         raise InputError(f'{path}:{line}: class {name!r} is there twice, or a name is empty')
@@ -335,7 +336,7 @@ def _images(where, source, problems):
     if others := image_formats.not_read(files):
         problems.note(f'{where}: {source}: {others}')
     images = {os.path.relpath(image, source): image for image in sorted(found)}
-    for name in [name for name in images if not class_files.is_text(name)]:
+    for name in [name for name in images if not printable.is_text(name)]:
         problems.add(f'{where}: image {name!r}: its name is not UTF-8, so rename it', 'image dropped')
         del images[name]
     return images
