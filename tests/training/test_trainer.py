@@ -285,7 +285,7 @@ def test_the_first_batches_are_drawn_once(uninterrupted, shapes, tmp_path):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_both_signals_are_heard_and_a_second_one_does_not_wait(number, capsys):
+def test_signals_are_heard_and_a_second_one_does_not_wait(number, capsys):
     before, request = signal.getsignal(number), StopRequest()
     with request.listening():
         assert not request.asked
@@ -294,6 +294,25 @@ def test_both_signals_are_heard_and_a_second_one_does_not_wait(number, capsys):
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
+
+
+def test_a_closed_terminal_saves_too_however_often_it_says_so_but_not_under_nohup(monkeypatch):
+    before, request = signal.getsignal(signal.SIGHUP), StopRequest()
+    with request.listening():
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)         # shell and kernel both send one
+        assert request.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGHUP) is before
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        request = StopRequest()
+        with request.listening():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not request.asked
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize('number', [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])

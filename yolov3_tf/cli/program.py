@@ -16,7 +16,7 @@ from typing import Callable, NamedTuple
 
 from absl import app, flags, logging
 
-from yolov3_tf.cli import help_text, startup_lines
+from yolov3_tf.cli import help_text, startup_lines, terminal
 from yolov3_tf.errors import InputError
 
 
@@ -55,6 +55,7 @@ CLOSE = .75         # similarity from which another flag is suggested for an unk
 def main(name: str | None = None):
     """Runs a command with the arguments of the process; if ``name`` is None, the first argument is the command."""
     arguments = sys.argv[1:]
+    terminal.protect()
     if name is None:
         if not arguments or arguments[0] == 'help' or (arguments[0] not in COMMANDS and help_text.asked(arguments)):
             print(help_text.version() if help_text.asked(arguments) == 'version' else

@@ -67,7 +67,7 @@ def train(asked: Recipe) -> Run:
 
     Raises:
       InputError: settings, data or files cannot be used.
-      Interrupted: Ctrl-C or SIGTERM; a checkpoint is written, and the same call continues from it.
+      Interrupted: Ctrl-C, SIGTERM or a closed terminal; a checkpoint is written, and the same call continues from it.
       NonFiniteLoss: the loss or a gradient is not finite.
       PeerLost: the connection to another worker is lost.
     """

@@ -1,10 +1,18 @@
-"""Ctrl-C and SIGTERM: the current step is finished and saved; all workers stop after the same step."""
+"""Ctrl-C, SIGTERM, SIGHUP (a closed terminal): the step is finished and saved; all workers stop after the same one."""
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
 import threading
+
+HANGUP = getattr(signal, 'SIGHUP', None)        # not on Windows
+
+
+def signals() -> list[signal.Signals]:
+    """Those that ask to stop; not SIGHUP where ``nohup`` had it ignored."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    return found + [HANGUP] if HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN else found
 
 
 class Interrupted(Exception):
@@ -35,11 +43,11 @@ class StopRequest:
 
     @contextlib.contextmanager
     def listening(self):
-        """Handles both signals in this context, in the main thread only; a second signal raises KeyboardInterrupt."""
+        """Handles the signals in this context, in the main thread only; a second one raises KeyboardInterrupt."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.signal(number, self._ask) for number in signals()}
         try:
             yield
         finally:
@@ -49,6 +57,8 @@ class StopRequest:
     def _ask(self, number, frame):
         del frame
         if self.asked:
+            if number == HANGUP:        # shell and kernel both send it when a terminal closes
+                return
             raise KeyboardInterrupt
         self.asked = True
         self.agreed = self.workers == 1

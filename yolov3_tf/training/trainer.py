@@ -77,7 +77,7 @@ class Trainer:
         """Trains to the end of the last stage; returns False if nothing was left to do.
 
         Raises:
-          Interrupted: Ctrl-C or SIGTERM; a checkpoint is written.
+          Interrupted: Ctrl-C, SIGTERM or a closed terminal; a checkpoint is written.
           NonFiniteLoss: the message names the files of the batch and the loss terms; the last checkpoint is kept.
         """
         if self.distribution.workers > 1:
