@@ -9,7 +9,7 @@ DEMO_SENTENCE = --loss=giou --focal --ignore_thresh=0.45
 DEMO_FLAGS = --recipe=quick
 
 # A process a core, at most four (each holds a TensorFlow); SPREAD= for one, which also lets PYTEST_FLAGS=-s print.
-SPREAD = --numprocesses=auto --maxprocesses=4 --dist=loadfile
+SPREAD = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 PYTEST_FLAGS =
 # Not for the demo: the commands leave out TensorFlow's start-up lines themselves, unless this is set.
 check test test-onednn test-slow test-wheel: export TF_CPP_MIN_LOG_LEVEL ?= 2

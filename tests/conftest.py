@@ -44,6 +44,22 @@ def pytest_configure(config):
         subprocess.Popen = NoOtherPython
 
 
+def longest_first():
+    """Files of tests, from ``longest_first.txt``, by their rank there."""
+    tests = pathlib.Path(__file__).parent
+    lines = (tests / 'longest_first.txt').read_text(encoding='utf-8').splitlines()
+    return {tests / line.split()[1]: rank for rank, line in enumerate(lines) if not line.startswith('#')}
+
+
+def pytest_collection_modifyitems(items):
+    """Long files begin first: a process takes a file at a time, and the last one alone would keep the others waiting.
+
+    Without ``--no-loadscope-reorder`` (Makefile) xdist puts those of few tests last, and they are the longest.
+    """
+    rank = longest_first()
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     NoOtherPython.allowed = item.get_closest_marker('pure') is not None

@@ -169,3 +169,12 @@ def test_no_python_at_all_and_a_name_that_is_not_there(bare_path):
     environment, _ = bare_path
     assert 'none on PATH' in find_python(environment, '3.11').stderr
     assert 'python9 (no such program)' in find_python({**environment, 'PYTHON': 'python9'}, '3.11').stderr
+
+
+def test_the_long_files_of_tests_begin_first():
+    """Each line of the list names a file that there is, the longest first; and xdist keeps the order."""
+    lines = [line.split() for line in (ROOT / 'tests/longest_first.txt').read_text(encoding='utf-8').splitlines()[1:]]
+    assert len(lines) > 20 and all((ROOT / 'tests' / name).is_file() for _, name in lines)
+    seconds = [int(number) for number, _ in lines]
+    assert seconds == sorted(seconds, reverse=True)
+    assert '--dist=loadfile --no-loadscope-reorder' in (ROOT / 'Makefile').read_text(encoding='utf-8')
