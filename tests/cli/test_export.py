@@ -1,4 +1,4 @@
-"""export_saved_model.py run as its users run it, detect.py on what it wrote, and what is refused."""
+"""export_saved_model.py run as its users run it, detect on what it wrote, and what is refused."""
 import json
 import pathlib
 import subprocess
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_export_then_detect_in_a_video(folder):
+def test_export_then_detect_in_a_video(folder, monkeypatch, capsys):
     done = run(folder, 'export_saved_model.py', '--model=net.h5', '--output=served', '--version=4',
                '--score_threshold=.2', '--max_total=40', '--class_offset=0')
     assert done.returncode == 0, done.stderr
@@ -41,9 +41,9 @@ def test_export_then_detect_in_a_video(folder):
     for seed in range(3):
         writer.write(np.random.RandomState(seed).randint(0, 255, [80, 100, 3]).astype(np.uint8))
     writer.release()
-    done = run(folder, 'detect.py', '--model=served', '--output=seen', '--score_threshold=.1', 'film.avi')
-    assert done.returncode == 0, done.stderr
-    assert 'exported with score_threshold=0.2' in done.stdout
+    monkeypatch.chdir(folder)
+    assert program_flags.run(detect, '--model=served', '--output=seen', '--score_threshold=.1', 'film.avi') == 0
+    assert 'exported with score_threshold=0.2' in capsys.readouterr().out
     results = json.loads((folder / 'seen' / 'detections.json').read_text())
     assert results['file'] == 'film.avi' and [entry['frame'] for entry in results['frames']] == [0, 1, 2]
     found = [one for entry in results['frames'] for one in entry['detections']]
