@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from fixtures import program_flags, small_cfg
+from fixtures import in_process, program_flags, small_cfg
 
 from yolov3_tf.cli import startup_lines, tune
 from yolov3_tf.training import flag_texts, recipe
@@ -25,18 +25,18 @@ def environment(**more):
             'PYTHONPATH': str(ROOT), **more}
 
 
-def start(folder, *flags, script=FAKE, hold='', fail=''):
-    """The command as a process; ``hold``, ``fail``: see fake_train.py. ``script`` None: train itself."""
-    return subprocess.Popen([sys.executable, '-m', 'yolov3_tf', 'tune', *flags,
-                             *([f'--train_script={script}'] if script else [])], cwd=folder, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True,
-                            env=environment(FAKE_HOLD=hold, FAKE_FAIL=fail))
+def start(folder, *flags, hold=''):
+    """The command as a process with a fake train; ``hold``: see fake_train.py."""
+    return subprocess.Popen([sys.executable, '-m', 'yolov3_tf', 'tune', *flags, f'--train_script={FAKE}'], cwd=folder,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            env=environment(FAKE_HOLD=hold))
 
 
-def finish(folder, *flags, code=0, script=FAKE, fail=''):
-    process = start(folder, *flags, script=script, fail=fail)
-    output = process.communicate(timeout=3600)[0]
-    assert process.returncode == code, output
+def finish(folder, *flags, code=0, script=FAKE, hold='', fail=''):
+    """Output of the command, in this process; the trainings are processes of their own. ``script`` None: train."""
+    script = [f'--train_script={script}'] if script else []
+    status, output = in_process.run(tune, folder, *flags, *script, FAKE_HOLD=hold, FAKE_FAIL=fail)
+    assert status == code, output
     return output
 
 
@@ -92,9 +92,8 @@ def test_losses_that_are_not_finite_count_as_0_and_another_failure_ends_the_sear
 
 
 def test_the_budget_ends_a_training_that_is_too_long_and_a_larger_one_continues_it(tmp_path):
-    slow = start(tmp_path, *QUICK[:-1], '--budget=.03', '--output=late', hold='candidate-000')
-    output = slow.communicate(timeout=600)[0]
-    assert slow.returncode == 1 and 'the time is over: waiting until the training has saved' in output
+    output = finish(tmp_path, *QUICK[:-1], '--budget=.03', '--output=late', hold='candidate-000', code=1)
+    assert 'the time is over: waiting until the training has saved' in output
     assert 'ended in the middle of candidate 0; with a larger one the same' in ' '.join(output.split())
     assert 'candidate 0: mAP ' in finish(tmp_path, *QUICK, '--candidates=1', '--output=late')
     assert (tmp_path / 'late/logs/candidate-000.attempts').read_text().count('began') == 2

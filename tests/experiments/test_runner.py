@@ -9,7 +9,9 @@ import sys
 import time
 
 import pytest
+from fixtures import in_process
 
+from yolov3_tf.cli import experiments as program
 from yolov3_tf.errors import InputError
 from yolov3_tf.experiments import experiment, runner, table_file
 
@@ -27,19 +29,24 @@ paper = 83.11
 '''
 
 
+def arguments(*flags, script=FAKE):
+    """The command's words. ``script`` None: train itself."""
+    return ['two.ini', '--data=shapes:12', '--resamples=100',
+            '--flags=--head_epochs=0 --full_epochs=3 --full_lr=1e-3 --asymptotic_epochs=1', '--seeds=2',
+            *([f'--train_script={script}'] if script else []), *flags]
+
+
 def start(folder, *flags, script=FAKE, hold='', fail=''):
-    """The runner as a process; ``hold``, ``fail``: see fake_train.py. ``script`` None: train itself."""
-    command = [sys.executable, '-m', 'yolov3_tf', 'experiments', 'two.ini', '--data=shapes:12', '--resamples=100',
-               '--flags=--head_epochs=0 --full_epochs=3 --full_lr=1e-3 --asymptotic_epochs=1', '--seeds=2',
-               *([f'--train_script={script}'] if script else []), *flags]
+    """The runner as a process; ``hold``, ``fail``: see fake_train.py."""
+    command = [sys.executable, '-m', 'yolov3_tf', 'experiments', *arguments(*flags, script=script)]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             env={**os.environ, 'PYTHONPATH': str(ROOT), 'FAKE_HOLD': hold, 'FAKE_FAIL': fail})
 
 
 def finish(folder, *flags, code=0, script=FAKE, fail=''):
-    process = start(folder, *flags, script=script, fail=fail)
-    output = process.communicate(timeout=3600)[0]
-    assert process.returncode == code, output
+    """Output of the runner, in this process; the trainings are processes of their own."""
+    status, output = in_process.run(program, folder, *arguments(*flags, script=script), FAKE_FAIL=fail)
+    assert status == code, output
     return output
 
 
@@ -165,6 +172,7 @@ def test_a_dry_run_prints_plan_and_cost_and_trains_nothing(work):
 ])
 def test_unusable_input_is_refused_before_anything_runs(tmp_path, monkeypatch, more, seeds, flags, message):
     monkeypatch.chdir(tmp_path)
+    in_process.here(monkeypatch)
     (tmp_path / 'two.ini').write_text(TABLE + more)
     table = table_file.read(table_file.find('two.ini'))
     with pytest.raises(InputError, match=message):
