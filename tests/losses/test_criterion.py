@@ -90,7 +90,7 @@ def test_the_cases_hold_what_they_are_for(which):
 IN_TURN = ((SMALL, .3), (SMALL, .7), (TALL, .5))
 
 
-@pytest.mark.parametrize('number, settings', enumerate(COMBINATIONS),
+@pytest.mark.parametrize('number, settings', list(enumerate(COMBINATIONS)),
                          ids=[name_of(settings) for settings in COMBINATIONS])
 def test_equals_the_slow_reference(number, settings):
     case, thresh = IN_TURN[number % len(IN_TURN)]

@@ -1,6 +1,7 @@
 """The asymptotic stage: its loss by hand, which weights it changes, and resuming it after a kill."""
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -66,7 +67,15 @@ def trainer(folder, data, plan=PLAN, **changes):
 
 @pytest.fixture(scope='module')
 def whole(shapes, tmp_path_factory):
+    """A finished run; the folder ``half`` beside its own is as a kill in its second epoch would have left it."""
     run = trainer(tmp_path_factory.mktemp('runs') / 'whole', shapes)
+    make_step = run._run_step
+
+    def step(*arguments):
+        make_step(*arguments)
+        if run.position.global_step == 4:
+            shutil.copytree(run.folder.root, run.folder.root.parent / 'half')
+    run._run_step = step
     run.run()
     return run
 
@@ -102,8 +111,23 @@ def test_classification_learns_and_hands_its_backbone_on(shapes, tmp_path):
                 np.testing.assert_array_equal(a, b)
 
 
-# Inside the second epoch of classification; in its first.
-@pytest.mark.parametrize('steps', [4, pytest.param(2, marks=pytest.mark.slow)])
+def assert_goes_on_to_the_end_of(whole, folder, shapes):
+    again = trainer(folder, shapes)
+    again.run()
+    assert again.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
+    for a, b in zip(again.model.get_weights(), whole.model.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_left_in_the_asymptotic_stage_ends_like_an_undisturbed_one(shapes, whole, tmp_path):
+    shutil.copytree(whole.folder.root.parent / 'half', tmp_path / 'run')
+    left = (tmp_path / 'run' / 'metrics.jsonl').read_bytes()
+    assert 0 < len(left) < len(whole.folder.metrics.read_bytes())
+    assert_goes_on_to_the_end_of(whole, tmp_path / 'run', shapes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('steps', [4, 2])       # inside the second epoch of classification; in its first
 def test_a_run_killed_in_the_asymptotic_stage_ends_like_an_undisturbed_one(shapes, whole, tmp_path, steps):
     run = trainer(tmp_path / 'run', shapes)
     make_step, left = run._run_step, [steps]
@@ -116,11 +140,7 @@ def test_a_run_killed_in_the_asymptotic_stage_ends_like_an_undisturbed_one(shape
     run._run_step = step
     with pytest.raises(KeyboardInterrupt):
         run.run()
-    again = trainer(tmp_path / 'run', shapes)
-    again.run()
-    assert again.folder.metrics.read_bytes() == whole.folder.metrics.read_bytes()
-    for a, b in zip(again.model.get_weights(), whole.model.get_weights()):
-        np.testing.assert_array_equal(a, b)
+    assert_goes_on_to_the_end_of(whole, tmp_path / 'run', shapes)
 
 
 def test_a_network_without_backbone_is_refused_before_training(shapes, tmp_path):
