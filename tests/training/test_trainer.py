@@ -217,9 +217,19 @@ def test_a_stage_is_validated_before_it_ends_early(shapes, tmp_path, monkeypatch
     assert asked == [3, 6, 7] and run.history.val_losses[2:] == [1., 1., 1., 2., 1.5]
 
 
-def test_the_average_is_saved_as_the_best(shapes, tmp_path):
-    run = trainer(tmp_path / 'run', shapes, settings(stages.Stage('full', '^$', ((1, 1e-2),)), ema_decay=.9))
+AVERAGED = settings(stages.Stage('full', '^$', ((1, 1e-2),)), ema_decay=.9)
+
+
+@pytest.fixture(scope='module')
+def averaged(shapes, tmp_path_factory):
+    """A finished run of an epoch, with averages."""
+    run = trainer(tmp_path_factory.mktemp('runs') / 'averaged', shapes, AVERAGED)
     run.run()
+    return run
+
+
+def test_the_average_is_saved_as_the_best(averaged, shapes):
+    run = averaged
     best = tiny_network.build(len(shapes[0].class_names))
     checkpoints.load_weights(str(run.folder.best), best)
     averages = [run.average.state()[f'average/{index:03d}'] for index in range(len(best.get_weights()))]
@@ -266,16 +276,15 @@ def test_a_kill_in_an_extension_changes_nothing(uninterrupted, shapes, tmp_path)
         np.testing.assert_array_equal(weights_by_name(killed.model)[name], weight)
 
 
-def test_a_deleted_best_checkpoint_is_written_again(shapes, tmp_path, capsys):
+def test_a_deleted_best_checkpoint_is_written_again(averaged, shapes, tmp_path, capsys):
     """The average of the weights, where it is what was validated."""
-    stage, = stages.two_stages((), ((1, 1e-3),))
-    first = trainer(tmp_path / 'run', shapes, settings(stage, ema_decay=.9))
-    first.run()
-    best = read_weights(first.folder.best)
-    first.folder.best.unlink()
-    assert trainer(tmp_path / 'run', shapes, settings(stage, ema_decay=.9)).run() is False
+    shutil.copytree(averaged.folder.root, tmp_path / 'run')
+    folder = RunFolder(tmp_path / 'run')
+    best = read_weights(folder.best)
+    folder.best.unlink()
+    assert trainer(tmp_path / 'run', shapes, AVERAGED).run() is False
     assert 'best.h5 was gone' in capsys.readouterr().out
-    again = read_weights(first.folder.best)
+    again = read_weights(folder.best)
     assert set(again) == set(best) and all((again[name] == best[name]).all() for name in best)
 
 
