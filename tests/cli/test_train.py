@@ -137,15 +137,45 @@ def test_the_sentence_ends_evaluated_drawn_and_exported(folder, network):
     assert '--loss=giou\n' in flags and '--ignore_thresh=0.45\n' in flags and '--focal=True\n' in flags
 
 
-def test_classification_alone_leaves_a_backbone_for_another_run(folder):
+@pytest.fixture(scope='module')
+def classes(folder):
+    """Output of a run of classification alone, ``runs/classes`` in the working folder."""
     status, output = run_small(folder, '--name=classes', '--asymptotic', '--asymptotic_epochs=1', '--head_epochs=0',
                                '--full_epochs=0')
-    assert status == 0 and 'classification AP' in output, output
+    assert status == 0, output
+    return output
+
+
+def start_from_classes(folder):
+    """Exit status and output of a detector of other parts, from the backbone of ``runs/classes``."""
+    return run_small(folder, '--name=detector', '--backbone_weights=runs/classes/checkpoints/last.h5', '--noexport',
+                     '--formulation=yolov4', '--head=separated', '--schedule=cosine', '--head_epochs=1',
+                     '--full_epochs=1', '--full_lr=1e-3')
+
+
+def test_classification_alone_leaves_a_backbone_for_another_run(folder, classes, monkeypatch):
+    """The other run begins with its weights; to its end it is a slow test."""
+    assert 'classification AP' in classes
     assert not (folder / 'runs/classes/checkpoints/best.h5').exists()
     assert set(json.loads((folder / 'runs/classes/evaluation/presence.json').read_text())) == {'mean', 'per_class'}
-    status, output = run_small(folder, '--name=detector', '--backbone_weights=runs/classes/checkpoints/last.h5',
-                               '--noexport', '--formulation=yolov4', '--head=separated', '--schedule=cosine',
-                               '--head_epochs=1', '--full_epochs=1', '--full_lr=1e-3')
+    found = []
+
+    def stop(trainer):
+        found.extend([[stage.name for stage in trainer.settings.stages],
+                      trainer.model.get_layer('backbone_conv_000').get_weights()])
+        raise KeyboardInterrupt
+    monkeypatch.setattr(Trainer, 'run', stop)
+    status, output = start_from_classes(folder)
+    assert status == 130 and 'backbone from runs/classes' in output, output
+    names, (kernel,) = found
+    assert names == ['head', 'full']
+    trained = arrays(folder / 'runs/classes/checkpoints/last.h5')
+    np.testing.assert_array_equal(kernel, trained['weights/backbone_conv_000/kernel'])
+
+
+@pytest.mark.slow
+def test_a_detector_is_trained_from_the_backbone_of_classification(folder, classes):
+    status, output = start_from_classes(folder)
     assert status == 0 and 'backbone from runs/classes' in output, output
     assert not (folder / 'runs/detector/saved_model').exists()
     lines = (folder / 'runs/detector/metrics.jsonl').read_text().splitlines()
