@@ -149,6 +149,7 @@ class Detections:
       classes: int32 [n] class ids.
       names: name of every class id of the model; empty where unknown.
       source: the image: its file, its encoded bytes or its uint8 [h, w, 3] RGB pixels; None where unknown.
+      track_ids: int [n] the object that each is, the same in all frames of a video, from 1; None without tracking.
     """
     image_id: str
     boxes: np.ndarray
@@ -156,6 +157,7 @@ class Detections:
     classes: np.ndarray
     names: tuple[str, ...] = ()
     source: str | bytes | np.ndarray | None = None
+    track_ids: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -167,11 +169,13 @@ class Detections:
     def __getitem__(self, keep) -> Detections:
         return dataclasses.replace(
             self, boxes=self.boxes[keep].reshape(-1, 4), scores=np.atleast_1d(self.scores[keep]),
-            classes=np.atleast_1d(self.classes[keep]))
+            classes=np.atleast_1d(self.classes[keep]),
+            track_ids=None if self.track_ids is None else np.atleast_1d(self.track_ids[keep]))
 
     def __repr__(self) -> str:
-        shown = [f'{name} {100 * score:.0f}% ({", ".join(f"{x:.0f}" for x in box)})'
-                 for box, score, name, _ in self[:3]]
+        marks = [''] * len(self) if self.track_ids is None else [f'#{number} ' for number in self.track_ids]
+        shown = [f'{mark}{name} {100 * score:.0f}% ({", ".join(f"{x:.0f}" for x in box)})'
+                 for mark, (box, score, name, _) in zip(marks, self[:3])]
         more = ['...'] if len(self) > 3 else []
         return f'Detections({self.image_id!r}, {len(self)}{": " if shown else ""}{", ".join(shown + more)})'
 
@@ -189,6 +193,10 @@ class Detections:
         """The detections that score higher than ``score``."""
         return self[np.asarray(self.scores) > score]
 
+    def with_tracks(self, rows: np.ndarray, track_ids: np.ndarray) -> Detections:
+        """The detections at ``rows`` int [k], as seen of the tracks ``track_ids`` int [k]."""
+        return dataclasses.replace(self[rows], track_ids=track_ids)
+
     def draw(self, image: np.ndarray | None = None) -> np.ndarray:
         """A copy of the image with all boxes drawn, uint8 [h, w, 3] RGB.
 
@@ -201,7 +209,7 @@ class Detections:
         from yolov3_tf.drawing import boxes
         names = self.names or [str(class_id) for class_id in range(max(self.classes, default=-1) + 1)]
         return boxes.draw_detections(self._pixels() if image is None else image, self.boxes, self.classes, self.scores,
-                                     names)
+                                     names, self.track_ids)
 
     def save(self, path: str | os.PathLike, overwrite: bool = False):
         """Writes ``draw()`` as an image file in the format that the ending of ``path`` names.

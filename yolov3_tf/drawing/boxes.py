@@ -43,7 +43,8 @@ def class_colour(class_id: int) -> Colour:
 
 
 def draw_detections(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] | np.ndarray,
-                    scores: Sequence[float] | np.ndarray | None, class_names: Sequence[str]) -> np.ndarray:
+                    scores: Sequence[float] | np.ndarray | None, class_names: Sequence[str],
+                    track_ids: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
     """A copy of the image with solid boxes, each with its class name and score in percent.
 
     Where names would cover more than ``PLATES_SHARE`` of the image, lines are thin and a legend at the foot names each
@@ -54,6 +55,8 @@ def draw_detections(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] 
       boxes: float [n, 4] pixels of the image, cut at its edges; one outside is left out.
       classes: int [n]; scores: float [n] in 0..1, or None to write no scores.
       class_names: names of the class ids.
+      track_ids: int [n] of objects in a video: each has its own colour in all frames, and its number before its name;
+        with a legend the number alone, where there is room for all.
 
     Raises:
       ValueError: not a uint8 RGB image, or lengths that differ.
@@ -61,6 +64,9 @@ def draw_detections(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] 
     texts = [class_names[class_id] for class_id in classes]
     if scores is not None:
         texts = [f'{text} {100 * score:.0f}%' for text, score in zip(texts, _same_length(scores, classes))]
+    marks = [f'#{number}' for number in _same_length(track_ids, classes)] if track_ids is not None else []
+    texts = [' '.join(parts) for parts in zip(marks, texts)] if marks else texts
+    colours = [class_colour(int(number)) for number in (classes if track_ids is None else track_ids)]
     order = range(len(texts)) if scores is None else np.argsort(np.asarray(scores), kind='stable')
     canvas, corners = _prepare(image, boxes, classes)
     inside = [(k, corner) for k in order if (corner := corners[k]) is not None]     # the best last, so on top
@@ -69,15 +75,13 @@ def draw_detections(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] 
     crowded = _is_crowded([texts[k] for k, _ in shown], image, pen) or len(shown) < len(inside)
     width = max(1, pen.line // 2) if crowded else pen.line
     for k, corner in shown:
-        cv2.rectangle(canvas, corner[:2], corner[2:], class_colour(int(classes[k])), width)
-    if crowded:
-        _legend(canvas, [int(classes[k]) for k, _ in shown], len(inside) - len(shown), class_names, pen)
+        cv2.rectangle(canvas, corner[:2], corner[2:], colours[k], width)
+    if not crowded:
+        _plates(canvas, texts, colours, shown, pen)
         return canvas
-    plates: list[Corners] = []
-    for k, corner in reversed(shown):   # the best chooses its position first
-        plates.append(_plate(texts[k], corner, image.shape[:2], pen, plates))
-    for (k, _), plate in zip(shown, reversed(plates)):
-        _write(canvas, texts[k], plate, class_colour(int(classes[k])), pen)
+    if marks and not _is_crowded([marks[k] for k, _ in shown], image, pen):
+        _plates(canvas, marks, colours, shown, pen)
+    _legend(canvas, [int(classes[k]) for k, _ in shown], len(inside) - len(shown), class_names, pen, bool(marks))
     return canvas
 
 
@@ -149,6 +153,15 @@ def _prepare(image, boxes, classes) -> tuple[np.ndarray, list[Corners | None]]:
     return canvas, corners
 
 
+def _plates(canvas, texts, colours, shown, pen):
+    """Writes the texts on plates at their boxes; ``shown`` are pairs of an index and its corners, the best last."""
+    plates: list[Corners] = []
+    for k, corner in reversed(shown):   # the best chooses its position first
+        plates.append(_plate(texts[k], corner, canvas.shape[:2], pen, plates))
+    for (k, _), plate in zip(shown, reversed(plates)):
+        _write(canvas, texts[k], plate, colours[k], pen)
+
+
 def _plate(text, corner, size, pen, taken) -> Corners:
     """A plate for the text at the first free position: above its box, in it, below it.
 
@@ -174,9 +187,12 @@ def _is_crowded(texts, image, pen) -> bool:
     return len(texts) > 4 and area > PLATES_SHARE * image.shape[0] * image.shape[1]
 
 
-def _legend(canvas, classes, left_out, class_names, pen):
-    """Writes each class with its number of boxes in rows at the foot, and how many boxes are not drawn."""
-    entries = [(f'{class_names[number]} {count}', class_colour(number))
+def _legend(canvas, classes, left_out, class_names, pen, neutral=False):
+    """Writes each class with its number of boxes in rows at the foot, and how many boxes are not drawn.
+
+    ``neutral``: in black, because colours stand for something else than classes.
+    """
+    entries = [(f'{class_names[number]} {count}', BLACK if neutral else class_colour(number))
                for number, count in collections.Counter(classes).most_common()]
     entries += [(f'{left_out} more', BLACK)] * bool(left_out)
     height, width = canvas.shape[:2]

@@ -1,9 +1,10 @@
 """A trained network as one call, whatever format its file has: it takes images and returns boxes."""
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Protocol, Union, overload
 
 import cv2
@@ -17,6 +18,8 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import operating_points
 from yolov3_tf.export import DEFAULTS, Server, Settings, darknet, folded_network, metadata, onnx, preprocess, tflite
 from yolov3_tf.export.saved_model import EXTRA
+from yolov3_tf.inference import sequences, sources
+from yolov3_tf.inference.tracking import Tracker, Tracking
 from yolov3_tf.models import checkpoints, model_files
 from yolov3_tf.structures import BatchedDetections, Detections
 
@@ -88,6 +91,43 @@ class Detector:
             for one, (name, source, _) in zip(self.detect([pixels for _, _, pixels in read]), read):
                 found.append(dataclasses.replace(one.above(score), image_id=name, source=source))
         return found
+
+    def track(self, frames: str | os.PathLike | Iterable[Image], tracking: Tracking | None = None,
+              frame_rate: float | None = None, batch_size: int = 8) -> Iterator[Detections]:
+        """Detects in the frames of one video, one after the other, and follows each object through them.
+
+        Args:
+          frames: a video, camera:0, the address of a stream, a folder of numbered images, or any iterable of images as
+            a call takes them.
+          tracking: default: tracks begin above ``self.score_threshold``, the rest as in ``Tracking``. An exported model
+            returns no detections below the threshold that it was exported with.
+          frame_rate: frames a second, for the buffer; default: that of the video, else 30.
+          batch_size: number of frames in one call of the network; a camera or stream has one.
+
+        Yields:
+          ``Detections`` of each frame, best score first, with ``track_ids``; their ``image_id`` is the frame's number
+          from 0, their ``source`` its pixels.
+
+        Raises:
+          InputError: a setting is out of range, or the frames cannot be read.
+        """
+        tracking = tracking or Tracking(self.score_threshold)
+        Tracker(tracking)                       # raises now, not at the first frame
+        return self._tracked(frames, tracking, frame_rate, batch_size)
+
+    def _tracked(self, frames, tracking, rate, batch_size):
+        with contextlib.ExitStack() as stack:
+            if isinstance(frames, (str, os.PathLike)):
+                opened = sources.open_frames(os.fspath(frames))
+                stack.callback(opened.close)
+                frames, rate, batch_size = opened, rate or opened.rate, 1 if opened.live else batch_size
+            tracker = Tracker(tracking, rate or sequences.FRAME_RATE)
+            for batch in sources.batches(frames, batch_size):
+                first = tracker.frame + 1
+                pixels = [_read(image, first + index)[2] for index, image in enumerate(batch)]
+                names = [str(first + index) for index in range(len(batch))]
+                for image, found in zip(pixels, self.detect(pixels, names)):
+                    yield dataclasses.replace(tracker.update(found), source=image)
 
     def detect(self, images: Sequence[np.ndarray | bytes],
                image_ids: Sequence[str] | None = None) -> list[Detections]:

@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,14 +18,19 @@ from yolov3_tf import atomic_file, rgb_images
 from yolov3_tf.data.image_formats import ENDINGS
 from yolov3_tf.drawing.boxes import draw_detections
 from yolov3_tf.errors import InputError
-from yolov3_tf.inference.detector import Detector
-from yolov3_tf.inference.tiles import Tiled
+from yolov3_tf.inference import sequences
 from yolov3_tf.structures import Detections
+
+if TYPE_CHECKING:       # they import TensorFlow, and the detector imports this module
+    from yolov3_tf.inference.detector import Detector
+    from yolov3_tf.inference.tiles import Tiled
+    from yolov3_tf.inference.tracking import Tracker
 
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 CAMERA = 'camera:'         # before its number
 STREAM = re.compile(r'(rtsps?|https?)://', re.IGNORECASE)
 COLUMNS = ('class', 'score', 'x1', 'y1', 'x2', 'y2')
+TRACK = 'track'            # the column, and the JSON value, of the track of a detection
 
 
 class Inputs(NamedTuple):
@@ -138,31 +143,39 @@ def _add_folder(folder, found):
 
 
 def detect_images(detector: Detector | Tiled, paths: Sequence[str], output: str, threshold: float,
-                  batch_size: int) -> RunReport:
-    """Detects in images and writes each image with its boxes as a JPEG of the same name into the folder ``output``."""
+                  batch_size: int, tracker: Tracker | None = None) -> RunReport:
+    """Detects in images and writes each image with its boxes as a JPEG of the same name into the folder ``output``.
+
+    With a ``tracker`` the images are the frames of one video, all of the first one's size: what is reported and drawn
+    are its tracks, whatever the threshold, and entries have ``frame`` (from 0). One that cannot be used counts too.
+    """
     entries: list[dict[str, Any]] = []
     problems: list[str] = []
     seconds = 0.
     names = dict(zip(paths, _distinct_names(paths)))
-    for batch in _batches(_readable(paths, problems), batch_size):
+    numbers = {path: number for number, path in enumerate(paths)}
+    readable = _readable(paths, problems)
+    for batch in batches(readable if tracker is None else _of_one_size(readable, problems), batch_size):
         start = time.perf_counter()
         found = detector.detect([image for _, image in batch])
         seconds += time.perf_counter() - start
         for (path, image), detections in zip(batch, found):
-            values, drawn = _as_entry(detector, image, detections, threshold)
+            values, drawn = _as_entry(detector, image, _reported(detections, threshold, tracker, numbers[path]))
             rgb_images.write(os.path.join(output, names[path]), drawn, overwrite=True)
-            entries.append({'file': path, 'drawn': names[path], 'width': image.shape[1],
-                            'height': image.shape[0], 'detections': values})
+            entries.append({'file': path, 'drawn': names[path], 'width': image.shape[1], 'height': image.shape[0],
+                            **({} if tracker is None else {'frame': numbers[path]}), 'detections': values})
     return RunReport(entries, problems, seconds)
 
 
 def detect_video(detector: Detector | Tiled, path: str, output: str, threshold: float, batch_size: int,
-                 max_frames: int | None = None) -> RunReport:
+                 max_frames: int | None = None,
+                 make_tracker: Callable[[float], Tracker] | None = None) -> RunReport:
     """Detects in every frame of a video, camera or stream and writes the video with boxes into the folder ``output``.
 
     Entries have ``frame`` (from 0) and ``time`` in seconds. If a video ends before its announced length, the frames
     that were read are reported together with a problem. A live source is read until ``max_frames``, Ctrl-C or its end,
-    one frame at a time, so that no frame waits for others; all detections until then are reported.
+    one frame at a time, so that no frame waits for others; all detections until then are reported. With
+    ``make_tracker``, frames a second -> a tracker, its tracks are reported and drawn, whatever the threshold.
 
     Raises:
       InputError: it cannot be opened, or this OpenCV cannot write videos.
@@ -171,15 +184,16 @@ def detect_video(detector: Detector | Tiled, path: str, output: str, threshold: 
     problems: list[str] = []
     seconds = 0.
     with contextlib.ExitStack() as stack:
-        frames = stack.enter_context(contextlib.closing(_Frames(path)))
+        frames = stack.enter_context(contextlib.closing(Frames(path)))
         film = stack.enter_context(contextlib.closing(_Film(output, path, frames.rate)))
+        tracker = make_tracker(frames.rate) if make_tracker else None
         stack.enter_context(contextlib.suppress(KeyboardInterrupt) if frames.live else contextlib.nullcontext())
-        for batch in _batches(itertools.islice(frames, max_frames), 1 if frames.live else batch_size):
+        for batch in batches(itertools.islice(frames, max_frames), 1 if frames.live else batch_size):
             start = time.perf_counter()
             found = detector.detect(batch)
             seconds += time.perf_counter() - start
             for image, detections in zip(batch, found):
-                values, drawn = _as_entry(detector, image, detections, threshold)
+                values, drawn = _as_entry(detector, image, _reported(detections, threshold, tracker))
                 film.write(drawn)
                 entries.append({'frame': len(entries), 'time': round(len(entries) / frames.rate, 4),
                                 'detections': values})
@@ -189,29 +203,40 @@ def detect_video(detector: Detector | Tiled, path: str, output: str, threshold: 
 
 
 def as_values(detections: Detections, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """Detections as JSON values: class, score, and box x1, y1, x2, y2 in pixels, far edge exclusive."""
-    return [{'class': class_names[class_id], 'score': round(float(score), 4),
-             'box': [round(float(edge), 2) for edge in box]}
-            for box, score, class_id in zip(detections.boxes, detections.scores, detections.classes)]
+    """Detections as JSON values: class, score, box x1, y1, x2, y2 in pixels, far edge exclusive; its track if any."""
+    values = [{'class': class_names[class_id], 'score': round(float(score), 4),
+               'box': [round(float(edge), 2) for edge in box]}
+              for box, score, class_id in zip(detections.boxes, detections.scores, detections.classes)]
+    if detections.track_ids is None:
+        return values
+    return [{**one, TRACK: int(number)} for one, number in zip(values, detections.track_ids)]
 
 
-def write_csv(path: str, entries: Sequence[dict[str, Any]]):
-    """Writes one row for each detection: the image's file, or frame and time, then ``COLUMNS``."""
+def write_csv(path: str, entries: Sequence[dict[str, Any]], tracked: bool = False):
+    """Writes one row for each detection: the image's file, or frame and time, then ``COLUMNS``; if ``tracked``, the
+    track too.
+    """
     named = [name for name in ('file', 'frame', 'time') if entries and name in entries[0]]
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([*named, *COLUMNS])
+    last = [TRACK] if tracked else []
+    writer.writerow([*named, *COLUMNS, *last])
     for entry in entries:
         for found in entry['detections']:
-            writer.writerow([*(entry[name] for name in named), found['class'], found['score'], *found['box']])
+            writer.writerow([*(entry[name] for name in named), found['class'], found['score'], *found['box'],
+                             *(found[name] for name in last)])
     atomic_file.write_text(path, text.getvalue())
 
 
-def _as_entry(detector, image, detections, threshold):
-    """Returns the detections above the threshold as JSON values, and the image with their boxes."""
-    kept = detections.above(threshold)
+def _reported(detections, threshold, tracker, frame=None):
+    """The detections above the threshold; with a tracker those of its tracks."""
+    return detections.above(threshold) if tracker is None else tracker.update(detections, frame)
+
+
+def _as_entry(detector, image, kept):
+    """Returns the detections as JSON values, and the image with their boxes."""
     names = detector.class_names
-    return as_values(kept, names), draw_detections(image, kept.boxes, kept.classes, kept.scores, names)
+    return as_values(kept, names), draw_detections(image, kept.boxes, kept.classes, kept.scores, names, kept.track_ids)
 
 
 def _readable(paths, problems) -> Iterator[tuple[str, np.ndarray]]:
@@ -223,7 +248,20 @@ def _readable(paths, problems) -> Iterator[tuple[str, np.ndarray]]:
             problems.append(str(error))
 
 
-def _batches(items: Iterable, size: int) -> Iterator[list]:
+def _of_one_size(images, problems):
+    """The images of the first one's size, and a message for each other: a video has one size."""
+    size = None
+    for path, image in images:
+        size = size or image.shape[:2]
+        if image.shape[:2] == size:
+            yield path, image
+        else:
+            problems.append(f'{path}: {image.shape[1]} x {image.shape[0]} pixels: expected {size[1]} x {size[0]}, the '
+                            'size of the images before it')
+
+
+def batches(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of ``size`` items; the last may be shorter."""
     items = iter(items)
     while True:
         batch = list(itertools.islice(items, size))
@@ -242,8 +280,17 @@ def _distinct_names(paths) -> list[str]:
     return list(names)
 
 
-class _Frames:
-    """Iterates over the frames of a video, camera or stream: uint8 RGB, turned upright by OpenCV."""
+class Frames:
+    """Iterates over the frames of a video, camera or stream: uint8 RGB, turned upright by OpenCV.
+
+    Attributes:
+      live: whether it runs until the user stops it.
+      rate: frames a second, as announced.
+      announced: number of frames, as announced; 0 where it is live.
+
+    Raises:
+      InputError: it cannot be opened, or is none of them.
+    """
 
     def __init__(self, path):
         kind = kind_of(path)
@@ -269,7 +316,22 @@ class _Frames:
         self._video.release()
 
 
-def _film_name(source):
+def open_frames(path: str) -> Frames | sequences.ImageSequence:
+    """The frames of a video, a camera, a stream, or a folder of numbered images; to be closed after use.
+
+    Raises:
+      InputError: it is none of them, or cannot be opened.
+    """
+    if kind_of(path) != 'folder':
+        find_inputs([path])                             # raises where there is nothing
+        return Frames(path)
+    found = find_inputs([sequences.folder_of_images(path)])
+    if not found.images:
+        raise InputError(found.problems[0])
+    return sequences.in_order(os.path.dirname(found.images[0]), found.images)
+
+
+def film_name(source):
     """film.avi -> film, camera:1 -> camera_1, rtsp://user:password@host/a?b -> host_a_b."""
     if STREAM.match(source):
         return re.sub(r'[^\w.-]+', '_', without_password(source).split('://', 1)[1]).strip('._') or 'stream'
@@ -280,7 +342,7 @@ class _Film:
     """Writes frames as NAME.mp4, or as NAME.avi (motion JPEG) where this OpenCV cannot write MPEG-4."""
 
     def __init__(self, folder, source, rate):
-        self._stem = os.path.join(folder, _film_name(source))
+        self._stem = os.path.join(folder, film_name(source))
         self._rate, self._writer = rate, None
 
     def write(self, image):
