@@ -9,10 +9,11 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from fixtures import program_flags, small_checkpoint
+from fixtures import moving_squares, program_flags, small_checkpoint
 
 from yolov3_tf.cli import detect as program
 from yolov3_tf.cli import export as export_program
+from yolov3_tf.inference.tracking import Tracking
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / 'detect.py'
 
@@ -94,6 +95,13 @@ def test_a_run_brings_its_operating_point_and_the_flag_wins(folder, monkeypatch,
     (['--model=net.h5', '--output=in', 'in'], 2, 'error: --output=in holds the input in/a.jpg'),
     (['--model=net.h5', '--tiles=1', 'in'], 2, "--tiles=1: tiles '1': expected auto, a number of tiles"),
     (['--model=net.h5', '--tile_overlap=.3', 'in'], 2, '--tile_overlap without --tiles'),
+    (['--model=net.h5', '--track', 'in'], 2, 'names that differ in their numbers alone, such as frame_0001.jpg; got a.'),
+    (['--model=net.h5', '--track', 'in/a.jpg', 'in/b.png'], 2, 'folder of numbered images, got 2 images in 2 paths'),
+    (['--model=net.h5', '--track', 'in/a.jpg'], 2, 'got 1 image in 1 path: give the folder alone, or leave --track out'),
+    (['--model=net.h5', '--track', 'empty'], 1, 'skipped: empty: no images in this folder'),
+    (['--model=net.h5', '--track_buffer=2', 'in'], 2, 'error: --track_buffer without --track: nothing is followed'),
+    (['--model=net.h5', '--track', '--score_threshold=.3', '--track_low_score=.4', 'in'], 2,
+     '--track_low_score=0.4: expected at most the score that tracks begin above, 0.3 (--score_threshold)'),
     (['--model=net.h5'], 2, 'error: expected what to detect in after the flags, got nothing: camera:0, rtsp://'),
     (['in'], 2, "error: --model: expected a run's folder, a checkpoint (.h5)"),
     (['--model=gone', 'in'], 2, "error: gone: no model there: expected a run's folder, a checkpoint (.h5)"),
@@ -115,6 +123,50 @@ def test_detection_in_tiles(folder, monkeypatch, capsys):
     assert 'tiles' not in found['plain'] and (found['cut']['tiles'], found['cut']['tile_overlap']) == ('48', .3)
     count = {name: [len(image['detections']) for image in one['images']] for name, one in found.items()}
     assert count['cut'] != count['plain'] and count['auto'][2] == count['plain'][2]         # 64 pixels, a tile has 96
+
+
+def test_a_video_and_a_folder_of_its_frames_are_tracked(folder, monkeypatch, capsys):
+    """The network is asked for scores from --track_low_score; what is written are tracks, in files that agree."""
+    scene = moving_squares.crossing()[:2]
+    moving_squares.write_video(folder / 'film.avi', scene)
+    moving_squares.write_folder(folder / 'MOT-1' / 'img1', scene)
+    (folder / 'MOT-1' / 'seqinfo.ini').write_text('[Sequence]\nframeRate=10\n')
+    asked, load = [], program.detector.load
+    monkeypatch.setattr(program.detector, 'load', lambda path, settings: asked.append(
+        settings.suppression.score_threshold) or load(path, settings))
+    monkeypatch.chdir(folder)
+    flags = ['--model=net.h5', '--score_threshold=.12', '--track', '--max_frames=6']
+    for name, given, kind in (('MOT-1', ['MOT-1', '--tiles=200'], 'images'),
+                              ('film', ['film.avi', '--track_low_score=.11', '--track_buffer=.5'], 'frames')):
+        assert program_flags.run(program, *flags, f'--output=tracks-{len(asked)}', *given) == 0
+        output = folder / f'tracks-{len(asked) - 1}'
+        said = capsys.readouterr().out
+        results = json.loads((output / 'detections.json').read_text())
+        found = [(entry['frame'], one) for entry in results[kind] for one in entry['detections']]
+        assert [entry['frame'] for entry in results[kind]] == list(range(6))
+        numbers = {one['track'] for _, one in found}
+        assert numbers == set(range(1, len(numbers) + 1)) and len(numbers) > 1
+        assert f'6 images, {len(found)} detections of {len(numbers)} tracks' in said
+        lines = [line.split(',') for line in (output / f'{name}.mot.txt').read_text().splitlines()]
+        assert sorted((int(line[0]) - 1, int(line[1])) for line in lines) == sorted(
+            (frame, one['track']) for frame, one in found)
+        assert len((output / f'{name}.tracks.csv').read_text().splitlines()) == 1 + len(numbers)
+        assert (output / 'detections.csv').read_text().splitlines()[0].endswith(',y2,track')
+        assert results['score_threshold'] == .12
+        if name == 'MOT-1':
+            assert 'MOT-1/img1: the frames of one video, 000001.png to 000006.png, 10 in a second' in said
+            assert results['tiles'] == '200' and (output / '000006.jpg').is_file()
+    assert asked == [.06, .11]
+    assert results['track'] == {'low_score': .11, 'iou': .2, 'buffer': .5}
+
+
+@pytest.mark.parametrize('exported, score, tracking, noted', [
+    (.3, .3, None, ''), (.3, .2, None, 'with score_threshold=0.3\n'), (.2, .3, Tracking(.3, .2), ''),
+    (.3, .3, Tracking(.3), 'with score_threshold=0.3, so tracks cannot go on with detections that score from 0.1 to')])
+def test_an_export_without_low_scores_is_said(capsys, exported, score, tracking, noted):
+    program._note_exported(program_flags.options(program, '--model=high'), exported, score, tracking)
+    said = capsys.readouterr().out
+    assert noted in said and bool(said) == bool(noted)
 
 
 def test_names_that_are_not_utf8_are_reported_and_the_other_images_are_used(folder, monkeypatch, capsys):

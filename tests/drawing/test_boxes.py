@@ -169,3 +169,28 @@ def test_lengths_must_agree():
         draw.draw_detections(soft_noise(), [[1, 1, 9, 9]], [0, 1], [.5, .5], NAMES)
     with pytest.raises(ValueError, match='expected images and at least 1 column, got 0 and 2'):
         draw.grid([], 2)
+
+
+def test_a_track_has_its_number_on_its_plate_and_its_own_colour(monkeypatch):
+    """Two dogs of tracks 1 and 5: colours by number, not by class."""
+    written = []
+    write = draw._write
+    monkeypatch.setattr(draw, '_write', lambda canvas, text, *rest: written.append(text) or write(canvas, text, *rest))
+    drawn = draw.draw_detections(soft_noise(), [[50, 100, 150, 200], [250, 100, 350, 200]], [0, 0], [.9, .8], NAMES,
+                                 [5, 1])
+    assert sorted(written) == ['#1 dog 80%', '#5 dog 90%']
+    assert (tuple(drawn[199, 149]), tuple(drawn[199, 349])) == (draw.class_colour(5), draw.class_colour(1))
+    with pytest.raises(ValueError, match='got 1 for 2'):
+        draw.draw_detections(soft_noise(), [[0, 0, 9, 9]] * 2, [0, 0], None, NAMES, [1])
+
+
+def test_many_tracks_keep_their_numbers_where_there_is_room_and_a_legend_without_colours(monkeypatch):
+    written = []
+    monkeypatch.setattr(draw, '_write', lambda canvas, text, plate, colour, pen: written.append((text, colour)))
+    for count, numbers in ((12, True), (100, False)):
+        written.clear()
+        drawn = draw.draw_detections(soft_noise(300, 300), scattered(count), [0] * count, np.linspace(.9, .1, count),
+                                     ['a dog of a long name'], np.arange(1, count + 1))
+        assert written[-1] == (f'a dog of a long name {count}', draw.BLACK)
+        assert written[:-1] == ([(f'#{n}', draw.class_colour(n)) for n in range(count, 0, -1)] if numbers else [])
+        assert tuple(drawn[20 - 1, 25]) == draw.class_colour(2)

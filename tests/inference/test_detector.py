@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from fixtures import moving_squares
 from fixtures.lively_network import NAMES, describe, lively_model
 
 from yolov3_tf import export
@@ -14,6 +15,7 @@ from yolov3_tf.evaluation import report, validation
 from yolov3_tf.evaluation.operating_points import OperatingPoint, OperatingPoints
 from yolov3_tf.inference import detector, evaluate
 from yolov3_tf.inference.tiles import Tiling
+from yolov3_tf.inference.tracking import Tracking
 from yolov3_tf.models import checkpoints
 from yolov3_tf.postprocess import Suppression
 from yolov3_tf.structures import Detections
@@ -191,3 +193,41 @@ def test_data_of_other_classes_and_a_path_without_a_model_are_refused(run, datas
         evaluate.evaluate(run, dataset._replace(class_names=['x']))
     with pytest.raises(InputError, match="typo: no model there: expected a run's folder"):
         detector.load(tmp_path / 'typo')
+
+
+@pytest.mark.parametrize('kind', ['iterator', 'array', 'folder', 'video', 'paths'])
+def test_frames_of_every_kind_are_tracked(one_box, tmp_path, kind):
+    """The half (.9) begins a track, the whole (.2) only where tracks begin lower; batches are 4, 4, 2."""
+    scene = [moving_squares.square(0, range(10), 10, 10, (3, 0))]
+    frames = list(moving_squares.images(scene))
+    given = {'iterator': lambda: iter(frames), 'array': lambda: np.stack(frames),
+             'folder': lambda: moving_squares.write_folder(tmp_path / 'frames', scene),
+             'video': lambda: moving_squares.write_video(tmp_path / 'a.avi', scene),
+             'paths': lambda: [str(path) for path in sorted((tmp_path / 'frames').iterdir())]}
+    if kind == 'paths':
+        given['folder']()
+    found = list(one_box.track(given[kind](), batch_size=4))
+    assert one_box._server.calls == [4, 4, 2]
+    assert [one.image_id for one in found] == [str(number) for number in range(10)]
+    assert all(one.track_ids.tolist() == [1] and one.class_names == ['bee'] for one in found)
+    assert (found[9].source == frames[9]).all() or kind == 'video'
+    drawn = found[9].draw()
+    assert drawn.shape == (240, 320, 3) and (drawn != found[9].source).any()
+    assert repr(found[0]) == "Detections('0', 1: #1 bee 90% (0, 0, 160, 240))"
+    assert [one.track_ids.tolist() for one in one_box.track(frames[:2], Tracking(.1))] == [[1, 2]] * 2
+
+
+def test_wrong_settings_of_tracking_are_said_at_once_and_wrong_frames_at_theirs(one_box, image):
+    with pytest.raises(InputError, match='low_score 0.4: expected at most the score_threshold, 0.3'):
+        one_box.track([image], Tracking(.3, .4))
+    frames = one_box.track([image, image[..., 0]], batch_size=1)
+    assert next(frames).track_ids.tolist() == [1]
+    with pytest.raises(InputError, match='image 1: expected a path'):
+        next(frames)
+
+
+def test_a_choice_of_tracks_keeps_their_ids():
+    found = Detections('', np.zeros([3, 4], np.float32), np.array([.9, .8, .7], np.float32), np.array([0, 1, 0]),
+                       track_ids=np.array([4, 2, 7]))
+    assert found.above(.75).track_ids.tolist() == [4, 2] and found[found.classes == 0].track_ids.tolist() == [4, 7]
+    assert found[1].track_ids.tolist() == [2] and found[:0].track_ids.tolist() == []

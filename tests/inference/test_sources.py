@@ -2,9 +2,11 @@
 import cv2
 import numpy as np
 import pytest
+from fixtures import moving_squares as squares
 
 from yolov3_tf.errors import InputError
-from yolov3_tf.inference import sources
+from yolov3_tf.inference import sequences, sources
+from yolov3_tf.inference.tracking import Tracker, Tracking
 from yolov3_tf.structures import Detections
 
 RED, BLUE = (0, 0, 255), (255, 0, 0)        # as OpenCV writes colours
@@ -201,3 +203,84 @@ def test_a_file_that_is_no_video_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match='not a video'):
         sources.detect_video(OneBox(), str(tmp_path / 'film.mp4'), str(tmp_path / 'out'), .3, 8)
     assert not list((tmp_path / 'out').iterdir())
+
+
+def test_a_video_of_tracks_holds_all_their_boxes_and_no_others(tmp_path):
+    """Low-scoring boxes of tracks are reported although below the threshold, the false ones (.2) are not."""
+    scene = squares.behind_a_hedge()
+    video = squares.write_video(tmp_path / 'film.avi', scene)
+    (tmp_path / 'out').mkdir()
+    report = sources.detect_video(squares.Sees(scene), video, str(tmp_path / 'out'), .5, 5,
+                                  make_tracker=lambda rate: Tracker(Tracking(.5), rate))
+    assert squares.count(scene, squares.tracks_of(report.entries)) == squares.Counts(3 * 48, 0, 0, 0)
+    assert {one['score'] for one in report.entries[20]['detections']} == {.3}
+    plain = sources.detect_video(squares.Sees(scene), video, str(tmp_path / 'out'), .5, 5)
+    assert [len(entry['detections']) for entry in plain.entries] == [3] * 16 + [0] * 16 + [3] * 16
+    assert 'track' not in plain.entries[0]['detections'][0]
+
+
+def test_the_buffer_follows_the_rate_of_the_video(tmp_path):
+    rates = []
+
+    def make_tracker(rate):
+        rates.append(rate)
+        return Tracker(Tracking(.5), rate)
+
+    sources.detect_video(OneBox(), film(tmp_path / 'film.avi', 3, 12.), str(tmp_path), .5, 8,
+                         make_tracker=make_tracker)
+    assert rates == [12.]
+
+
+def test_a_folder_of_frames_keeps_its_count_where_one_is_broken_or_of_another_size(tmp_path):
+    scene = squares.crossing()
+    folder = squares.write_folder(tmp_path / 'img1', scene)
+    (tmp_path / 'img1' / '000011.png').write_bytes(b'no image')
+    cv2.imwrite(str(tmp_path / 'img1' / '000031.png'), np.zeros([50, 70, 3], np.uint8))
+    sequence = sequences.in_order(folder, sources.find_inputs([folder]).images)
+    assert len(sequence.paths) == 60 and sequence.name == tmp_path.name
+    detector = squares.Sees(scene)
+    usable = iter([frame for frame in range(60) if frame not in (10, 30)])
+    detector.detect = lambda images: [detector.in_frame(next(usable)) for _ in images]
+    (tmp_path / 'out').mkdir()
+    report = sources.detect_images(detector, sequence.paths, str(tmp_path / 'out'), .5, 8, Tracker(Tracking(.5)))
+    assert [problem.split('img1/')[1].split(':')[0] for problem in report.problems] == ['000011.png', '000031.png']
+    assert 'expected 320 x 240, the size of the images before it' in report.problems[1]
+    assert [entry['frame'] for entry in report.entries] == [frame for frame in range(60) if frame not in (10, 30)]
+    assert report.entries[10]['file'].endswith('000012.png') and len(list((tmp_path / 'out').iterdir())) == 58
+    counts = squares.count(scene, squares.tracks_of(report.entries))
+    skipped = sum(frame in one.boxes for one in scene for frame in (10, 30))
+    assert (counts.switches, counts.false, counts.missed) == (0, 0, 1 + skipped)
+
+
+def test_a_stopped_camera_keeps_its_tracks(tmp_path, monkeypatch):
+    class Camera:
+        def __init__(self, number):
+            self.frames = 0
+
+        def isOpened(self):
+            return True
+
+        def get(self, what):
+            return 5.
+
+        def read(self):
+            self.frames += 1
+            if self.frames == 4:
+                raise KeyboardInterrupt
+            return True, np.zeros([64, 96, 3], np.uint8)
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(sources.cv2, 'VideoCapture', Camera)
+    report = sources.detect_video(OneBox(), 'camera:1', str(tmp_path), .5, 8,
+                                  make_tracker=lambda rate: Tracker(Tracking(.5), rate))
+    assert [[(one['class'], one['track']) for one in entry['detections']] for entry in report.entries] == [
+        [('bee', 1)]] * 3
+
+
+def test_csv_has_a_column_of_tracks_where_there_are_tracks(tmp_path):
+    found = {'class': 'bee', 'score': .9, 'box': [0., 1., 40.5, 60.], 'track': 7}
+    sources.write_csv(str(tmp_path / 'a.csv'), [{'frame': 3, 'time': .12, 'detections': [found]}], tracked=True)
+    assert (tmp_path / 'a.csv').read_text().splitlines() == [
+        'frame,time,class,score,x1,y1,x2,y2,track', '3,0.12,bee,0.9,0.0,1.0,40.5,60.0,7']
