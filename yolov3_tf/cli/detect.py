@@ -2,7 +2,7 @@
 
     python detect.py --model=runs/NAME image.jpg folder/
     python detect.py --model=runs/NAME video.mp4
-    python detect.py --model=runs/NAME --track video.mp4   each object with one number in all frames
+    python detect.py --model=runs/NAME --track video.mp4    numbers its objects
     python detect.py --model=runs/NAME camera:0            until Ctrl-C
     python detect.py --model=runs/NAME rtsp://ADDRESS      or http(s)://
 
@@ -52,8 +52,8 @@ def define_flags(values=flags.FLAGS):
     number('score_threshold', None, "Detections must score above it (default: the model's own, which has the best F1 "
            f"on its run's validation data, else {detector.SCORE}).", 0, 1)
     integer('batch_size', 8, 'Images in one call of the network.', lower_bound=1)
-    integer('max_frames', None, 'Stop after so many frames of a video, camera or stream (default: at its '
-            'end, or Ctrl-C).', lower_bound=1)
+    integer('max_frames', None, 'Stop after so many frames of a video, camera, stream or folder of frames (default: at '
+            'its end, or Ctrl-C).', lower_bound=1)
     track_flags.define(values)
     tile_flags.define(values)
 
