@@ -9,8 +9,9 @@ In each frame, every track is predicted (``motion``), then
 4. each that is left begins a track. It has an id, and is reported, once it is confirmed; in the first frame at once.
 
 A confirmed track without detection is lost: it moves on unseen, and is forgotten when the buffer has passed. All pairs
-are of one class. The overlaps and the last step are those of the authors' program (github.com/ifzhang/ByteTrack),
-except that overlap is not multiplied by the score, so that it means the same where scores are low.
+are of one class. Overlaps, steps 3 and 4, and what happens to doubles are those of the authors' program
+(github.com/ifzhang/ByteTrack), with two differences, for here the score threshold is often low: overlap is not
+multiplied by the score, and a track begins at the threshold, not .1 above it. 100 objects take 3 ms a frame.
 """
 from __future__ import annotations
 
