@@ -195,6 +195,50 @@ def roboflow_table(folder, numbers):
     write_text(folder, '_annotations.csv', CSV + ''.join(map(csv_row, numbers)))
 
 
+def wheat(folder):
+    """Kaggle's wheat: no class, no ending, a test part without boxes, a submission."""
+    images(folder, 'train/{}.jpg', ALL)
+    write_image(folder, 'test/77.jpg', 77)
+    rows = ''.join(csv_row(number, '{}', '{name},100,50,"[{x1}.0, {y1}.0, 50.0, 30.0]",usask_1\n') for number in ALL)
+    write_text(folder, 'train.csv', f'image_id,width,height,bbox,source\n{rows}')
+    write_text(folder, 'sample_submission.csv', 'image_id,PredictionString\n77,1.0 0 0 50 50\n')
+
+
+def open_images(folder):
+    head = ('ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,'
+            'IsInside\n')
+    write_text(folder, 'class-descriptions-boxable.csv', '/m/01cat,cat\n/m/02dog,dog\n/m/03emu,Emu\n')
+    for part, numbers in (('train', TRAIN), ('validation', VAL)):
+        images(folder, part + '/{}.jpg', numbers)
+        rows = []
+        for number in numbers:
+            x1, y1, x2, y2 = made.box_of(number)
+            code = ('/m/01cat', '/m/02dog')[made.class_of(number)]
+            rows.append(f'{number},xclick,{code},1,{x1 / 100},{x2 / 100},{y1 / 50},{y2 / 50},0,0,0,0,0\n')
+        write_text(folder, f'{part}-annotations-bbox.csv', head + ''.join(rows))
+
+
+def one_file(write_of, name):
+    def write(folder, numbers=ALL):
+        images(folder, '{}.jpg', numbers)
+        write_text(folder, name, write_of(numbers))
+    return write
+
+
+def supervisely(folder):
+    write_text(folder, 'meta.json', '{"classes": [{"title": "cat", "shape": "rectangle"}], "tags": []}')
+    for part, numbers in (('train', TRAIN), ('val', VAL)):
+        images(folder, part + '/img/{}.jpg', numbers)
+        texts(folder, part + '/ann/{}.jpg.json', numbers, made.supervisely_of)
+
+
+def kitti(folder):
+    images(folder, 'training/image_2/{:06d}.png', ALL)
+    texts(folder, 'training/label_2/{:06d}.txt', ALL, made.kitti_of)
+    texts(folder, 'training/calib/{:06d}.txt', ALL, lambda _: 'P0: 7.2 0.0 0.0\n')
+    write_image(folder, 'testing/image_2/000099.png', 99)
+
+
 RETINA = '{name},{x1},{y1},{x2},{y2},{label}\n'
 # Layout -> (what writes it, spec of the training part, spec of the held-out part or None); {} is the folder.
 LAYOUTS = {
@@ -263,6 +307,26 @@ LAYOUTS = {
         write_text(folder, 'annotations.txt', ''.join(csv_row(number, '{}.jpg', RETINA) for number in numbers)))),
                        'csv:{}/annotations.txt', None),
     'Roboflow CSV': (two(roboflow_table), 'csv:{}/train/_annotations.csv', 'csv:{}/valid/_annotations.csv'),
+    'CSV with one column': (table('image,boxes_xyxy,label\n', '{name},{x1} {y1} {x2} {y2},{label}\n'),
+                            'csv:{}/train_labels.csv', 'csv:{}/test_labels.csv'),
+    'CSV with corner and size': (table('file_name,x,y,w,h,label\n', '{name},{x1},{y1},50,30,{label}\n'),
+                                 'csv:{}/train_labels.csv', 'csv:{}/test_labels.csv'),
+    'Kaggle wheat': (wheat, 'csv:{}/train.csv', None),
+    'Open Images': (open_images, 'csv:{}/train-annotations-bbox.csv', 'csv:{}/validation-annotations-bbox.csv'),
+    'VIA': (one_file(made.via_of, 'via_region_data.json'), 'via:{}/via_region_data.json', None),
+    'VIA project': (one_file(lambda numbers: made.via_of(numbers, 'type', True, 'polygon'), 'my_project.json'),
+                    'via:{}/my_project.json', None),
+    'VIA CSV': (one_file(made.via_table_of, 'via_export_csv.csv'), 'via:{}/via_export_csv.csv', None),
+    'VIA in parts': (two(one_file(made.via_of, 'via_region_data.json')), 'via:{}/train/via_region_data.json',
+                     'via:{}/valid/via_region_data.json'),
+    'Roboflow CreateML': (two(one_file(made.createml_of, '_annotations.createml.json')),
+                          'createml:{}/train/_annotations.createml.json',
+                          'createml:{}/valid/_annotations.createml.json'),
+    'CreateML beside images/': (lambda folder: (images(folder, 'images/{}.jpg', ALL), write_text(
+        folder, 'json/boxes.json', made.createml_of(ALL))), 'createml:{0}/json/boxes.json:{0}/images', None),
+    'Supervisely': (supervisely, 'supervisely:{}/train', 'supervisely:{}/val'),
+    'KITTI': (kitti, 'kitti:{}/training', None),
+    'KITTI side by side': (apart('labels', 'images', '.txt', made.kitti_of), 'kitti:{}', None),
     'LabelMe': (apart('.', '.', '.json', made.labelme_of), 'labelme:{}', None),
     'LabelMe polygons': (apart('json', 'img', '.json', lambda number: made.labelme_of(number, kind='polygon')),
                          'labelme:{}', None),
@@ -294,7 +358,7 @@ def test_a_layout_is_recognised_and_read(tmp_path, name):
     parts = [read(found.train), read(found.val) if found.val else {}]
     assert [sorted(part) for part in parts] == ([list(TRAIN), list(VAL)] if val else [list(ALL), []])
     for number, (label, box) in {**parts[0], **parts[1]}.items():
-        assert label == made.CLASSES[made.class_of(number)]
+        assert label == ('object' if name == 'Kaggle wheat' else made.CLASSES[made.class_of(number)])
         np.testing.assert_allclose(box, made.box_of(number), atol=.01)
 
 

@@ -30,12 +30,28 @@ VALID = {
     't.csv': b'filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,100,50,cat,1,2,30,40\nimages/b.jpg,,,,,,,\n',
     'labelme/m.json': json.dumps({'imagePath': 'b.jpg', 'imageWidth': 100, 'imageHeight': 50, 'shapes': [
         {'label': 'cat', 'points': [[1, 2], [30, 40]], 'shape_type': 'rectangle', 'group_id': None}]}).encode(),
+    'via.json': json.dumps({'a.jpg1': {'filename': 'a.jpg', 'size': 1, 'file_attributes': {}, 'regions': [
+        {'shape_attributes': {'name': 'rect', 'x': 1, 'y': 2, 'width': 30, 'height': 40},
+         'region_attributes': {'class': 'cat', 'seen': {'day': True}}},
+        {'shape_attributes': {'name': 'polygon', 'all_points_x': [1, 30, 9], 'all_points_y': [2, 4, 40]},
+         'region_attributes': {'class': {'dog': True}}}]}}).encode(),
+    'via.csv': b'filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n'
+               b'a.jpg,1,"{}",1,0,"{""name"":""circle"",""cx"":9,""cy"":8,""r"":5}","{""class"":""cat""}"\n',
+    'createml.json': b'[{"image": "a.jpg", "annotations": [{"label": "cat", "coordinates": '
+                     b'{"x": 20, "y": 20, "width": 9, "height": 8.5}}]}, {"image": "images/b.jpg", "annotations": []}]',
+    'supervisely/b.jpg.json': b'{"size": {"height": 50, "width": 100}, "objects": [{"classTitle": "cat", "points": '
+                              b'{"exterior": [[1, 2], [30, 40]], "interior": []}}]}',
+    'kitti/b.txt': b'Car 0.00 0 -1.58 1 2 30 40.5 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n',
+    'one.csv': b'image_id,bbox,width,height\na,"[1, 2, 30, 40]",100,50\nb,"[70.0, 2.0, 30.0, 40.0]",100,50\n',
     'names.json': b'{"categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]}',
     's.tfrecord': None}
 SPEC_OF = {'list.txt': 'list:{}/list.txt', 'train.txt': 'darknet:{}/train.txt', 'a.txt': 'darknet:{}/train.txt',
            'obj.names': 'darknet:{}/train.txt', 'd.yaml': 'yolo:{}/d.yaml:train', 'c.json': 'coco:{0}/c.json:{0}',
            'Annotations/a.xml': 'voc:{}:train', 'ImageSets/Main/train.txt': 'voc:{}:train',
-           'comma.txt': 'list:{}/comma.txt', 't.csv': 'csv:{}/t.csv', 'labelme/m.json': 'labelme:{0}/labelme:{0}',
+           'comma.txt': 'list:{}/comma.txt', 't.csv': 'csv:{}/t.csv', 'via.json': 'via:{}/via.json',
+           'via.csv': 'via:{}/via.csv', 'createml.json': 'createml:{}/createml.json', 'one.csv': 'csv:{}/one.csv',
+           'supervisely/b.jpg.json': 'supervisely:{0}/supervisely:{0}', 'kitti/b.txt': 'kitti:{0}/kitti:{0}',
+           'labelme/m.json': 'labelme:{0}/labelme:{0}',
            'names.json': 'darknet:{0}/images:{0}/names.json',
            's.tfrecord': 'tfrecord:{}/s.tfrecord'}
 WORDS = [b'<!DOCTYPE a [<!ENTITY b "c">]>', b'&b;', b'<', b'</object>', b'<object>',

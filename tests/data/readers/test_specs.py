@@ -1,4 +1,4 @@
-"""Dataset specs: one string, ten formats, several joined, and the rule for none."""
+"""Dataset specs: one string, fourteen formats, several joined, and the rule for none."""
 import re
 
 import numpy as np
@@ -9,8 +9,8 @@ from yolov3_tf.errors import InputError
 
 
 @pytest.mark.parametrize('spec, message', [
-    ('photos:x', "no such folder, and unknown dataset format 'photos': expected one of coco, csv, darknet, labelme, "
-     'list, shapes, tfrecord, voc, xml, yolo; write voc:DIR'),
+    ('photos:x', "no such folder, and unknown dataset format 'photos': expected one of coco, createml, csv, darknet, "
+     'kitti, labelme, list, shapes, supervisely, tfrecord, via, voc, xml, yolo; write voc:DIR'),
     ('', 'unknown dataset format'),
     ('voc', 'expected voc:DIR:SPLIT'), ('voc::train', 'expected voc:DIR:SPLIT'),
     ('voc:x', 'expected voc:DIR:SPLIT'),

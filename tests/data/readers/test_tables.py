@@ -108,3 +108,85 @@ def test_the_spec_takes_the_folder_of_the_images(tmp_path):
         specs.load(f'csv:{tmp_path}/tables/t.csv')
     with pytest.raises(InputError, match='expected csv:FILE'):
         specs.load('csv:')
+
+
+@pytest.mark.parametrize('head, cell', [
+    ('bbox_xywh', '[10.0, 5.0, 50.0, 30.0]'), ('bbox (x, y, width, height)', '10 5 50 30'), ('xyxy', '10,5,60,35'),
+    ('Bounding Box [x1 y1 x2 y2]', '(10; 5; 60; 35)'), ('bbox_cxcywh', '35 20 50 30'), ('BBOX-COCO', '10 5 50 30'),
+    ('boxes_pascal_voc', '[[10, 5, 60, 35]]'), ('bbox_xyxy', '.1 .1 .6 .7'), ('xywh', '1e1 5 5e1 30')])
+def test_one_column_whose_name_says_its_numbers(tmp_path, head, cell):
+    dataset = tables.read(write(tmp_path, f'image,"{head}",label\na.jpg,"{cell}",emu\n'))
+    (label, *box), = values(dataset)['a']
+    assert label == 'emu' and dataset.problems == [] and dataset.notes == []
+    np.testing.assert_allclose(box, [10, 5, 60, 35], atol=1e-4)
+
+
+@pytest.mark.parametrize('cells, box, words', [
+    (['[10, 5, 50, 30]', '[70, 20, 30, 30]'], [10, 5, 60, 35],
+     'read as x, y, width, height: as x1, y1, x2, y2, 1 of 2'),
+    (['[10, 5, 60, 35]', '[70, 20, 90, 50]'], [10, 5, 60, 35],
+     'read as x1, y1, x2, y2: as x, y, width, height, 1 of 2'),
+    (['.1 .1 .5 .6', '.9 .1 .1 .8'], [10, 5, 60, 35], 'read as x, y, width, height'),
+    (['.35 .4 .5 .6', '.8 .8 .4 .4'], [10, 5, 60, 35], 'read as x and y of the centre')])
+def test_one_column_is_read_as_its_boxes_fit_the_images(tmp_path, cells, box, words):
+    rows = ''.join(f'{name}.jpg,"{cell}",emu\n' for name, cell in zip('ab', cells))
+    dataset = tables.read(write(tmp_path, f'image,bbox,label\n{rows}'))
+    np.testing.assert_allclose(values(dataset)['a'][0][1:], box, atol=1e-3)
+    assert dataset.problems == [] and words in dataset.notes[0]
+
+
+@pytest.mark.parametrize('cells, words', [(['1 2 30 40', '2 3 40 45'], 'both fit'),
+                                          (['90 40 10 60', '90 40 100 10'], 'neither fits')])
+def test_one_column_that_nothing_tells_says_what_to_write(tmp_path, cells, words):
+    rows = ''.join(f'{name}.jpg,{cell},emu\n' for name, cell in zip('ab', cells))
+    with pytest.raises(InputError, match=f'{words} the images. In its first line, write bbox_xyxy or bbox_xywh in '
+                                         'place of box'):
+        tables.read(write(tmp_path, f'image,box,label\n{rows}'))
+
+
+def test_headers_of_published_tables_say_their_numbers(tmp_path):
+    path = write(tmp_path, 'image_id,width,height,bbox,source\na,100,50,"[1.0, 2.0, 30.0, 40.0]",x\nb,100,50,,x\n')
+    assert values(tables.read(path)) == {'a': [('object', 1, 2, 31, 42)], 'b': []}
+    path = write(tmp_path, 'image_name,BoxesString,domain\na.jpg,1 2 30 40;5 6 9 8,x\nb.jpg,no_box,x\n')
+    assert values(tables.read(path)) == {'a': [('object', 1, 2, 30, 40), ('object', 5, 6, 9, 8)], 'b': []}
+
+
+@pytest.mark.parametrize('cell', ['1 2 3', 'a b c d', '1 2 3 4 5', '1,2,3,x', '1 2 3 1e999'])
+def test_one_column_a_wrong_cell_is_named(tmp_path, cell):
+    path = write(tmp_path, f'image,bbox_xyxy,label\na.jpg,"{cell}",emu\nb.jpg,1 2 30 40,emu\n')
+    assert tables.read(path).problems == [f'{path}:2: expected four numbers a box, got {cell!r}; object dropped']
+
+
+@pytest.mark.parametrize('head, row', [
+    ('x,y,w,h', '10,5,50,30'), ('x_center,y_center,width,height', '35,20,50,30'), ('cx,cy,w,h', '.35,.4,.5,.6'),
+    ('x_min,y_min,width,height', '10,5,50,30'),
+    ('bbox_x,bbox_y,bbox_width,bbox_height,width,height', '10,5,50,30,100,50'),
+    ('x1,y1,x2,y2,w,h', '10,5,60,35,100,50'), ('top,left,bottom,right', '5,10,35,60'),
+    ('startX,startY,endX,endY', '10,5,60,35')])
+def test_corner_or_centre_and_size(tmp_path, head, row):
+    dataset = tables.read(write(tmp_path, f'{head},image,label\n{row},a.jpg,emu\n'))
+    np.testing.assert_allclose(values(dataset)['a'][0][1:], [10, 5, 60, 35], atol=1e-4)
+    assert dataset.problems == []
+
+
+def test_a_table_without_classes_is_one_class_and_says_so(tmp_path):
+    path = write(tmp_path, 'filename,xmin,ymin,xmax,ymax\na.jpg,1,2,30,40\n')
+    dataset = tables.read(path)
+    assert values(dataset) == {'a': [('object', 1, 2, 30, 40)]}
+    assert dataset.notes == [f'{path}: no column of classes (filename, xmin, ymin, xmax, ymax): all its objects are '
+                             "one class, 'object'"]
+    assert tables.read(path, classes=['fish']).class_names == ['fish']
+    with pytest.raises(InputError, match='no column of classes .* nobody knows which of the classes cat, dog'):
+        tables.read(path, classes=['cat', 'dog'])
+    assert tables.read(write(tmp_path, 'a.jpg,1,2,30,40\n')).class_names == ['object']
+
+
+def test_open_images_groups_are_crowds_and_codes_have_names(tmp_path):
+    head = 'ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsGroupOf\n'
+    path = write(tmp_path, head + 'a,x,/m/01,1,.1,.6,.1,.7,0,1\nb,x,/m/02,1,0,1,.2,.5,1,0\n')
+    assert tables.read(path).class_names == ['/m/01', '/m/02']
+    write_text(tmp_path, 'oidv7-class-descriptions-boxable.csv',
+               'LabelName,DisplayName\n/m/02,"Cat, big"\n/m/01,Emu\n')
+    dataset = tables.read(path)
+    assert dataset.class_names == ['Cat, big', 'Emu'] and [record.crowd.tolist() for record in dataset.records] == [
+        [True], [False]]

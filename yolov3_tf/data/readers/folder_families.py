@@ -6,7 +6,7 @@ import json
 import os
 import re
 
-from yolov3_tf.data.readers import image_lookup, lists, tables, voc, yolo, yolo_folder
+from yolov3_tf.data.readers import annotation_tools, image_lookup, lists, tables, voc, yolo, yolo_folder
 from yolov3_tf.data.readers.folder_files import (
     SAMPLE,
     Files,
@@ -14,8 +14,10 @@ from yolov3_tf.data.readers.folder_files import (
     by_split,
     common,
     is_image_path,
+    json_with,
     pairs,
     parts_words,
+    spec_of,
     within,
 )
 from yolov3_tf.errors import InputError
@@ -39,7 +41,7 @@ def of_voc(files: Files) -> list[Proposal]:
             found.append(proposal)
             xml = [path for path in xml if not within(path, home)]
     if any('<annotation' in files.head(path)[:4096] for path in xml[:SAMPLE]) and files.images:
-        found += files.proposals('VOC XML', xml, lambda folder, images: _both('xml', folder, images))
+        found += files.proposals('VOC XML', xml, lambda folder, images: spec_of('xml', folder, images))
     return found
 
 
@@ -70,7 +72,7 @@ def _with_lists(home):
 
 def of_coco(files: Files) -> list[Proposal]:
     """COCO instances, one JSON file a part."""
-    found = [path for path in _json_with(files, _is_coco) if not os.path.basename(path).startswith('image_info')]
+    found = [path for path in json_with(files, _is_coco) if not os.path.basename(path).startswith('image_info')]
     instances = {os.path.dirname(path) for path in found if 'instances' in os.path.basename(path).lower()}
     found = [path for path in found if os.path.dirname(path) not in instances
              or not os.path.basename(path).lower().startswith(_NOT_INSTANCES)]
@@ -78,24 +80,9 @@ def of_coco(files: Files) -> list[Proposal]:
         files.images and found) else []
 
 
-def _json_with(files, wanted):
-    """JSON files with wanted contents; of a folder with very many, the first ones stand for all."""
-    folders = collections.defaultdict(list)
-    for path in files.ending('.json'):
-        folders[os.path.dirname(path)].append(path)
-    found = []
-    for paths in folders.values():
-        sample = [path for path in paths[:10 * SAMPLE] if wanted(files.head(path, tail=True))]
-        found += paths if len(sample) >= 5 * SAMPLE else sample
-    return found
-
-
 def _is_coco(text):
-    return sum(bool(re.search(rf'"{key}"\s*:\s*\[', text)) for key in _COCO_KEYS) >= 2 and not _is_labelme(text)
-
-
-def _is_labelme(text):
-    return bool(re.search(r'"(shapes|imagePath|imageData)"\s*:', text)) and text.lstrip().startswith('{')
+    keys = sum(bool(re.search(rf'"{key}"\s*:\s*\[', text)) for key in _COCO_KEYS)
+    return keys >= 2 and not annotation_tools.is_labelme(text)
 
 
 def _coco_images(files, path):
@@ -252,21 +239,9 @@ def of_tables(files: Files) -> list[Proposal]:
                 found.append(path)
         except InputError:
             continue
-    return pairs(found, 'a CSV table', lambda path: _table(files, path))
+    return pairs(found, 'a CSV table', lambda path: files.spec_of_file('csv', path))
 
 
-def _table(files, path):
-    """csv: spec of a table, with the folder of the images where they are not below its own."""
-    below = os.path.dirname(path)
-    return f'csv:{files.at(path)}' + ('' if any(within(image, below) for image in files.images) else
-                                     f':{files.at(common(files.images))}')
-
-
-def of_labelme(files: Files) -> list[Proposal]:
-    """LabelMe's JSON, one file an image."""
-    found = _json_with(files, _is_labelme)
-    return files.proposals('LabelMe JSON', found, lambda folder, images: _both('labelme', folder, images)) if (
-        found and files.images) else []
 
 
 def _texts(files):
@@ -275,8 +250,4 @@ def _texts(files):
     return [path for path in files.ending('.txt') if os.path.splitext(os.path.basename(path))[0] not in stems]
 
 
-def _both(name, folder, images):
-    return f'{name}:{folder}' + (f':{images}' if images else '')
-
-
-FAMILIES = of_voc, of_coco, of_yolo, of_lists, of_tables, of_labelme
+FAMILIES = of_voc, of_coco, of_yolo, of_lists, of_tables, *annotation_tools.FAMILIES

@@ -1,6 +1,7 @@
 """The files of a folder that is to be recognised, and how they fall into train, val and test."""
 from __future__ import annotations
 
+import collections
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -69,6 +70,12 @@ class Files:
         lines = (line.strip() for line in self.head(relative).splitlines())
         return [line for line, _ in zip(filter(None, lines), range(count))]
 
+    def spec_of_file(self, name: str, relative: str) -> str:
+        """The spec of a file in a format, with the folder of the images where they are not below the file's own."""
+        below = os.path.dirname(relative)
+        apart = not any(within(image, below) for image in self.images)
+        return spec_of(name, self.at(relative), self.at(common(self.images)) if apart else None)
+
     def has_image(self, written: str) -> bool:
         """Whether an image that a list names is in the folder, perhaps elsewhere than the list says."""
         return image_lookup.base_name(written) in self.by_name
@@ -107,6 +114,23 @@ class Files:
         if any(within(path, annotations) for path in others):
             return None
         return self.at(annotations), (None if within(folder, annotations) else self.at(folder))
+
+
+def spec_of(name: str, path: str, images: str | None) -> str:
+    """The dataset spec of a file or folder, with the folder of its images if they are elsewhere."""
+    return f'{name}:{path}' + (f':{images}' if images else '')
+
+
+def json_with(files: Files, wanted: Callable[[str], bool]) -> list[str]:
+    """JSON files with wanted contents; of a folder with very many, the first ones stand for all."""
+    folders = collections.defaultdict(list)
+    for path in files.ending('.json'):
+        folders[os.path.dirname(path)].append(path)
+    found = []
+    for paths in folders.values():
+        sample = [path for path in paths[:10 * SAMPLE] if wanted(files.head(path, tail=True))]
+        found += paths if len(sample) >= 5 * SAMPLE else sample
+    return found
 
 
 def parts_words(held: str | None) -> str:

@@ -1,6 +1,6 @@
 """Recognises the layout of a labelled folder, so that ``yolov3-tf train FOLDER`` needs no dataset spec.
 
-Each family of formats (VOC, COCO, YOLO, lists, tables, LabelMe) looks for its own files and proposes specs of
+Each family of formats (VOC, COCO, YOLO, lists, tables, annotation tools) looks for its own files and proposes specs of
 training and held-out part. One proposal is taken and said; several are an error that lists them. Only names and the
 first bytes of files are read here. What separates train, val and test are the names of folders and files
 (``image_lookup.split_of``).
@@ -23,7 +23,8 @@ _LOOKED_FOR = (
     'VOC XML (a VOCdevkit, Annotations and JPEGImages, images and XML side by side, images/ and annotations/)',
     'COCO JSON (also _annotations.coco.json and instances_*.json)',
     'YOLO (data.yaml, obj.data, lists of images, images/ and labels/, images and .txt side by side)',
-    'lists of images with boxes, CSV tables, LabelMe JSON')
+    'lists of images with boxes, CSV tables, LabelMe JSON',
+    'VGG Image Annotator (JSON, CSV), CreateML JSON, Supervisely JSON, KITTI')
 _MOST_SHOWN = 6
 
 

@@ -15,9 +15,10 @@ from yolov3_tf.data import image_formats
 
 # Names of folders that say what is in them and nothing else, in lower case. Two files belong together where the rest of
 # their paths is the same: images/train/a.jpg and Annotations/train/a.xml.
-IMAGE_FOLDERS = ('images', 'image', 'jpegimages', 'imgs', 'img', 'photos', 'pics', 'pictures', 'frames')
+IMAGE_FOLDERS = ('images', 'image', 'jpegimages', 'imgs', 'img', 'photos', 'pics', 'pictures', 'frames',
+                 'image_2', 'image_02')
 ANNOTATION_FOLDERS = ('annotations', 'annotation', 'labels', 'label', 'anns', 'ann', 'xmls', 'xml', 'json', 'jsons',
-                      'txt', 'labelme', 'bboxes', 'boxes')
+                      'txt', 'labelme', 'bboxes', 'boxes', 'label_2', 'label_02')
 SPLIT_WORDS = {'train': 'train', 'training': 'train', 'trainval': 'train', 'val': 'val', 'valid': 'val',
                'validation': 'val', 'dev': 'val', 'eval': 'val', 'test': 'test', 'testing': 'test'}
 _KINDS = frozenset(IMAGE_FOLDERS + ANNOTATION_FOLDERS)

@@ -144,7 +144,7 @@ def note_elsewhere(path: str, found: Sequence[tuple[str, str]], problems: faults
 
 def with_ids(records: Mapping[str, Record]) -> list[Record]:
     """Records {path as written: Record} with their ids: the stem, or the path where two share a stem."""
-    stems = {name: os.path.splitext(os.path.basename(name))[0] for name in records}
+    stems = {name: os.path.splitext(image_lookup.base_name(name))[0] for name in records}
     uses = collections.Counter(stems.values())
     return [record._replace(image_id=stems[name] if uses[stems[name]] == 1 else os.path.splitext(name)[0])
             for name, record in records.items()]

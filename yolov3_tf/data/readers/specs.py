@@ -16,13 +16,17 @@ from yolov3_tf.data.readers import (
     builtin,
     class_files,
     coco,
+    createml,
     darknet,
     faults,
     folders,
+    kitti,
     labelme,
     lists,
     sizes,
+    supervisely,
     tables,
+    via,
     voc,
     xml_folder,
     yolo,
@@ -41,7 +45,7 @@ class Spec:
       format: its dataset format, a name in ``FORMATS``.
       path: annotation file, folder or pattern of file names; '' for the built-in shapes.
       split: of ``voc`` (several joined by '+') and ``yolo``; '' for the other formats.
-      image_folder: of ``coco``, ``xml``, ``labelme`` and ``csv``; '' where the spec names none.
+      image_folder: of ``coco``, and of the formats with [:IMAGE_DIR]; '' where the spec names none.
       class_file: of ``darknet``; None where the spec names none.
       count: training images of ``shapes``.
     """
@@ -174,7 +178,7 @@ def default_specs(folder: str = '.') -> tuple[str, str, str]:
             f'     by hand: fetch from {VOC_HOME}\n'
             f'     {archives}\n'
             '     unpack all three here (tar -xf FILE), and type the same command again\n'
-            '  2. your own labelled images: yolov3-tf train FOLDER (VOC, COCO, YOLO, lists, CSV, LabelMe),\n'
+            '  2. your own labelled images: yolov3-tf train FOLDER (VOC, COCO, YOLO, lists, CSV, LabelMe ...),\n'
             '     or --train_data=voc:DIR:train --val_data=voc:DIR:val and its like (docs/DATA.md)\n'
             '  3. no images yet: make demo, or --train_data=shapes, which draws its own')
     train, held_out = voc.training_splits(devkit)
@@ -310,16 +314,9 @@ def _names_of_list(spec):
     return lists.own_names(spec.path) or ([] if _is_table(spec.path) or lists.has_names(spec.path) else None)
 
 
-def _read_csv(spec, classes, strict):
-    return tables.read(spec.path, spec.image_folder or None, classes, strict)
-
-
-def _read_xml(spec, classes, strict):
-    return xml_folder.read(spec.path, spec.image_folder or None, classes, strict)
-
-
-def _read_labelme(spec, classes, strict):
-    return labelme.read(spec.path, spec.image_folder or None, classes, strict)
+def _with_images(read):
+    """Reads PATH[:IMAGE_DIR] by a function of path, folder of the images or None, classes and strict."""
+    return lambda spec, classes, strict: read(spec.path, spec.image_folder or None, classes, strict)
 
 
 def _read_coco(spec, classes, strict):
@@ -350,12 +347,23 @@ def _read_shards(spec, classes, strict):
 FORMATS = {
     'voc': _Format('voc:DIR:SPLIT[+SPLIT...] (voc:VOCdevkit:2007_trainval+2012_trainval)', _path_and('split'),
                    _read_voc),
-    'xml': _Format('xml:DIR[:IMAGE_DIR] (xml:mine), VOC XML without lists', _path_maybe_and('image_folder'), _read_xml),
+    'xml': _Format('xml:DIR[:IMAGE_DIR] (xml:mine), VOC XML without lists', _path_maybe_and('image_folder'),
+                   _with_images(xml_folder.read)),
     'list': _Format('list:FILE (list:data/train.txt)', _path, _read_list, _names_of_list),
-    'csv': _Format('csv:FILE[:IMAGE_DIR] (csv:train.csv:images)', _path_maybe_and('image_folder'), _read_csv),
+    'csv': _Format('csv:FILE[:IMAGE_DIR] (csv:train.csv:images)', _path_maybe_and('image_folder'),
+                   _with_images(tables.read)),
     'coco': _Format('coco:INSTANCES.json:IMAGE_DIR (coco:annotations/instances_val2017.json:val2017)',
                     _path_and('image_folder'), _read_coco),
-    'labelme': _Format('labelme:DIR[:IMAGE_DIR] (labelme:mine)', _path_maybe_and('image_folder'), _read_labelme),
+    'labelme': _Format('labelme:DIR[:IMAGE_DIR] (labelme:mine)', _path_maybe_and('image_folder'),
+                       _with_images(labelme.read)),
+    'via': _Format('via:FILE[:IMAGE_DIR] (via:via_region_data.json:images)', _path_maybe_and('image_folder'),
+                   _with_images(via.read)),
+    'createml': _Format('createml:FILE[:IMAGE_DIR] (createml:train/_annotations.createml.json)',
+                        _path_maybe_and('image_folder'), _with_images(createml.read)),
+    'supervisely': _Format('supervisely:DIR[:IMAGE_DIR] (supervisely:project)', _path_maybe_and('image_folder'),
+                           _with_images(supervisely.read)),
+    'kitti': _Format('kitti:DIR[:IMAGE_DIR] (kitti:training/label_2:training/image_2)',
+                     _path_maybe_and('image_folder'), _with_images(kitti.read)),
     'darknet': _Format('darknet:LIST_OR_IMAGE_DIR[:NAMES] (darknet:data/train.txt:data/obj.names)', _darknet,
                        _read_darknet, _names_of_darknet),
     'yolo': _Format('yolo:DATA.yaml:SPLIT (yolo:coco128.yaml:train)', _path_and('split'), _read_yolo),

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
-from yolov3_tf.data.readers import class_files, darknet, faults, image_lookup, lists
+from yolov3_tf.data.readers import class_files, darknet, faults, image_lookup, kitti, lists
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -115,7 +115,7 @@ def holds_boxes(path: str) -> bool | None:
     if not lines:
         return None
     match = _LINE.fullmatch(lines[0])
-    if match is None:
+    if match is None or kitti.is_line(lines[0]):
         return False
     try:
         return all(-1 <= float(number) <= 2 for number in match.group(1).split()[-4:])
