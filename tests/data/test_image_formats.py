@@ -20,7 +20,7 @@ def test_every_format_has_a_reader_of_its_header():
     assert starts == set(image_headers._READERS)
     assert image_formats.NAMES == 'JPEG, PNG, BMP, GIF, WEBP or TIFF'
     assert image_formats.SERVED_NAMES == 'JPEG, PNG, BMP or GIF'
-    assert image_formats.ENDINGS == ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')
+    assert image_formats.ENDINGS == ('.jpg', '.jpeg', '.jfif', '.jpe', '.png', '.bmp', '.gif', '.webp', '.tif', '.tiff')
     assert image_formats.name_of(b'GIF89a') == 'GIF' and image_formats.name_of(b'') is None
     assert image_formats.name_of(b'RIFF\0\0\0\0AVI ') is None
 

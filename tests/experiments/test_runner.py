@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from fixtures import in_process
+from fixtures import in_process, labelled_folders
 
 from yolov3_tf.cli import experiments as program
 from yolov3_tf.errors import InputError
@@ -180,7 +180,7 @@ def test_unusable_input_is_refused_before_anything_runs(tmp_path, monkeypatch, m
     assert not (tmp_path / 'out').exists()
 
 
-def test_data_is_one_pair():
+def test_data_is_one_pair(tmp_path):
     assert experiment.data_flags('voc:A:t,voc:A:v') == (('--train_data=voc:A:t', '--data'),
                                                         ('--val_data=voc:A:v', '--data'))
     assert experiment.data_flags('shapes:12') == (('--train_data=shapes:12', '--data'),)
@@ -190,6 +190,14 @@ def test_data_is_one_pair():
                           ('a,list:b', "data 'a': there is no such folder here"), ('', 'unknown dataset format')):
         with pytest.raises(InputError, match=message):
             experiment.data_flags(data)
+    for part in ('train', 'valid'):
+        labelled_folders.images(tmp_path, part + '/{}.jpg', range(2))
+        labelled_folders.texts(tmp_path, part + '/{}.xml', range(2), labelled_folders.xml_of)
+    pair = [f'--train_data=xml:{tmp_path}/train', f'--val_data=xml:{tmp_path}/valid']
+    for data in (tmp_path, f'{tmp_path}/train,{tmp_path}', f'{tmp_path},{tmp_path}/valid'):
+        assert [text for text, _ in experiment.data_flags(str(data))] == pair
+    with pytest.raises(InputError, match='expected TRAIN,VAL, .* or a folder that has a validation part'):
+        experiment.data_flags(f'{tmp_path}/train')
     assert experiment.default_out('voc:data/BCCD:train') == os.path.join('runs', 'experiments', 'voc-data-BCCD-train')
 
 

@@ -181,6 +181,8 @@ def test_validation_data_that_are_given_win(here, capsys):
     data, printed = loaded(capsys, train_data='parts', name='a')
     assert paths(data.val) == ['7.jpg', '8.jpg'] and len(data.train.records) == 4
     assert 'xml:parts/train --val_data=xml:parts/valid' in printed.out
+    data, printed = loaded(capsys, train_data='parts, my data', name='a')
+    assert paths(data.val) == ['7.jpg', '8.jpg'] and len(data.train.records) == 10
     data, _ = loaded(capsys, train_data='my data', val_data='parts', name='a')
     assert paths(data.val) == ['7.jpg', '8.jpg'] and len(data.train.records) == 6
 

@@ -26,7 +26,8 @@ def define_flags(values=flags.FLAGS):
     """Adds the program's flags; tests pass their own ``values``."""
     protocols = ', '.join(sorted(path.stem for path in PROTOCOLS.glob('*.flags')))
     flags.DEFINE_string('data', None, 'Images to train on and to validate on, TRAIN,VAL as train takes them '
-                        '(voc:BCCD:train,voc:BCCD:val); shapes has both. Default: those of --protocol.',
+                        '(voc:BCCD:train,voc:BCCD:val); shapes, or a folder with parts, has both. '
+                        'Default: those of --protocol.',
                         flag_values=values)
     flags.DEFINE_integer('seeds', 3, 'Runs of every cell, with seeds from 0 on.', flag_values=values)
     flags.DEFINE_string('protocol', None, 'File of flags of train common to every cell (size, epochs ...), or one of '

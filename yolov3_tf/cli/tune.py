@@ -36,7 +36,8 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_float('budget', None, 'Minutes of training, of all candidates together. Earlier starts of the same '
                        'command count too.', flag_values=values)
     flags.DEFINE_string('data', None, 'Images to train and to validate on, TRAIN,VAL. As train takes them '
-                        '(voc:BCCD:train,voc:BCCD:val); shapes has both. Default: those of --recipe.',
+                        '(voc:BCCD:train,voc:BCCD:val); shapes, or a folder with parts, has both. '
+                        'Default: those of --recipe.',
                         flag_values=values)
     flags.DEFINE_string('flags', '', 'Flags of train that override the recipe\'s. They are separated by spaces.',
                         flag_values=values)

@@ -20,7 +20,7 @@ class ImageFormat(NamedTuple):
 
 
 FORMATS = {
-    'JPEG': ImageFormat(('.jpg', '.jpeg'), (b'\xff\xd8\xff',)),
+    'JPEG': ImageFormat(('.jpg', '.jpeg', '.jfif', '.jpe'), (b'\xff\xd8\xff',)),
     'PNG': ImageFormat(('.png',), (b'\x89PN',)),
     'BMP': ImageFormat(('.bmp',), (b'BM',)),
     'GIF': ImageFormat(('.gif',), (b'GIF',)),
@@ -30,7 +30,7 @@ FORMATS = {
 SERVED = {name: one for name, one in FORMATS.items() if one.served}
 ENDINGS = tuple(ending for one in FORMATS.values() for ending in one.endings)           # in order of preference
 # Images of other programs, which are named where they are met.
-NOT_READ = ('.heic', '.heif', '.avif', '.jxl', '.jp2', '.j2k', '.jfif', '.jpe', '.svg', '.psd', '.ico', '.dng', '.cr2',
+NOT_READ = ('.heic', '.heif', '.avif', '.jxl', '.jp2', '.j2k', '.svg', '.psd', '.ico', '.dng', '.cr2',
             '.cr3', '.nef', '.arw', '.orf', '.rw2', '.exr', '.hdr', '.tga', '.dcm', '.npy')
 
 

@@ -186,11 +186,13 @@ def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
     """
     if data is None:
         return ()
-    found = specs.recognised(data)
-    pair = specs.parse(f'{found[0].train},{found[0].val}' if len(found) == 1 and found[0].val else data)
-    if len(pair) > 2 or (len(pair) == 1 and not pair[0].is_builtin):
-        raise InputError(f'--data={data}: expected TRAIN,VAL, for example voc:BCCD:train,voc:BCCD:val, or shapes, '
-                         'which has a validation part')
+    parts, found = specs.parts(data), specs.recognised(data)
+    if len(parts) == 1 and found and found[0].val:
+        parts = [found[0].train, found[0].val]
+    pair = [spec for part, split in zip(parts, ('train', 'val')) for spec in specs.parse(part, split)]
+    if len(parts) > 2 or (len(parts) == 1 and not pair[0].is_builtin):
+        raise InputError(f'--data={data}: expected TRAIN,VAL, for example voc:BCCD:train,voc:BCCD:val, or shapes or a '
+                         'folder that has a validation part')
     return tuple(table_file.Token(f'--{name}={spec}', '--data') for name, spec in zip(('train_data', 'val_data'), pair))
 
 

@@ -82,8 +82,8 @@ def _specs(asked):
     found = specs.recognised(train_spec)
     for one in found:
         print(one.describe('train' if val_spec else 'both'))
-    if found and len(specs.parse(train_spec)) == 1:
-        return found[0].train, val_spec or found[0].val
+    if found and len(found) == len(specs.parts(train_spec)):
+        return ','.join(one.train for one in found), val_spec or ','.join(one.val for one in found if one.val) or None
     return train_spec, val_spec
 
 

@@ -155,3 +155,13 @@ def test_formats_meet_in_one_set(shared_data, tmp_path):
     assert [both.class_names[index] for index in both.records[150].classes] == [
         alone.class_names[index] for index in alone.records[0].classes]
     assert both.records[150].classes.dtype == np.int32
+
+
+def test_folders_are_joined_by_commas_which_names_may_hold(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ('one', 'two', 'a,b', 'x,two'):
+        (tmp_path / folder).mkdir()
+    (tmp_path / 'l,two').mkdir()
+    assert specs.parts('one, two,list:a,b.txt,two') == ['one', 'two', 'list:a,b.txt', 'two']
+    assert specs.parts('a,b,one') == ['a,b', 'one'] and specs.parts('xml:x,two') == ['xml:x,two']
+    assert specs.parts('xml:one,two,voc:x:y') == ['xml:one', 'two', 'voc:x:y'] and specs.parts('z,w') == ['z,w']

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from yolov3_tf import printable
-from yolov3_tf.data.readers import class_files, faults, headers, paths, texts
+from yolov3_tf.data.readers import class_files, faults, headers, image_lookup, lists, paths, texts
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
@@ -159,6 +159,24 @@ class _Image(NamedTuple):
     height: int
 
 
+class _Below:
+    """Images by their bare names in any folder below one; ``found`` are those (as written, path) that it gave."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.found: list[tuple[str, str]] = []
+        self.images: image_lookup.Images | None = None
+
+    def find(self, name):
+        if image_lookup.base_name(name) != name:
+            return None
+        if self.images is None:         # only now: it walks the folder
+            self.images = image_lookup.Images(self.folder or '.')
+        files = self.images.named(name)
+        self.found += [(name, file) for file in files[:1] if len(files) == 1]
+        return files[0] if len(files) == 1 else None
+
+
 def _load(path):
     content = load(path)
     for key in ('images', 'annotations', 'categories'):
@@ -170,28 +188,30 @@ def _load(path):
 def _images(path, entries, finder, problems) -> dict[int | str, _Image]:
     """{image id: image} of the images that are there."""
     images: dict[int | str, _Image] = {}
+    below = _Below(finder.folders[0])
     unsized = 0
     for entry in entries:
         number = _id(entry)
-        image = _image(entry, number, images, finder)
+        image = _image(entry, number, images, finder, below)
         if isinstance(image, str):
             problems.add(f'{path}: image {number}: {image}', 'image dropped')
         else:
             images[number] = image
             unsized += not all(_side(entry.get(side)) for side in ('width', 'height'))
+    lists.note_elsewhere(path, below.found, problems)
     if unsized:
         problems.note(f'{path}: {unsized} images have no usable width and height there: taken from their files')
     return images
 
 
-def _image(entry, number, images, finder):
+def _image(entry, number, images, finder, below):
     """An ``_Image``, or why it cannot be used."""
     name = entry.get('file_name') if isinstance(entry, dict) else None
     if number is None or not isinstance(name, str):
         return f'expected id and file_name, got {str(entry)[:80]}'
     if number in images:
         return 'the id is listed twice'
-    file = finder.find(name)
+    file = finder.find(name) or below.find(name)
     if file is None and paths.leads_out(name):
         return f'file name {name[:80]!r} leads outside the folder, and no file there has this name'
     if file is None:
@@ -235,9 +255,14 @@ def _corners(annotation):
         values = [_of_text(value) for value in values]
         if all(_is_number(value) for value in values):
             x, y, width, height = values
-            return x, y, x + width, y + height
+            around = _of_outline(annotation) if not any(values) else None
+            return around or (x, y, x + width, y + height)
     if values:                          # a box that is wrong, not one that is missing
         return None
+    return _of_outline(annotation)
+
+
+def _of_outline(annotation):
     outline = annotation.get('segmentation')
     return _of_mask(outline) if isinstance(outline, dict) else _of_polygons(outline)
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from yolov3_tf import printable
 from yolov3_tf.data import image_formats
-from yolov3_tf.data.readers import class_files, faults, headers, lists, paths
+from yolov3_tf.data.readers import class_files, faults, headers, image_lookup, lists, paths
 from yolov3_tf.data.readers.texts import is_number
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -91,8 +91,14 @@ def listed(path: str, problems: faults.Problems) -> dict[str, str]:
     finder = paths.Finder(os.path.dirname(path), '')
     found: dict[str, str] = {}
     seen: set[str] = set()
+    elsewhere: list[tuple[str, str]] = []
+    images: image_lookup.Images | None = None
     for number, line in class_files.read_lines(path):
         image = finder.find(line)
+        if image is None and image_lookup.is_image(line):
+            images = images or image_lookup.Images(os.path.dirname(path) or '.')    # only now: it walks the folder
+            image = images.at(os.path.dirname(path), line)[0]
+            elsewhere += [(line, image)] if image else []
         if image is None:
             problems.add(f'{path}:{number}: no image {os.path.join(os.path.dirname(path), line[:200])}',
                          'line dropped')
@@ -102,11 +108,13 @@ def listed(path: str, problems: faults.Problems) -> dict[str, str]:
             seen.add(os.path.normpath(image))
             found[line if image.endswith(line) else os.path.relpath(image, os.path.dirname(path) or '.')] = image
     problems.note(*finder.notes(path))
+    lists.note_elsewhere(path, elsewhere, problems)
     return found
 
 
 def read_images(images: Mapping[str, str], own: Sequence[str] | None, classes: Sequence[str] | None,
-                problems: faults.Problems, where: str, annotations: Mapping[str, str] | None = None) -> Dataset:
+                problems: faults.Problems, where: str, annotations: Mapping[str, str] | None = None,
+                keypoints: bool = False) -> Dataset:
     """Reads the annotations of images that exist.
 
     Args:
@@ -116,6 +124,7 @@ def read_images(images: Mapping[str, str], own: Sequence[str] | None, classes: S
       problems: the collector.
       where: file that names the images, for messages.
       annotations: {path of an image: its annotation file} where that is known; else ``annotation_files`` are tried.
+      keypoints: lines have points of a pose behind the box, and no outlines.
 
     Raises:
       InputError: no image is usable, none has an annotation file, a class id has no name, or all classes are written
@@ -123,7 +132,7 @@ def read_images(images: Mapping[str, str], own: Sequence[str] | None, classes: S
     """
     numbers = class_files.renumber(own, classes, where) if classes else None
     known = own if numbers or not classes else classes
-    reader = _AnnotationFiles(numbers, known, problems, annotations or {})
+    reader = _AnnotationFiles(numbers, known, problems, annotations or {}, keypoints)
     records = {}
     for name, image in images.items():
         header = headers.of_file(image)
@@ -196,8 +205,9 @@ class _AnnotationFiles:
       unknown: message about the first name that is not among the known ones, '' where there is none.
     """
 
-    def __init__(self, numbers, known, problems, annotations):
+    def __init__(self, numbers, known, problems, annotations, keypoints):
         self.numbers, self.known, self.problems, self.annotations = numbers, known, problems, annotations
+        self.keypoints = keypoints
         self.found, self.highest, self.by_name, self.unknown = 0, -1, 0, ''
         self.found_names: dict[str, int] = {}
 
@@ -222,7 +232,7 @@ class _AnnotationFiles:
         for number, line in _lines(path):
             where = f'{path}:{number}'
             try:
-                index, *fractions = _numbers(line)
+                index, *fractions = _numbers(' '.join(line.split()[:5]) if self.keypoints else line)
                 index = self._named(where, index) if isinstance(index, str) else self._class(where, index)
             except _LineFault as fault:
                 self.problems.add(f'{where}: {fault}', 'line dropped')

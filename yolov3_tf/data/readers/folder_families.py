@@ -179,7 +179,8 @@ def _labelled(files):
     kinds = [yolo_folder.holds_boxes(path) for path in list(found.values())[:5 * SAMPLE]]
     if True not in kinds:
         kinds = [yolo_folder.holds_boxes(path) for path in found.values()]
-    if True not in kinds or kinds.count(False) > kinds.count(True):
+    only_empty = kinds and not any(kind is not None for kind in kinds) and not files.ending('.xml', '.json', '.csv')
+    if not only_empty and (True not in kinds or kinds.count(False) > kinds.count(True)):
         return []
     return [path for path in files.images if files.at(path) in found]
 

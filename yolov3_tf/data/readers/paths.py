@@ -90,6 +90,8 @@ def repairs(name: str) -> Iterator[tuple[str, str]]:
     None of the paths is absolute or holds ``..``.
     """
     stripped = name.strip().strip('\'"')
+    if '://' in stripped:           # what a link asks its server, behind the path
+        stripped = re.split('[?#]', stripped, maxsplit=1)[0]
     for text, coded in ((stripped, ''), (urllib.parse.unquote(stripped), ' with %-codes')):
         if coded and text == stripped:
             return

@@ -94,7 +94,7 @@ class _Format(NamedTuple):
 def parse(text: str, split: str = 'train') -> tuple[Spec, ...]:
     """Reads a dataset spec; several joined by commas are one dataset.
 
-    A comma separates two specs only where the name of a format follows it, so file names may hold commas.
+    A comma separates two specs only where the name of a format or a folder follows it, so file names may hold commas.
 
     Args:
       text: a spec in one of the forms of ``FORMATS``, or a folder, which ``folders`` recognises.
@@ -103,12 +103,12 @@ def parse(text: str, split: str = 'train') -> tuple[Spec, ...]:
     Raises:
       InputError: an unknown format, a text that does not fit its format, or a folder that is not recognised.
     """
-    return tuple(spec for part in _parts(text) for spec in _parse_one(part, split))
+    return tuple(spec for part in parts(text) for spec in _parse_one(part, split))
 
 
 def recognised(text: str) -> tuple[folders.Found, ...]:
     """What was found in the folders that a text for ``parse`` names; empty where all of it are specs."""
-    return tuple(folders.recognise(part) for part in _parts(text) if is_folder(part))
+    return tuple(folders.recognise(part) for part in parts(text) if is_folder(part))
 
 
 def is_folder(text: str) -> bool:
@@ -117,9 +117,20 @@ def is_folder(text: str) -> bool:
     return not (colon and name in FORMATS) and text not in FORMATS and os.path.isdir(text)
 
 
-def _parts(text):
+def parts(text: str) -> list[str]:
+    """The specs and folders that a text for ``parse`` joins; file names with commas stay whole."""
     formats = '|'.join(FORMATS)
-    return re.split(rf',\s*(?=(?:{formats})(?::|,|$))', text.strip())
+    found: list[str] = []
+    for part in re.split(rf',\s*(?=(?:{formats})(?::|,|$))', text.strip()):
+        first, *more = re.split(r',\s*', part)
+        found.append(first)
+        for piece in more:              # a folder behind a comma is one of its own, unless that is part of a name
+            whole = f'{found[-1]},{piece}'
+            if os.path.isdir(piece) and not os.path.exists(whole) and not os.path.exists(whole.partition(':')[2]):
+                found.append(piece)
+            else:
+                found[-1] = whole
+    return found
 
 
 def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, strict: bool = False, split: str = 'train',
@@ -147,12 +158,12 @@ def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, stric
     if isinstance(spec, str):
         for found in recognised(spec):
             print(found.describe(split), file=sys.stderr)
-    parts = parse(spec, split) if isinstance(spec, str) else spec
-    if len(parts) > 1 and classes is None:
-        for part in parts:
+    several = parse(spec, split) if isinstance(spec, str) else spec
+    if len(several) > 1 and classes is None:
+        for part in several:
             _check_named(part)
-    sets = [sizes.match(_read(part, classes, strict, split, cache), strict) for part in parts]
-    dataset = sets[0] if len(sets) == 1 else _joined(parts, sets, strict)
+    sets = [sizes.match(_read(part, classes, strict, split, cache), strict) for part in several]
+    dataset = sets[0] if len(sets) == 1 else _joined(several, sets, strict)
     return dataset._replace(notes=[*dataset.notes, *class_files.alike(dataset.class_names)])
 
 

@@ -7,8 +7,9 @@ numbers a box (``[x, y, w, h]``, ``x1 y1 x2 y2``). Where the name of that column
 from __future__ import annotations
 
 import csv
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from yolov3_tf.data.readers import class_files, image_lookup
@@ -70,6 +71,7 @@ _BOX = re.compile(r'(?:bounding|b)?box(?:es)?(?:string)?|rois?|rect(?:angle)?s?|
 BARE = {5: ('image', *CORNERS), 6: ('image', *CORNERS, 'class'), 8: ('image', 'width', 'height', 'class', *CORNERS)}
 EXPECTED = ('a header with the columns filename, class, xmin, ymin, xmax, ymax (width and height too, if known), or '
             'rows path,x1,y1,x2,y2,class')
+_NO_ROW = re.compile(r'"?sep=."?$|#\s', re.IGNORECASE)
 _SEPARATORS = ',;\t|'
 _HEAD = 100             # characters of a first row in a message
 
@@ -97,13 +99,19 @@ def layout_of(path: str) -> Layout:
     Raises:
       InputError: it cannot be read, or has other columns.
     """
-    _, line = next(class_files.read_lines(path), (0, ''))
+    _, line = next(lines_of(path), (0, ''))
     for separator in _SEPARATORS:
         header = cells(line, separator)
         found = _of_header(header, separator) or _bare(header, separator)
         if found:
             return found
     raise InputError(f'{path}: expected {EXPECTED}; got {line[:_HEAD]!r}')
+
+
+def lines_of(path: str) -> Iterator[tuple[int, str]]:
+    """(line number, text) of a table's rows; a comment or Excel's ``sep=;`` before the header is left out."""
+    lines = class_files.read_lines(path)
+    return itertools.dropwhile(lambda one: _NO_ROW.match(one[1]) is not None, lines)
 
 
 def cells(line: str, separator: str) -> list[str]:

@@ -27,6 +27,8 @@ __all__ = ['layout_of', 'read']
 
 _MOST_CELLS = 200
 _NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?', re.IGNORECASE)
+_COMMA = re.compile(r'^(-?\d+)?,(?=\d+$)')
+_TEXTS = 'image', 'class', ONE_COLUMN
 _NONE = frozenset(('', '[]', '{}', '[[]]', 'nan', 'none', 'null', 'no_box', 'nobox'))
 _READINGS = {'corners': 'x1, y1, x2, y2', 'corner and size': 'x, y, width, height',
              'centre and size': 'x and y of the centre, width, height'}
@@ -87,7 +89,7 @@ def _cells(path, layout, only, problems):
       only: the class of all objects, '' where the table has classes.
     """
     needed = 1 + max(position for name, position in layout.columns.items() if name not in ('width', 'height', 'group'))
-    lines = class_files.read_lines(path)
+    lines = table_columns.lines_of(path)
     for number, line in itertools.islice(lines, layout.header is not None, None):
         where = f'{path}:{number}'
         cells = table_columns.cells(line, layout.separator)
@@ -95,6 +97,8 @@ def _cells(path, layout, only, problems):
             problems.add(f'{where}: expected {max(layout.columns.values()) + 1} cells, got {len(cells)}', 'row dropped')
             continue
         row = {name: cells[position] for name, position in layout.columns.items() if position < len(cells)}
+        if layout.separator != ',':         # decimal commas
+            row = {name: _COMMA.sub(r'\1.', cell) if name not in _TEXTS else cell for name, cell in row.items()}
         if not row['image']:
             problems.add(f'{where}: no name of an image', 'row dropped')
             continue

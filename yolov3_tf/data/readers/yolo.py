@@ -23,7 +23,7 @@ from yolov3_tf.structures import Dataset
 
 SPLITS = 'train', 'val', 'test'
 ALIASES = {'valid': 'val', 'validation': 'val'}         # Roboflow's folder and some writers' key
-KEYS = ('path', *SPLITS, *ALIASES, 'names', 'nc')
+KEYS = ('path', *SPLITS, *ALIASES, 'names', 'nc', 'kpt_shape')
 LARGEST_FILE = 1 << 20      # bytes
 _KEY = re.compile(r"""([A-Za-z_][\w-]*|\d{1,9}|'[^']*'|"[^"]*")\s*:(?:\s+(.*))?$""")
 _QUOTED = re.compile(r"""'((?:[^']|'')*)'|"((?:[^"\\]|\\.)*)\"""")
@@ -68,7 +68,7 @@ def read(path: str, split: str, classes: Sequence[str] | None = None, strict: bo
     if not images:
         raise InputError(f'{path}:{line}: no images in {split}: {sources}' + ''.join(
             f'; {reason}' for reason in [*problems.notes[-1:], *problems.messages[:1]]))
-    return darknet.read_images(images, names, classes, problems, path)
+    return darknet.read_images(images, names, classes, problems, path, keypoints='kpt_shape' in values)
 
 
 def has_split(path: str, split: str, other: str) -> bool:
@@ -261,7 +261,8 @@ def _unescaped(text):
 def _mapping(pairs):
     """{number: text} of (where, key, text)."""
     mapping = {}
-    for where, key, text in pairs:
+    for where, written, text in pairs:
+        key = written.strip('\'"')
         if not (key.isdecimal() and key.isascii() and len(key) < 10):
             raise InputError(f'{where}: expected a class id, got {key[:40]!r}')
         if int(key) in mapping:

@@ -15,9 +15,12 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
 
 # Files of class names, in the order they are searched; Label Studio's notes and Roboflow's darknet export among them.
-NAME_FILES = (*lists.NAME_FILES, 'labels.txt', '_darknet.labels', 'notes.json')
+NAME_FILES = (*lists.NAME_FILES, 'labels.txt', '_darknet.labels', 'notes.json', 'names.txt',
+              'predefined_classes.txt')
 PARENTS = 2                     # folders above that of the images which may hold the class file: images/train
-_LABEL_FOLDERS = ('labels', 'label', 'txt', 'annotations', 'annotation', 'labels_yolo')
+_LABEL_FOLDERS = ('labels', 'label', 'txt', 'annotations', 'annotation', 'labels_yolo', 'yolo_labels', 'yolo', 'bboxes',
+                  'bbox', 'boxes')
+_NAME_FOLDERS = *_LABEL_FOLDERS, 'data'     # labelImg writes classes.txt beside the annotation files
 _LINE = re.compile(r'\S.*?((?:\s+[-+.\deE]+){4,})\s*')
 
 
@@ -67,10 +70,12 @@ def class_file(folder: str, parents: int = PARENTS) -> str | None:
     """The class file that belongs to a folder of images: in it or in one of the folders above."""
     here = folder
     for _ in range(parents + 1):
-        for name in NAME_FILES:
-            path = os.path.join(here, name)
-            if os.path.isfile(path) and not holds_boxes(path):
-                return path
+        inside = [name for name in _listing(here) if name.lower() in _NAME_FOLDERS]
+        for place in (here, *(os.path.join(here, name) for name in inside)):
+            for name in NAME_FILES:
+                path = os.path.join(place, name)
+                if os.path.isfile(path) and not holds_boxes(path):
+                    return path
         single = [name for name in _listing(here) if name.endswith(('.names', '_classes.txt'))]
         if len(single) == 1:
             return os.path.join(here, single[0])
