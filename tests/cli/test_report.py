@@ -71,7 +71,12 @@ def test_a_drawn_validation_part_is_found_in_the_run_under_the_names_of_the_data
         for record in part.records])
     assert program_flags.run(program, 'runs/mine', '--output=page.html', '--images=0') == 0
     text = (folder / 'page.html').read_text(encoding='utf-8')
-    assert '<img' not in text and '<b>100.0</b>mAP' in text and f'<b>{len(part.records)}</b>images' in text
+    shown = f'<b>{len(part.records)}</b>images'
+    assert '<img' not in text and '<b>100.0</b>mAP' in text and shown in text
+    # The whole set and the run's own list mean the same images.
+    for data in ('coco:set.json:images', 'list:runs/mine/split/val.txt'):
+        program_flags.run(program, 'runs/mine', '--output=again.html', '--images=0', f'--data={data}')
+        assert shown in (folder / 'again.html').read_text(encoding='utf-8')
 
 
 @pytest.mark.parametrize('given', ['found.json', 'comp4', 'evaluated'])
@@ -103,3 +108,11 @@ def test_data_that_moved_and_a_run_that_is_not_finished(folder, capsys):
     shutil.rmtree(folder / 'runs' / 'mine' / 'evaluation')
     assert program_flags.run(program, 'runs/mine') == 2
     assert 'type its command again to finish it' in capsys.readouterr().err
+
+
+def test_a_run_of_the_asymptotic_stage_has_its_page_already(folder, capsys):
+    (folder / 'runs' / 'asy' / 'evaluation').mkdir(parents=True)
+    (folder / 'runs' / 'asy' / 'evaluation' / 'presence.json').write_text('{}')
+    (folder / 'runs' / 'asy' / 'run.flags').write_text('--asymptotic\n')
+    assert program_flags.run(program, 'runs/asy') == 2
+    assert 'ends with the stage asymptotic' in capsys.readouterr().err

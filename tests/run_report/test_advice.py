@@ -14,6 +14,10 @@ CASES = {
     advice.few_to_validate: (Facts(validated={'ant': 19, 'bee': 20}), Facts(validated={'ant': 20}), 'ant (19)'),
     advice.small_boxes: (Facts(small=.1, image_size=416), Facts(small=.09), 'now 416: try 832'),
     advice.still_improving: (Facts(scores=RISING), Facts(scores=FLAT), 'rose by 6.0 points over the last 4 validat'),
+    advice.hardly_begun: (Facts(scores=(.03, .08)), Facts(scores=(.03, .0799)),
+                          'mAP rose by 5.0 points up to the last of 2'),
+    advice.not_learnt: (Facts(found={'ant': .0099, 'bee': .3}), Facts(found={'ant': .01, 'bee': .3}),
+                        'Not learnt yet: ant (AP under 1).'),
     advice.over_fitting: (Facts(val_losses=(9, 5, 5.4, 5.6), train_losses=(9, 6, 5, 4)),
                           Facts(val_losses=(9, 5, 5.4, 5.4), train_losses=(9, 6, 5, 4)), '1.1 times its lowest'),
     advice.low_threshold: (Facts(operating_score=.0999), Facts(operating_score=.1), '(0.0999)'),
@@ -52,6 +56,17 @@ def test_the_most_frequent_confusion_is_named_and_long_lists_are_cut():
     text = advice.worst_errors(Facts(costs={'classification': .2}, confused=(('ant', 'bee', 7), ('bee', 'ant', 2))))
     assert text.endswith('The most frequent mistake: ant taken for bee (7 times).')
     assert advice.few_to_train(Facts(trained={f'c{k}': k for k in range(20)})).count('(') == advice.MOST_NAMES + 1
+
+
+def test_a_leap_counts_in_short_runs_only_and_no_class_learnt_is_no_advice_about_classes():
+    for scores in ((.1,), (.1, .2, .3, .4), (.5, .1, .52), (.1, .2, .2)):
+        assert advice.hardly_begun(Facts(scores=scores)) == ''
+    assert advice.not_learnt(Facts(found={'ant': 0., 'bee': .001})) == ''
+
+
+def test_no_advice_for_what_the_run_has_already():
+    for loss, said in (('giou', True), ('', True), ('ciou', False)):
+        assert ('--loss=ciou' in advice.worst_errors(Facts(costs={'localisation': .2}, loss=loss))) is said
 
 
 def test_every_kind_of_error_has_a_remedy_and_silence_is_said():

@@ -78,3 +78,11 @@ def test_a_planned_stage_keeps_its_warm_up_and_its_rate():
     planned = pacing.with_epochs(STAGE, 5)
     assert planned.epochs == 5 and planned.rates == ((4, 1e-2),)
     assert pacing.with_epochs(STAGE, 0) is STAGE
+
+
+def test_a_plan_says_when_it_cannot_end_on_time(clock):
+    pace = pacing.Pace(minutes=1)
+    epoch(pace, clock, 10)
+    assert pace.describe(3, 1, 5) == 'planned 3 epochs, to end after 1 minute'
+    assert pace.describe(9, 1, 5) == ('planned 9 epochs, the fewest: they take until 0:01:50, longer than the 1 minute '
+                                      'asked for')            # 10 + 8 x 10 + 20 seconds

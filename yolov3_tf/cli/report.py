@@ -28,6 +28,7 @@ from yolov3_tf.training import flag_texts
 
 ARGUMENTS = 'RUN_OR_RESULTS'
 DETECTIONS = os.path.join('evaluation', 'detections.json')      # of a run
+PRESENCE = os.path.join('evaluation', 'presence.json')
 RESULTS = 'coco_results.json'                                   # of an evaluation's folder
 COLUMNS = 79                                                    # of the printed text
 # Flags of other commands -> what to type here.
@@ -77,6 +78,9 @@ def of_run(folder: str, options: flags.FlagValues) -> contents.Contents:
     """The contents of a run's page, from its files and its validation data."""
     found = os.path.join(folder, DETECTIONS)
     if not os.path.isfile(found):
+        if os.path.isfile(os.path.join(folder, PRESENCE)):
+            raise InputError(f'{folder}: this run ends with the stage asymptotic, whose network finds no boxes; its '
+                             f'page {os.path.join(folder, page.NAME)} is written at the end of its training')
         raise InputError(f'{folder}: expected {DETECTIONS} in this run, which the end of a training writes: type its '
                          'command again to finish it')
     settings = flag_texts.read_values(os.path.join(folder, 'run.flags'))
@@ -86,11 +90,9 @@ def of_run(folder: str, options: flags.FlagValues) -> contents.Contents:
     spec = options.data or settings.get('val_data') or settings.get('train_data') or specs.default_specs()[1]
     drawn = os.path.join(folder, 'split')
     try:
-        if options.data or settings.get('val_data') or not held_out.is_there(drawn):
-            dataset = specs.load(spec, names, options.strict, 'val')
-        else:
-            whole = specs.load(spec, names, options.strict, 'train')
-            dataset = held_out.part(whole, held_out.read(drawn, whole.records).val, problems=False)
+        is_drawn = not settings.get('val_data') and held_out.is_there(drawn)
+        dataset = (_drawn_part(spec, drawn, names, options) if is_drawn else None) or specs.load(
+            spec, names, options.strict, 'val')
     except InputError as error:
         if options.data:
             raise
@@ -99,6 +101,18 @@ def of_run(folder: str, options: flags.FlagValues) -> contents.Contents:
     name, evaluated_on = os.path.basename(os.path.abspath(folder)), options.data or contents.evaluated_on(settings)
     return contents.gather(name, evaluated_on, dataset, results.read_coco(found, dataset), lock=lock.read(folder),
                            metrics=contents.read_metrics(pathlib.Path(folder, 'metrics.jsonl')))
+
+
+def _drawn_part(spec, drawn, names, options):
+    """The images of a set that a run has held out; None where --data names others than the run had."""
+    whole = specs.load(spec, names, options.strict, 'train')
+    try:
+        split = held_out.read(drawn, whole.records)
+    except InputError:
+        if options.data:
+            return None
+        raise
+    return held_out.part(whole, split.val, problems=False)
 
 
 def of_results(path: str, options: flags.FlagValues) -> contents.Contents:

@@ -12,6 +12,8 @@ SMALL = 8                   # pixels of the network input, the finest stride of 
 SMALL_SHARE = .1
 IMPROVING = .01             # mAP gained by the line through the last validations
 VALIDATIONS = 4             # fewest of them that show a trend
+LEAP = .05                  # mAP gained by the last validation: no noise, even where there are but two
+NOT_LEARNT = .01            # AP of a class of which nothing is found
 WORSE = 1.1                 # times the lowest validation loss
 LOW_SCORE = .1
 COSTLY = .03                # AP that one kind of error costs
@@ -31,6 +33,8 @@ class Facts(NamedTuple):
       operating_score: the score threshold with the best F1.
       costs: kind of error -> AP that it costs, 0..1 (``evaluation.errors``).
       confused: (true class, predicted class, count), the most frequent first.
+      found: class name -> its AP at IoU .5, of the classes with objects.
+      loss: the box loss that was trained with.
     """
     problems: int = 0
     trained: Mapping[str, int] = {}
@@ -43,6 +47,8 @@ class Facts(NamedTuple):
     operating_score: float | None = None
     costs: Mapping[str, float] = {}
     confused: tuple[tuple[str, str, int], ...] = ()
+    found: Mapping[str, float] = {}
+    loss: str = ''
 
 
 def advise(facts: Facts) -> list[str]:
@@ -100,6 +106,25 @@ def still_improving(facts: Facts) -> str:
             '--extend adds epochs to a finished run.')
 
 
+def hardly_begun(facts: Facts) -> str:
+    """A run with too few validations for ``still_improving``, the last of which brought very much."""
+    if not 2 <= len(facts.scores) < VALIDATIONS or facts.scores[-1] - max(facts.scores[:-1]) < LEAP:
+        return ''
+    rise = 100 * (facts.scores[-1] - max(facts.scores[:-1]))
+    return (f'mAP rose by {rise:.1f} points up to the last of {len(facts.scores)} validations: the run ended long '
+            'before it was done. Train longer: more --minutes or epochs; --extend adds epochs to a finished run.')
+
+
+def not_learnt(facts: Facts) -> str:
+    """Classes of which nothing is found although others are: small, rare, or trained too short."""
+    lost = [name for name, ap in facts.found.items() if ap < NOT_LEARNT]
+    if not lost or len(lost) == len(facts.found):
+        return ''
+    shown = ', '.join(lost[:MOST_NAMES]) + (f' and {len(lost) - MOST_NAMES} more' if len(lost) > MOST_NAMES else '')
+    return (f'Not learnt yet: {shown} (AP under {100 * NOT_LEARNT:.0f}). Small or rare objects are learnt last: train '
+            'longer, with a larger --image_size or with --balance_classes.')
+
+
 def over_fitting(facts: Facts) -> str:
     """The validation loss rose well above its lowest value while the training loss fell."""
     losses, trained = np.array(facts.val_losses), np.array(facts.train_losses)
@@ -130,7 +155,8 @@ def worst_errors(facts: Facts) -> str:
         more = f' The most frequent mistake: {true} taken for {predicted} ({count} times).'
     else:
         more = ''
-    return f'{100 * facts.costs[kind]:.1f} points of AP are lost by {kind} errors: {REMEDIES[kind]}{more}'
+    remedy = REMEDIES[kind].replace(_CIOU, '') if facts.loss == 'ciou' else REMEDIES[kind]
+    return f'{100 * facts.costs[kind]:.1f} points of AP are lost by {kind} errors: {remedy}{more}'
 
 
 def many_in_the_background(facts: Facts) -> str:
@@ -142,6 +168,7 @@ def many_in_the_background(facts: Facts) -> str:
             'shows a real object, its label is missing.')
 
 
+_CIOU = ' or --loss=ciou'       # no advice for a run that has it
 REMEDIES = {
     'classification': 'boxes are found but named wrongly. More examples of the confused classes help, or one class for '
                       'what nobody can tell apart.',
@@ -155,8 +182,8 @@ REMEDIES = {
     'missed': 'objects are not found at all. More varied training images, a larger --image_size or longer training '
               'help.'}
 RULES: tuple[Callable[[Facts], str], ...] = (
-    problems, few_to_train, few_to_validate, small_boxes, still_improving, over_fitting, low_threshold, worst_errors,
-    many_in_the_background)
+    problems, few_to_train, few_to_validate, small_boxes, still_improving, hardly_begun, not_learnt, over_fitting,
+    low_threshold, worst_errors, many_in_the_background)
 
 
 def _listed(counts):

@@ -1,6 +1,9 @@
 """The charts of the page: training curves, precision over recall, F1 over score, reliability."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from yolov3_tf.drawing import plots
@@ -13,9 +16,13 @@ TRAINED, VALIDATED, BEST = plots.COLOURS[0], plots.COLOURS[1], plots.COLOURS[2]
 SMOOTHED = 60               # values of a training curve after smoothing: a running mean over a part of them
 
 
-def training(contents: Contents) -> list[str]:
-    """Losses and scores over the steps; empty without metrics."""
-    lines = contents.metrics
+def training(lines: Sequence[dict[str, Any]], measure: str = 'mAP', name: str = 'mAP at IoU .5') -> list[str]:
+    """Losses and scores over the steps; empty without metrics.
+
+    Args:
+      lines: the objects of metrics.jsonl.
+      measure: key of the score in them; ``name``: its name on the axis.
+    """
     train, val, rate = (plots.series(lines, *key) for key in (('train', 'total'), ('val', 'total'), ('train', 'lr')))
     smooth = plots.smooth(train.values, max(len(train.values) // SMOOTHED, 1))
     losses = [Line('training', train.steps, smooth, TRAINED),
@@ -23,14 +30,14 @@ def training(contents: Contents) -> list[str]:
     losses = [line for line in losses if len(line.x)]
     steps = (0., float(lines[-1]['step']) or 1.) if lines else None
     charts = [chart(losses, 'step', 'loss', steps, log_y=True, title='Total loss, logarithmic')] if losses else []
-    scores = plots.series(lines, 'val', 'mAP')
+    scores = plots.series(lines, 'val', measure)
     if len(scores.steps):
         best = int(scores.values.argmax())
         charts.append(chart(
             [Line('', scores.steps, 100 * scores.values, TRAINED, dots=True),
              Line(f'best: {100 * scores.values[best]:.1f}', scores.steps[[best]], 100 * scores.values[[best]], BEST,
                   dots=True)],
-            'step', 'mAP at IoU .5 in %', steps, (0., 100.), title='Validation'))
+            'step', f'{name} in %', steps, (0., 100.), title='Validation'))
     if len(rate.steps):
         charts.append(chart([Line('', rate.steps, rate.values, GREY, steps=True)], 'step', 'learning rate', steps,
                             title='Learning rate'))

@@ -84,7 +84,9 @@ def _facts(dataset, scores, matrix, kinds, lock, metrics) -> advice.Facts:
         small=max(train.get('small_boxes', 0.), val.get('small_boxes', 0.)), scores=val_scores, val_losses=val_losses,
         train_losses=train_losses, operating_score=scores.operating.overall.score if scores.operating else None,
         costs=kinds.costs if not np.isnan(kinds.ap) else {},
-        confused=tuple((names[true], names[predicted], count) for true, predicted, count in matrix.confused))
+        confused=tuple((names[true], names[predicted], count) for true, predicted, count in matrix.confused),
+        found={name: float(ap) for name, ap in zip(names, scores.voc_area) if not np.isnan(ap)},
+        loss=lock.get('settings', {}).get('loss', ''))
 
 
 def of_last_stage(metrics: Sequence[Mapping[str, Any]]

@@ -43,7 +43,7 @@ class Course(NamedTuple):
     Attributes:
       minutes: of training and validating, in all processes of the run.
       steps: number of training steps.
-      images_per_second: of the network with suppression, without reading images.
+      images_per_second: of the network with suppression, without reading images; 0 where it finds no boxes.
     """
     minutes: float
     steps: int

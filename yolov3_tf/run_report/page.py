@@ -12,7 +12,7 @@ from yolov3_tf.run_report.contents import Contents
 
 NAME = 'report.html'
 WORST = 24                  # images
-_STYLE = """
+STYLE = """
 :root { color-scheme: light } * { box-sizing: border-box }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1360px; padding: 1em; color: #222;
   background: #fff }
@@ -24,7 +24,12 @@ nav { font-size: 14px } nav a { margin-right: 1em; display: inline-block }
 .cards { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .6em }
 .cards li { background: #f3f5f7; border-radius: 6px; padding: .5em .9em; font-size: 13px; color: #555 }
 .cards b { display: block; font-size: 22px; color: #111 }
-.wide { overflow-x: auto; max-width: 100% } table { border-collapse: collapse; font-size: 14px }
+.wide { overflow-x: auto; max-width: 100%; background:
+  linear-gradient(to right, #fff 50%, transparent) 0 0 / 30px 100% no-repeat local,
+  linear-gradient(to left, #fff 50%, transparent) 100% 0 / 30px 100% no-repeat local,
+  linear-gradient(to right, #bbb, transparent) 0 0 / 10px 100% no-repeat scroll,
+  linear-gradient(to left, #bbb, transparent) 100% 0 / 10px 100% no-repeat scroll }
+table { border-collapse: collapse; font-size: 14px }
 td, th { padding: .2em .8em .2em 0; text-align: left; vertical-align: top; max-width: 24em }
 tr + tr td { border-top: 1px solid #eee } .facts td + td { overflow-wrap: anywhere; max-width: 60em }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
@@ -43,6 +48,8 @@ figcaption { font-size: 12.5px; color: #555; overflow-wrap: anywhere }
 .right, .missed, .wrong, .ignored { padding: 0 .3em; border: 2px solid } .right { border-color: #009e73 }
 .wrong { border-color: #d55e00 } .missed { border-color: #e69f00 } .ignored { border-color: #787878 }
 .problem { color: #a33600; font-weight: bold } details { margin: .6em 0 } code { background: #f3f3f3 }
+@media (max-width: 600px) { table { font-size: 12px } td, th { padding-right: .5em } .small { min-width: 0 }
+  .bars { min-width: 4em } .small { font-size: 11.5px } .matrix td, .matrix th { padding: .2em .3em } }
 """
 
 
@@ -57,10 +64,10 @@ def render(contents: Contents, worst: int = WORST) -> str:
               ('images', 'Images with most errors', sections.worst(contents, worst)),
               ('sizes', 'Sizes of objects', sections.sizes(contents)),
               ('calibration', 'Calibration', sections.calibration(contents)),
-              ('made', 'What was trained', sections.made_with(contents))]
+              ('made', 'What was trained', sections.made_with(contents.lock))]
     links = ''.join(f'<a href="#{name}">{escape(title)}</a>' for name, title, _ in parts)
     blocks = [f'<section id="{name}"><h2>{escape(title)}</h2>{body}</section>' for name, title, body in parts]
-    return web_page.page(contents.title, _STYLE, [sections.summary(contents), f'<nav>{links}</nav>', *blocks])
+    return web_page.page(contents.title, STYLE, [sections.summary(contents), f'<nav>{links}</nav>', *blocks])
 
 
 def write(path: str | os.PathLike, contents: Contents, worst: int = WORST) -> pathlib.Path:

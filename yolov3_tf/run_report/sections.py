@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def classes(contents: Contents) -> str:
     for k, name in enumerate(scores.class_names):
         point = points.per_class.get(name) if points else None
         own = [f'{point.score}', *map(percent, point[1:])] if point else ['-'] * 4
-        counts = [str(trained.get(name, {}).get('objects', '-'))] if trained else []
+        counts = [f'{trained[name]["objects"]:,}' if name in trained else '-'] if trained else []
         rows.append([name, *counts, *(f'{int(values[k]):,}' for values in (scores.objects, scores.detections)),
                      *(percent(values[k]) for values in (scores.voc_area, scores.voc_07, scores.coco_ap)), *own])
     total = [f'{sum(row["objects"] for row in trained.values()):,}'] if trained else []
@@ -75,7 +76,7 @@ def curves(contents: Contents) -> str:
 
 
 def training(contents: Contents) -> str:
-    return sheet(charts.training(contents))
+    return sheet(charts.training(contents.metrics))
 
 
 def confusion(contents: Contents) -> str:
@@ -153,9 +154,8 @@ def worst(contents: Contents, most: int) -> str:
             f'<div class="sheet">{figures}</div>')
 
 
-def made_with(contents: Contents) -> str:
-    """What was trained: data, settings, versions, hashes, machine, time."""
-    lock = contents.lock
+def made_with(lock: Mapping[str, Any]) -> str:
+    """What was trained: data, settings, versions, hashes, machine, time; ``lock``: see ``Contents``."""
     if not lock:
         return ('<p>Not known: there is no run.lock.json, which <code>yolov3-tf train</code> writes at the end of a '
                 'run.</p>')
@@ -168,8 +168,10 @@ def made_with(contents: Contents) -> str:
         row = data[part]
         rows += [[name, f'{row["spec"] or "its validation part"}: {row["images"]:,} images, {row["objects"]:,} '
                         f'objects, {row["problems"]} problems'], [f'{name}, SHA-256', row['sha256']]]
-    rows += [['speed', f'{lock["images_per_second"]:.2f} images per second, network and suppression, without reading'],
-             ['machine', ', '.join(filter(None, [machine['cpu'], f'{machine["cores"]} cores',
+    if lock['images_per_second']:
+        rows.append(['speed', f'{lock["images_per_second"]:.2f} images per second, network and suppression, without '
+                              'reading'])
+    rows += [['machine', ', '.join(filter(None, [machine['cpu'], f'{machine["cores"]} cores',
                                                   f'{machine["memory_gib"]} GiB', *machine['gpus'],
                                                   machine['system']]))],
              ['versions', ', '.join([f'Python {machine["python"]}', *(

@@ -10,6 +10,7 @@ import math
 import statistics
 import time
 
+from yolov3_tf.progress import clock
 from yolov3_tf.training.stages import Stage
 
 RESERVE = 2.        # validations whose time is kept for the final evaluation
@@ -68,6 +69,16 @@ class Pace:
         if planned and done > MEASURED and not late:
             return planned
         return max(done + fits, least)
+
+
+    def describe(self, planned: int, done: int, steps: int) -> str:
+        """A new plan in words; also that it takes longer than asked for, where the fewest epochs do not fit."""
+        end = self.seconds + (planned - done) * steps * statistics.fmean(self.steps or [0.]) + END
+        asked = f'{self.minutes:g} {"minute" if self.minutes == 1 else "minutes"}'
+        if end > LATE * 60 * self.minutes + END:
+            return (f'planned {planned} epochs, the fewest: they take until {clock(end)}, longer '
+                    f'than the {asked} asked for')
+        return f'planned {planned} epochs, to end after {asked}'
 
 
 def epochs_that_fit(seconds: float, epoch: float, validation: float, every: int = 1) -> int:

@@ -6,7 +6,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -16,7 +16,7 @@ from yolov3_tf.evaluation import classification, report, results, validation
 from yolov3_tf.evaluation.report import DetectionReport
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.keras_policy import keras_policy
-from yolov3_tf.run_report import card, contents, lock, page
+from yolov3_tf.run_report import card, classifier_page, contents, lock, page
 from yolov3_tf.structures import Dataset
 from yolov3_tf.training import (
     agreement,
@@ -205,24 +205,37 @@ def evaluate_best(folder: RunFolder, trainer: Trainer, val_set: Dataset, wanted_
 
 def _report(folder, trainer, outcome, found, parameters, speed) -> pathlib.Path:
     """Writes the page, the model card and the lock of a run; returns the path of the page."""
-    config, history = trainer.config, trainer.history
+    made_with = _lock(folder, trainer, parameters, speed, folder.best)
     flags = flag_texts.read_values(folder.flags)
-    made_with = lock.describe(
-        folder.root.name, flags, lock.Network(config.image_size, config.letterbox, parameters),
-        lock.Course(history.seconds / 60, trainer.position.global_step, speed), trainer.train_set, trainer.val_set,
-        folder.best)
-    lock.write(folder.root, made_with)
     shown = contents.gather(folder.root.name, contents.evaluated_on(flags), trainer.val_set, outcome.detections, found,
                             made_with, contents.read_metrics(folder.metrics), outcome.skipped)
     card.write(folder.root, shown)
     return page.write(folder.root / page.NAME, shown)
 
 
+def _lock(folder, trainer, parameters, speed, checkpoint) -> dict[str, Any]:
+    """Writes what a run was made with; returns it."""
+    config = trainer.config
+    made_with = lock.describe(
+        folder.root.name, flag_texts.read_values(folder.flags),
+        lock.Network(config.image_size, config.letterbox, parameters),
+        lock.Course(trainer.history.seconds / 60, trainer.position.global_step, speed), trainer.train_set,
+        trainer.val_set, checkpoint)
+    lock.write(folder.root, made_with)
+    return made_with
+
+
 def _finish_classification(folder, trainer):
-    """Writes the results of a run with only the asymptotic stage: classification scores and curves."""
+    """Writes the results of a run with only the asymptotic stage: classification scores, curves and a page."""
     task = trainer.tasks['classification']
-    task.validate()
+    result = task.validate()
+    flags, images = flag_texts.read_values(folder.flags), len(trainer.val_set.records) - len(result.skipped)
+    made_with = _lock(folder, trainer, trainer.model.count_params(), 0., folder.last)
+    page_file = classifier_page.write(folder.root / page.NAME, classifier_page.render(
+        folder.root.name, contents.evaluated_on(flags), task.report, images, contents.read_metrics(folder.metrics),
+        made_with, folder.last))
     print(f'\n{classification.table(task.report)}\n'
           f'scores   {classification.write(folder.evaluation, task.report)}\n'
           f'curves   {plots.training_curves(folder.metrics, folder.root / "curves.png")}\n'
+          f'report   {page_file}\n'
           f'backbone {folder.last} (go on with --backbone_weights={folder.last})')

@@ -153,12 +153,16 @@ class Trainer:
         """The stage as planned so far; only one is, to end on time."""
         return pacing.with_epochs(stage, self.history.planned) if self.settings.is_paced(stage) else stage
 
+    def _is_unplanned(self, stage):
+        """Whether the number of its epochs is still to be planned."""
+        return self.settings.is_paced(stage) and not self.history.planned
+
     def _plan_epochs(self, stage, bar):
         """Plans the epochs of the last stage after one of them, and says so where the plan is new."""
         planned = self.distribution.by_chief(lambda: self.pace.plan(
             stage, self.position.epoch, self.history.planned, self.steps, self.settings.epochs_between_eval))
         if planned != self.history.planned:
-            bar.message(f'planned {planned} epochs, to end after {self.settings.minutes:g} minutes')
+            bar.message(self.pace.describe(planned, self.position.epoch, self.steps))
             self.history.planned, bar.total = planned, planned * self.steps
 
     def _run_step(self, stage, batch, bar):
@@ -221,9 +225,13 @@ class Trainer:
         """The progress line of a stage; only the chief shows it."""
         with contextlib.ExitStack() as exits:
             stream = None if self.distribution.chief else exits.enter_context(open(os.devnull, 'w'))
-            bar = Bar(f'stage {stage.name}', stage.epochs * self.steps,
+            # Before there is a plan, only the epoch that it is made after is known.
+            unplanned = self._is_unplanned(stage)
+            bar = Bar(f'stage {stage.name}', (self.position.epoch + 1 if unplanned else stage.epochs) * self.steps,
                       self.position.epoch * self.steps + self.position.step, stream)
             exits.callback(bar.close)
+            if unplanned:
+                bar.message('the first epoch tells how many fit into --minutes')
             if self.history.scores and self.history.scores[-1] >= 0:
                 bar.score = _score(self.tasks[stage.task], self.history.scores[-1])
             yield bar
@@ -260,8 +268,8 @@ class Trainer:
             self._skip(path, why, bar)
         self._log('val', stage, {**result.losses, task.measure: result.score})
         bar.score = _score(task, result.score)
-        bar.message(f'stage {stage.name}, epoch {self.position.epoch}/{stage.epochs}: validation loss '
-                    f'{loss:.4g}, {bar.score}')
+        of_all = '' if self._is_unplanned(stage) else f'/{stage.epochs}'
+        bar.message(f'stage {stage.name}, epoch {self.position.epoch}{of_all}: validation loss {loss:.4g}, {bar.score}')
         if result.page is not None:
             self.folder.images(self.position.global_step, 'validation', result.page)
         return [loss, result.score]
