@@ -43,8 +43,8 @@ def define_flags(values=flags.FLAGS):
     string('results', None, 'Instead of a model: a folder of VOC comp4 text files, or COCO results (.json).')
     string('data', None, 'The annotated images: a labelled folder (its held-out part, if it has one), or a dataset '
            'spec: voc:DIR:SPLIT[+SPLIT], xml:DIR, list:FILE, csv:FILE, coco:JSON:DIR, labelme:DIR, via:FILE, '
-           'createml:FILE, supervisely:DIR, kitti:DIR, darknet:LIST[:NAMES], yolo:YAML:SPLIT, tfrecord:PATTERN, '
-           'shapes[:N], or several joined by commas.')
+           'cvat:FILE, createml:FILE, supervisely:DIR, kitti:DIR, darknet:LIST[:NAMES], yolo:YAML:SPLIT, '
+           'tfrecord:PATTERN, shapes[:N], or several joined by commas.')
     string('classes', None, 'A file of class names, one a line (default: those of the model, or those found '
            'in the data).')
     string('output', None, 'The folder for metrics.json, plots and result files (default: beside the model).')

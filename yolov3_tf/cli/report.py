@@ -19,7 +19,7 @@ from absl import flags
 
 from yolov3_tf.cli import evaluate
 from yolov3_tf.data import held_out
-from yolov3_tf.data.readers import specs
+from yolov3_tf.data.readers import default_data, specs
 from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report, results
@@ -87,7 +87,7 @@ def of_run(folder: str, options: flags.FlagValues) -> contents.Contents:
     labels = os.path.join(folder, 'labels.txt')
     classes = options.classes or (labels if os.path.isfile(labels) else None)
     names = read_class_file(classes) if classes else None
-    spec = options.data or settings.get('val_data') or settings.get('train_data') or specs.default_specs()[1]
+    spec = options.data or settings.get('val_data') or settings.get('train_data') or default_data.specs_here()[1]
     drawn = os.path.join(folder, 'split')
     try:
         is_drawn = not settings.get('val_data') and held_out.is_there(drawn)

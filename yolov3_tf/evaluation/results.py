@@ -114,7 +114,8 @@ def read_voc(folder: str | os.PathLike, dataset: Dataset, notes: list[str] | Non
                 rows.append(_comp4_row(line, class_id, known, f'{path}:{number}', empty))
     missing = [name for class_id, name in enumerate(dataset.class_names) if class_id not in files]
     if notes is not None:
-        notes += [f'{folder}: no file of {len(missing)} classes, which count as without detections: '
+        which = 'class, which counts' if len(missing) == 1 else 'classes, which count'
+        notes += [f'{folder}: no file of {len(missing)} {which} as without detections: '
                   f'{", ".join(missing)}'] * bool(missing) + empty.notes()
     return _by_image(rows)
 
@@ -245,7 +246,7 @@ def _comp4_row(line, class_id, known, where, empty) -> Row:
         raise InputError(f'{where}: expected six columns, {COLUMNS}, the last five finite numbers, '
                          f'got {line.strip()!r}')
     if name.strip() not in known:
-        raise InputError(f'{where}: unknown image {name.strip()!r}: expected {COLUMNS} with the id of a '
+        raise InputError(f'{where}: unknown image {name.strip()!r}: expected {COLUMNS} with the id of an '
                          'image of the data; give the split the file was made on')
     score, x1, y1, x2, y2 = numbers
     return name.strip(), class_id, score, empty.made([x1 - 1, y1 - 1, x2, y2], f'{where}: {line.strip()}')

@@ -186,7 +186,7 @@ def data_flags(data: str | None) -> tuple[table_file.Token, ...]:
     """
     if data is None:
         return ()
-    parts, found = specs.parts(data), specs.recognised(data)
+    parts, found = specs.joined_texts(data), specs.recognised(data)
     if len(parts) == 1 and found and found[0].val:
         parts = [found[0].train, found[0].val]
     pair = [spec for part, split in zip(parts, ('train', 'val')) for spec in specs.parse(part, split)]

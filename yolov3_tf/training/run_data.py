@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from yolov3_tf.data import held_out, unused
 from yolov3_tf.data.held_out import Split
-from yolov3_tf.data.readers import specs
+from yolov3_tf.data.readers import default_data, specs
 from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -77,12 +77,12 @@ def _specs(asked):
     if train_spec is None:
         if val_spec is not None:
             raise InputError('--val_data without --train_data: give both, or neither')
-        train_spec, val_spec, message = specs.default_specs()
+        train_spec, val_spec, message = default_data.specs_here()
         print(message)
     found = specs.recognised(train_spec)
     for one in found:
         print(one.describe('train' if val_spec else 'both'))
-    if found and len(found) == len(specs.parts(train_spec)):
+    if found and len(found) == len(specs.joined_texts(train_spec)):
         return ','.join(one.train for one in found), val_spec or ','.join(one.val for one in found if one.val) or None
     return train_spec, val_spec
 

@@ -10,7 +10,7 @@ import pytest
 from fixtures import labelled_folders as made
 from fixtures.labelled_folders import write_image, write_text
 
-from yolov3_tf.data.readers import createml, faults, kitti, rows, specs, supervisely, via
+from yolov3_tf.data.readers import createml, cvat, faults, kitti, rows, specs, supervisely, via
 from yolov3_tf.data_check import check
 from yolov3_tf.errors import InputError
 
@@ -180,7 +180,7 @@ def test_kitti_boxes_and_regions_that_are_no_objects(tmp_path):
     folder = kitti_folder(tmp_path, f'{LINE}\n{LINE} 0.9\n{LINE.replace("Car", "DontCare")}\n')
     dataset = kitti.read(folder)
     assert of(dataset) == {'0': [('Car', 10, 5, 60, 35.5)] * 2}
-    assert not dataset.problems and dataset.notes == [f'{folder}: 1 regions DontCare are no objects: left out']
+    assert not dataset.problems and dataset.notes == [f'{folder}: regions DontCare are no objects: 1 left out']
     assert kitti.read(kitti_folder(tmp_path / 'none', '')).records[0].boxes.shape == (0, 4)
 
 
@@ -211,3 +211,43 @@ def test_check_finds_the_image_of_a_problem(tmp_path, spec):
 
 def test_one_class_by_the_name_asked_for():
     assert rows.one_class('t.csv', ['fish', 'object'], 'no column', faults.Problems()) == 'object'
+
+
+def cvat_file(folder, *shapes, head='', image='0.jpg'):
+    first = f'<image id="0" name="{image}" width="100" height="50">\n'
+    return write(folder, 'annotations.xml', f'{head}<annotations>\n{first}'
+                 + '\n'.join(shapes) + '\n</image>\n<image id="1" name="1.jpg"/>\n</annotations>\n')
+
+
+@pytest.mark.parametrize('shape, box', [
+    ('<box label="cat" xtl="10.5" ytl="5" xbr="60" ybr="35"><attribute name="a">b</attribute></box>',
+     (10.5, 5, 60, 35)),
+    ('<polygon label="cat" points="10,8;60,5;14,35"/>', (10, 5, 60, 35)),
+    ('<ellipse label="cat" cx="35" cy="20" rx="25" ry="15"/>', (10, 5, 60, 35)),
+    ('<mask label="cat" rle="1" left="10" top="5" width="50" height="30"/>', (10, 5, 60, 35))])
+def test_cvat_takes_the_box_around_a_shape(tmp_path, shape, box):
+    dataset = cvat.read(cvat_file(tmp_path, shape, image='set/0.jpg'))
+    assert of(dataset) == {'0': [('cat', *box)], '1': []} and not dataset.problems
+
+
+@pytest.mark.parametrize('shape, message', [
+    ('<points label="cat" points="1,2"/>', ':3: a shape <points> has no box'),
+    ('<box label="" xtl="1"/>', ':3: no label'),
+    ('<box label="cat" xtl="x" ytl="5" xbr="60" ybr="35"/>', ':3: expected xtl, ytl, xbr, ybr of a box'),
+    ('<polygon label="cat" points="1;2"/>', ':3: expected points of a polygon'),
+    ('<box label="cat" xtl="-9" ytl="5" xbr="60" ybr="35"/>', ":3: object 'cat': box .* reaches outside")])
+def test_cvat_a_wrong_shape_is_named(tmp_path, shape, message):
+    path = cvat_file(tmp_path, shape)
+    problem, = cvat.read(path).problems
+    assert problem.startswith(path) and re.search(message, problem)
+
+
+@pytest.mark.parametrize('content, message', [
+    ('<annotations><image', ':1: not well-formed XML'),
+    ('<annotation/>', ':1: expected <annotations> of CVAT, got <annotation>'),
+    ('<annotations><track id="0"/></annotations>', ':1: a track of a video; export'),
+    ('<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', ':1: expected no document type'),
+    ('<annotations/>', 'no usable image; the first problem: it is empty')])
+def test_a_file_that_is_no_cvat(tmp_path, content, message):
+    with pytest.raises(InputError, match=message):
+        cvat.read(write(tmp_path, 'annotations.xml', content))

@@ -324,6 +324,8 @@ LAYOUTS = {
                           'createml:{}/valid/_annotations.createml.json'),
     'CreateML beside images/': (lambda folder: (images(folder, 'images/{}.jpg', ALL), write_text(
         folder, 'json/boxes.json', made.createml_of(ALL))), 'createml:{0}/json/boxes.json:{0}/images', None),
+    'CVAT for images': (lambda folder: (images(folder, 'images/{}.jpg', ALL), write_text(
+        folder, 'annotations.xml', made.cvat_of(ALL))), 'cvat:{0}/annotations.xml', None),
     'Supervisely': (supervisely, 'supervisely:{}/train', 'supervisely:{}/val'),
     'KITTI': (kitti, 'kitti:{}/training', None),
     'KITTI side by side': (apart('labels', 'images', '.txt', made.kitti_of), 'kitti:{}', None),

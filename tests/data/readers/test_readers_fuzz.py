@@ -39,6 +39,8 @@ VALID = {
                b'a.jpg,1,"{}",1,0,"{""name"":""circle"",""cx"":9,""cy"":8,""r"":5}","{""class"":""cat""}"\n',
     'createml.json': b'[{"image": "a.jpg", "annotations": [{"label": "cat", "coordinates": '
                      b'{"x": 20, "y": 20, "width": 9, "height": 8.5}}]}, {"image": "images/b.jpg", "annotations": []}]',
+    'cvat.xml': b'<annotations><image id="0" name="a.jpg" width="100" height="50">\n<box label="cat" xtl="1" ytl="2" '
+                b'xbr="30" ybr="40"/><polygon label="dog" points="1,2;30,4.5;9,40"/></image></annotations>',
     'supervisely/b.jpg.json': b'{"size": {"height": 50, "width": 100}, "objects": [{"classTitle": "cat", "points": '
                               b'{"exterior": [[1, 2], [30, 40]], "interior": []}}]}',
     'kitti/b.txt': b'Car 0.00 0 -1.58 1 2 30 40.5 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n',
@@ -49,7 +51,8 @@ SPEC_OF = {'list.txt': 'list:{}/list.txt', 'train.txt': 'darknet:{}/train.txt', 
            'obj.names': 'darknet:{}/train.txt', 'd.yaml': 'yolo:{}/d.yaml:train', 'c.json': 'coco:{0}/c.json:{0}',
            'Annotations/a.xml': 'voc:{}:train', 'ImageSets/Main/train.txt': 'voc:{}:train',
            'comma.txt': 'list:{}/comma.txt', 't.csv': 'csv:{}/t.csv', 'via.json': 'via:{}/via.json',
-           'via.csv': 'via:{}/via.csv', 'createml.json': 'createml:{}/createml.json', 'one.csv': 'csv:{}/one.csv',
+           'via.csv': 'via:{}/via.csv', 'cvat.xml': 'cvat:{}/cvat.xml',
+           'createml.json': 'createml:{}/createml.json', 'one.csv': 'csv:{}/one.csv',
            'supervisely/b.jpg.json': 'supervisely:{0}/supervisely:{0}', 'kitti/b.txt': 'kitti:{0}/kitti:{0}',
            'labelme/m.json': 'labelme:{0}/labelme:{0}',
            'names.json': 'darknet:{0}/images:{0}/names.json',

@@ -1,16 +1,16 @@
-"""Dataset specs: one string, fourteen formats, several joined, and the rule for none."""
+"""Dataset specs: one string, fifteen formats, several joined, and the rule for none."""
 import re
 
 import numpy as np
 import pytest
 
-from yolov3_tf.data.readers import specs
+from yolov3_tf.data.readers import default_data, specs
 from yolov3_tf.errors import InputError
 
 
 @pytest.mark.parametrize('spec, message', [
-    ('photos:x', "no such folder, and unknown dataset format 'photos': expected one of coco, createml, csv, darknet, "
-     'kitti, labelme, list, shapes, supervisely, tfrecord, via, voc, xml, yolo; write voc:DIR'),
+    ('photos:x', "no such folder, and unknown dataset format 'photos': expected one of coco, createml, csv, cvat, "
+     'darknet, kitti, labelme, list, shapes, supervisely, tfrecord, via, voc, xml, yolo; write voc:DIR'),
     ('', 'unknown dataset format'),
     ('voc', 'expected voc:DIR:SPLIT'), ('voc::train', 'expected voc:DIR:SPLIT'),
     ('voc:x', 'expected voc:DIR:SPLIT'),
@@ -50,7 +50,7 @@ def test_shapes_gives_the_part_asked_for(tmp_path):
 def test_without_flags_the_devkit_else_three_ways_on(shared_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:
-        specs.default_specs()
+        default_data.specs_here()
     assert 'no VOCdevkit/ here' in str(error.value).splitlines()[0]
     assert all(len(line) < 100 for line in str(error.value).splitlines())
     _, *ways = re.split(r'\n  \d\. ', str(error.value))
@@ -58,7 +58,7 @@ def test_without_flags_the_devkit_else_three_ways_on(shared_data, tmp_path, monk
     for way, words in zip(ways, ('VOCtest_06-Nov-2007.tar', '--val_data=voc:DIR:val', '--train_data=shapes')):
         assert words in way
     (tmp_path / 'VOCdevkit').symlink_to(shared_data / 'voc_six/VOCdevkit')
-    train, held_out, message = specs.default_specs()
+    train, held_out, message = default_data.specs_here()
     assert (train, held_out) == ('voc:VOCdevkit:2012_train', 'voc:VOCdevkit:2012_val')
     assert '2012_train' in message
     assert len(specs.load(held_out).records) == 150
@@ -162,6 +162,7 @@ def test_folders_are_joined_by_commas_which_names_may_hold(tmp_path, monkeypatch
     for folder in ('one', 'two', 'a,b', 'x,two'):
         (tmp_path / folder).mkdir()
     (tmp_path / 'l,two').mkdir()
-    assert specs.parts('one, two,list:a,b.txt,two') == ['one', 'two', 'list:a,b.txt', 'two']
-    assert specs.parts('a,b,one') == ['a,b', 'one'] and specs.parts('xml:x,two') == ['xml:x,two']
-    assert specs.parts('xml:one,two,voc:x:y') == ['xml:one', 'two', 'voc:x:y'] and specs.parts('z,w') == ['z,w']
+    assert specs.joined_texts('one, two,list:a,b.txt,two') == ['one', 'two', 'list:a,b.txt', 'two']
+    assert specs.joined_texts('a,b,one') == ['a,b', 'one'] and specs.joined_texts('xml:x,two') == ['xml:x,two']
+    assert specs.joined_texts('xml:one,two,voc:x:y') == ['xml:one', 'two', 'voc:x:y']
+    assert specs.joined_texts('z,w') == ['z,w']

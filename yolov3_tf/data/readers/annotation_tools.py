@@ -1,4 +1,4 @@
-"""What folders of annotation tools hold, by their files: LabelMe, VGG Image Annotator, CreateML, Supervisely, KITTI."""
+"""What folders of annotation tools hold, by their files: LabelMe, VGG Image Annotator, CVAT and others."""
 from __future__ import annotations
 
 import collections
@@ -42,6 +42,18 @@ def of_createml(files: Files) -> list[Proposal]:
         found and files.images) else []
 
 
+def of_cvat(files: Files) -> list[Proposal]:
+    """CVAT for images, one XML file a part."""
+    found = [path for path in files.ending('.xml')[:10 * SAMPLE] if is_cvat(files.head(path)[:4096])]
+    return pairs(found, 'CVAT for images', lambda path: files.spec_of_file('cvat', path)) if (
+        found and files.images) else []
+
+
+def is_cvat(text: str) -> bool:
+    """Whether the beginning of an XML file is that of CVAT's own format."""
+    return re.search(r'<annotations[\s>]', text) is not None
+
+
 def is_labelme(text: str) -> bool:
     """Whether the beginning and end of a JSON file are LabelMe's."""
     return bool(re.search(r'"(shapes|imagePath|imageData)"\s*:', text)) and text.lstrip().startswith('{')
@@ -80,4 +92,4 @@ def _one_each(files, name, words, found):
         found and files.images) else []
 
 
-FAMILIES = of_labelme, of_supervisely, of_kitti, of_via, of_createml
+FAMILIES = of_labelme, of_supervisely, of_kitti, of_via, of_createml, of_cvat

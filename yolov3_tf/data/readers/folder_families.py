@@ -40,7 +40,7 @@ def of_voc(files: Files) -> list[Proposal]:
         if proposal:
             found.append(proposal)
             xml = [path for path in xml if not within(path, home)]
-    if any('<annotation' in files.head(path)[:4096] for path in xml[:SAMPLE]) and files.images:
+    if any(re.search(r'<annotation[\s>]', files.head(path)[:4096]) for path in xml[:SAMPLE]) and files.images:
         found += files.proposals('VOC XML', xml, lambda folder, images: spec_of('xml', folder, images))
     return found
 

@@ -24,7 +24,7 @@ _LOOKED_FOR = (
     'COCO JSON (also _annotations.coco.json and instances_*.json)',
     'YOLO (data.yaml, obj.data, lists of images, images/ and labels/, images and .txt side by side)',
     'lists of images with boxes, CSV tables, LabelMe JSON',
-    'VGG Image Annotator (JSON, CSV), CreateML JSON, Supervisely JSON, KITTI')
+    'VGG Image Annotator (JSON, CSV), CVAT for images, CreateML JSON, Supervisely JSON, KITTI')
 _MOST_SHOWN = 6
 
 

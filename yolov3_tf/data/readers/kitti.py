@@ -45,7 +45,7 @@ def read(folder: str, image_folder: str | None = None, classes: Sequence[str] | 
         return content
 
     dataset = annotated_files.read(files, parse_one, '{}:{}: object', folder, image_folder, classes, strict)
-    notes = [f'{folder}: {left_out[0]} regions DontCare are no objects: left out'] if left_out[0] else []
+    notes = [f'{folder}: regions DontCare are no objects: {left_out[0]} left out'] if left_out[0] else []
     return dataset._replace(notes=[*dataset.notes, *notes])
 
 

@@ -17,6 +17,7 @@ from yolov3_tf.data.readers import (
     class_files,
     coco,
     createml,
+    cvat,
     darknet,
     faults,
     folders,
@@ -103,12 +104,12 @@ def parse(text: str, split: str = 'train') -> tuple[Spec, ...]:
     Raises:
       InputError: an unknown format, a text that does not fit its format, or a folder that is not recognised.
     """
-    return tuple(spec for part in parts(text) for spec in _parse_one(part, split))
+    return tuple(spec for part in joined_texts(text) for spec in _parse_one(part, split))
 
 
 def recognised(text: str) -> tuple[folders.Found, ...]:
     """What was found in the folders that a text for ``parse`` names; empty where all of it are specs."""
-    return tuple(folders.recognise(part) for part in parts(text) if is_folder(part))
+    return tuple(folders.recognise(part) for part in joined_texts(text) if is_folder(part))
 
 
 def is_folder(text: str) -> bool:
@@ -117,7 +118,7 @@ def is_folder(text: str) -> bool:
     return not (colon and name in FORMATS) and text not in FORMATS and os.path.isdir(text)
 
 
-def parts(text: str) -> list[str]:
+def joined_texts(text: str) -> list[str]:
     """The specs and folders that a text for ``parse`` joins; file names with commas stay whole."""
     formats = '|'.join(FORMATS)
     found: list[str] = []
@@ -158,43 +159,13 @@ def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, stric
     if isinstance(spec, str):
         for found in recognised(spec):
             print(found.describe(split), file=sys.stderr)
-    several = parse(spec, split) if isinstance(spec, str) else spec
-    if len(several) > 1 and classes is None:
-        for part in several:
+    parts = parse(spec, split) if isinstance(spec, str) else spec
+    if len(parts) > 1 and classes is None:
+        for part in parts:
             _check_named(part)
-    sets = [sizes.match(_read(part, classes, strict, split, cache), strict) for part in several]
-    dataset = sets[0] if len(sets) == 1 else _joined(several, sets, strict)
+    sets = [sizes.match(_read(part, classes, strict, split, cache), strict) for part in parts]
+    dataset = sets[0] if len(sets) == 1 else _joined(parts, sets, strict)
     return dataset._replace(notes=[*dataset.notes, *class_files.alike(dataset.class_names)])
-
-
-VOC_HOME = 'http://host.robots.ox.ac.uk/pascal/VOC/'
-VOC_ARCHIVES = ('VOCtrainval_06-Nov-2007.tar', 'VOCtest_06-Nov-2007.tar', 'VOCtrainval_11-May-2012.tar')
-
-
-def default_specs(folder: str = '.') -> tuple[str, str, str]:
-    """What to train on when nothing is said: VOCdevkit, the paper's data.
-
-    Returns:
-      Training spec, held-out spec, and one line that says so.
-
-    Raises:
-      InputError: there is no VOCdevkit; the message names the three ways on.
-    """
-    devkit = os.path.join(folder, 'VOCdevkit') if folder != '.' else 'VOCdevkit'
-    if not os.path.isdir(devkit):
-        archives = '\n     '.join(VOC_ARCHIVES)
-        raise InputError(
-            f'no data: there is no {devkit}/ here, and no --train_data. Three ways on:\n'
-            '  1. PASCAL VOC, as in the paper: yolov3-tf data voc (2.9 GB), and type the same command again;\n'
-            f'     by hand: fetch from {VOC_HOME}\n'
-            f'     {archives}\n'
-            '     unpack all three here (tar -xf FILE), and type the same command again\n'
-            '  2. your own labelled images: yolov3-tf train FOLDER (VOC, COCO, YOLO, lists, CSV, LabelMe ...),\n'
-            '     or --train_data=voc:DIR:train --val_data=voc:DIR:val and its like (docs/DATA.md)\n'
-            '  3. no images yet: make demo, or --train_data=shapes, which draws its own')
-    train, held_out = voc.training_splits(devkit)
-    return (f'voc:{devkit}:{train}', f'voc:{devkit}:{held_out}',
-            f'no data flags: training on {devkit} {train}, validating on {held_out}')
 
 
 def describe(spec: str | Sequence[Spec], dataset: Dataset) -> str:
@@ -325,6 +296,10 @@ def _names_of_list(spec):
     return lists.own_names(spec.path) or ([] if _is_table(spec.path) or lists.has_names(spec.path) else None)
 
 
+def _read_xml(spec, classes, strict):
+    return xml_folder.read(spec.path, spec.image_folder or None, classes, strict)
+
+
 def _with_images(read):
     """Reads PATH[:IMAGE_DIR] by a function of path, folder of the images or None, classes and strict."""
     return lambda spec, classes, strict: read(spec.path, spec.image_folder or None, classes, strict)
@@ -358,8 +333,7 @@ def _read_shards(spec, classes, strict):
 FORMATS = {
     'voc': _Format('voc:DIR:SPLIT[+SPLIT...] (voc:VOCdevkit:2007_trainval+2012_trainval)', _path_and('split'),
                    _read_voc),
-    'xml': _Format('xml:DIR[:IMAGE_DIR] (xml:mine), VOC XML without lists', _path_maybe_and('image_folder'),
-                   _with_images(xml_folder.read)),
+    'xml': _Format('xml:DIR[:IMAGE_DIR] (xml:mine), VOC XML without lists', _path_maybe_and('image_folder'), _read_xml),
     'list': _Format('list:FILE (list:data/train.txt)', _path, _read_list, _names_of_list),
     'csv': _Format('csv:FILE[:IMAGE_DIR] (csv:train.csv:images)', _path_maybe_and('image_folder'),
                    _with_images(tables.read)),
@@ -369,6 +343,8 @@ FORMATS = {
                        _with_images(labelme.read)),
     'via': _Format('via:FILE[:IMAGE_DIR] (via:via_region_data.json:images)', _path_maybe_and('image_folder'),
                    _with_images(via.read)),
+    'cvat': _Format('cvat:FILE[:IMAGE_DIR] (cvat:annotations.xml:images), CVAT for images',
+                    _path_maybe_and('image_folder'), _with_images(cvat.read)),
     'createml': _Format('createml:FILE[:IMAGE_DIR] (createml:train/_annotations.createml.json)',
                         _path_maybe_and('image_folder'), _with_images(createml.read)),
     'supervisely': _Format('supervisely:DIR[:IMAGE_DIR] (supervisely:project)', _path_maybe_and('image_folder'),
