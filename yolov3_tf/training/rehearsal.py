@@ -77,10 +77,13 @@ def describe(costs: list[StageCost], trainer: Trainer) -> str:
         lines.append(f'stage {stage.name}: {stage.epochs} epochs of {cost.steps} steps{early}, {stage.schedule} from '
                      f'{rates}; {1000 * cost.step:.0f} ms a step, {cost.validations} validations of '
                      f'{cost.validation:.1f} s: {clock(cost.seconds)}')
+    whole, minutes = sum(cost.seconds for cost in costs), trainer.settings.minutes
+    late = f', more than --minutes={minutes:g}, for these are the fewest epochs' if minutes and (
+        whole > pacing.LATE * 60 * minutes) else ''
     parameters = sum(int(np.prod(variable.shape)) for variable in trainer.model.weights)
     slots = len(optimizers.KINDS[trainer.settings.optimizer.kind].slots)
     copies = 2 + slots + bool(trainer.settings.ema_decay)       # best.h5, and last.h5 with what training needs
-    lines.append(f'in all about {clock(sum(cost.seconds for cost in costs))} on this machine; memory at its highest '
+    lines.append(f'in all about {clock(whole)} on this machine{late}; memory at its highest '
                  f'{_peak_memory()}; checkpoints {4 * copies * parameters / 2**20:,.0f} MiB')
     lines.append('dry run: nothing was written; leave --dry_run out to train')
     return '\n'.join(lines)

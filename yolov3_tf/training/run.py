@@ -83,7 +83,10 @@ def rehearse(asked: Recipe) -> str:
     """
     with _started(asked) as (precise, devices):
         prepared = _prepare(asked._replace(cache='none', profile=False), precise, devices, writes=False)
-        return rehearsal.describe(rehearsal.rehearse(prepared.trainer), prepared.trainer)
+        text = rehearsal.describe(rehearsal.rehearse(prepared.trainer), prepared.trainer)
+        there = run_data.folder_of(asked)
+        return text + (f'\nnote: {there.root} is there already: the command goes on with that run; another --name '
+                       'begins a new one' if there.last.exists() else '')
 
 
 @contextlib.contextmanager
