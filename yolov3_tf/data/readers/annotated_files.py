@@ -68,6 +68,7 @@ def read(files: Sequence[str], parse: Callable[[str, faults.Problems], Content],
             problems.add(f'{path}: {why}', 'annotation file left out')
             continue
         for item in content.items:
+            class_files.check_length(item.label, path)
             found.setdefault(item.label, path)
         parsed[image] = path, content
     names = class_files.resolve_classes(found, classes, own=True)

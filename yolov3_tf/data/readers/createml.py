@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from yolov3_tf import printable
 from yolov3_tf.data.readers import annotated_files, class_files, faults, rows
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -84,5 +85,5 @@ def _object(annotation):
     """Class and x, y, width, height of the centre and size of an annotation; '' or None for what is missing."""
     label, place = _of(annotation, _LABEL), _of(annotation, ('coordinates',))
     values = [_of(place, (side,)) for side in _SIDES]
-    name = class_files.clean_name(str(label)) if isinstance(label, (str, int)) else ''
+    name = printable.clean_name(str(label)) if isinstance(label, (str, int)) else ''
     return name, values if all(map(annotated_files.is_number, values)) else None

@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 from xml.parsers import expat
 
+from yolov3_tf import printable
 from yolov3_tf.data.readers import class_files, faults, rows
 from yolov3_tf.data.readers.texts import is_number
 from yolov3_tf.errors import InputError
@@ -101,7 +102,7 @@ class _Reader:
         self.rows.append(self.image)
 
     def _add(self, image, name, values):
-        label = class_files.clean_name(values.get('label', ''))
+        label = printable.clean_name(values.get('label', ''))
         corners = _corners(name, values)
         if not label or corners is None:
             fault = 'no label' if not label else f'a shape <{name}> has no box' if name in _OTHERS else (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from yolov3_tf import printable
 from yolov3_tf.data.readers import annotated_files, faults, xml_folder
 from yolov3_tf.data.readers.annotated_files import Content, Item
 from yolov3_tf.errors import InputError
@@ -53,14 +54,14 @@ def _shapes(path, shapes, problems):
     for number, shape in enumerate(shapes, 1):
         where = f'{path}: shape {number}'
         label = shape.get('label') if isinstance(shape, dict) else None
-        if not isinstance(label, (str, int)) or isinstance(label, bool) or not str(label).strip():
+        if not isinstance(label, (str, int)) or isinstance(label, bool) or not printable.clean_name(str(label)):
             problems.add(f'{where} has no label', 'object dropped')
             continue
         corners, fault = _corners(shape)
         if corners is None:
             problems.add(f'{where} {str(label)!r}: {fault}', 'object dropped')
             continue
-        item = Item(number, str(label).strip(), corners, shape.get('difficult') is True)
+        item = Item(number, printable.clean_name(str(label)), corners, shape.get('difficult') is True)
         group = shape.get('group_id')
         if isinstance(group, (int, str)) and (item.label, group) in groups:
             at = groups[item.label, group]

@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 
+from yolov3_tf import printable
 from yolov3_tf.data.readers import annotated_files, faults, image_lookup, xml_folder
 from yolov3_tf.data.readers.annotated_files import Content, Item
 from yolov3_tf.errors import InputError
@@ -47,7 +48,7 @@ def parse(path: str, problems: faults.Problems) -> Content:
     items = []
     for number, figure in enumerate(content['objects'], 1):
         label = figure.get('classTitle') if isinstance(figure, dict) else None
-        if not isinstance(label, str) or not label.strip():
+        if not isinstance(label, str) or not printable.clean_name(label):
             problems.add(f'{path}: object {number} has no classTitle', 'object dropped')
             continue
         corners = _corners(figure)
@@ -56,7 +57,7 @@ def parse(path: str, problems: faults.Problems) -> Content:
                          f'...], or a bitmap with its origin, got {str(figure.get("points"))[:60]}',
                          'object dropped')
             continue
-        items.append(Item(number, label.strip(), corners))
+        items.append(Item(number, printable.clean_name(label), corners))
     size = content.get('size')
     sides = [annotated_files.side(size.get(name)) if isinstance(size, dict) else 0 for name in ('width', 'height')]
     return Content(items, '', (sides[0], sides[1]))

@@ -18,6 +18,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from yolov3_tf import printable
 from yolov3_tf.data.readers import class_files, faults, lists, rows, table_columns
 from yolov3_tf.data.readers.table_columns import ONE_COLUMN, layout_of
 from yolov3_tf.errors import InputError
@@ -102,7 +103,7 @@ def _cells(path, layout, only, problems):
         if not row['image']:
             problems.add(f'{where}: no name of an image', 'row dropped')
             continue
-        label = only or row['class']
+        label = only or printable.clean_name(row['class'])
         numbers, fault = _one_box(row) if layout.form == ONE_COLUMN else _box(
             [row[name] for name in table_columns.FORMS[layout.form]], label)
         if numbers and not label:

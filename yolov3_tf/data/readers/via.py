@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from yolov3_tf import printable
 from yolov3_tf.data.readers import annotated_files, class_files, faults, rows, table_columns
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -131,9 +132,9 @@ def _label(value):
     """The class that an attribute's value names, '' for none; of check boxes the only one that is ticked."""
     if isinstance(value, dict):
         ticked = [name for name, on in value.items() if on is True or on == 'true' or on == 1]
-        return class_files.clean_name(ticked[0]) if len(ticked) == 1 else ''
+        return printable.clean_name(ticked[0]) if len(ticked) == 1 else ''
     if isinstance(value, (str, int)) and not isinstance(value, bool):
-        return class_files.clean_name(str(value))
+        return printable.clean_name(str(value))
     return ''
 
 
