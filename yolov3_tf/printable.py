@@ -26,6 +26,8 @@ def clean_name(name: str) -> str:
     Blanks around it go, a line break or another control character becomes a blank, and half of a surrogate pair
     (possible in JSON) U+FFFD. Other letters stay, slashes too.
     """
+    if name.isprintable():          # none of these letters
+        return name.strip()
     text = ''.join(' ' if unicodedata.category(letter) in BREAKS else letter for letter in name)
     return re.sub('[\ud800-\udfff]', '\ufffd', text).strip()
 

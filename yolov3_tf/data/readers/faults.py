@@ -6,6 +6,7 @@ into an ``InputError``. What makes the whole set useless (a missing split, an un
 """
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Callable
 
@@ -90,6 +91,11 @@ def repair(where: str, corners: Corners, width: float, height: float, problems: 
     Returns:
       The box, inside the image and with area, or None where it was dropped.
     """
+    x1, y1, x2, y2 = corners
+    if 0 <= x1 < x2 <= width <= LARGEST_COORDINATE and 0 <= y1 < y2 <= height <= LARGEST_COORDINATE:
+        inside = convert(corners) if convert else corners       # the ordinary box: what follows would not touch it
+        if inside[0] >= 0 and inside[1] >= 0 and inside[2] <= width and inside[3] <= height:
+            return inside
     box, swapped = order(corners)
     outside = ''
     if box is not None:
@@ -107,17 +113,29 @@ def record(image_path: str, image_id: str, width: int, height: int, objects: Seq
 
     Boxes are x1, y1, x2, y2 in pixels of the image; an area of None is that of the box.
     """
-    boxes = np.array([item[0] for item in objects], np.float32).reshape(-1, 4)
-    areas = [_area(box) if area is None else area for box, _, _, _, area, _ in objects]
-    return Record(image_path, image_id, width, height, boxes,
-                  np.array([item[1] for item in objects], np.int32),
-                  np.array([item[2] for item in objects], bool),
-                  np.array([item[3] for item in objects], bool),
-                  np.array(areas, np.float32), annotation_file, np.array([item[5] for item in objects], np.int64))
+    return records([(image_path, image_id, width, height, objects, annotation_file)])[0]
 
 
-def _area(box):
-    return (box[2] - box[0]) * (box[3] - box[1])
+def records(images: Sequence[tuple[str, str, int, int, Sequence[tuple], str]]) -> list[Record]:
+    """Builds many Records at once, from tuples of the arguments of ``record``: in half the time of one by one."""
+    objects = [item for image in images for item in image[4]]
+    boxes_of, classes_of, difficult_of, crowd_of, areas_of, lines_of = zip(*objects) if objects else ((),) * 6
+    corners = np.fromiter(itertools.chain.from_iterable(boxes_of), np.float64, 4 * len(objects)).reshape(-1, 4)
+    areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
+    stated = [(number, area) for number, area in enumerate(areas_of) if area is not None]
+    if stated:
+        numbers, values = zip(*stated)
+        areas[list(numbers)] = values
+    boxes, areas = corners.astype(np.float32), areas.astype(np.float32)
+    classes, lines = np.array(classes_of, np.int32), np.array(lines_of, np.int64)
+    difficult, crowd = np.array(difficult_of, bool), np.array(crowd_of, bool)
+    built, near = [], 0
+    for path, image_id, width, height, items, file in images:
+        part = slice(near, near + len(items))
+        near = part.stop
+        built.append(Record(path, image_id, width, height, boxes[part], classes[part], difficult[part], crowd[part],
+                            areas[part], file, lines[part]))
+    return built
 
 
 def _text(corners):

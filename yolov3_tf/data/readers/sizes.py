@@ -84,11 +84,11 @@ def _matched(record: Record, header: Header | None, problems: faults.Problems) -
     if why := headers.claims(record.image_path, header):
         problems.add(f'{record.image_path}: {why}', 'image dropped')
         return None
-    record = record._replace(kind=header.kind)
     stated, stored = (record.width, record.height), (header.width, header.height)
-    upright = orientation.upright_size(*stored, header.orientation)
     if header.orientation == orientation.UPRIGHT and (not all(stated) or stated == stored):
-        return record._replace(orientation=orientation.UPRIGHT)
+        return record._replace(kind=header.kind, orientation=orientation.UPRIGHT)
+    record = record._replace(kind=header.kind)
+    upright = orientation.upright_size(*stored, header.orientation)
     fits = [size for size in dict.fromkeys([upright, stored]) if all(stated) and is_resized(*stated, *size)]
     if header.orientation != orientation.UPRIGHT and (not all(stated) or upright == stored or len(fits) > 1):
         return record._replace(orientation=-1)

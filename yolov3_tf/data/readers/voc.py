@@ -71,10 +71,16 @@ def dataset_of(images: Sequence[AnnotatedImage], classes: Sequence[str] | None, 
                 found.setdefault(item.name, f'{image.xml}:{item.line}')
     class_names = class_files.resolve_classes(found, classes, own)
     index = {name: number for number, name in enumerate(class_names)}
-    records = [_record(image, index, problems) for image in images]
+    records = faults.records([_fields(image, index, problems) for image in images])
     if not records:
         raise InputError(f'{empty}; the first: {problems.messages[0]}')
     return Dataset(records, class_names, problems.messages, problems.notes)
+
+
+def folders(folder: str, splits: str) -> list[str]:
+    """Every folder that ``read`` looks into; it raises what ``read`` would for a missing split."""
+    homes = dict.fromkeys(_find(folder, name.strip()).folder for name in splits.split('+'))
+    return [f'{home}/{name}' for home in homes for name in ('Annotations', 'JPEGImages', 'ImageSets')]
 
 
 def splits_of(folder: str) -> list[str]:
@@ -239,10 +245,17 @@ class _Files:
         return self._listed[folder]
 
 
-def _record(image, index, problems):
+def _fields(image, index, problems):
+    """The arguments of ``faults.record``."""
     width, height, annotated = image.annotation
     objects = []
     for item in annotated:
+        if item.corners and item.name:
+            x1, y1, x2, y2 = item.corners
+            if 1 <= x1 < x2 <= width and 1 <= y1 < y2 <= height:        # nothing to repair
+                objects.append((voc_xml.to_exclusive(item.corners), index[item.name], item.difficult, False, None,
+                                item.line))
+                continue
         where = f'{image.xml}:{item.line}: object' + (f' {item.name!r}' if item.name else '')
         if item.corners is None or not item.name:
             problems.add(f'{where} {item.fault or "has no class name"}', 'object dropped')
@@ -250,7 +263,7 @@ def _record(image, index, problems):
         box = faults.repair(where, item.corners, width, height, problems, voc_xml.to_exclusive)
         if box is not None:
             objects.append((box, index[item.name], item.difficult, False, None, item.line))
-    return faults.record(image.image_path, image.image_id, width, height, objects, image.xml)
+    return image.image_path, image.image_id, width, height, objects, image.xml
 
 
 def _image_files(names):
