@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import h5py
 import numpy as np
 
+from yolov3_tf import printable
 from yolov3_tf.errors import InputError
 
 CHECKSUMS = 'checksums'     # the attribute that holds them all, by name, as JSON
@@ -226,8 +227,11 @@ def _text(file, name):
         raise NotPlain(f'attribute {name} is no text')
     if kind.is_variable_str():              # files from before version 0.3
         _check_heaps(file.filename)
-    text = file.attrs[name]
-    return text if isinstance(text, str) else text.decode()
+    found = file.attrs[name]
+    text = found if isinstance(found, str) else found.decode()
+    if not printable.is_text(text):         # h5py gives bytes that are not UTF-8 as halves of surrogate pairs
+        raise NotPlain(f'attribute {name} is no UTF-8')
+    return text
 
 
 def _check_heaps(path):
