@@ -54,3 +54,8 @@ def test_names_are_escaped_and_styles_differ():
     assert not {'b', 'i'} & Tags(text).seen and '<b>&' in ''.join(Tags(text).texts)
     assert len({svg_charts.style(k, svg_charts.NAMED) for k in range(svg_charts.NAMED)}) == svg_charts.NAMED
     assert len({svg_charts.style(k, 40) for k in range(40)}) == 1
+
+
+def test_a_small_constant_is_read_at_its_axis():
+    text = svg_charts.chart([svg_charts.Line('', [0, 10], [.001, .001], '#000')], 'step', 'learning rate')
+    assert '>1e-3<' in text and '>0.4<' not in text and '>-0.2<' not in text

@@ -90,7 +90,8 @@ def _range(parts) -> Range:
     if not len(values):
         return 0., 1.
     low, high = float(values.min()), float(values.max())
-    return (low, high) if high > low else (low - .5, high + .5)
+    half = abs(low) / 2 or .5               # around a constant, wide enough to read its value at the axis
+    return (low, high) if high > low else (low - half, high + half)
 
 
 def _axes(x_range, y_range, log_y, x_label, y_label):
