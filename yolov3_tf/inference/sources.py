@@ -18,7 +18,7 @@ from yolov3_tf import atomic_file, rgb_images
 from yolov3_tf.data.image_formats import ENDINGS
 from yolov3_tf.drawing.boxes import draw_detections
 from yolov3_tf.errors import InputError
-from yolov3_tf.inference import sequences
+from yolov3_tf.inference import sequences, video_files
 from yolov3_tf.structures import Detections
 
 if TYPE_CHECKING:       # they import TensorFlow, and the detector imports this module
@@ -299,6 +299,8 @@ class Frames:
             raise InputError(f'{without_password(path)}: expected a video, a camera or a stream')
         source = SOURCES[kind]
         self.live = source.live
+        if not self.live:
+            video_files.check(path)
         self._video = cv2.VideoCapture(open_as(path))
         if not self._video.isOpened():
             raise InputError(f'{without_password(path)}: {source.closed}')
