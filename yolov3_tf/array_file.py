@@ -83,13 +83,14 @@ class ArrayFile:
         self._compare(name, values)
         return values
 
-    def json(self, name: str) -> Any:
-        """The object of a text, without NaN and infinite numbers.
+    def json(self, name: str, finite: bool = True) -> Any:
+        """The object of a text; ``finite``: NaN and infinite numbers are refused.
 
         Raises:
           InputError: it is no JSON.
         """
-        return self._guarded(lambda: json.loads(self.texts[name], parse_constant=_refuse_constant))
+        constant = _refuse_constant if finite else float
+        return self._guarded(lambda: json.loads(self.texts[name], parse_constant=constant))
 
     def _compare(self, name, data):
         if self._sums is not None and self._sums.get(name) != zlib.crc32(np.ascontiguousarray(data).data

@@ -36,7 +36,8 @@ def playlists(film):
             'hls as AVI': f'#EXTM3U\nAVI \n#EXTINF:1,\n{film}\n',
             'hls as MPEG': f'#EXTM3U\n{"G" * 400}\n{film}\n',
             'sdp': 'v=0\nc=IN IP4 127.0.0.1\nm=video 5 RTP/AVP 96\n',
-            'ffconcat': f'ffconcat version 1.0\nfile {film}\n', 'empty': '', 'subtitles': '1\n00:00:00,000 --> 00:00:01,000\nhello\n'}
+            'ffconcat': f'ffconcat version 1.0\nfile {film}\n', 'empty': '',
+            'subtitles': '1\n00:00:00,000 --> 00:00:01,000\nhello\n'}
 
 
 @pytest.mark.parametrize('kind', playlists(''))

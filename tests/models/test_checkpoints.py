@@ -98,6 +98,12 @@ def test_a_disk_without_room_is_an_error_and_no_crash(saved, tmp_path):
     assert done.stdout.startswith('last.h5: cannot be written: File too large') and os.listdir(tmp_path) == ['try.py']
 
 
+def test_counters_may_be_infinite_as_losses_before_the_first_validation(saved, tmp_path):
+    path, counters = str(tmp_path / 'last.h5'), {'val_losses': [float('inf')], 'scores': [-1.]}
+    checkpoints.save_model(path, saved[1], DESCRIPTION, Progress({}, counters))
+    assert checkpoints.load_progress(path).counters == checkpoints.load_counters(path) == counters
+
+
 def test_counters_may_name_thousands_of_skipped_images(saved, tmp_path):
     _, model = saved
     skipped = {f'{index:05d}.jpg': 'not an image, or a damaged one' for index in range(5000)}

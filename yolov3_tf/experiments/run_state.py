@@ -93,6 +93,6 @@ class Attempts:
 def _counters(checkpoint) -> dict[str, Any] | None:
     try:
         with array_file.reading(checkpoint) as file:
-            return file.json('counters')
+            return file.json('counters', finite=False)
     except InputError:
         return None

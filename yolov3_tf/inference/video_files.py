@@ -13,7 +13,8 @@ import stat
 from yolov3_tf.errors import InputError
 
 # MP4 and QuickTime by their first box, AVI, Matroska and WebM, MPEG program stream and video
-BEGINNING = re.compile(rb'.{4}(ftyp|moov|mdat|free|skip|wide|pnot)|RIFF.{4}AVI |\x1a\x45\xdf\xa3|\x00\x00\x01[\xba\xb3]',
+BEGINNING = re.compile(rb'.{4}(ftyp|moov|mdat|free|skip|wide|pnot)|RIFF.{4}AVI '
+                       rb'|\x1a\x45\xdf\xa3|\x00\x00\x01[\xba\xb3]',
                        re.DOTALL)
 TRANSPORT = 188         # bytes a packet of an MPEG transport stream, each of which begins with G
 

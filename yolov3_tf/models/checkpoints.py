@@ -228,7 +228,7 @@ def load_progress(path: str) -> Progress:
     with _open(path) as file:
         if 'counters' not in file.texts:
             raise InputError(f'{path} holds a model but no training to resume')
-        counters = file.json('counters')
+        counters = file.json('counters', finite=False)      # epochs before the first validation have infinite losses
         if not isinstance(counters, dict):
             raise InputError(f'{path}: the counters of its training are damaged: take another checkpoint')
         optimizer = {name[len(OPTIMIZER):]: file.read(name) for name in file.arrays if name.startswith(OPTIMIZER)}
@@ -241,7 +241,7 @@ def load_counters(path: str) -> dict[str, Any]:
     """The counters of the training that wrote this checkpoint; empty where it cannot be read or holds none."""
     try:
         with _open(path) as file:
-            counters = file.json('counters') if 'counters' in file.texts else {}
+            counters = file.json('counters', finite=False) if 'counters' in file.texts else {}
             return counters if isinstance(counters, dict) else {}
     except InputError:
         return {}
