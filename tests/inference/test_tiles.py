@@ -5,7 +5,7 @@ import pytest
 cv2 = pytest.importorskip('cv2')
 pytest.importorskip('tensorflow')
 
-from yolov3_tf import export, postprocess  # noqa: E402
+from yolov3_tf import export, postprocess, tiling  # noqa: E402
 from yolov3_tf.errors import InputError  # noqa: E402
 from yolov3_tf.inference import tiles  # noqa: E402
 from yolov3_tf.inference.tiles import Tiled, Tiling, lay_out  # noqa: E402
@@ -79,7 +79,7 @@ def scattered(seed, sides, count, height=3000, width=3000, gap=6):
     (416, 416, .2, [0]), (300, 416, .2, [0]), (417, 416, .2, [0, 1]), (1000, 400, 0., [0, 300, 600]),
     (1200, 400, 0., [0, 400, 800]), (1040, 400, .2, [0, 320, 640]), (1041, 400, .2, [0, 214, 427, 641])])
 def test_tiles_reach_from_edge_to_edge(length, tile, overlap, starts):
-    assert tiles._starts(length, tile, overlap) == starts
+    assert tiling._starts(length, tile, overlap) == starts
 
 
 def test_the_layout_of_an_image_that_is_not_square():

@@ -13,12 +13,14 @@ from __future__ import annotations
 import cv2
 from absl import flags
 
-from yolov3_tf.cli import data_spec
+from yolov3_tf.cli import data_spec, tile_flags
 from yolov3_tf.data import pipeline
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
+from yolov3_tf.data.windows import Windows
 from yolov3_tf.drawing import boxes as draw
 from yolov3_tf.errors import InputError
+from yolov3_tf.tiling import Tiling
 from yolov3_tf.training import preview
 
 MOST_EMPTY = 20         # most batches in a row without a usable image
@@ -38,6 +40,7 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_integer('image_size', 416, 'Input size of the network, a multiple of 32.', lower_bound=32, **at)
     flags.DEFINE_bool('letterbox', True, 'Keep the proportions of images (grey margins) instead of stretching them.',
                       **at)
+    flags.DEFINE_string('train_tiles', None, 'Windows of large images, as in training with this flag.', **at)
     flags.DEFINE_integer('seed', 0, 'Seed of order and augmentation.', lower_bound=0, upper_bound=2**32 - 1, **at)
     flags.DEFINE_string('classes', None, 'File of class names, one a line. Default: as in training.', **at)
 
@@ -48,8 +51,12 @@ def run(arguments, options) -> int:
     spec = data_spec.given(arguments, options, usage)
     if not (options.output or '').endswith('.png'):
         raise InputError(f'expected one data spec and --output=FILE.png: {usage}')
-    settings = pipeline.PipelineSettings(min(options.images, 8), (options.image_size,), letterbox=options.letterbox,
-                                         augment=tuple(options.augment))
+    size = options.image_size
+    if options.train_tiles:
+        tile_flags.checked(options.train_tiles, '--train_tiles')
+    windows = Windows(Tiling(options.train_tiles), (size, size)) if options.train_tiles else None
+    settings = pipeline.PipelineSettings(min(options.images, 8), (size,), letterbox=options.letterbox,
+                                         augment=tuple(options.augment), windows=windows)
     pipeline.check(settings)
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None)
     print(specs.describe(spec, dataset))

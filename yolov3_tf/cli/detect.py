@@ -62,7 +62,7 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     """Detects in what ``arguments`` name and writes the results; returns the exit status."""
     if not options.model:
         raise InputError(f'--model: expected {model_files.KINDS}, got none')
-    tiling = tile_flags.given(options)
+    tile_flags.given(options)
     track_flags.check(options)
     options.output = options.output or _new_folder()
     paths = [sequences.folder_of_images(path) for path in arguments] if options.track else arguments
@@ -76,6 +76,7 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
     model, score = _load(options)
     tracking = track_flags.settings(options, score) if options.track else None
     _note_exported(options, model.settings.suppression.score_threshold, score, tracking)
+    tiling = tile_flags.of_model(options, model.tiles)
     if tiling:
         model = tiles.Tiled(model, tiling, options.batch_size)
     os.makedirs(options.output, exist_ok=True)
@@ -88,7 +89,7 @@ def run(arguments: list[str], options: flags.FlagValues) -> int:
         report = sources.detect_images(model, sequence.paths, *choices, make_tracker(sequence.rate))
     else:
         report = sources.detect_images(model, inputs.images, *choices)
-    _write_results('frames' if inputs.videos else 'images', inputs, report, options, score, tracking)
+    _write_results('frames' if inputs.videos else 'images', inputs, report, options, score, tiling, tracking)
     tracks = None
     if tracking:
         tracks = _write_tracks(sequence.name if sequence else sources.film_name(inputs.videos[0]), report, options)
@@ -167,10 +168,10 @@ def _named_in_text(inputs):
     return inputs._replace(images=text, problems=inputs.problems + problems)
 
 
-def _write_results(kind, inputs, report, options, score, tracking):
+def _write_results(kind, inputs, report, options, score, tiling, tracking):
     results = {'model': options.model, 'score_threshold': score}
-    if options.tiles:
-        results.update(tiles=options.tiles, tile_overlap=options.tile_overlap)
+    if tiling:
+        results.update(tiles=tiling.tiles, tile_overlap=tiling.overlap)
     if tracking:
         results['track'] = {'low_score': tracking.lowest, 'iou': tracking.iou, 'buffer': tracking.buffer}
     if inputs.videos:

@@ -148,7 +148,6 @@ def of_model(options, classes):
     from yolov3_tf.postprocess import Suppression
     from yolov3_tf.training import precision
     precision.grow_memory()
-    tiling = tile_flags.given(options)
     path = model_files.resolve(options.model)
     if not path.endswith(model_files.CHECKPOINT):
         given = [name for name in OF_CHECKPOINTS if options[name].present]
@@ -156,14 +155,16 @@ def of_model(options, classes):
             raise InputError(f'--{given[0]} is fixed in an exported model: export it anew, or evaluate the checkpoint')
         opened = detector.load(path)
         check_classes(classes, opened.class_names)
+        tiling = tile_flags.of_model(options, opened.tiles)
         return detect_dataset(opened, options.data, strict=options.strict, tiling=tiling)
     if options.nms == 'soft' and options['iou_threshold'].present:
         raise InputError('--iou_threshold beside --nms=soft: soft suppression has no threshold; give one of them')
-    check_classes(classes, checkpoints.describe(path).class_names)
+    config = checkpoints.describe(path)
+    check_classes(classes, config.class_names)
     suppression = Suppression(options.score_threshold, options.iou_threshold, options.max_per_class, None, options.nms,
                               options.top_k)
     return detect_dataset(path, options.data, suppression, options.image_size, options.batch_size, options.strict,
-                          tiling)
+                          tile_flags.of_model(options, config.tiles))
 
 
 def check_classes(given, of_model):

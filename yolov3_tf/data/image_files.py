@@ -135,6 +135,12 @@ def open_image(contents: tf.Tensor, orientation: int | tf.Tensor = 0, opencv: bo
     return Image(contents, height, width, partly, pixels)
 
 
+def of_pixels(pixels: tf.Tensor) -> Image:
+    """uint8 [h, w, 3] RGB that was decoded or made before -> Image. In graph."""
+    shape = tf.shape(pixels)
+    return Image(tf.constant(b''), shape[0], shape[1], tf.constant(False), tf.ensure_shape(pixels, [None, None, 3]))
+
+
 def decode_part(image: Image, rectangle: tf.Tensor) -> tf.Tensor:
     """Pixels of a rectangle (int32 [4] x1, y1, x2, y2, inside the image) -> uint8 [h, w, 3] RGB. In graph.
 

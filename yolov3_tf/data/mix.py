@@ -208,16 +208,17 @@ def mix(image: image_files.Image, sample: Sample, names: Iterable[str], seed: tf
 def cut_out(canvas: Canvas, window: tf.Tensor) -> Canvas:
     """The part of a canvas within a rectangle int32 [4]; boxes of which enough is inside are cut at its edges."""
     x1, y1, x2, y2 = tf.unstack(window)
-    return _cut_objects(canvas._replace(pixels=canvas.pixels[y1:y2, x1:x2]), window)
+    return cut_objects(canvas._replace(pixels=canvas.pixels[y1:y2, x1:x2]), window)
 
 
 def part_of(image: image_files.Image, sample: Sample, window: tf.Tensor) -> Canvas:
     """``cut_out`` of an image that is not decoded yet, decoded no further than needed."""
     pixels = image_files.decode_part(image, window)
-    return _cut_objects(Canvas(pixels, sample.boxes, sample.classes, sample.weights), window)
+    return cut_objects(Canvas(pixels, sample.boxes, sample.classes, sample.weights), window)
 
 
-def _cut_objects(canvas, window):
+def cut_objects(canvas: Canvas, window: tf.Tensor) -> Canvas:
+    """The boxes of a canvas within a rectangle int32 [4], in its pixels; those of which enough is inside, cut."""
     edges = tf.cast(window, tf.float32)
     inside = box_ops.intersection(canvas.boxes, edges) >= LEAST_VISIBLE * box_ops.area(canvas.boxes)
     cut = tf.clip_by_value(canvas.boxes, tf.tile(edges[:2], [2]), tf.tile(edges[2:], [2])) - tf.tile(edges[:2], [2])
@@ -233,10 +234,7 @@ def _applied(one, state, others, draw, size):
     image, boxes, classes, weights = state
     pixels = image_files.decode_part(image, tf.stack([0, 0, image.width, image.height]))
     canvas = one.apply(Canvas(pixels, boxes, classes, weights), others, draw, size)
-    shape = tf.shape(canvas.pixels)
-    whole = image_files.Image(tf.constant(b''), shape[0], shape[1], tf.constant(False),
-                             tf.ensure_shape(canvas.pixels, [None, None, 3]))
-    return whole, canvas.boxes, canvas.classes, canvas.weights
+    return image_files.of_pixels(canvas.pixels), canvas.boxes, canvas.classes, canvas.weights
 
 
 def _largest_part(height, width, tile_height, tile_width, position):

@@ -21,25 +21,35 @@ class Order(NamedTuple):
       images: their number in the set.
       batch_size: images a batch.
       seed: int.
-      repeats: how often each image is shown, as a ratio to the others (``repeat_factors``); empty: each once an epoch.
+      repeats: how often each image is shown, as a ratio to the others (``repeat_factors``); empty: as ``times`` says.
+      times: how many times each image is shown in an epoch; empty: each once.
     """
     images: int
     batch_size: int
     seed: int
     repeats: tuple[float, ...] = ()
+    times: tuple[int, ...] = ()
+
+    @property
+    def shown(self) -> int:
+        """Images an epoch, each as often as it is shown."""
+        return sum(self.times) if self.times else self.images
 
     @property
     def steps(self) -> int:
         """Batches an epoch."""
-        return steps_per_epoch(self.images, self.batch_size)
+        return steps_per_epoch(self.shown, self.batch_size)
 
     def of_epoch(self, epoch: int | tf.Tensor) -> tf.Tensor:
         """int32 [steps * batch_size]: the images in the order they are shown; in graph."""
         shown = tf.range(self.images)
         if self.repeats:
-            shown = _draw(shown, self.repeats, key(self.seed, DRAW, epoch))
+            shares = np.multiply(self.repeats, self.times or 1.)
+            shown = _draw(shown, shares, self.shown, key(self.seed, DRAW, epoch))
+        elif self.times:
+            shown = tf.repeat(shown, self.times)
         shuffled = tf.random.experimental.stateless_shuffle(shown, key(self.seed, ORDER, epoch))
-        return tf.gather(shuffled, tf.range(self.steps * self.batch_size) % self.images)
+        return tf.gather(shuffled, tf.range(self.steps * self.batch_size) % self.shown)
 
     def of_batch(self, epoch: int, step: int) -> np.ndarray:
         """The images that a batch should hold, int32 [batch_size] NumPy."""
@@ -71,13 +81,13 @@ def repeat_factors(records: Sequence[Record]) -> tuple[float, ...]:
     return tuple(float(factors[own].max(initial=1)) for own in classes)
 
 
-def _draw(images, repeats, seed):
-    """As many of int32 [n] as there are, image i ``n repeats[i] / sum(repeats)`` times, rounded up or down at random.
+def _draw(images, repeats, count, seed):
+    """``count`` of int32 [n], image i ``count repeats[i] / sum(repeats)`` times, rounded up or down at random.
 
-    Systematic: n points with one random offset on a line where every image has its share. The images lie on it in
-    random order, so that neighbours in the set are not drawn together.
+    Systematic: as many points with one random offset on a line where every image has its share. The images lie on it
+    in random order, so that neighbours in the set are not drawn together.
     """
-    count, shares = len(repeats), np.round(np.multiply(repeats, _UNIT)).astype(np.int64)
+    shares = np.round(np.multiply(repeats, _UNIT)).astype(np.int64)
     lying = tf.random.experimental.stateless_shuffle(images, seed)
     ends = tf.cumsum(tf.gather(tf.constant(shares), lying))
     offset = tf.random.stateless_uniform([], seed, 0, int(shares.sum()), tf.int64)

@@ -34,7 +34,9 @@ from yolov3_tf import geometry
 from yolov3_tf.choices import choose
 from yolov3_tf.data import augment, caches, image_files, mix, rendering
 from yolov3_tf.data import order as orders
+from yolov3_tf.data import windows as parts
 from yolov3_tf.data.order import Order
+from yolov3_tf.data.windows import Windows
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, GroundTruth, Record
 
@@ -57,6 +59,8 @@ class PipelineSettings(NamedTuple):
       balance_classes: images with rare classes are shown more often (``order.repeat_factors``), others less.
       strict: an image that cannot be used stops the iteration (else it is left out of its batch).
       threads: batches made side by side; None: one a processor.
+      windows: each image is a random window of the stored one, of a tile's size; an epoch has as many of an image as
+        fill its area. None: the whole images.
     """
     batch_size: int
     sizes: Sequence[int | tuple[int, int]]
@@ -66,6 +70,7 @@ class PipelineSettings(NamedTuple):
     balance_classes: bool = False
     strict: bool = False
     threads: int | None = None
+    windows: Windows | None = None
 
 
 class EvaluationBatch(NamedTuple):
@@ -170,10 +175,46 @@ def evaluation_batches(dataset: Dataset, height: int, width: int, letterbox: boo
     return _side_by_side(indices, batch, threads).filter(lambda batch: tf.size(batch.indices) > 0)
 
 
+def tile_batches(dataset: Dataset, windows: Windows, letterbox: bool, batch_size: int, strict: bool = False,
+                 threads: int | None = None) -> tf.data.Dataset:
+    """Every record in order, unaugmented, first as a whole and then in tiles; a batch never holds two records.
+
+    An image is decoded once for all of its tiles.
+
+    Returns:
+      tf.data.Dataset of (EvaluationBatch of windows, windows int32 [B, 4] in pixels of the image). The batch's sizes
+      are those of the windows, its truth what is seen in them.
+
+    Raises:
+      InputError: no records, or one of them has too many tiles.
+    """
+    annotations = _flatten(dataset.records)
+    parts.times(dataset.records, windows)
+
+    def read(index):
+        pixels, sample, index = _read_whole(annotations, index)
+        return pixels, sample, parts.all_windows(windows, sample.height, sample.width), index
+
+    def place(pixels, sample, index, window):
+        x1, y1, x2, y2 = tf.unstack(window)
+        seen = parts.objects_in(sample, window, windows)
+        return _place_whole(*windows.image_size, letterbox, pixels[y1:y2, x1:x2], seen, index), window
+
+    def of_one(pixels, sample, all_of_it, index):
+        made = tf.data.Dataset.from_tensor_slices(all_of_it).map(lambda window: place(pixels, sample, index, window))
+        return made.padded_batch(batch_size)
+
+    options = tf.data.Options()
+    options.threading.max_intra_op_parallelism = 1
+    opened = tf.data.Dataset.range(len(dataset.records), output_type=tf.int32).map(read, threads or 1)
+    return _usable(opened, strict).flat_map(of_one).prefetch(2).with_options(options)
+
+
 def order_of(dataset: Dataset, settings: PipelineSettings, seed: int) -> Order:
     """The order of the records in the epochs of ``training_batches``."""
     repeats = orders.repeat_factors(dataset.records) if settings.balance_classes else ()
-    return Order(len(dataset.records), settings.batch_size, seed, repeats)
+    times = parts.times(dataset.records, settings.windows) if settings.windows else ()
+    return Order(len(dataset.records), settings.batch_size, seed, repeats, times)
 
 
 def reproduce(dataset: Dataset, settings: PipelineSettings, seed: int, epoch: int,
@@ -207,10 +248,10 @@ def reason(path: str, orientation: int = 0) -> str:
 
 def _plan(annotations, index, size: tuple[Any, Any], settings, key):
     """All that may fail on a bad image: (pixels of the part seen, their target in the input, the sample, index)."""
-    image = _open(annotations, index)
-    sample = _sample(annotations, index, image)
+    image, sample = _windowed(annotations, index, settings.windows, key)
     if _changes('images', settings):
-        image, *boxes = mix.mix(image, sample, settings.augment, key, _others(annotations, index), size)
+        others = _others(annotations, index, settings.windows, key)
+        image, *boxes = mix.mix(image, sample, settings.augment, key, others, size)
         sample = augment.whole_image(image.height, image.width, *boxes)
     sample = augment.augment(sample, settings.augment, key)
     upright = _size_before_turn(size, sample) if _changes('turn', settings) else size
@@ -294,7 +335,17 @@ def _sample(annotations, index, image):
     return augment.whole_image(image.height, image.width, boxes, classes)
 
 
-def _others(annotations, index):
+def _windowed(annotations, index, windows, key):
+    """``image_files.Image`` of a record and its sample, of a random window where ``windows`` asks for it."""
+    image = _open(annotations, index)
+    sample = _sample(annotations, index, image)
+    if windows is None:
+        return image, sample
+    seed = tf.random.experimental.stateless_fold_in(key, parts.STREAM)
+    return parts.cut(image, sample, parts.choose(sample, windows, parts.draw(seed)), windows)
+
+
+def _others(annotations, index, windows, key):
     """``mix.Others``: parts of any image of the set but this one, where there is another."""
     count = tf.shape(annotations.starts)[0] - 1
 
@@ -303,8 +354,9 @@ def _others(annotations, index):
         other = (index + 1 + tf.minimum(step, tf.maximum(count - 2, 0))) % count
 
         def read(other):
-            image = _open(annotations, other)
-            return mix.part_of(image, _sample(annotations, other, image), window(image.height, image.width))
+            seed = tf.random.experimental.stateless_fold_in(key, tf.bitcast(number, tf.int32))
+            image, sample = _windowed(annotations, other, windows, seed)
+            return mix.part_of(image, sample, window(image.height, image.width))
         # A dataset of one, because only a dataset can leave out what fails.
         one = tf.data.Dataset.from_tensors(other).map(read).ignore_errors()
         return one.concatenate(tf.data.Dataset.from_tensors(mix.empty())).take(1).get_single_element()

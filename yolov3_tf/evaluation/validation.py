@@ -10,14 +10,17 @@ import tensorflow as tf
 
 from yolov3_tf import anchors as anchors_module
 from yolov3_tf import codec, postprocess
+from yolov3_tf import tiling as tilings
 from yolov3_tf.codec import to_input
 from yolov3_tf.data import image_files, pipeline
+from yolov3_tf.data.windows import Windows
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses import criterion
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.keras_policy import keras_policy
 from yolov3_tf.structures import Dataset, Detections
+from yolov3_tf.tiling import Tiling
 
 # As the reference implementation evaluates: the number of detections of a class is limited, that of an image is not.
 REFERENCE = postprocess.Suppression(max_total=None)
@@ -51,16 +54,22 @@ class Validator:
       model: of ``models.yolov3``, or any model with its outputs. In half precision: the network of ``config``.
       loss: settings of the criterion to average over the images, or None.
       strict: an image that cannot be read raises an error instead of being skipped.
+      tiling: look at each image in tiles too, and merge what is found; the loss is then the mean over all tiles and
+        whole images. None: as the config's ``tiles`` say.
     """
 
     def __init__(self, model: tf.keras.Model, config: ModelConfig, dataset: Dataset, batch_size: int = 8,
                  loss: criterion.LossSettings | None = None, suppression: postprocess.Suppression = REFERENCE,
-                 strict: bool = False):
+                 strict: bool = False, tiling: Tiling | None = None):
         self.model, self.config, self.dataset, self.loss, self.suppression = model, config, dataset, loss, suppression
+        tiling = tiling or (Tiling(config.tiles) if config.tiles else None)
+        self.windows = Windows(tiling, config.image_size) if tiling else None
         self._network: tf.keras.Model | None = None         # what computes
         self.priors = anchors_module.lay_out(config.anchors, *config.image_size)
         self.batches = pipeline.evaluation_batches(
             dataset, *config.image_size, letterbox=config.letterbox, batch_size=batch_size, strict=strict)
+        self.tile_batches = self.windows and pipeline.tile_batches(
+            dataset, self.windows, config.letterbox, batch_size, strict)
         self._step = tf.function(self._evaluate, reduce_retracing=True, autograph=False)
 
     def run(self) -> Outcome:
@@ -72,10 +81,8 @@ class Validator:
         self._take_weights()
         detections, seen = [], []
         sums: dict[str, float] = {}
-        for batch in batches_of(self.batches, self.dataset):
-            found, losses = self._step(batch.images, batch.truth, batch.placement, batch.sizes)
-            indices = batch.indices.numpy().tolist()
-            detections += self._by_image(found, indices)
+        for found, indices, losses in self._in_tiles() if self.windows else self._whole():
+            detections += found
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.) + float(value) * len(indices)
             seen += indices
@@ -88,12 +95,46 @@ class Validator:
             record.image_path: pipeline.reason(record.image_path, record.orientation) for record in missing})
 
     def speed(self) -> float:
-        """Images per second of the network with suppression, without reading, measured on one batch after ``run``."""
+        """Images per second of the network with suppression, without reading, measured on one batch after ``run``.
+
+        In tiles: tiles per second.
+        """
         batch = next(iter(batches_of(self.batches, self.dataset)))
         start = time.perf_counter()
         found, _ = self._step(batch.images, batch.truth, batch.placement, batch.sizes)
         np.asarray(found.boxes)                         # waits for the device
         return len(batch.indices.numpy()) / (time.perf_counter() - start)
+
+    def _whole(self):
+        """Yields, for every batch: the detections of its images, their indices, and the losses."""
+        for batch in batches_of(self.batches, self.dataset):
+            found, losses = self._step(batch.images, batch.truth, batch.placement, batch.sizes)
+            indices = batch.indices.numpy().tolist()
+            yield self._by_image(found, indices), indices, losses
+
+    def _in_tiles(self):
+        """The same for every batch of tiles; the detections of an image come behind those of its last batch."""
+        found: list[Detections] = []
+        windows: list[np.ndarray] = []
+        index = -1
+        for batch, some in batches_of(self.tile_batches, self.dataset):
+            of_batch, losses = self._step(batch.images, batch.truth, batch.placement, batch.sizes)
+            indices = batch.indices.numpy().tolist()
+            if windows and indices[0] != index:
+                yield [self._merged(index, found, np.concatenate(windows))], [], {}
+                found, windows = [], []
+            index = indices[0]
+            found += self._by_image(of_batch, indices)
+            windows.append(some.numpy())
+            yield [], indices, losses
+        if windows:
+            yield [self._merged(index, found, np.concatenate(windows))], [], {}
+
+    def _merged(self, index, found, windows):
+        """The detections of an image from those in its windows, the first of which is the whole image."""
+        record, names = self.dataset.records[index], tuple(self.dataset.class_names)
+        return Detections(record.image_id, *tilings.merge_found(found, windows, self.suppression, len(names)), names,
+                          record.image_path)
 
     def _take_weights(self):
         """Makes the float32 network of the current weights."""
@@ -159,8 +200,11 @@ def detect_each(detector: DetectsImages, dataset: Dataset,
     return detections, skipped
 
 
-def batches_of(batches: tf.data.Dataset, dataset: Dataset) -> Iterator[pipeline.EvaluationBatch]:
-    """Iterates over evaluation batches; under ``strict`` an unusable image raises InputError with its name."""
+def batches_of(batches: tf.data.Dataset, dataset: Dataset) -> Iterator[Any]:
+    """Iterates over what ``pipeline.evaluation_batches`` or ``tile_batches`` gives.
+
+    Under ``strict`` an unusable image raises InputError with its name.
+    """
     try:
         yield from batches
     except tf.errors.OpError as error:          # only under strict

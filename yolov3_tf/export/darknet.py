@@ -65,7 +65,7 @@ def load(path: str) -> tuple[tf.keras.Model, checkpoints.ModelConfig, Settings]:
     model = cfg.build(network)
     darknet_weights.read(path, model)
     config = checkpoints.ModelConfig(known.class_names, 1., known.image_size, known.letterbox, network.anchors,
-                                          cfg=network.text, backbone_layers=network.backbone_layers)
+                                    cfg=network.text, backbone_layers=network.backbone_layers, tiles=known.tiles)
     return model, config, known.settings
 
 

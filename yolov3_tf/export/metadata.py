@@ -24,18 +24,19 @@ OUTPUTS = {
 
 
 class Metadata(NamedTuple):
-    """Attributes: as in ``checkpoints.ModelConfig``; ``settings`` as exported."""
+    """Attributes: as in ``checkpoints.ModelConfig``; ``settings`` as exported; tiles: '' where none are due."""
     class_names: tuple[str, ...]
     image_size: tuple[int, int]
     letterbox: bool
     settings: Settings
+    tiles: str = ''
 
 
 def texts(config: ModelConfig, settings: Settings, **more: Any) -> dict[str, str]:
     """File name -> text; ``more``: further JSON values, of one format."""
     values = {'format': FORMAT, 'labels': LABELS, 'input_size': list(config.image_size),
              'letterbox': bool(config.letterbox), 'anchors': config.anchors._asdict(),
-             **settings.flat(), **more, 'outputs': OUTPUTS}
+             **({'tiles': config.tiles} if config.tiles else {}), **settings.flat(), **more, 'outputs': OUTPUTS}
     return {MODEL: json.dumps(values, indent=2) + '\n',
             LABELS: ''.join(f'{name}\n' for name in config.class_names)}
 
@@ -51,7 +52,7 @@ def read(found: Mapping[str, str], where: str | os.PathLike) -> Metadata:
         height, width = values['input_size']
         # A file of an older version lacks newer settings; it was written with their defaults.
         return Metadata(tuple(found[values['labels']].splitlines()), (int(height), int(width)),
-                        bool(values['letterbox']), Settings.from_flat(values))
+                        bool(values['letterbox']), Settings.from_flat(values), str(values.get('tiles', '')))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f'{where}: expected a model of export_saved_model.py with {MODEL} and {LABELS}: '
                          f'{error!r}') from error

@@ -44,13 +44,15 @@ class Detector:
       score_threshold: what a call takes by default: the operating point over all classes, else .3.
       checkpoint: its file, so that ``evaluate`` can choose other settings; None for an exported model.
       image_size: height and width of the network's input; None where unknown.
+      tiles: the tiles that it was trained for, see ``tiling.Tiling``; '' for whole images. ``detect`` takes them by
+        default, a call of the detector does not (``inference.tiles``).
     """
 
     def __init__(self, server, class_names: Sequence[str], settings: Settings, checkpoint: str | None = None,
-                 image_size: tuple[int, int] | None = None):
+                 image_size: tuple[int, int] | None = None, tiles: str = ''):
         """``server`` is an ``export.Server``, a loaded SavedModel of one, or a ``Resizing``."""
         self._server, self.class_names, self.settings = server, tuple(class_names), settings
-        self.checkpoint, self.image_size = checkpoint, image_size
+        self.checkpoint, self.image_size, self.tiles = checkpoint, image_size, tiles
         self.score_threshold = settings.operating.overall.score if settings.operating else SCORE
 
     def __repr__(self) -> str:
@@ -220,25 +222,27 @@ def _load_checkpoint(path, settings):
     model, config = checkpoints.load_model(path)
     if settings.operating is None:
         settings = settings._replace(operating=operating_points.of_checkpoint(path))
-    return Detector(Server(model, config, settings), config.class_names, settings, path, config.image_size)
+    return Detector(Server(model, config, settings), config.class_names, settings, path, config.image_size,
+                    config.tiles)
 
 
 def _load_darknet(path, _):
     model, config, settings = darknet.load(path)
-    return Detector(Server(model, config, settings), config.class_names, settings, None, config.image_size)
+    return Detector(Server(model, config, settings), config.class_names, settings, None, config.image_size,
+                    config.tiles)
 
 
 def _load_tflite(path, _):
     known = tflite.read_metadata(path)
     return Detector(Resizing(tflite.open_model(path), known), known.class_names, known.settings, None,
-                    known.image_size)
+                    known.image_size, known.tiles)
 
 
 def _load_onnx(path, _):
     session = onnx.open_session(path)
     known = onnx.read_metadata(session, path)
     return Detector(Resizing(onnx.as_function(session), known), known.class_names, known.settings, None,
-                    known.image_size)
+                    known.image_size, known.tiles)
 
 
 SUFFIXES = {'.h5': _load_checkpoint, '.tflite': _load_tflite, '.onnx': _load_onnx, '.weights': _load_darknet}
@@ -253,7 +257,8 @@ def _load_saved_model(folder):
         except (OSError, UnicodeError):
             continue                    # metadata.read reports what is missing
     known = metadata.read(found, os.path.join(folder, EXTRA))
-    return Detector(tf.saved_model.load(folder), known.class_names, known.settings, None, known.image_size)
+    return Detector(tf.saved_model.load(folder), known.class_names, known.settings, None, known.image_size,
+                    known.tiles)
 
 
 def _version(folder):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from absl import logging
 
-from yolov3_tf import export, postprocess
+from yolov3_tf import postprocess
 from yolov3_tf.data.readers import specs
 from yolov3_tf.errors import InputError
 from yolov3_tf.evaluation import report, validation
@@ -96,14 +96,8 @@ def _of_checkpoint(path, data, suppression, image_size, batch_size, strict, tili
     if image_size is not None:
         config = config._replace(image_size=(image_size, image_size))
     dataset = _load(data, config.class_names, strict)
-    if tiling:
-        # A tile's outputs have one size: as many as the reference's rule, a number for each class, can leave.
-        most = suppression.max_total or suppression.max_per_class * len(config.class_names)
-        settings = export.Settings(suppression._replace(max_total=most))
-        opened = detectors.Detector(export.Server(model, config, settings), config.class_names, settings, path,
-                                    config.image_size)
-        return Found(dataset, *validation.detect_each(Tiled(opened, tiling, batch_size), dataset, strict))
-    outcome = validation.Validator(model, config, dataset, batch_size, suppression=suppression, strict=strict).run()
+    outcome = validation.Validator(model, config._replace(tiles=''), dataset, batch_size, suppression=suppression,
+                                   strict=strict, tiling=tiling).run()
     return Found(dataset, outcome.detections, outcome.skipped)
 
 

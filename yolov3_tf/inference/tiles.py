@@ -2,55 +2,19 @@
 
 A network sees an image of 3000 pixels at 416, where an object of 12 pixels has less than 2. In tiles of the network's
 own size it has all 12. What is large is cut by the tiles, and found in the whole image, which is one more tile.
-
-Each tile finds parts of what its edges cut. A part is recognised by an edge on an inner edge of its tile, and
-
-* is dropped where a box of another tile (or of the whole image) covers it, and either is what this tile would see of
-  that box, cut at the tile's edges, or lies in a tile that sees more of the object than this one;
-* is joined with the parts of its neighbours where both agree in what the two tiles share;
-* is kept as it is otherwise: a box cut short is better than none.
-
-Small objects inside a large one of their class survive, for they are not what a tile would see of the large one.
+``tiling`` cuts and merges.
 """
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from yolov3_tf import postprocess
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import Settings
 from yolov3_tf.structures import Detections
-
-AUTO = 'auto'
-OVERLAP = .2            # of a tile's side, by default
-LEAST_OVERLAP, MOST_OVERLAP = .05, .75      # without any, neighbours would share nothing to compare
-MOST_ALONG = 31         # a larger number is a size in pixels
-MOST_TILES = 10_000     # of an image
-# How near the edge of a box is to the tile's edge that cuts it: a share of the tile's side, or of the box's.
-EDGE_OF_TILE, EDGE_OF_BOX = .02, .1
-COVERED = .5            # share of a part's area from which another box covers it; that box is taken EDGE_OF_BOX larger
-FORMS = (f'{AUTO}, a number of tiles along the longer side (2 to {MOST_ALONG}), or the longer side of a tile in pixels '
-         f'({MOST_ALONG + 1} or more)')
-
-
-class Tiling(NamedTuple):
-    """How an image is cut.
-
-    Attributes:
-      tiles: ``auto`` for tiles of the network's input size, or a number, see ``FORMS``.
-      overlap: share of a tile's side that it has in common with its neighbour, at least; .05 to .75. What is smaller
-        than that is whole in one of them.
-    """
-    tiles: str = AUTO
-    overlap: float = OVERLAP
-
-
-DEFAULTS = Tiling()
+from yolov3_tf.tiling import AUTO, DEFAULTS, Tiling, check, lay_out, merge_found
 
 
 class DetectsArrays(Protocol):
@@ -92,176 +56,12 @@ class Tiled:
         for start in range(0, len(windows), self.batch_size):
             some = windows[start:start + self.batch_size]
             found += self.detector.detect([np.ascontiguousarray(pixels[y1:y2, x1:x2]) for x1, y1, x2, y2 in some])
-        moved = [one.boxes + np.tile(window[:2], 2) for one, window in zip(found[1:], windows)]
-        all_of_it = np.array([[0, 0, width, height]], np.float32)
-        boxes, scores, classes = merge(
-            np.concatenate([found[0].boxes, *moved]), np.concatenate([one.scores for one in found]),
-            np.concatenate([one.classes for one in found]),
-            np.repeat(np.arange(len(found)), [len(one) for one in found]),
-            np.concatenate([all_of_it, windows.astype(np.float32)]), self.settings.suppression, len(self.class_names))
+        windows = np.concatenate([[[0, 0, width, height]], windows])
+        boxes, scores, classes = merge_found(found, windows, self.settings.suppression, len(self.class_names))
         return Detections(name, boxes, scores, classes, tuple(self.class_names))
-
-
-def check(tiling: Tiling) -> None:
-    """Raises InputError for a tiling that cannot be understood."""
-    if not re.fullmatch(rf'{AUTO}|[1-9]\d{{0,5}}', tiling.tiles) or tiling.tiles == '1':
-        raise InputError(f'tiles {tiling.tiles!r}: expected {FORMS}')
-    if not LEAST_OVERLAP <= tiling.overlap <= MOST_OVERLAP:
-        raise InputError(f'tile_overlap {tiling.overlap:g}: expected a share of a tile\'s side, {LEAST_OVERLAP:g} to '
-                         f'{MOST_OVERLAP:g}')
-
-
-def lay_out(tiling: Tiling, height: int, width: int, image_size: tuple[int, int] | None) -> np.ndarray:
-    """The tiles of an image of this size: int [n, 4] x1, y1, x2, y2; none where one tile would hold the whole image.
-
-    All have one size, in the proportions of the network's input ``image_size`` (height, width; None: square), at equal
-    distances from edge to edge.
-
-    Raises:
-      InputError: there would be too many.
-    """
-    rows, columns = image_size or (1, 1)
-    along = max(height, width)
-    if tiling.tiles == AUTO:
-        side = max(rows, columns)
-    elif int(tiling.tiles) > MOST_ALONG:
-        side = int(tiling.tiles)
-    else:
-        count = int(tiling.tiles)
-        longest = max(rows, columns) / (rows if height >= width else columns)
-        side = math.ceil(along / (count - (count - 1) * tiling.overlap) * longest)
-    tile_height, tile_width = (max(round(side * part / max(rows, columns)), 1) for part in (rows, columns))
-    tops, lefts = _starts(height, tile_height, tiling.overlap), _starts(width, tile_width, tiling.overlap)
-    if len(tops) * len(lefts) > MOST_TILES:
-        raise InputError(f'an image of {width} x {height} pixels: {len(tops) * len(lefts):,} tiles, expected at most '
-                         f'{MOST_TILES:,}: give larger ones')
-    if len(tops) * len(lefts) == 1:
-        return np.zeros([0, 4], int)
-    return np.array([[left, top, min(left + tile_width, width), min(top + tile_height, height)]
-                     for top in tops for left in lefts])
-
-
-def merge(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, tile: np.ndarray, windows: np.ndarray,
-          suppression: postprocess.Suppression, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One result of the detections of all tiles, best score first.
-
-    Args:
-      boxes: float32 [n, 4] in pixels of the image; scores: [n]; classes: int [n].
-      tile: int [n] the row of ``windows`` that each was found in.
-      windows: float32 [t, 4] the tiles; one that is the whole image cuts nothing.
-      suppression: its ``nms`` and ``iou_threshold`` are applied (``soft`` would keep doubles: ``per_class`` instead).
-
-    Returns:
-      boxes, scores, classes.
-    """
-    image = np.concatenate([windows[:, :2].min(0), windows[:, 2:].max(0)]) if len(windows) else np.zeros(4)
-    cuts = _cuts(boxes, windows[tile], image)
-    whole = ~cuts.any(1)
-    kept = _suppressed(boxes[whole], scores[whole], classes[whole], suppression, num_classes)
-    sources = tile[whole][kept.rows]
-    parts = np.flatnonzero(~whole)
-    parts = parts[[not _is_part_of_another(index, boxes, classes, tile, windows, cuts, kept, sources, suppression)
-                   for index in parts]] if len(parts) else parts
-    joined = _joined(boxes[parts], scores[parts], classes[parts], tile[parts], windows, suppression.iou_threshold)
-    last = _suppressed(np.concatenate([kept.boxes, joined.boxes]), np.concatenate([kept.scores, joined.scores]),
-                       np.concatenate([kept.classes, joined.classes]), suppression, num_classes)
-    return last.boxes, last.scores, last.classes
-
-
-class _Kept(NamedTuple):
-    """boxes, scores, classes, and the rows that they were among what was given."""
-    boxes: np.ndarray
-    scores: np.ndarray
-    classes: np.ndarray
-    rows: np.ndarray
 
 
 def _decoded(content):
     # As the detector itself decodes it, so that boxes lie in the same pixels.
     from yolov3_tf.export import preprocess
     return preprocess.decode(content).numpy()
-
-
-def _starts(length, tile, overlap):
-    """Where tiles begin along one side."""
-    if length <= tile:
-        return [0]
-    count = math.ceil((length - overlap * tile) / (tile - overlap * tile) - 1e-9)
-    return [round(index * (length - tile) / (count - 1)) for index in range(count)]
-
-
-def _cuts(boxes, windows, image):
-    """bool [n, 4]: which edges of a box lie at an inner edge of its tile."""
-    return (np.abs(boxes - windows) <= _margin(boxes, windows)) & (windows != image)
-
-
-def _margin(boxes, windows):
-    return np.tile(np.maximum(EDGE_OF_TILE * (windows[..., 2:] - windows[..., :2]),
-                              EDGE_OF_BOX * (boxes[..., 2:] - boxes[..., :2])), 2)
-
-
-def _suppressed(boxes, scores, classes, suppression, num_classes):
-    if suppression.nms == 'soft':
-        suppression = suppression._replace(nms='per_class')
-    return _Kept(*postprocess.suppress(boxes, scores, classes, suppression, num_classes))
-
-
-def _is_part_of_another(index, boxes, classes, tile, windows, cuts, kept, sources, suppression):
-    """Whether a kept box of another tile is, or sees more of, what a part shows."""
-    box, own = boxes[index], windows[tile[index]]
-    rivals = (kept.classes == classes[index]) & (sources != tile[index])
-    others = kept.boxes[rivals]
-    grown = others + EDGE_OF_BOX * np.tile(others[:, 2:] - others[:, :2], 2) * [-1, -1, 1, 1]
-    covers = _intersection(grown, box) > COVERED * _area(box)
-    if not covers.any():
-        return False
-    seen_here = np.concatenate([np.maximum(others[:, :2], own[:2]), np.minimum(others[:, 2:], own[2:])], 1)
-    return bool((covers & ((_iou(seen_here, box) > suppression.iou_threshold)
-                           | _sees_more(box, cuts[index], windows[sources[rivals]]))).any())
-
-
-def _sees_more(box, cut, windows):
-    """Whether a part lies in each of these tiles, away from the edge that cuts it, so that they see what goes on."""
-    beyond = np.where([True, True, False, False], box - windows, windows - box)        # [n, 4] how far inside
-    margin = _margin(box, windows)
-    return ((beyond >= -margin) & (~cut | (beyond > margin))).all(1)
-
-
-def _joined(boxes, scores, classes, tile, windows, threshold):
-    """Parts that agree in what their tiles share become their hull, with the best of their scores."""
-    group = np.arange(len(boxes))
-    order = [np.flatnonzero(tile == number) for number in range(len(windows))]
-    for one, rows in enumerate(order):
-        for other in range(one + 1, len(windows)):
-            columns = order[other]
-            shared = np.concatenate([np.maximum(windows[one, :2], windows[other, :2]),
-                                     np.minimum(windows[one, 2:], windows[other, 2:])])
-            if not len(rows) or not len(columns) or (shared[2:] <= shared[:2]).any():
-                continue
-            alike = _iou(_clipped(boxes[rows], shared)[:, None], _clipped(boxes[columns], shared)[None]) > threshold
-            for row, column in zip(*np.nonzero(alike & (classes[rows][:, None] == classes[columns]))):
-                first, second = group[rows[row]], group[columns[column]]
-                group[group == max(first, second)] = min(first, second)
-    groups = [np.flatnonzero(group == number) for number in np.unique(group)]
-    hulls = [np.concatenate([boxes[rows, :2].min(0), boxes[rows, 2:].max(0)]) for rows in groups]
-    return _Kept(np.array(hulls, np.float32).reshape(-1, 4),
-                 np.array([scores[rows].max() for rows in groups], np.float32),
-                 np.array([classes[rows[0]] for rows in groups], np.int32), group)
-
-
-def _clipped(boxes, window):
-    return np.concatenate([np.maximum(boxes[:, :2], window[:2]), np.minimum(boxes[:, 2:], window[2:])], 1)
-
-
-def _area(boxes):
-    return np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(-1)
-
-
-def _intersection(a, b):
-    return np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0).prod(-1)
-
-
-def _iou(a, b):
-    shared = _intersection(a, b)
-    union = _area(a) + _area(b) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf import array_file, printable
+from yolov3_tf import array_file, printable, tiling
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors, check_size
 from yolov3_tf.array_file import ArrayFile
 from yolov3_tf.choices import choose
@@ -26,6 +26,7 @@ from yolov3_tf.errors import InputError
 from yolov3_tf.models import yolov3_network
 from yolov3_tf.models.darknet import cfg as darknet_cfg
 from yolov3_tf.models.head import HEADS
+from yolov3_tf.tiling import Tiling
 
 FORMAT = 1
 WEIGHTS, OPTIMIZER = 'weights/', 'optimizer/'
@@ -45,6 +46,7 @@ class ModelConfig(NamedTuple):
       head: see ``models.yolov3_network.build``; files from before there was a choice are coupled.
       cfg: text of the darknet cfg that describes the network; '' is YOLOv3 itself.
       backbone_layers: of that cfg, see ``models.darknet.cfg.parse``.
+      tiles: what it was trained to see of large images, ``tiling.Tiling.tiles``; '' is whole images.
     """
     class_names: tuple[str, ...]
     width_multiplier: float
@@ -54,6 +56,7 @@ class ModelConfig(NamedTuple):
     head: str = 'coupled'
     cfg: str = ''
     backbone_layers: int = 0
+    tiles: str = ''
 
 
 class Progress(NamedTuple):
@@ -71,7 +74,7 @@ def save_model(path: str, model: tf.keras.Model, config: ModelConfig, progress: 
     weights, optimizer = _variables(model), progress.optimizer if progress is not None else {}
     size = sum(int(np.prod(value.shape)) * tf.as_dtype(value.dtype).size for value in weights.values())
     size += sum(np.asarray(array).nbytes for array in optimizer.values())
-    texts = {'description': json.dumps(config._asdict())}
+    texts = {'description': json.dumps(_known_to_all(config))}
     if progress is not None:
         texts['counters'] = json.dumps(progress.counters)
     arrays = [*((f'weights/{name}', variable.numpy) for name, variable in weights.items()),
@@ -81,6 +84,11 @@ def save_model(path: str, model: tf.keras.Model, config: ModelConfig, progress: 
     except OSError as error:
         raise InputError(f'{path}: cannot be written: {os.strerror(error.errno) if error.errno else error}. An '
                          'older checkpoint there is unchanged: repair the cause and resume') from error
+
+
+def _known_to_all(config):
+    """The fields to write; without tiles they are those of files before there were any."""
+    return {name: value for name, value in config._asdict().items() if name != 'tiles' or value}
 
 
 def load_model(path: str) -> tuple[tf.keras.Model, ModelConfig]:
@@ -117,7 +125,7 @@ def describe(path: str) -> ModelConfig:
         config = ModelConfig(tuple(fields['class_names']), float(fields['width_multiplier']),
                              (int(height), int(width)), bool(fields['letterbox']), anchors,
                              str(fields.get('head', 'coupled')), str(fields.get('cfg', '')),
-                             int(fields.get('backbone_layers', 0)))
+                             int(fields.get('backbone_layers', 0)), str(fields.get('tiles', '')))
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f'{path}: its config of the model is damaged ({error!r}): '
                          'take another checkpoint') from error
@@ -135,6 +143,11 @@ def _check(config, path, floats):
     if not 0 < config.width_multiplier < math.inf:
         raise InputError(f'{path}: expected a positive width, got {config.width_multiplier}: its config is damaged')
     _check_anchors(config.anchors, path)
+    if config.tiles:
+        try:
+            tiling.check(Tiling(config.tiles))
+        except InputError as error:
+            raise InputError(f'{path}: its config of the model is damaged: {error}') from None
     least = yolov3_network.least_parameters(len(names), config.width_multiplier)
     levels = [(3, stride) for stride in YOLOV3_ANCHORS.strides]
     if config.cfg:

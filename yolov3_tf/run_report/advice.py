@@ -90,7 +90,7 @@ def small_boxes(facts: Facts) -> str:
         return ''
     larger = f' (now {facts.image_size}: try {2 * facts.image_size})' if facts.image_size else ''
     return (f'{100 * facts.small:.0f} % of the boxes are under {SMALL} pixels in the network input, too small to be '
-            f'seen well. Use a larger --image_size{larger}, or cut large images into parts.')
+            f'seen well. Use a larger --image_size{larger}; of large images, tiles: --train_tiles=auto.')
 
 
 def still_improving(facts: Facts) -> str:

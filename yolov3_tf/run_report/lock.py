@@ -31,10 +31,14 @@ CPU_INFO = '/proc/cpuinfo'  # on Linux
 
 
 class Network(NamedTuple):
-    """The network of a run: height and width of its input, whether images keep their proportions, its parameters."""
+    """The network of a run: height and width of its input, whether images keep their proportions, its parameters.
+
+    tiles: those that it sees of large images, '' for none.
+    """
     image_size: tuple[int, int]
     letterbox: bool
     parameters: int
+    tiles: str = ''
 
 
 class Course(NamedTuple):
@@ -98,7 +102,7 @@ def of_data(spec: str, dataset: Dataset, network: Network | None) -> dict[str, A
 def box_sizes(dataset: Dataset, network: Network) -> dict[str, float]:
     """Of the boxes' shorter sides in the network input: the part under ``SMALL`` pixels, and the median."""
     try:
-        sides = network_sizes.of_boxes(dataset, *network.image_size, network.letterbox).min(axis=1)
+        sides = network_sizes.of_boxes(dataset, *network.image_size, network.letterbox, network.tiles).min(axis=1)
     except InputError:                                  # no box, or no image whose size is known
         return {}
     return {'small_boxes': round(float((sides < SMALL).mean()), 6), 'median_side': round(float(np.median(sides)), 2)}

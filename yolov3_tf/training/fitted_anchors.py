@@ -30,7 +30,7 @@ def fit(config: ModelConfig, dataset: Dataset) -> Fit:
     """
     own = config.anchors.sizes
     try:
-        sizes = network_sizes.of_boxes(dataset, *config.image_size, config.letterbox)
+        sizes = network_sizes.of_boxes(dataset, *config.image_size, config.letterbox, config.tiles)
         fitted = clusters.levels(sizes, [len(level) for level in own])
     except InputError as error:         # no box, or fewer shapes than anchors
         return Fit(config, f'anchors: kept ({error})')

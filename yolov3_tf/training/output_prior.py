@@ -9,6 +9,7 @@ Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, section 
 """
 from __future__ import annotations
 
+import math
 import re
 from typing import NamedTuple
 
@@ -19,11 +20,14 @@ from yolov3_tf import anchors as anchors_module
 from yolov3_tf import codec
 from yolov3_tf.assign import ASSIGNERS
 from yolov3_tf.data import pipeline
+from yolov3_tf.data import windows as parts
+from yolov3_tf.data.windows import Windows
 from yolov3_tf.losses.criterion import LossSettings
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.darknet import cfg
 from yolov3_tf.models.head import BOX
 from yolov3_tf.structures import Dataset
+from yolov3_tf.tiling import Tiling
 
 MOST_IMAGES = 200      # counted, evenly spread over the set
 BATCH = 50
@@ -44,7 +48,7 @@ def count(dataset: Dataset, config: ModelConfig, loss: LossSettings) -> Frequenc
     decoded = codec.decode(tf.zeros([len(priors.strides), 4]), priors)
     records = dataset.records[::-(-len(dataset.records) // MOST_IMAGES)]
     positives, images = np.zeros(len(config.class_names)), 0
-    for batch in pipeline.evaluation_batches(dataset._replace(records=records), height, width, config.letterbox, BATCH):
+    for batch in _batches(dataset._replace(records=records), config):
         same = tf.repeat(decoded[None], tf.shape(batch.indices)[0], axis=0)
         found = ASSIGNERS[loss.assigner](batch.truth, priors, same, loss.assign_thresh)
         classes = tf.gather(batch.truth.classes, found.truth_index, batch_dims=1)[found.positive]
@@ -55,6 +59,19 @@ def count(dataset: Dataset, config: ModelConfig, loss: LossSettings) -> Frequenc
         return Frequencies(LEAST, np.full(len(positives), 1 / len(positives)))
     objectness = total / (images * len(decoded))
     return Frequencies(float(np.clip(objectness, LEAST, .5)), np.clip(positives / total, LEAST_CLASS, 1 - LEAST_CLASS))
+
+
+def _batches(dataset, config):
+    """Images as they are, in batches; under tiles those of as many images as have about ``MOST_IMAGES`` of them."""
+    if not config.tiles:
+        height, width = config.image_size
+        yield from pipeline.evaluation_batches(dataset, height, width, config.letterbox, BATCH)
+        return
+    windows = Windows(Tiling(config.tiles), config.image_size)
+    mean = sum(parts.times(dataset.records, windows)) / len(dataset.records)
+    records = dataset.records[::math.ceil(len(dataset.records) * mean / MOST_IMAGES)]
+    for batch, _ in pipeline.tile_batches(dataset._replace(records=records), windows, config.letterbox, BATCH):
+        yield batch
 
 
 def start_from(model: tf.keras.Model, frequencies: Frequencies) -> None:

@@ -10,12 +10,14 @@ from yolov3_tf.anchors import files as anchor_files
 from yolov3_tf.assign import SENSITIVITIES
 from yolov3_tf.data.pipeline import PipelineSettings
 from yolov3_tf.data.readers import specs
+from yolov3_tf.data.windows import Windows
 from yolov3_tf.errors import InputError
 from yolov3_tf.losses import formulations
 from yolov3_tf.losses.criterion import LossSettings
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.checkpoints import ModelConfig
 from yolov3_tf.models.darknet import cfg, weights_file
+from yolov3_tf.tiling import Tiling
 from yolov3_tf.training import stages
 from yolov3_tf.training.optimizers import OptimizerSettings
 from yolov3_tf.training.recipe import AUTO, Recipe
@@ -84,8 +86,15 @@ def loss_of(recipe: Recipe) -> LossSettings:
 def batches_of(recipe: Recipe) -> PipelineSettings:
     """How training batches are made."""
     sizes = (recipe.image_size,) if recipe.image_size else recipe.train_sizes
+    side = _validation_size(recipe)
+    windows = Windows(Tiling(recipe.train_tiles), (side, side)) if recipe.train_tiles else None
     return PipelineSettings(batch_size=recipe.batch_size, sizes=sizes, letterbox=recipe.letterbox,
-                            augment=recipe.augment, balance_classes=recipe.balance_classes, strict=recipe.strict)
+                            augment=recipe.augment, balance_classes=recipe.balance_classes, strict=recipe.strict,
+                            windows=windows)
+
+
+def _validation_size(recipe):
+    return recipe.image_size or recipe.val_size
 
 
 def sensitivity_of(recipe: Recipe, levels: int = len(YOLOV3_ANCHORS.strides)) -> tuple[float, ...]:
@@ -125,10 +134,11 @@ def network_of(recipe: Recipe, class_names: Sequence[str]) -> ModelConfig:
 
 
 def _network_of(recipe, class_names) -> ModelConfig:
-    size = recipe.image_size or recipe.val_size
+    size = _validation_size(recipe)
     own = recipe.anchors not in (None, '', AUTO)
     anchors = anchor_files.read_for_yolov3(str(recipe.anchors)) if own else YOLOV3_ANCHORS
-    config = ModelConfig(tuple(class_names), recipe.width_multiplier, (size, size), recipe.letterbox, head=recipe.head)
+    config = ModelConfig(tuple(class_names), recipe.width_multiplier, (size, size), recipe.letterbox, head=recipe.head,
+                         tiles=recipe.train_tiles or '')
     if not recipe.cfg:
         return config._replace(anchors=anchors._replace(sensitivity=sensitivity_of(recipe)))
     network = _cut_cfg(recipe, len(class_names))

@@ -41,6 +41,8 @@ class Recipe(NamedTuple):
       image_size: One input size in pixels, a multiple of 32, for training and validation.
       train_sizes: Input sizes to train at, changed every 10 batches (without image_size).
       val_size: Input size to validate and export at (without image_size).
+      train_tiles: For small objects in large images: train on random windows of them, and validate in tiles, of the
+        network's input size (auto), so many along the longer side (2 to 31) or so many pixels (32 or more).
       letterbox: Keep the proportions of images between grey margins instead of stretching them.
       augment: Augmentations of training images, applied in the order of their table; empty for none.
       balance_classes: Show images with rare classes more often, others less; an epoch has as many images as before.
@@ -131,6 +133,7 @@ class Recipe(NamedTuple):
     image_size: int | None = None
     train_sizes: tuple[int, ...] = tuple(range(320, 641, 32))
     val_size: int = 416
+    train_tiles: str | None = None
     letterbox: bool = True
     augment: tuple[str, ...] = ('colour', 'expand', 'crop', 'interpolation', 'flip')
     balance_classes: bool = False
@@ -208,7 +211,9 @@ CONTRADICTIONS = (
     ('init_weights', 'backbone_weights', 'the first already brings a backbone'),
     ('cfg', 'anchors', 'the cfg brings its own'),
     ('cfg', 'width_multiplier', 'the cfg says how wide every layer is'),
-    ('minutes', 'full_epochs', 'the first plans the second'))
+    ('minutes', 'full_epochs', 'the first plans the second'),
+    ('keep_features', 'train_tiles', 'every window is a new image, whose features were not kept'),
+    ('asymptotic', 'train_tiles', 'its stage learns which classes whole images hold'))
 
 
 class Range(NamedTuple):

@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import re
 
+from yolov3_tf import tiling
 from yolov3_tf.anchors import files as anchor_files
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 from yolov3_tf.models.darknet import cfg
+from yolov3_tf.tiling import Tiling
 from yolov3_tf.training import optimizers, plan, settings, stages
 from yolov3_tf.training import recipe as recipes
 from yolov3_tf.training.recipe import AUTO, Recipe, given
@@ -30,6 +32,11 @@ def check(recipe: Recipe):
         anchor_files.read_for_yolov3(recipe.anchors)
     if recipe.name is not None and not re.fullmatch(r'(?!\.\.?$)[^/\\\0]+', recipe.name):
         raise InputError(f'--name={recipe.name}: expected the name of one folder below --runs_dir')
+    if recipe.train_tiles:
+        try:
+            tiling.check(Tiling(recipe.train_tiles))
+        except InputError as error:
+            raise InputError(f'--train_tiles={recipe.train_tiles}: {error}') from None
     if not recipe.cfg:
         plan.sensitivity_of(recipe)
     settings.check(plan.settings_of(recipe, pretrained=True))

@@ -23,6 +23,7 @@ except ImportError:         # Windows
 
 STEPS = 3                   # timed in each stage, after one that builds the graph
 VALIDATED = 2               # batches of the timed validation
+VALIDATED_IN_TILES = 1      # images
 
 
 class StageCost(NamedTuple):
@@ -109,7 +110,8 @@ def _step_seconds(trainer, stage) -> float:
 def _validation_seconds(trainer, name) -> float:
     """Of the whole validation set, from a part of it."""
     settings, whole = trainer.settings, len(trainer.val_set.records)
-    part = trainer.val_set._replace(records=trainer.val_set.records[:VALIDATED * settings.validation_batch])
+    count = VALIDATED_IN_TILES if trainer.config.tiles else VALIDATED * settings.validation_batch
+    part = trainer.val_set._replace(records=trainer.val_set.records[:count])
     task = TASKS[name](trainer.model, trainer.config, part, settings.loss, settings.validation_batch,
                        settings.batches.strict)
     task.validate()                     # builds the graph

@@ -221,7 +221,7 @@ def _lock(folder, trainer, parameters, speed, checkpoint) -> dict[str, Any]:
     config = trainer.config
     made_with = lock.describe(
         folder.root.name, flag_texts.read_values(folder.flags),
-        lock.Network(config.image_size, config.letterbox, parameters),
+        lock.Network(config.image_size, config.letterbox, parameters, config.tiles),
         lock.Course(trainer.history.seconds / 60, trainer.position.global_step, speed), trainer.train_set,
         trainer.val_set, checkpoint)
     lock.write(folder.root, made_with)

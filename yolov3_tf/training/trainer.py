@@ -16,7 +16,7 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf.data import caches, order
+from yolov3_tf.data import caches, pipeline
 from yolov3_tf.errors import InputError
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.blocks import BatchNorm
@@ -52,7 +52,7 @@ class Trainer:
         self.distribution = distribution
         self.folder, self.model, self.config, self.settings = folder, model, config, settings
         self.train_set, self.val_set = train_set, val_set
-        self.steps = order.steps_per_epoch(len(train_set.records), settings.batches.batch_size)
+        self.steps = pipeline.order_of(train_set, settings.batches, settings.seed).steps
         with distribution.scope():
             self.tasks = {name: TASKS[name](model, config, val_set, settings.loss, settings.validation_batch,
                                             settings.batches.strict)
