@@ -1,6 +1,6 @@
 """Small objects in large images: recall with and without tiles, of a network trained with and without them.
 
-    python benchmarks/tiles.py [--folder=DIR] [--images=8,4] [--size=256] [--epochs=3] [--seed=0]
+    python benchmarks/tiles.py [--folder=DIR] [--images=8,4] [--size=256] [--epochs=2] [--seed=0]
 
 Draws images of 3000 x 3000 pixels with 60 objects of about 12 pixels each, and some of 60 to 1200, in two classes.
 Trains a small network twice for equally many steps, on whole images and on windows (--train_tiles=auto), and evaluates
@@ -38,8 +38,8 @@ def draw(rng):
     import cv2
     import numpy as np
     image = np.zeros([SIDE, SIDE, 3], np.float32)
-    for cells in (4, 30, 300):
-        coarse = rng.uniform(-40, 40, [cells, cells, 3]).astype(np.float32)
+    for cells, contrast in ((4, 40), (30, 25), (300, 10)):
+        coarse = rng.uniform(-contrast, contrast, [cells, cells, 3]).astype(np.float32)
         image += cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     image = np.clip(image + 110, 0, 255)
     for _ in range(60):                                     # what is no object: lines and rings
@@ -103,12 +103,11 @@ def train(folder, name, flags):
     count = flags.images[0]
     windows = count * max(round((SIDE / flags.size) ** 2), 1)
     epochs = flags.epochs if TILES[name] else flags.epochs * windows // count
-    every = 1 if TILES[name] else max(epochs // 3, 1)
-    warm_up = 1 if TILES[name] else windows // count
+    every = 1 if TILES[name] else max(epochs // 2, 1)
     command = [sys.executable, str(ROOT / 'train.py'), '--recipe=fast', f'--train_data=list:{folder}/train.txt',
                f'--val_data=list:{folder}/val.txt', f'--classes={folder}/names.txt', f'--runs_dir={folder}/runs',
                f'--name={name}', f'--width_multiplier={flags.width}', f'--image_size={flags.size}',
-               f'--full_epochs={epochs}', f'--warmup_epochs={warm_up}', f'--epochs_between_eval={every}',
+               f'--full_epochs={epochs}', '--full_lr=1e-3', '--warmup_epochs=0', f'--epochs_between_eval={every}',
                f'--seed={flags.seed}', '--augment=flip,vflip', '--noexport', *TILES[name]]
     print('$', ' '.join(command), flush=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -201,8 +200,8 @@ def main():
     parser.add_argument('--folder', type=pathlib.Path)
     parser.add_argument('--images', type=lambda text: tuple(map(int, text.split(','))), default=(8, 4))
     parser.add_argument('--size', type=int, default=256)
-    parser.add_argument('--width', type=float, default=.125)
-    parser.add_argument('--epochs', type=int, default=3)
+    parser.add_argument('--width', type=float, default=.25)
+    parser.add_argument('--epochs', type=int, default=2)
     parser.add_argument('--seed', type=int, default=0)
     flags = parser.parse_args()
     folder = (flags.folder or pathlib.Path(tempfile.mkdtemp())).resolve()

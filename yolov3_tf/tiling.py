@@ -120,8 +120,7 @@ def merge(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, tile: np.n
     kept = _suppressed(boxes[whole], scores[whole], classes[whole], suppression, num_classes)
     sources = tile[whole][kept.rows]
     parts = np.flatnonzero(~whole)
-    parts = parts[[not _is_part_of_another(index, boxes, classes, tile, windows, cuts, kept, sources, suppression)
-                   for index in parts]] if len(parts) else parts
+    parts = parts[~_are_parts_of_others(parts, boxes, classes, tile, windows, cuts, kept, sources, suppression)]
     joined = _joined(boxes[parts], scores[parts], classes[parts], tile[parts], windows, suppression.iou_threshold)
     last = _suppressed(np.concatenate([kept.boxes, joined.boxes]), np.concatenate([kept.scores, joined.scores]),
                        np.concatenate([kept.classes, joined.classes]), suppression, num_classes)
@@ -172,18 +171,25 @@ def _suppressed(boxes, scores, classes, suppression, num_classes):
     return _Kept(*postprocess.suppress(boxes, scores, classes, suppression, num_classes))
 
 
-def _is_part_of_another(index, boxes, classes, tile, windows, cuts, kept, sources, suppression):
-    """Whether a kept box of another tile is, or sees more of, what a part shows."""
-    box, own = boxes[index], windows[tile[index]]
-    rivals = (kept.classes == classes[index]) & (sources != tile[index])
-    others = kept.boxes[rivals]
-    grown = others + EDGE_OF_BOX * np.tile(others[:, 2:] - others[:, :2], 2) * [-1, -1, 1, 1]
-    covers = _intersection(grown, box) > COVERED * _area(box)
+def _are_parts_of_others(parts, boxes, classes, tile, windows, cuts, kept, sources, suppression):
+    """Whether a kept box of another tile is, or sees more of, what a part shows: bool, of each of ``parts``."""
+    grown = kept.boxes + EDGE_OF_BOX * np.tile(kept.boxes[:, 2:] - kept.boxes[:, :2], 2) * [-1, -1, 1, 1]
+    found = np.zeros(len(parts), bool)
+    for number in np.unique(tile[parts]):       # of a tile's parts, only what reaches into it can be another
+        near = (_intersection(grown, windows[number]) > 0) & (sources != number)
+        rivals = kept.boxes[near], grown[near], kept.classes[near], windows[sources[near]]
+        for row in np.flatnonzero(tile[parts] == number):
+            found[row] = _is_part_of_another(boxes[parts[row]], classes[parts[row]], cuts[parts[row]], windows[number],
+                                             *rivals, suppression.iou_threshold)
+    return found
+
+
+def _is_part_of_another(box, class_id, cut, own, others, grown, classes, their_windows, threshold):
+    covers = (_intersection(grown, box) > COVERED * _area(box)) & (classes == class_id)
     if not covers.any():
         return False
     seen_here = np.concatenate([np.maximum(others[:, :2], own[:2]), np.minimum(others[:, 2:], own[2:])], 1)
-    return bool((covers & ((_iou(seen_here, box) > suppression.iou_threshold)
-                           | _sees_more(box, cuts[index], windows[sources[rivals]]))).any())
+    return bool((covers & ((_iou(seen_here, box) > threshold) | _sees_more(box, cut, their_windows))).any())
 
 
 def _sees_more(box, cut, windows):

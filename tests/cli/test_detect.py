@@ -102,6 +102,7 @@ def test_a_run_brings_its_operating_point_and_the_flag_wins(folder, monkeypatch,
     (['--model=net.h5', '--track_buffer=2', 'in'], 2, 'error: --track_buffer without --track: nothing is followed'),
     (['--model=net.h5', '--track', '--score_threshold=.3', '--track_low_score=.4', 'in'], 2,
      '--track_low_score=0.4: expected at most the score that tracks begin above, 0.3 (--score_threshold)'),
+    (['--model=net.h5', '--tiles=none', '--tile_overlap=.3', 'in'], 2, '--tile_overlap beside --tiles=none'),
     (['--model=net.h5'], 2, 'error: expected what to detect in after the flags, got nothing: camera:0, rtsp://'),
     (['in'], 2, "error: --model: expected a run's folder, a checkpoint (.h5)"),
     (['--model=gone', 'in'], 2, "error: gone: no model there: expected a run's folder, a checkpoint (.h5)"),
@@ -167,6 +168,21 @@ def test_an_export_without_low_scores_is_said(capsys, exported, score, tracking,
     program._note_exported(program_flags.options(program, '--model=high'), exported, score, tracking)
     said = capsys.readouterr().out
     assert noted in said and bool(said) == bool(noted)
+def test_a_model_that_was_trained_for_tiles_looks_in_them(folder, monkeypatch, capsys):
+    """As a checkpoint and exported; --tiles sets others, and none of them."""
+    monkeypatch.chdir(folder)
+    small_checkpoint.save(folder / 'cut.h5', ('ant', 'bee'), (96, 96), tiles='48')
+    assert program_flags.run(export_program, '--model=cut.h5', '--output=cut_model') == 0
+    for model in ('cut.h5', 'cut_model'):
+        for name, flags, expected in (('own', ['--tile_overlap=.3'], ('48', .3)), ('other', ['--tiles=64'], ('64', .2)),
+                                      ('none', ['--tiles=none'], None)):
+            output = f'{model}-{name}'
+            assert program_flags.run(program, f'--model={model}', '--score_threshold=.1', f'--output={output}', *flags,
+                                     'in/b.png') == 0
+            found = json.loads((folder / output / 'detections.json').read_text())
+            assert (found.get('tiles'), found.get('tile_overlap')) == (expected or (None, None))
+            said = 'tiles: 48, as this model was trained (--tiles=none for the whole image alone)'
+            assert (said in capsys.readouterr().err) == (name == 'own')
 
 
 def test_names_that_are_not_utf8_are_reported_and_the_other_images_are_used(folder, monkeypatch, capsys):

@@ -40,6 +40,12 @@ def test_the_operating_point_is_in_it_where_it_is_known():
         metadata.read(damaged, 'here')
 
 
+def test_tiles_are_in_it_where_the_network_was_trained_for_them():
+    texts = metadata.texts(CONFIG._replace(tiles='auto'), SETTINGS)
+    assert json.loads(texts['model.json'])['tiles'] == 'auto' and metadata.read(texts, 'here').tiles == 'auto'
+    assert 'tiles' not in json.loads(metadata.texts(CONFIG, SETTINGS)['model.json'])
+
+
 def test_an_older_export_is_read_with_the_defaults_of_missing_settings():
     read = metadata.read({'model.json': json.dumps(OLD), 'labels.txt': 'ant\n'}, 'here')
     assert read == metadata.Metadata(('ant',), (64, 32), False, export.Settings(

@@ -167,6 +167,14 @@ def test_an_exported_model_has_its_settings_and_almost_the_same_score(run, datas
         evaluate.evaluate(exported, dataset, image_size=64)
 
 
+def assert_alike(found, other):
+    """Validation's own way to look in tiles, and that of a detector; equal scores come in any order."""
+    for one, two in zip(found.detections, other.detections):
+        assert len(one) == len(two) > 0 and one.image_id == two.image_id
+        np.testing.assert_allclose(one.scores, two.scores, atol=1e-5)
+        np.testing.assert_allclose(np.sort(one.boxes, axis=0), np.sort(two.boxes, axis=0), atol=.01)
+
+
 def test_evaluation_in_tiles(run, dataset, tmp_path):
     """Tiles that hold a whole image change nothing; smaller ones find other boxes, with the thresholds asked for.
 
@@ -175,6 +183,8 @@ def test_evaluation_in_tiles(run, dataset, tmp_path):
     dataset = dataset._replace(records=dataset.records[:2])
     model, config = checkpoints.load_model(str(run / 'checkpoints' / 'best.h5'))
     exported = export.export(model, config, str(tmp_path / 'saved_model'))
+    assert_alike(evaluate.detect_dataset(str(run), dataset, Suppression(max_total=300), tiling=Tiling('64', .25)),
+                 evaluate.detect_dataset(exported, dataset, tiling=Tiling('64', .25)))
     for path in (str(run), exported):
         plain = evaluate.detect_dataset(path, dataset)
         whole = evaluate.detect_dataset(path, dataset, tiling=Tiling('4000'))

@@ -53,6 +53,14 @@ def separated(tmp_path_factory):
     return save_drawn(tmp_path_factory.mktemp('separated') / 'last.h5', 'separated')
 
 
+def test_tiles_are_kept_and_a_file_without_them_is_as_before(saved, tmp_path):
+    path, model = saved
+    checkpoints.save_model(str(tmp_path / 'cut.h5'), model, DESCRIPTION._replace(tiles='auto'))
+    assert checkpoints.describe(str(tmp_path / 'cut.h5')) == DESCRIPTION._replace(tiles='auto')
+    with h5py.File(path) as file:
+        assert 'tiles' not in json.loads(file.attrs['description'])
+
+
 def test_round_trip(saved):
     path, model = saved
     again, config = checkpoints.load_model(path)

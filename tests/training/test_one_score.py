@@ -1,5 +1,6 @@
 """One checkpoint has one score, whatever precision trained it: while training, at the end, and from ``evaluate``."""
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from fixtures import small_cfg
 from yolov3_tf.anchors import YOLOV3_ANCHORS
 from yolov3_tf.data.readers import builtin, specs
 from yolov3_tf.evaluation import validation
-from yolov3_tf.inference.evaluate import evaluate
+from yolov3_tf.inference.evaluate import detect_dataset, evaluate
 from yolov3_tf.models import checkpoints
 from yolov3_tf.models.keras_policy import keras_policy
+from yolov3_tf.tiling import Tiling
 from yolov3_tf.training import from_python
 
 
@@ -52,3 +54,22 @@ def test_a_bfloat16_network_is_validated_as_its_checkpoint_in_float32(tmp_path):
             np.testing.assert_array_equal(image.boxes, other.boxes)
     assert tf.keras.mixed_precision.global_policy().name == 'float32'
     assert trained.get_layer('backbone_conv_01').compute_dtype == 'bfloat16'
+
+
+def test_a_run_on_windows_is_validated_in_tiles_and_its_checkpoint_says_so(tmp_path, monkeypatch, capsys):
+    """Windows of 100 pixels of eight images of 200 to 320: 4 to 10 of each, drawn anew each epoch."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'small.cfg').write_text(small_cfg.TEXT)
+    spec = f'voc:{builtin.prepare(8, "cache")}:train'
+    done = from_python.train_with(spec, spec, name='cut', cfg='small.cfg', image_size=64, train_tiles='100',
+                                  augment='flip', optimizer='adam', full_epochs=2, full_lr=2e-3,
+                                  backbone_weights='none', head_epochs=0, mixed_precision='float32', export=False)
+    said = re.search(r'tiles    100: (\d+) windows an epoch; validated in tiles', capsys.readouterr().out)
+    assert said and int(said.group(1)) >= 8 * 4
+    lines = [json.loads(line) for line in (done.folder / 'metrics.jsonl').read_text().splitlines()]
+    assert lines[-1]['step'] == 2 * int(said.group(1)) / 4
+    assert checkpoints.describe(str(done.checkpoint)).tiles == '100'
+    found = detect_dataset(done.folder, spec, tiling=Tiling('100'))
+    assert found.report().summary['mAP'] == done.report.summary['mAP']
+    whole = detect_dataset(done.folder, spec)
+    assert [len(one) for one in whole.detections] != [len(one) for one in found.detections]

@@ -33,6 +33,14 @@ def test_an_object_counts_once_for_each_of_its_slots(shapes):
     assert many.objectness > 5 * found.objectness
 
 
+def test_tiles_are_counted_as_they_are_seen(shapes):
+    """At most about MOST_IMAGES of them: of 24 images with 4 to 9 windows each."""
+    sizes = [np.array([record.width, record.height]) for record in shapes.records]
+    whole = output_prior.count(shapes, config(shapes.class_names), LossSettings())
+    tiles = output_prior.count(shapes, config(shapes.class_names, tiles='100'), LossSettings())
+    assert min(map(min, sizes)) > 100 and 0 < tiles.objectness != whole.objectness
+
+
 def test_no_object_and_a_single_class_give_finite_biases(shapes):
     records = [record._replace(boxes=record.boxes[:0], classes=record.classes[:0], crowd=record.crowd[:0])
                for record in shapes.records]

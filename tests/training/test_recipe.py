@@ -42,7 +42,10 @@ def test_an_unknown_setting_or_another_type_is_refused(settings, message):
     (dict(train_sizes=(320, 31)), '--train_sizes=31: expected 32 or more'), (dict(schedule='stairs'), 'one of cosine'),
     (dict(full_epochs=[3], full_lr=(.1,)), 'expected a tuple'),
     (dict(minutes=5.), 'give --schedule=cosine or power'),
-    (dict(minutes=5., schedule='cosine', full_epochs=(3,)), 'the first plans the second')])
+    (dict(minutes=5., schedule='cosine', full_epochs=(3,)), 'the first plans the second'),
+    (dict(train_tiles='1'), "--train_tiles=1: tiles '1': expected auto, a number of tiles"),
+    (dict(train_tiles='auto', keep_features=True), '--keep_features beside --train_tiles: every window is a new image'),
+    (dict(train_tiles='auto', asymptotic=True), '--asymptotic beside --train_tiles')])
 def test_a_value_out_of_range_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
         recipe_check.check(recipe.DEFAULTS._replace(**settings))
@@ -52,7 +55,7 @@ def test_every_number_has_a_range_and_every_name_a_table():
     for name, (wanted, _, _) in ((name, recipe.kind(name)) for name in recipe.Recipe._fields):
         assert (name in recipe.RANGES) == (wanted in (int, float)), name
     free = {'train_data', 'val_data', 'classes', 'backbone_weights', 'init_weights', 'cfg', 'anchors', 'name',
-            'runs_dir'}
+            'runs_dir', 'train_tiles'}
     texts = {name for name in recipe.Recipe._fields if recipe.kind(name).type is str}
     assert texts - free == set(recipe.choices())
 

@@ -142,6 +142,9 @@ def _train(asked: Recipe, precise: str, devices: Distribution) -> Run:
     print(f'run {folder.root}: {len(data.train.records)} training and {len(data.val.records)} validation images, '
           f'{len(data.train.class_names)} classes, {trainer.model.count_params():,} parameters, {precise}, '
           f'{devices.describe()}')
+    if trainer.config.tiles:
+        print(f'tiles    {trainer.config.tiles}: {trainer.steps * asked.batch_size} windows an epoch; validated in '
+              'tiles, as detect and evaluate will look')
     if new:
         devices.by_chief(lambda: preview.write_truth(folder.validation_truth, data.val))
         print(f'see      {folder.validation_truth}, {folder.first_batches}')
