@@ -9,6 +9,7 @@ import tensorflow as tf
 from yolov3_tf import tiling
 from yolov3_tf.data import augment, network_sizes, pipeline, windows
 from yolov3_tf.data.windows import Draw, Windows
+from yolov3_tf.data_check import check
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, Record
 from yolov3_tf.tiling import Tiling
@@ -207,3 +208,11 @@ def test_sizes_in_the_network_input_are_those_of_the_tiles(tmp_path):
                    ['x'], [])
     np.testing.assert_allclose(network_sizes.of_boxes(data, 100, 100, True), [[2, 1], [30, 10], [20, 20]])
     np.testing.assert_allclose(network_sizes.of_boxes(data, 100, 100, True, '200'), [[10, 5], [30, 10], [100, 100]])
+
+
+def test_the_check_of_a_set_sees_small_boxes_as_the_tiles_show_them(dataset):
+    """Boxes of 10 to 25 pixels in images of 300 x 700 at 32: .5 to 1.1 pixels, in tiles of 64 5 to 12."""
+    data = dataset._replace(records=dataset.records[2:3])
+    whole, cut = (check.check(data, [(10, 10)], 32, 32, True, tiles) for tiles in ('', '64'))
+    assert any(one.kind == 'speck' for one in whole.findings) and not any(one.kind == 'speck' for one in cut.findings)
+    np.testing.assert_allclose(cut.sizes, whole.sizes * 700 / 64)

@@ -21,7 +21,7 @@ from absl import flags
 
 from yolov3_tf import atomic_file
 from yolov3_tf.anchors import YOLOV3_ANCHORS, files
-from yolov3_tf.cli import data_spec
+from yolov3_tf.cli import data_spec, tile_flags
 from yolov3_tf.data.readers import specs
 from yolov3_tf.data.readers.class_files import read_class_file
 from yolov3_tf.data_check import check, json_report, page
@@ -44,6 +44,8 @@ def define_flags(values=flags.FLAGS):
     flags.DEFINE_integer('image_size', 416, 'Input size of the network that boxes are compared in.', lower_bound=32,
                          **at)
     flags.DEFINE_bool('letterbox', True, 'Images keep their proportions, as in training.', **at)
+    flags.DEFINE_string('train_tiles', None, 'Compare boxes as tiles of large images show them, as in training with '
+                        'this flag.', **at)
     flags.DEFINE_string('classes', None, 'File of class names, one a line. Default: as in training.', **at)
     flags.DEFINE_enum('split', 'train', ['train', 'val'], 'Part of the built-in shapes to check.', **at)
 
@@ -55,7 +57,9 @@ def run(arguments, options) -> int:
     priors = [pair for level in anchors.sizes for pair in level]
     dataset = specs.load(spec, read_class_file(options.classes) if options.classes else None, split=options.split)
     size = options.image_size
-    report = check.check(dataset, priors, size, size, options.letterbox)
+    if options.train_tiles:
+        tile_flags.checked(options.train_tiles, '--train_tiles')
+    report = check.check(dataset, priors, size, size, options.letterbox, options.train_tiles or '')
     out = sys.stderr if options.json == STDOUT else sys.stdout
     parts = [check.text(report), specs.describe(spec, dataset), check.summary(dataset, report)]
     print('\n'.join(filter(None, parts)), file=out)

@@ -38,18 +38,24 @@ def of_boxes(dataset: Dataset, height: int, width: int, letterbox: bool, tiles: 
             continue
         rows, columns = size_of(record)
         if rows and columns:
-            boxes = record.boxes[~record.crowd].astype(np.float64)
-            sides = boxes[:, 2:] - boxes[:, :2]
-            seen = sides * _scale(rows, columns, height, width, letterbox)
-            if tiles:
-                tall, wide = tiling.sides(Tiling(tiles), rows, columns, (height, width))
-                fits = (sides <= (wide, tall)).all(1)
-                seen[fits] = sides[fits] * _scale(min(tall, rows), min(wide, columns), height, width, letterbox)
-            parts.append(seen)
+            parts.append(in_image(record.boxes[~record.crowd], rows, columns, height, width, letterbox, tiles))
     sizes = np.concatenate(parts)
     if not len(sizes):
         raise InputError('there is no box to compare anchors with: none of the images has one')
     return sizes
+
+
+def in_image(boxes: np.ndarray, rows: int, columns: int, height: int, width: int, letterbox: bool,
+             tiles: str = '') -> np.ndarray:
+    """The same of the boxes [n, 4] of one image of ``rows`` x ``columns`` pixels."""
+    boxes = boxes.astype(np.float64)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    seen = sides * _scale(rows, columns, height, width, letterbox)
+    if tiles:
+        tall, wide = tiling.sides(Tiling(tiles), rows, columns, (height, width))
+        fits = (sides <= (wide, tall)).all(1)
+        seen[fits] = sides[fits] * _scale(min(tall, rows), min(wide, columns), height, width, letterbox)
+    return seen
 
 
 def _scale(rows, columns, height, width, letterbox):

@@ -32,13 +32,13 @@ import tensorflow as tf
 
 from yolov3_tf import geometry
 from yolov3_tf.choices import choose
-from yolov3_tf.data import augment, caches, image_files, mix, rendering
+from yolov3_tf.data import augment, caches, image_files, mix, record_tensors, rendering
 from yolov3_tf.data import order as orders
 from yolov3_tf.data import windows as parts
 from yolov3_tf.data.order import Order
 from yolov3_tf.data.windows import Windows
 from yolov3_tf.errors import InputError
-from yolov3_tf.structures import Dataset, GroundTruth, Record
+from yolov3_tf.structures import Dataset, GroundTruth
 
 AUGMENTATIONS = {**mix.MIXES, **augment.AUGMENTATIONS}      # name -> augmentation, in the order of application
 # The reference's but for mix-up, which its plain VOC recipe adds (recipes/reference.flags): the
@@ -88,18 +88,6 @@ class EvaluationBatch(NamedTuple):
     truth: GroundTruth
 
 
-class _Annotations(NamedTuple):
-    """All records as tensors: record i has the boxes from ``starts[i]`` to ``starts[i + 1]``."""
-    paths: Any          # string [n]
-    locations: Any      # int64 [n, 2] offset and length in a shard, None where every image is a file
-    starts: Any         # int64 [n + 1]
-    boxes: Any          # float32 [M, 4]
-    classes: Any        # int32 [M]
-    orientations: Any   # int32 [n] ``Record.orientation``
-    opencv: bool        # ``image_files.by_opencv``
-    cache: Any = None   # of ``caches``
-
-
 def training_batches(dataset: Dataset, settings: PipelineSettings, seed: int, first_epoch: int = 0, first_step: int = 0,
                      share: tuple[int, int] = (0, 1),
                      cache: caches.Memory | caches.Disk | None = None) -> tf.data.Dataset:
@@ -125,7 +113,7 @@ def training_batches(dataset: Dataset, settings: PipelineSettings, seed: int, fi
     Raises:
       InputError: no records, an unknown augmentation, a size no multiple of 32.
     """
-    sizes, annotations = _sizes(settings), _flatten(dataset.records)._replace(cache=cache)
+    sizes, annotations = _sizes(settings), record_tensors.flatten(dataset.records)._replace(cache=cache)
     order, batch_size = order_of(dataset, settings, seed), settings.batch_size
     part, first = batch_size // share[1], batch_size // share[1] * share[0]
 
@@ -164,7 +152,7 @@ def evaluation_batches(dataset: Dataset, height: int, width: int, letterbox: boo
     Raises:
       InputError: no records.
     """
-    annotations = _flatten(dataset.records)
+    annotations = record_tensors.flatten(dataset.records)
 
     def batch(indices):
         read = tf.data.Dataset.from_tensor_slices(indices).map(lambda index: _read_whole(annotations, index))
@@ -188,7 +176,7 @@ def tile_batches(dataset: Dataset, windows: Windows, letterbox: bool, batch_size
     Raises:
       InputError: no records, or one of them has too many tiles.
     """
-    annotations = _flatten(dataset.records)
+    annotations = record_tensors.flatten(dataset.records)
     parts.times(dataset.records, windows)
 
     def read(index):
@@ -227,7 +215,7 @@ def reproduce(dataset: Dataset, settings: PipelineSettings, seed: int, epoch: in
     Returns:
       (image uint8 [H, W, 3], GroundTruth with fields [n, ...], index int32 scalar).
     """
-    annotations, order = _flatten(dataset.records), order_of(dataset, settings, seed)
+    annotations, order = record_tensors.flatten(dataset.records), order_of(dataset, settings, seed)
     step, row = divmod(position, settings.batch_size)
     index = order.of_batch(epoch, step)[row]
     number = epoch * order.steps + step
@@ -298,8 +286,8 @@ def _render(size: tuple[Any, Any], settings, pixels, target, sample, index):
 
 
 def _read_whole(annotations, index):
-    image = _open(annotations, index)
-    sample = _sample(annotations, index, image)
+    image = record_tensors.open_image(annotations, index)
+    sample = record_tensors.sample(annotations, index, image)
     return image_files.decode_part(image, sample.view), sample, index
 
 
@@ -309,36 +297,10 @@ def _place_whole(height, width, letterbox, pixels, sample, index):
     return EvaluationBatch(image, placement, tf.stack([sample.height, sample.width]), index, truth)
 
 
-def _open(annotations, index):
-    """``image_files.Image`` of a record."""
-    return image_files.open_image(_contents(annotations, index), annotations.orientations[index], annotations.opencv)
-
-
-def _contents(annotations, index):
-    """Encoded bytes of a record's image."""
-    if annotations.cache is None:
-        return _read(annotations, index)
-    return annotations.cache.contents(index, lambda: _read(annotations, index))
-
-
-def _read(annotations, index):
-    path = annotations.paths[index]
-    if annotations.locations is None:
-        return tf.io.read_file(path)
-    offset, length = tf.unstack(annotations.locations[index])
-    return tf.cond(offset < 0, lambda: tf.io.read_file(path), lambda: image_files.read_record(path, offset, length))
-
-
-def _sample(annotations, index, image):
-    near, far = annotations.starts[index], annotations.starts[index + 1]
-    boxes, classes = annotations.boxes[near:far], annotations.classes[near:far]
-    return augment.whole_image(image.height, image.width, boxes, classes)
-
-
 def _windowed(annotations, index, windows, key):
     """``image_files.Image`` of a record and its sample, of a random window where ``windows`` asks for it."""
-    image = _open(annotations, index)
-    sample = _sample(annotations, index, image)
+    image = record_tensors.open_image(annotations, index)
+    sample = record_tensors.sample(annotations, index, image)
     if windows is None:
         return image, sample
     seed = tf.random.experimental.stateless_fold_in(key, parts.STREAM)
@@ -399,21 +361,6 @@ def _sizes(settings):
     if settings.batch_size < 1:
         raise InputError(f'batch size {settings.batch_size}: expected at least 1')
     return sizes
-
-
-def _flatten(records: Sequence[Record]) -> _Annotations:
-    if not records:
-        raise InputError('no images to make batches from: the data spec gave no records')
-    targets = ~np.concatenate([record.crowd for record in records])
-    counts = [int(np.count_nonzero(~record.crowd)) for record in records]
-    files, offsets, lengths = zip(*(image_files.location_of(record.image_path) for record in records))
-    in_shards = np.array([offsets, lengths], np.int64).T if max(offsets) >= 0 else None
-    return _Annotations(tf.constant(files), None if in_shards is None else tf.constant(in_shards),
-                   tf.constant(np.cumsum([0, *counts], dtype=np.int64)),
-                   tf.constant(np.concatenate([record.boxes for record in records])[targets], tf.float32),
-                   tf.constant(np.concatenate([record.classes for record in records])[targets], tf.int32),
-                   tf.constant([record.orientation for record in records], tf.int32),
-                   image_files.by_opencv(records))
 
 
 def _draw_size(sizes, seed, number) -> tuple[Any, Any]:

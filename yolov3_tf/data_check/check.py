@@ -87,13 +87,15 @@ class CheckReport(NamedTuple):
         return [one for one in self.findings if KINDS[one.kind].problem]
 
 
-def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterbox: bool) -> CheckReport:
+def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterbox: bool,
+          tiles: str = '') -> CheckReport:
     """Checks every record and its image.
 
     Args:
       dataset: as read without ``strict``.
       anchors: float [k, 2] or nested as ``Anchors.sizes``.
       height, width, letterbox: of the network input.
+      tiles: images are seen in tiles too (``tiling.Tiling.tiles``); '' for whole images.
 
     """
     by_line = _index_of_lines(dataset)
@@ -108,7 +110,7 @@ def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterb
         found += more
         found += _doubles(index, record, dataset.class_names)
         if header:
-            found += _specks(index, record, header, dataset.class_names, height, width, letterbox)
+            found += _specks(index, record, header, dataset.class_names, height, width, letterbox, tiles)
         if not len(record.boxes):
             found.append(Finding('empty', f'{record.image_path}: no objects', index))
         held, counts = np.unique(record.classes, return_counts=True)
@@ -117,7 +119,7 @@ def check(dataset: Dataset, anchors: ArrayLike, height: int, width: int, letterb
     found += [Finding('class', f'{name}: no objects') for name, count in zip(dataset.class_names, boxes) if not count]
     order = list(KINDS)
     try:
-        sizes = network_sizes.of_boxes(dataset, height, width, letterbox)
+        sizes = network_sizes.of_boxes(dataset, height, width, letterbox, tiles)
     except InputError:
         sizes = np.zeros([0, 2])
         found.append(Finding('useless', f'none of the {len(dataset.records)} images has a box whose size is known'
@@ -263,9 +265,8 @@ def _doubles(index, record, class_names):
                                     f'already at {_where(record, earlier)}', index)
 
 
-def _specks(index, record, header, class_names, height, width, letterbox):
-    scale = np.array([width / header.width, height / header.height])
-    sides = (record.boxes[:, 2:] - record.boxes[:, :2]) * (scale.min() if letterbox else scale)
+def _specks(index, record, header, class_names, height, width, letterbox, tiles):
+    sides = network_sizes.in_image(record.boxes, header.height, header.width, height, width, letterbox, tiles)
     for row in np.flatnonzero((sides < SMALLEST_BOX).any(axis=1) & ~record.crowd):
         yield Finding('speck', f'{_where(record, row)}: {class_names[record.classes[row]]!r} has {sides[row, 0]:.1f} x '
                                f'{sides[row, 1]:.1f} pixels in an input of {width} x {height}', index)

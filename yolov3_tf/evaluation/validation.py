@@ -65,6 +65,7 @@ class Validator:
         tiling = tiling or (Tiling(config.tiles) if config.tiles else None)
         self.windows = Windows(tiling, config.image_size) if tiling else None
         self._network: tf.keras.Model | None = None         # what computes
+        self._looks = 1.                                    # of the network at an image, on average
         self.priors = anchors_module.lay_out(config.anchors, *config.image_size)
         self.batches = pipeline.evaluation_batches(
             dataset, *config.image_size, letterbox=config.letterbox, batch_size=batch_size, strict=strict)
@@ -89,6 +90,7 @@ class Validator:
         if not seen:
             raise nothing_read(self.dataset)
         read = set(seen)
+        self._looks = len(seen) / len(read)
         missing = [record for index, record in enumerate(self.dataset.records) if index not in read]
         means = {name: value / len(seen) for name, value in sums.items()}
         return Outcome(detections, means, {
@@ -97,13 +99,13 @@ class Validator:
     def speed(self) -> float:
         """Images per second of the network with suppression, without reading, measured on one batch after ``run``.
 
-        In tiles: tiles per second.
+        In tiles, an image takes as many of the network's as it had windows.
         """
         batch = next(iter(batches_of(self.batches, self.dataset)))
         start = time.perf_counter()
         found, _ = self._step(batch.images, batch.truth, batch.placement, batch.sizes)
         np.asarray(found.boxes)                         # waits for the device
-        return len(batch.indices.numpy()) / (time.perf_counter() - start)
+        return len(batch.indices.numpy()) / (time.perf_counter() - start) / self._looks
 
     def _whole(self):
         """Yields, for every batch: the detections of its images, their indices, and the losses."""
