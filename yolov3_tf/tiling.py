@@ -2,7 +2,7 @@
 
 Each tile finds parts of what its edges cut. A part is recognised by an edge on an inner edge of its tile, and
 
-* is dropped where a box of another tile (or of the whole image) covers it, and either is what this tile would see of
+* is dropped where a box of another tile (or of the whole image), at least half as sure, covers it, and either is what this tile would see of
   that box, cut at the tile's edges, or lies in a tile that sees more of the object than this one;
 * is joined with the parts of its neighbours where both agree in what the two tiles share;
 * is kept as it is otherwise: a box cut short is better than none.
@@ -31,6 +31,7 @@ MOST_TILES = 10_000     # of an image
 MOST_MERGED = 5_000
 # How near the edge of a box is to the tile's edge that cuts it: a share of the tile's side, or of the box's.
 EDGE_OF_TILE, EDGE_OF_BOX = .02, .1
+WEAKER = .5             # a box of less than this share of a part's score is no reason to drop the part
 COVERED = .5            # share of a part's area from which another box covers it; that box is taken EDGE_OF_BOX larger
 FORMS = (f'{AUTO}, a number of tiles along the longer side (2 to {MOST_ALONG}), or the longer side of a tile in pixels '
          f'({MOST_ALONG + 1} or more)')
@@ -120,7 +121,7 @@ def merge(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, tile: np.n
     kept = _suppressed(boxes[whole], scores[whole], classes[whole], suppression, num_classes)
     sources = tile[whole][kept.rows]
     parts = np.flatnonzero(~whole)
-    parts = parts[~_are_parts_of_others(parts, boxes, classes, tile, windows, cuts, kept, sources, suppression)]
+    parts = parts[~_are_parts_of_others(parts, boxes, scores, classes, tile, windows, cuts, kept, sources, suppression)]
     joined = _joined(boxes[parts], scores[parts], classes[parts], tile[parts], windows, suppression.iou_threshold)
     last = _suppressed(np.concatenate([kept.boxes, joined.boxes]), np.concatenate([kept.scores, joined.scores]),
                        np.concatenate([kept.classes, joined.classes]), suppression, num_classes)
@@ -171,21 +172,22 @@ def _suppressed(boxes, scores, classes, suppression, num_classes):
     return _Kept(*postprocess.suppress(boxes, scores, classes, suppression, num_classes))
 
 
-def _are_parts_of_others(parts, boxes, classes, tile, windows, cuts, kept, sources, suppression):
+def _are_parts_of_others(parts, boxes, scores, classes, tile, windows, cuts, kept, sources, suppression):
     """Whether a kept box of another tile is, or sees more of, what a part shows: bool, of each of ``parts``."""
     grown = kept.boxes + EDGE_OF_BOX * np.tile(kept.boxes[:, 2:] - kept.boxes[:, :2], 2) * [-1, -1, 1, 1]
     found = np.zeros(len(parts), bool)
     for number in np.unique(tile[parts]):       # of a tile's parts, only what reaches into it can be another
         near = (_intersection(grown, windows[number]) > 0) & (sources != number)
-        rivals = kept.boxes[near], grown[near], kept.classes[near], windows[sources[near]]
         for row in np.flatnonzero(tile[parts] == number):
-            found[row] = _is_part_of_another(boxes[parts[row]], classes[parts[row]], cuts[parts[row]], windows[number],
-                                             *rivals, suppression.iou_threshold)
+            part = parts[row]
+            sure = near & (kept.classes == classes[part]) & (kept.scores >= WEAKER * scores[part])
+            found[row] = _is_part_of_another(boxes[part], cuts[part], windows[number], kept.boxes[sure], grown[sure],
+                                             windows[sources[sure]], suppression.iou_threshold)
     return found
 
 
-def _is_part_of_another(box, class_id, cut, own, others, grown, classes, their_windows, threshold):
-    covers = (_intersection(grown, box) > COVERED * _area(box)) & (classes == class_id)
+def _is_part_of_another(box, cut, own, others, grown, their_windows, threshold):
+    covers = _intersection(grown, box) > COVERED * _area(box)
     if not covers.any():
         return False
     seen_here = np.concatenate([np.maximum(others[:, :2], own[:2]), np.minimum(others[:, 2:], own[2:])], 1)
