@@ -2,8 +2,8 @@
 
 Each tile finds parts of what its edges cut. A part is recognised by an edge on an inner edge of its tile, and
 
-* is dropped where a box of another tile (or of the whole image), at least half as sure, covers it, and either is what this tile would see of
-  that box, cut at the tile's edges, or lies in a tile that sees more of the object than this one;
+* is dropped where a box of another tile (or of the whole image), at least half as sure, covers it, and either is what
+  this tile would see of that box, cut at the tile's edges, or lies in a tile that sees more of the object;
 * is joined with the parts of its neighbours where both agree in what the two tiles share;
 * is kept as it is otherwise: a box cut short is better than none.
 
