@@ -39,6 +39,7 @@ class NoOtherPython(subprocess.Popen):
 
 
 def pytest_configure(config):
+    os.environ.setdefault('YOLOV3_TF_CACHE', 'off')         # a slow machine keeps nothing of the tests for its user
     if config.getoption('--pure'):
         sys.meta_path.insert(0, WithoutTensorFlow())
         subprocess.Popen = NoOtherPython

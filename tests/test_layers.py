@@ -14,8 +14,8 @@ PACKAGE = 'yolov3_tf'
 # A folder, or a module at the first level, may import its own layer and those before it; never a later one.
 LAYERS = [
     ['errors'],
-    ['choices', 'printable', 'boxes', 'geometry', 'atomic_file', 'array_file', 'orientation', 'image_headers',
-     'rgb_images', 'replicas', 'progress', 'fetch'],
+    ['choices', 'printable', 'boxes', 'geometry', 'atomic_file', 'array_file', 'cache_folder', 'collector',
+     'orientation', 'image_headers', 'rgb_images', 'replicas', 'progress', 'fetch'],
     ['structures', 'anchors', 'codec', 'assign', 'postprocess', 'tiling', 'losses', 'drawing'],
     ['data', 'models'],
     ['data_check', 'evaluation'],

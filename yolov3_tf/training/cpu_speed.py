@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from yolov3_tf import atomic_file
+from yolov3_tf import atomic_file, cache_folder
 from yolov3_tf.errors import InputError
 from yolov3_tf.models.blocks import ConvStack
 from yolov3_tf.models.keras_policy import keras_policy
@@ -55,8 +55,7 @@ def machine() -> str:
 
 def cache_file() -> pathlib.Path:
     """In the user's folder of caches; it may be removed at any time."""
-    folder = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
-    return pathlib.Path(folder, 'yolov3_tf', 'bfloat16_speed.json')
+    return cache_folder.folder() / 'bfloat16_speed.json'
 
 
 def measure() -> float:
