@@ -71,6 +71,8 @@ setup(
         # ONNX files, written and run. onnx 1.19.0 cannot be imported beside the ml-dtypes of TensorFlow 2.15 to 2.17;
         # the last tf2onnx for Python 3.9 wants an older protobuf: there ONNX runs, but is not written.
         'onnx': ['onnxruntime', 'onnx!=1.19.0', 'tf2onnx>=1.17; python_version >= "3.10"'],
+        # COCO's numbers in C++, used where it is installed: the same to 1e-16 (tests/evaluation/test_coco_backend.py).
+        'fast-eval': ['faster-coco-eval>=1.6'],
         'dev': ['hypothesis', 'mypy', 'pytest', 'pytest-xdist', 'ruff', f'tensorflow-addons>=0.23; {KERAS2}'],
     },
 )

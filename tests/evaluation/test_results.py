@@ -232,3 +232,50 @@ def test_category_ids_by_name(tmp_path):
     path.write_text('[]')
     with pytest.raises(InputError, match='expected COCO.s instances'):
         results.read_category_ids(path, ['cat'])
+
+
+ODD = {'image_id': [7, '7', '000005', 5, 7.0, True, None, 'other', [7]], 'category_id': [1, 4, 5, 1.0, '2', True, None],
+       'bbox': [[1, 2, 3, 4], [1.5, 2.5, 0, 4], [5, 5, -3, 2.25], [1, 2, 3], (), '1234', [1, 2, '3', 4],
+                [True, 0, 1, 1], [None] * 4, [float('nan')] * 4, [10 ** 400, 0, 1, 1], [1e308, 0, 1e308, 1],
+                [2 ** 70, 0, 1, 1],
+                [-0., 0, 1, 1]],
+       'score': [.5, 1, 0, '.25', None, float('inf'), True, .1, [], 10 ** 400]}
+
+
+USUAL = {'image_id': 1, 'category_id': 2, 'bbox': 3, 'score': 3}         # so many of them are plain
+
+
+def read_both(monkeypatch, path, entries):
+    """What the quick and the slow way answer, and whether the quick one was taken."""
+    path.write_text(json.dumps(entries))
+    answers, taken = [], []
+    quick = results._coco_columns
+    for way in (lambda *given: taken.append(quick(*given)) or taken[-1], lambda *given: None):
+        monkeypatch.setattr(results, '_coco_columns', way)
+        notes = []
+        try:
+            read = results.read_coco(path, dataset('7', '000005', '5'), notes=notes)
+            columns = [(one.image_id, one.boxes, one.scores, one.classes) for one in read]
+            parts = [[name, *((of.tolist(), of.dtype, of.shape) for of in rest)] for name, *rest in columns]
+            answers.append((parts, notes))
+        except InputError as error:
+            answers.append(str(error))
+    monkeypatch.setattr(results, '_coco_columns', quick)
+    return *answers, taken[0] is not None
+
+
+@pytest.mark.filterwarnings('ignore:overflow:RuntimeWarning')
+def test_both_ways_through_coco_results_agree(tmp_path, monkeypatch):
+    chance = np.random.default_rng(0)
+    ways = []
+    for _ in range(400):
+        plain = chance.uniform() < .5
+        entries = [{name: values[chance.integers(USUAL[name] if plain or chance.uniform() < .8 else len(values))]
+                    for name, values in ODD.items()} for _ in range(chance.integers(0, 6))]
+        quick, slow, taken = read_both(monkeypatch, tmp_path / 'r.json', entries)
+        assert repr(quick) == repr(slow), entries
+        ways.append(taken)
+    assert 100 < sum(ways) < 350
+    for entries in ([{}], [1], [{'image_id': 7}], [{**json.loads(entry())[0], 'more': 1}], []):
+        quick, slow, _ = read_both(monkeypatch, tmp_path / 'r.json', entries)
+        assert repr(quick) == repr(slow)

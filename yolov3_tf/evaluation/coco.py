@@ -1,7 +1,9 @@
 """COCO's twelve numbers and AP per class, by pycocotools itself on dictionaries built in memory.
 
 This module computes no score itself; it only prepares the input of pycocotools. So a COCO set gets the numbers
-that pycocotools gives on the same instances and results files. Two marks of an object become ``iscrowd``, the
+that pycocotools gives on the same instances and results files. Where the package faster-coco-eval is installed
+(extra ``fast-eval``), its C++ computes the same numbers from the same input in a fraction of time and memory.
+Two marks of an object become ``iscrowd``, the
 only mark that COCOeval respects (its ``_prepare`` overwrites the field ``ignore`` with ``iscrowd``):
 
 * crowd, which is the mark's own meaning;
@@ -13,11 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from yolov3_tf import collector
 from yolov3_tf.structures import Detections, Record
 
 NAMES = ('AP', 'AP50', 'AP75', 'APsmall', 'APmedium', 'APlarge',
@@ -52,8 +56,8 @@ def evaluate(records: Sequence[Record], detections: Sequence[Detections], num_cl
 
     COCO evaluates the 100 best detections of an image and class, and accepts an overlap equal to the threshold.
     """
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = _evaluator(records, detections, num_classes)
+    with contextlib.redirect_stdout(io.StringIO()), collector.paused():
+        evaluator = _evaluator(records, detections, num_classes, *(_faster() or _reference()))
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
@@ -63,7 +67,7 @@ def evaluate(records: Sequence[Record], detections: Sequence[Detections], num_cl
 def decide(records: Sequence[Record], detections: Sequence[Detections], num_classes: int) -> list[Decisions]:
     """The decisions that COCOeval's AP is computed from, one item a class; the arguments are those of ``evaluate``."""
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = _evaluator(records, detections, num_classes)
+        evaluator = _evaluator(records, detections, num_classes, *_reference())
         evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ['all']
         evaluator.evaluate()
     position_of = {number: index for index, number in enumerate(image_numbers([one.image_id for one in records]))}
@@ -87,11 +91,26 @@ def image_numbers(image_ids: Sequence[str]) -> list[int]:
     return list(range(1, len(image_ids) + 1))
 
 
-def _evaluator(records, detections, num_classes):
+def _reference():
+    """COCO's own classes: the index of annotations, and the evaluation."""
+    from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
+    return COCO, COCOeval
+
+
+def _faster():
+    """Those of faster-coco-eval, None where it is not installed, or older than what was compared."""
+    try:
+        from faster_coco_eval import COCO, COCOeval_faster, __version__
+    except ImportError:
+        return None
+    return (COCO, COCOeval_faster) if tuple(map(int, __version__.split('.')[:2])) >= (1, 6) else None
+
+
+def _evaluator(records, detections, num_classes, index, evaluation):
     numbers = image_numbers([record.image_id for record in records])
-    return COCOeval(_index(numbers, num_classes, _objects(records, numbers)),
-                    _index(numbers, num_classes, _results(detections, numbers)), 'bbox')
+    return evaluation(_indexed(index, numbers, num_classes, _objects(records, numbers)),
+                      _indexed(index, numbers, num_classes, _results(detections, numbers)), 'bbox')
 
 
 def _joined(images, position_of, thresholds) -> Decisions:
@@ -109,35 +128,34 @@ def _joined(images, position_of, thresholds) -> Decisions:
 
 
 def _objects(records, numbers):
-    annotations = []
+    """Annotations; their ids start at 1, because COCOeval reads 0 as "not matched"."""
+    annotations: list[dict] = []
     for record, number in zip(records, numbers):
         ignored = np.asarray(record.crowd, bool) | np.asarray(record.difficult, bool)
-        rows = zip(_xywh(record.boxes), np.asarray(record.classes).tolist(),
+        rows = zip(itertools.count(len(annotations) + 1), _xywh(record.boxes), np.asarray(record.classes).tolist(),
                    np.asarray(record.areas, np.float64).tolist(), ignored.tolist())
-        annotations += [dict(image_id=number, category_id=class_id + 1, bbox=box, area=area, iscrowd=int(crowd))
-                        for box, class_id, area, crowd in rows]
+        annotations += [{'id': own, 'image_id': number, 'category_id': class_id + 1, 'bbox': box, 'area': area,
+                         'iscrowd': int(crowd)} for own, box, class_id, area, crowd in rows]
     return annotations
 
 
 def _results(detections, numbers):
-    annotations = []
+    annotations: list[dict] = []
     for found, number in zip(detections, numbers):
-        rows = zip(_xywh(found.boxes), np.asarray(found.classes).tolist(),
+        rows = zip(itertools.count(len(annotations) + 1), _xywh(found.boxes), np.asarray(found.classes).tolist(),
                    np.asarray(found.scores, np.float64).tolist())
-        annotations += [dict(image_id=number, category_id=class_id + 1, bbox=box, score=score,
-                             area=box[2] * box[3], iscrowd=0) for box, class_id, score in rows]
+        annotations += [{'id': own, 'image_id': number, 'category_id': class_id + 1, 'bbox': box, 'score': score,
+                         'area': box[2] * box[3], 'iscrowd': 0} for own, box, class_id, score in rows]
     return annotations
 
 
-def _index(numbers, num_classes, annotations):
-    """A COCO object of these annotations; their ids start at 1, because COCOeval reads 0 as "not matched"."""
-    from pycocotools.coco import COCO
-    index = COCO()
-    index.dataset = dict(images=[dict(id=number) for number in numbers],
-                         categories=[dict(id=class_id + 1) for class_id in range(num_classes)],
-                         annotations=[dict(row, id=index + 1) for index, row in enumerate(annotations)])
-    index.createIndex()
-    return index
+def _indexed(index, numbers, num_classes, annotations):
+    """An index of these annotations."""
+    made = index()
+    made.dataset = dict(images=[dict(id=number) for number in numbers],
+                        categories=[dict(id=class_id + 1) for class_id in range(num_classes)], annotations=annotations)
+    made.createIndex()
+    return made
 
 
 def _xywh(boxes):

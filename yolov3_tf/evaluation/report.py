@@ -263,7 +263,8 @@ def _each(score, curves) -> np.ndarray:
 
 
 def _over_thresholds(pairing):
-    return voc.mean([voc.mean(_each(voc.area_ap, voc.curves(pairing, at))) for at in THRESHOLDS])
+    parts = voc.by_class(pairing)
+    return voc.mean([voc.mean(_each(voc.area_ap, voc.curves(parts, at))) for at in THRESHOLDS])
 
 
 def _percent(value):

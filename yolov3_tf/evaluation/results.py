@@ -11,6 +11,7 @@ overlap nothing either.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from yolov3_tf import collector
 from yolov3_tf.data.readers import coco, texts
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, Detections
@@ -129,9 +131,10 @@ def write_coco(path: str | os.PathLike, detections: Sequence[Detections],
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows: list[str] = []
+    encode = json.JSONEncoder(allow_nan=False).encode           # json.dumps would make one for each detection
     for found in detections:
-        rows += [json.dumps(entry, allow_nan=False) for entry in found.to_coco(category_ids=category_ids)]
+        rows += map(encode, found.to_coco(category_ids=category_ids))
     path.write_text('[' + ',\n'.join(rows) + ']\n', encoding='utf-8')
     return path
 
@@ -151,7 +154,8 @@ def read_coco(path: str | os.PathLike, dataset: Dataset,
         a box of four finite numbers and a finite score (with the number of the entry, counted from 0).
     """
     path = pathlib.Path(path)
-    entries = _json(path)
+    with collector.paused():
+        entries = _json(path)
     if not isinstance(entries, list):
         raise InputError(f'{path}: expected a list of detections as COCO defines results, '
                          f'got a JSON {type(entries).__name__}')
@@ -159,12 +163,18 @@ def read_coco(path: str | os.PathLike, dataset: Dataset,
     class_ids = {number: class_id for class_id, number in enumerate(ids)}
     known = {record.image_id for record in dataset.records}
     empty = _EmptyBoxes()
-    rows = [_coco_row(entry, class_ids, known, f'{path}: entry {index}', empty)
-            for index, entry in enumerate(entries)]
+    with collector.paused():
+        columns = _coco_columns(entries, class_ids, known)
+        if columns is None:         # the slow way, which also says what is wrong
+            rows = [_coco_row(entry, class_ids, known, f'{path}: entry {index}', empty)
+                    for index, entry in enumerate(entries)]
+            found = _by_image(rows)
+        else:
+            found = _grouped(columns, empty, lambda index: f'{path}: entry {index}: bbox {entries[index]["bbox"]}')
     if notes is not None:
         notes += empty.notes()
-        notes += [] if rows else [f'{path}: the list of detections is empty']
-    return _by_image(rows)
+        notes += [] if entries else [f'{path}: the list of detections is empty']
+    return found
 
 
 def read_category_ids(path: str | os.PathLike, class_names: Sequence[str],
@@ -274,11 +284,62 @@ def _coco_row(entry, class_ids, known, where, empty) -> Row:
     return image_id, class_ids[category_id], score, empty.made([x, y, x + width, y + height], f'{where}: bbox {box}')
 
 
+def _coco_columns(entries, class_ids, known):
+    """Image ids, classes [n], scores [n] and boxes x1, y1, x2, y2 [n, 4] of entries as programs write them, else None.
+
+    What is no plain whole number, text or number, and whatever is wrong, is left to ``_coco_row``.
+    """
+    if not entries or set(map(type, entries)) != {dict}:
+        return None
+    try:
+        ids, numbers, boxes, scores = ([entry[name] for entry in entries]
+                                       for name in ('image_id', 'category_id', 'bbox', 'score'))
+    except KeyError:
+        return None
+    plain = {int, float}
+    if set(map(type, ids)) not in ({int}, {str}) or set(map(type, numbers)) != {int} \
+            or set(map(type, boxes)) != {list} or set(map(len, boxes)) != {4}:
+        return None
+    flat = list(itertools.chain.from_iterable(boxes))
+    if not plain.issuperset(map(type, flat)) or not plain.issuperset(map(type, scores)):
+        return None
+    names = {image_id: str(image_id) for image_id in set(ids)}
+    if not known.issuperset(names.values()) or not class_ids.keys() >= set(numbers):
+        return None
+    try:
+        corners, values = np.array(flat, np.float64).reshape(-1, 4), np.array(scores, np.float64)
+    except OverflowError:
+        return None
+    if not (np.isfinite(corners).all() and np.isfinite(values).all()):
+        return None
+    with np.errstate(over='ignore'):
+        corners[:, 2:] += corners[:, :2]
+    classes = np.array([class_ids[number] for number in numbers], np.int32)
+    return [names[image_id] for image_id in ids], classes, values, corners
+
+
+def _grouped(columns, empty, where) -> list[Detections]:
+    """As ``_by_image``, from ``_coco_columns``; ``where``: number of a row -> where it is, for ``empty``."""
+    image_ids, classes, scores, boxes = columns
+    bad = np.flatnonzero(~(boxes[:, :2] < boxes[:, 2:]).all(axis=1))
+    if len(bad):
+        empty.count, empty.first = empty.count + len(bad), empty.first or where(int(bad[0]))
+        boxes[bad, 2:] = np.maximum(boxes[bad, 2:], boxes[bad, :2])
+    numbers: dict[str, int] = {}
+    rows = np.array([numbers.setdefault(image_id, len(numbers)) for image_id in image_ids], np.int64)
+    order = np.argsort(rows, kind='stable')
+    ends = np.cumsum(np.bincount(rows))[:-1]
+    with np.errstate(over='ignore'):
+        sorted_ = [column[order] for column in (boxes.astype(np.float32), scores.astype(np.float32), classes)]
+    parts = zip(numbers, *(np.split(column, ends) for column in sorted_))
+    return [Detections(name, own, values, ids) for name, own, values, ids in parts]
+
+
 def _finite(values) -> list[float] | None:
     """The values as floats, or None if one of them is not a finite number."""
     try:
         numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):      # the last: a whole number of 400 digits
         return None
     return numbers if all(map(math.isfinite, numbers)) else None
 

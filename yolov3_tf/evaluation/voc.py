@@ -127,9 +127,20 @@ def curve(pairing: Pairing, class_id: int, threshold: float = .5) -> Curve:
                  scores=pairing.scores[mine][~ignored], positives=positives)
 
 
-def curves(pairing: Pairing, threshold: float = .5) -> list[Curve]:
-    """The curve of each class."""
-    return [curve(pairing, class_id, threshold) for class_id in range(len(pairing.positives))]
+def by_class(pairing: Pairing) -> list[Pairing]:
+    """The pairing of each class alone, for several calls of ``curves``."""
+    count = len(pairing.positives)
+    order = np.argsort(pairing.classes, kind='stable')
+    ends = np.cumsum(np.bincount(pairing.classes, minlength=count))
+    columns = [np.split(column[order], ends[:-1]) if count else [] for column in pairing[:-1]]
+    return [Pairing(scores, classes, overlaps, objects, difficult, pairing.positives)
+            for scores, classes, overlaps, objects, difficult in zip(*columns)]
+
+
+def curves(pairing: Pairing | Sequence[Pairing], threshold: float = .5) -> list[Curve]:
+    """The curve of each class; of a pairing, or of its parts ``by_class``."""
+    parts = by_class(pairing) if isinstance(pairing, Pairing) else pairing
+    return [curve(part, class_id, threshold) for class_id, part in enumerate(parts)]
 
 
 def hits(of: Curve) -> np.ndarray:

@@ -2,9 +2,7 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
-import gc
 import os
 import re
 import sys
@@ -13,6 +11,7 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
+from yolov3_tf import collector
 from yolov3_tf.choices import choose
 from yolov3_tf.data.readers import (
     annotation_cache,
@@ -168,22 +167,10 @@ def load(spec: str | Sequence[Spec], classes: Sequence[str] | None = None, stric
     if len(parts) > 1 and classes is None:
         for part in parts:
             _check_named(part)
-    with _collector_paused():
+    with collector.paused():
         sets = [_kept(part, classes, strict, split, cache) for part in parts]
         dataset = sets[0] if len(sets) == 1 else _joined(parts, sets, strict)
     return dataset._replace(notes=[*dataset.notes, *class_files.alike(dataset.class_names)])
-
-
-@contextlib.contextmanager
-def _collector_paused():
-    """Readers make no circular garbage, and looking for it among a million new objects takes a fifth of their time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def describe(spec: str | Sequence[Spec], dataset: Dataset) -> str:
