@@ -1,11 +1,13 @@
 """The cost of the number of images before the first step: start-up, memory of the index, the shuffle.
 
     python benchmarks/set_size.py [--counts=1000,100000] [--formats=list,voc,coco] [--boxes=7] [--image_size=64]
+    python benchmarks/set_size.py --before=CHECKOUT     the same sets by the code of another checkout, too
 
 Simulated sets: every image has its own name and annotations, all names are links to one small JPEG, so the
-times are those of the package and not those of the disk. Each case runs in its own process, because a peak of memory
-never falls. Columns: processor seconds to read the annotations, from there to the first training batch, and for the
-order of an epoch; resident memory of the annotations, and of the pipeline with its first batch.
+times are those of the package and not those of the disk. Each start runs in its own process, because a peak of memory
+never falls; each set is started twice, with a cache of annotations that is empty at first. Columns: processor and wall
+seconds to read the annotations, processor seconds from there to the first training batch, and for the order of an
+epoch; resident memory of the annotations, and of the pipeline with its first batch.
 """
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ import time
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+CODE = 'SET_SIZE_CODE'      # environment variable: the checkout whose package is measured
+sys.path.insert(0, os.environ.get(CODE, str(ROOT)))
 
 WIDTH, HEIGHT, BATCH = 96, 64, 8
 SPECS = {'list': 'list:{}/list.txt', 'voc': 'voc:{}:train', 'coco': 'coco:{0}/c.json:{0}/JPEGImages'}
@@ -92,8 +95,9 @@ def one_case(spec, size) -> dict:
     from yolov3_tf.data import order, pipeline
     from yolov3_tf.data.readers import specs
     tf.constant(0.).numpy()
-    marks, memory = [time.process_time()], [resident_mib()]
+    marks, memory, began = [time.process_time()], [resident_mib()], time.perf_counter()
     dataset = specs.load(spec)
+    wall = time.perf_counter() - began
     marks.append(time.process_time())
     memory.append(resident_mib())
     batches = pipeline.training_batches(dataset, pipeline.PipelineSettings(BATCH, (size,)), seed=0)
@@ -102,7 +106,7 @@ def one_case(spec, size) -> dict:
     memory.append(resident_mib())
     order.Order(len(dataset.records), BATCH, 0).of_batch(1, 0)
     marks.append(time.process_time())
-    return {'seconds': [after - before for before, after in zip(marks, marks[1:])],
+    return {'wall': wall, 'seconds': [after - before for before, after in zip(marks, marks[1:])],
             'mib': [after - before for before, after in zip(memory, memory[1:])]}
 
 
@@ -112,26 +116,42 @@ def main():
     parser.add_argument('--formats', type=lambda text: text.split(','), default=list(SPECS))
     parser.add_argument('--boxes', type=int, default=7, help='an image; COCO has 7')
     parser.add_argument('--image_size', type=int, default=64, help='network input, pixels')
+    parser.add_argument('--before', metavar='CHECKOUT', help='start by the code of another checkout first')
     parser.add_argument('--one_case', help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one_case:
         print(json.dumps(one_case(options.one_case, options.image_size)))
         return
-    print(f'{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python '
-          f'{platform.python_version()}; {options.boxes} boxes an image; processor seconds, MiB')
-    print('| format | images | read annotations, s | first batch, s | order of an epoch, s | annotations, MiB | '
-          'pipeline, MiB | bytes an image |\n|---|---:|---:|---:|---:|---:|---:|---:|')
+    print(f'{cpu()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}; '
+          f'{options.boxes} boxes an image; processor seconds, MiB')
+    print('| format | images | start | read annotations, s | wall, s | first batch, s | order of an epoch, s | '
+          'annotations, MiB | pipeline, MiB |\n|---|---:|---|---:|---:|---:|---:|---:|---:|')
     for data_format in options.formats:
         for count in options.counts:
             with tempfile.TemporaryDirectory() as folder:
                 write_set(data_format, pathlib.Path(folder), count, options.boxes)
-                done = subprocess.run([sys.executable, os.path.abspath(__file__), f'--image_size={options.image_size}',
-                                       f'--one_case={SPECS[data_format].format(folder)}'],
-                                      check=True, capture_output=True, text=True)
-            found = json.loads(done.stdout.splitlines()[-1])
-            numbers = ' | '.join([*(f'{value:.2f}' for value in found['seconds']),
-                                  *(f'{value:.0f}' for value in found['mib'])])
-            print(f'| {data_format} | {count:,} | {numbers} | {found["mib"][0] * 2**20 / count:,.0f} |', flush=True)
+                time.sleep(3)           # files that were just written are not kept
+                spec = SPECS[data_format].format(folder)
+                starts = [('before', options.before)] if options.before else []
+                for name, code in [*starts, ('first', str(ROOT)), ('second', str(ROOT))]:
+                    found = start(spec, options.image_size, code, f'{folder}/cache')
+                    numbers = ' | '.join([f'{found["seconds"][0]:.2f}', f'{found["wall"]:.1f}', *(
+                        f'{value:.2f}' for value in found['seconds'][1:]), *(f'{value:.0f}' for value in found['mib'])])
+                    print(f'| {data_format} | {count:,} | {name} | {numbers} |', flush=True)
+
+
+def start(spec, size, code, cache):
+    """``one_case`` in a new process, with the package of a checkout and a folder for caches."""
+    done = subprocess.run([sys.executable, os.path.abspath(__file__), f'--image_size={size}', f'--one_case={spec}'],
+                          env={**os.environ, CODE: code, 'XDG_CACHE_HOME': cache}, check=True, capture_output=True,
+                          text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def cpu():
+    """The name of the CPU (Linux), else its kind."""
+    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines() if os.path.exists('/proc/cpuinfo') else []
+    return next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), platform.machine())
 
 
 if __name__ == '__main__':

@@ -1,4 +1,5 @@
 """A kept dataset is what was read, and is taken only while no file has changed."""
+import json
 import os
 import pathlib
 import shutil
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from yolov3_tf import cache_folder
-from yolov3_tf.data.readers import annotation_cache, specs, voc_xml
+from yolov3_tf.data.readers import annotation_cache, coco, specs, voc_xml
 from yolov3_tf.errors import InputError
 
 JPEG = bytes.fromhex('ffd8 ffc00011 08 0040 0060 03 012200 021101 031101 ffda000c') + bytes(20)        # 96 x 64
@@ -181,7 +182,6 @@ def test_a_file_that_says_something_else_is_no_cache(cache, devkit):
 
 
 def head_of(path):
-    import json
     body = path.read_bytes()[len(annotation_cache._MAGIC) + 64:]
     return json.loads(body[8:8 + int.from_bytes(body[:8], 'little')])
 
@@ -221,6 +221,39 @@ def test_xml_folders_beside_their_runs(cache, devkit, monkeypatch):
     (devkit / '.hidden').write_text('')
     monkeypatch.setattr(voc_xml, 'parse', None)
     assert_equal(specs.load('xml:.'), first)
+
+
+def test_coco_beside_its_images(cache, tmp_path, monkeypatch):
+    """A missing image that comes later is seen; small files are not kept."""
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images/a.jpg').write_bytes(JPEG)
+    images = [{'id': number, 'file_name': f'{name}.jpg', 'width': 96, 'height': 64} for number, name in enumerate('ab')]
+    boxes = [{'id': number, 'image_id': number, 'category_id': 0, 'bbox': [1, 2, 3, 4]} for number in range(2)]
+    (tmp_path / 'c.json').write_text(json.dumps({'images': images, 'annotations': boxes, 'categories': [
+        {'id': 0, 'name': 'dog'}]}))
+    spec = f'coco:{tmp_path}/c.json:{tmp_path}/images'
+    assert len(specs.load(spec).records) == 1 and not cache.exists()
+    monkeypatch.setattr(annotation_cache, 'LARGE_FILE', 1)
+    first = specs.load(spec)
+    assert len(list(cache.iterdir())) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(coco, 'read', None)
+        assert_equal(specs.load(spec), first)
+    (tmp_path / 'images/b.jpg').write_bytes(JPEG)
+    assert len(specs.load(spec).records) == 2
+    same = (tmp_path / 'c.json').read_text().replace('[1, 2, 3, 4]', '[1, 2, 3, 5]')
+    (tmp_path / 'c.json').write_text(same)
+    assert specs.load(spec).records[0].boxes.tolist() == [[1, 2, 4, 7]]
+
+
+def test_without_the_source_code_nothing_is_kept(cache, devkit, tmp_path, monkeypatch):
+    """Then an update of the package could not be seen."""
+    annotation_cache._rules.cache_clear()
+    monkeypatch.setattr(annotation_cache, '_ROOT', tmp_path)
+    try:
+        assert len(load(devkit).records) == 3 and not cache.exists()
+    finally:
+        annotation_cache._rules.cache_clear()
 
 
 def test_relative_paths_of_another_folder(cache, devkit, tmp_path, monkeypatch):

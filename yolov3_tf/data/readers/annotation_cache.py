@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -37,6 +38,7 @@ MOST_BYTES = 1 << 30            # of all kept datasets; 100,000 images with 7 bo
 WORTH = 1.                      # seconds: what is read faster is not kept
 SETTLED = 2.                    # seconds: a file changed later than this before the reading may change again unseen,
                                 # because clocks of file systems tick (ext4: 4 ms, FAT: 2 s)
+LARGE_FILE = 4 << 20           # bytes of a single annotation file, of which reading takes a second
 PATIENCE = 10.                  # seconds that looking at all files may take
 _MAGIC = b'yolov3_tf annotations 1\n'
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -78,9 +80,10 @@ def through(settings: Sequence[Any], sources: Sequence[Source], read: Callable[[
       sources: every file and folder that ``read`` looks at; none for a dataset that is not kept.
       read: reads it; its errors pass.
     """
-    if not sources or os.environ.get(SWITCH, '').lower() in ('off', '0', 'no', 'false'):
+    rules = _rules()
+    if not sources or not rules or os.environ.get(SWITCH, '').lower() in ('off', '0', 'no', 'false'):
         return read()
-    key = json.dumps([settings, [source.path for source in sources], os.getcwd(), _rules()])
+    key = json.dumps([settings, [source.path for source in sources], os.getcwd(), rules])
     path = cache_folder.folder() / 'annotations' / hashlib.sha256(key.encode()).hexdigest()[:32]
     state = state_of(sources)
     if state is None:
@@ -169,11 +172,13 @@ def _covers(state, dataset):
 
 @functools.lru_cache(maxsize=1)
 def _rules():
-    """What else the result depends on: the code that reads, and Python's tables of letters."""
+    """What else the result depends on: the code that reads, and Python's tables of letters; None without sources."""
+    found = [sorted(_ROOT.glob(pattern)) for pattern in _RULES]
+    if not all(found):
+        return None
     digest = hashlib.blake2b()
-    for pattern in _RULES:
-        for path in sorted(_ROOT.glob(pattern)):
-            digest.update(path.read_bytes())
+    for path in itertools.chain.from_iterable(found):
+        digest.update(path.read_bytes())
     return [digest.hexdigest(), list(sys.version_info[:2])]
 
 

@@ -107,8 +107,9 @@ def resolve_classes(found: Mapping[str, str], given: Sequence[str] | None = None
     """
     if given is None:
         return list(VOC_CLASSES) if set(found) <= set(VOC_CLASSES) and not (own and found) else sorted(found)
+    known = set(given)
     for name, where in found.items():
-        if name not in given:
+        if name not in known:
             raise InputError(f'{where}: {unknown_class(name, given)}')
     return list(given)
 
@@ -132,12 +133,13 @@ def renumber(own: Sequence[str] | None, given: Sequence[str], where: str) -> lis
     """
     if own is None or list(own) == list(given):
         return None
-    missing = [name for name in own if name not in given]
+    ids = {name: class_id for class_id, name in reversed(list(enumerate(given)))}
+    missing = [name for name in own if name not in ids]
     if not missing:
-        return [given.index(name) for name in own]
+        return [ids[name] for name in own]
     for number, name in enumerate(own):
-        if name in given and given.index(name) != number:
-            raise InputError(f'{where}: class {name!r} has the class id {number} there and {given.index(name)} in '
+        if ids.get(name, number) != number:
+            raise InputError(f'{where}: class {name!r} has the class id {number} there and {ids[name]} in '
                              f'the list asked for, where {missing[0]!r} is missing: give the list that holds all of '
                              'them with --classes=FILE')
     return None

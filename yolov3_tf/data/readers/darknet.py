@@ -156,7 +156,8 @@ def read_images(images: Mapping[str, str], own: Sequence[str] | None, classes: S
     ready = lists.with_ids(records)
     if reader.found_names:
         names = sorted(reader.found_names)
-        index = np.array([names.index(name) for name in reader.found_names], np.int32)
+        position = {name: number for number, name in enumerate(names)}
+        index = np.array([position[name] for name in reader.found_names], np.int32)
         ready = [record._replace(classes=index[record.classes]) for record in ready]
     if reader.by_name:
         problems.note(f'{where}: {reader.by_name} objects have their class by name in place of its number')
@@ -208,6 +209,7 @@ class _AnnotationFiles:
     def __init__(self, numbers, known, problems, annotations, keypoints):
         self.numbers, self.known, self.problems, self.annotations = numbers, known, problems, annotations
         self.keypoints = keypoints
+        self.class_ids = {name: number for number, name in reversed(list(enumerate(known or ())))}
         self.found, self.highest, self.by_name, self.unknown = 0, -1, 0, ''
         self.found_names: dict[str, int] = {}
 
@@ -249,12 +251,12 @@ class _AnnotationFiles:
                 raise _LineFault(f'class name {name!r} where other lines have class ids')
             self.by_name += 1
             return self.found_names.setdefault(name, len(self.found_names))
-        if name not in self.known:
+        if name not in self.class_ids:
             fault = class_files.unknown_class(name, self.known)
             self.unknown = self.unknown or f'{where}: {fault}; no annotation file has another class'
             raise _LineFault(fault)
         self.by_name += 1
-        return self._class(where, list(self.known).index(name))
+        return self._class(where, self.class_ids[name])
 
     def _class(self, where, number):
         if self.found_names:

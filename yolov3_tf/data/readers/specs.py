@@ -224,11 +224,12 @@ def _read(spec, classes, strict, split, cache):
 
 def _joined(parts, sets, strict):
     names = list(dict.fromkeys(name for one in sets for name in one.class_names))
+    index = {name: number for number, name in enumerate(names)}
     problems = faults.Problems(strict)
     seen: dict[str, int] = {}       # file -> the first part that lists it
     records = []
     for position, one in enumerate(sets):
-        numbers = np.array([names.index(name) for name in one.class_names], np.int32)
+        numbers = np.array([index[name] for name in one.class_names], np.int32)
         for record in one.records:
             path = record.image_path if '://' in record.image_path else os.path.realpath(record.image_path)
             if seen.setdefault(path, position) != position:
@@ -294,12 +295,14 @@ def _sources_of_voc(spec):
     return [annotation_cache.Source(folder) for folder in voc.folders(spec.path, spec.split)]
 
 
-def _sources_of_xml(spec):
+def _walked_sources(spec):
     return [annotation_cache.Source(path, reader_walks=True) for path in (spec.path, spec.image_folder) if path]
 
 
 def _sources_of_coco(spec):
-    return [annotation_cache.Source(path) for path in (spec.path, spec.image_folder)]
+    """None of a small file, whose folder may hold more images than it names."""
+    large = os.path.isfile(spec.path) and os.path.getsize(spec.path) >= annotation_cache.LARGE_FILE
+    return [annotation_cache.Source(path) for path in (spec.path, spec.image_folder) if large]
 
 
 def _read_voc(spec, classes, strict):
@@ -359,14 +362,14 @@ FORMATS = {
     'voc': _Format('voc:DIR:SPLIT[+SPLIT...] (voc:VOCdevkit:2007_trainval+2012_trainval)', _path_and('split'),
                    _read_voc, sources=_sources_of_voc),
     'xml': _Format('xml:DIR[:IMAGE_DIR] (xml:mine), VOC XML without lists', _path_maybe_and('image_folder'), _read_xml,
-                   sources=_sources_of_xml),
+                   sources=_walked_sources),
     'list': _Format('list:FILE (list:data/train.txt)', _path, _read_list, _names_of_list),
     'csv': _Format('csv:FILE[:IMAGE_DIR] (csv:train.csv:images)', _path_maybe_and('image_folder'),
                    _with_images(tables.read)),
     'coco': _Format('coco:INSTANCES.json:IMAGE_DIR (coco:annotations/instances_val2017.json:val2017)',
-                    _path_and('image_folder'), _read_coco),
+                    _path_and('image_folder'), _read_coco, sources=_sources_of_coco),
     'labelme': _Format('labelme:DIR[:IMAGE_DIR] (labelme:mine)', _path_maybe_and('image_folder'),
-                       _with_images(labelme.read)),
+                       _with_images(labelme.read), sources=_walked_sources),
     'via': _Format('via:FILE[:IMAGE_DIR] (via:via_region_data.json:images)', _path_maybe_and('image_folder'),
                    _with_images(via.read)),
     'cvat': _Format('cvat:FILE[:IMAGE_DIR] (cvat:annotations.xml:images), CVAT for images',
