@@ -56,8 +56,10 @@ def evaluate(records: Sequence[Record], detections: Sequence[Detections], num_cl
 
     COCO evaluates the 100 best detections of an image and class, and accepts an overlap equal to the threshold.
     """
-    with contextlib.redirect_stdout(io.StringIO()), collector.paused():
-        evaluator = _evaluator(records, detections, num_classes, *(_faster() or _reference()))
+    faster = _faster()
+    # Of pycocotools the pause saves 6 % of the time and costs 9 % more memory.
+    with contextlib.redirect_stdout(io.StringIO()), collector.paused() if faster else contextlib.nullcontext():
+        evaluator = _evaluator(records, detections, num_classes, *(faster or _reference()))
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()

@@ -116,6 +116,22 @@ def test_damaged_files(text, edits):
     agree(content)
 
 
+def test_a_new_row_of_known_objects_is_composed():
+    """Expat reads a part that it has not seen, and no file again for their order; lines and numbers move with them."""
+    documents = []
+    layouts = xml_layouts.Layouts(lambda document: documents.append(document) or voc_xml._texts_of(document),
+                                  (voc_xml.expat.ExpatError, InputError))
+    part = OBJECT.replace('</object>', '<part><name>head</name></part></object><segmented/>')
+    for order in ([], [OBJECT], [part], [OBJECT, part], [part, OBJECT, OBJECT], [part] * 3 + [OBJECT] * 4):
+        content = f'<annotation>{SIZE}{"".join(order)}</annotation>'.encode()
+        assert layouts.cut(content)[1] == xml_layouts.Layouts(layouts._read, layouts._refusals)._learn(
+            layouts.cut(content)[0][1::2])
+        assert agree(content)
+    assert len([document for document in documents if document.count(b'<object') > 1]) == 3       # those compared with
+    nested = f'<annotation><source>{OBJECT}</source>{OBJECT}</annotation>'.encode()
+    assert len(layouts.cut(nested)[1].objects) == 1 and agree(nested)
+
+
 def test_layouts_take_bounded_memory(monkeypatch):
     layouts = xml_layouts.Layouts(voc_xml._texts_of, (voc_xml.expat.ExpatError, InputError))
     monkeypatch.setattr(xml_layouts, 'MOST_KEPT', 1000)

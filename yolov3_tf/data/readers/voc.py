@@ -67,8 +67,8 @@ def dataset_of(images: Sequence[AnnotatedImage], classes: Sequence[str] | None, 
     found: dict[str, str] = {}      # name -> file and line of its first object
     for image in images:
         for item in image.annotation.objects:
-            if item.name:
-                found.setdefault(item.name, f'{image.xml}:{item.line}')
+            if item.name and item.name not in found:
+                found[item.name] = f'{image.xml}:{item.line}'
     class_names = class_files.resolve_classes(found, classes, own)
     index = {name: number for number, name in enumerate(class_names)}
     records = faults.records([_fields(image, index, problems) for image in images])
@@ -186,7 +186,7 @@ class _Files:
     def __init__(self, folder: str):
         self.folder = folder
         self.repaired: list[tuple[str, str]] = []       # (name as listed, image id)
-        self._listed: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {}
+        self._listed: dict[str, _Listed] = {}
 
     def find(self, line: str) -> str:
         """The image id of a list's line, which may have an ending or a folder; the line where it fits nothing."""
@@ -203,25 +203,24 @@ class _Files:
 
     def has(self, image_id: str) -> bool:
         """Whether there is an image or an annotation of this name."""
-        folder, name = os.path.split(image_id)
-        images, xmls, _ = self._in(folder)
-        return name in images or name in xmls
+        name, listed = self._at(image_id)
+        return name in listed.images or name in listed.xmls
 
     def image(self, image_id: str) -> str | None:
         """The image's file, None where there is none."""
-        folder, name = os.path.split(image_id)
-        file = self._in(folder)[0].get(name)
-        return file and os.path.join(self.folder, 'JPEGImages', folder, file)
+        name, listed = self._at(image_id)
+        file = listed.images.get(name)
+        return file and listed.image_folder + file
 
     def xml(self, image_id: str) -> str:
         """The annotation's file, whether it is there or not; its ending may be in upper case."""
-        folder, name = os.path.split(image_id)
-        return os.path.join(self.folder, 'Annotations', folder, self._in(folder)[1].get(name, f'{name}.xml'))
+        name, listed = self._at(image_id)
+        return listed.xml_folder + listed.xmls.get(name, f'{name}.xml')
 
     def other(self, image_id: str) -> str:
         """For the message: a file of this name in a format that is not read."""
-        folder, name = os.path.split(image_id)
-        found = [file for file in self._in(folder)[2] if os.path.splitext(file)[0] == name]
+        name, listed = self._at(image_id)
+        found = [file for file in listed.others if os.path.splitext(file)[0] == name]
         return f'; {found[0]} is there, which is not read: convert it to JPEG or PNG' if found else ''
 
     def notes(self, file: str) -> list[str]:
@@ -232,17 +231,30 @@ class _Files:
         return [f'{file}: {len(self.repaired)} names with an ending or folder, such as {written[:120]!r}: read as '
                 f'{image_id}']
 
-    def _in(self, folder):
-        """{stem: image}, {stem: annotation} and the other files of a folder below JPEGImages and Annotations."""
+    def _at(self, image_id):
+        """The bare name of an image, and what is in its folder."""
+        folder, name = os.path.split(image_id) if '/' in image_id else ('', image_id)
         if folder not in self._listed:
-            plain = not folder or folder == os.path.normpath(folder) != '.'
-            inside = plain and not paths.leads_out(folder) and '\0' not in folder
-            names = _listing(os.path.join(self.folder, 'JPEGImages', folder)) if inside else []
-            images = _image_files(names)
-            xmls = _listing(os.path.join(self.folder, 'Annotations', folder)) if inside else []
-            self._listed[folder] = images, _xml_files(xmls), [
-                name for name in names if os.path.splitext(name)[1].lower() not in image_formats.ENDINGS]
-        return self._listed[folder]
+            self._listed[folder] = self._list(folder)
+        return name, self._listed[folder]
+
+    def _list(self, folder):
+        plain = not folder or folder == os.path.normpath(folder) != '.'
+        inside = plain and not paths.leads_out(folder) and '\0' not in folder
+        image_folder = os.path.join(self.folder, 'JPEGImages', folder, '')
+        xml_folder = os.path.join(self.folder, 'Annotations', folder, '')
+        names, xmls = (_listing(of) if inside else [] for of in (image_folder, xml_folder))
+        others = [name for name in names if os.path.splitext(name)[1].lower() not in image_formats.ENDINGS]
+        return _Listed(image_folder, xml_folder, _image_files(names), _xml_files(xmls), others)
+
+
+class _Listed(NamedTuple):
+    """One folder below JPEGImages and Annotations: both, with a slash behind; {stem: file} of each; the other files."""
+    image_folder: str
+    xml_folder: str
+    images: dict[str, str]
+    xmls: dict[str, str]
+    others: list[str]
 
 
 def _fields(image, index, problems):

@@ -18,6 +18,7 @@ _DECLARATION = re.compile(r'<\?xml version="1\.0"(?: encoding="[Uu][Tt][Ff]-8")?
 _NO_BRACKETS = bytes(sorted({*range(256)} - {*b'<>'}))
 _BLANKS = ' \t\n'
 MOST_KEPT = 8 << 20         # letters of all layouts that are remembered
+OPENED, CLOSED, OBJECT = 'annotation', '/annotation', 'object'
 LONGEST = 1 << 16           # letters of one, some hundred objects
 
 
@@ -73,15 +74,42 @@ class Layouts:
         tags = pieces[1::2]
         if pieces[0].strip(_BLANKS) or pieces[-1].strip(_BLANKS) or not tags:
             return None
+        layout = self._of(tags, self._composed)
+        return (pieces, layout) if layout else None
+
+    def _of(self, tags, learn):
+        """The layout of these tags, from memory or learned."""
         key = '<'.join(tags)
         if key in self._known:
-            layout = self._known[key]
-        else:
-            layout = self._learn(tags)
-            if len(key) <= LONGEST and self._kept + len(key) <= MOST_KEPT:
-                self._known[key] = layout
-                self._kept += len(key)
-        return (pieces, layout) if layout else None
+            return self._known[key]
+        layout = learn(tags)
+        if key not in self._known and len(key) <= LONGEST and self._kept + len(key) <= MOST_KEPT:
+            self._known[key] = layout
+            self._kept += len(key)
+        return layout
+
+    def _composed(self, tags) -> Layout | None:
+        """The layout of a file's tags from those of its parts: what is before the first object, and each object.
+
+        Files with many kinds of objects have a row of tags each, but few kinds of parts. A part with the root around
+        it is a document of its own. If expat takes all of them, it takes the file: each has one root, so what stands
+        between its tags opens and closes alike.
+        """
+        if tags[-1] != CLOSED:
+            return self._learn(tags)
+        cuts = [0, *(number for number, tag in enumerate(tags) if tag == OBJECT and number), len(tags) - 1]
+        head: dict[str, int] = {}
+        objects = []
+        for near, far in zip(cuts, cuts[1:]):
+            part = self._of([OPENED, *tags[near:far], CLOSED] if near else [*tags[:far], CLOSED], self._learn)
+            if part is None:                            # an object inside another element
+                return self._learn(tags)
+            moved = 2 * (near - 1) if near else 0
+            for name, number in part.head.items():
+                head.setdefault(name, number and number + moved)
+            objects += [(tag + moved, {name: number and number + moved for name, number in found.items()})
+                        for tag, found in part.objects]
+        return Layout(head, objects)
 
     def _learn(self, tags) -> Layout | None:
         """The layout of these tags, None where the strict reader refuses it."""
