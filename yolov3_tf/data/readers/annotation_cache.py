@@ -42,8 +42,7 @@ LARGE_FILE = 4 << 20           # bytes of a single annotation file, of which rea
 PATIENCE = 10.                  # seconds that looking at all files may take
 _MAGIC = b'yolov3_tf annotations 1\n'
 _ROOT = pathlib.Path(__file__).parents[2]
-_RULES = ('data/readers/*.py', 'data/image_formats.py', 'errors.py', 'image_headers.py', 'orientation.py',
-          'structures.py')
+_RULES = ('*.py', 'data/*.py', 'data/readers/*.py')         # below the package: all that reading runs
 _PER_OBJECT = (('annotation_lines', '<i8', ()), ('boxes', '<f4', (4,)), ('areas', '<f4', ()), ('classes', '<i4', ()),
                ('difficult', '?', ()), ('crowd', '?', ()))
 _PER_IMAGE = ('width', 'height', 'orientation')
