@@ -164,9 +164,11 @@ def _row(name, found):
 
 def _covers(state, dataset):
     """Whether every file of the records was looked at."""
-    files = {record.annotation_file for record in dataset.records} | {record.image_path for record in dataset.records}
-    folders = {os.path.dirname(path) for path in files - {''} if os.path.normpath(path) not in state.folders}
-    return all(os.path.normpath(folder) in state.folders for folder in folders)
+    files = {path for record in dataset.records for path in (record.image_path, record.annotation_file) if path}
+    folders = {path.rpartition('/')[0] or os.path.dirname(path) for path in files}
+    outside = {folder for folder in folders if os.path.normpath(folder) not in state.folders}
+    return not outside or all(os.path.normpath(path) in state.folders for path in files
+                              if (path.rpartition('/')[0] or os.path.dirname(path)) in outside)
 
 
 @functools.lru_cache(maxsize=1)
