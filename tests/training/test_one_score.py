@@ -17,7 +17,9 @@ from yolov3_tf.tiling import Tiling
 from yolov3_tf.training import from_python
 
 
-@pytest.mark.parametrize('precision, ema_decay', [('float32', 0.), ('bfloat16', 0.), ('bfloat16', .9)])
+@pytest.mark.parametrize('precision, ema_decay', [
+    pytest.param('float32', 0., marks=pytest.mark.slow), pytest.param('bfloat16', 0., marks=pytest.mark.slow),
+    ('bfloat16', .9)])
 def test_the_best_validation_is_the_checkpoint_s_score(tmp_path, monkeypatch, precision, ema_decay):
     """It learns eight images by heart, because most untrained networks score 0 in every precision."""
     monkeypatch.chdir(tmp_path)

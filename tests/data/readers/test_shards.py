@@ -153,6 +153,38 @@ def test_files_that_are_no_shards(tmp_path):
         shards.read(f'{tmp_path}/*.tfrecord')
 
 
+def checked(data):
+    """A number of a TFRecord's frame with its check sum, CRC-32C, rotated and shifted as the format has it."""
+    value = 0xffffffff
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ 0x82f63b78 * (value & 1)
+    value ^= 0xffffffff
+    return data + (((value >> 15 | value << 17) + 0xa282ead8) & 0xffffffff).to_bytes(4, 'little')
+
+
+@pytest.mark.parametrize('length', [1 << 60, (1 << 64) - 1, (1 << 64) - 16, 1 << 29, 10_000])
+def test_a_record_longer_than_its_file_takes_no_memory(tmp_path, length):
+    """TensorFlow ends the process where the length is absurd and its check sum is right."""
+    path = shards.write(draw_set(tmp_path), f'{tmp_path}/s', 1).paths[0]
+    size = os.path.getsize(path)
+    with open(path, 'ab') as file:
+        file.write(checked(length.to_bytes(8, 'little')) + b'contents')
+    found = shards.read(path)
+    assert len(found.records) == 5 and f'record 5 at byte {size}: damaged, or no' in found.problems[0]
+    os.truncate(path, size + 5)
+    assert f'record 5 at byte {size}' in shards.read(path).problems[0]
+
+
+def test_a_record_of_the_right_check_sum_is_read(tmp_path):
+    """The sums of the test above are those of TensorFlow."""
+    contents = b'contents'
+    frame = checked(len(contents).to_bytes(8, 'little')) + contents + checked(contents)[-4:]
+    (tmp_path / 'a.tfrecord').write_bytes(frame)
+    assert list(tf.data.TFRecordDataset(str(tmp_path / 'a.tfrecord')).as_numpy_iterator()) == [contents]
+
+
 def test_shards_that_are_not_there_are_named(tmp_path):
     written = shards.write(draw_set(tmp_path), f'{tmp_path}/x', 9)
     assert [path[-24:] for path in written.paths] == [f'-0000{k}-of-00005.tfrecord' for k in range(5)]     # none empty

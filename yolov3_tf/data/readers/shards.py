@@ -32,6 +32,7 @@ _SIDES = 'xmin', 'ymin', 'xmax', 'ymax'
 _BOX = 'image/object/bbox/'
 IMAGES_PER_SHARD = 1000
 _NUMBERED = re.compile(r'(.*)-(\d{5,})-of-(\d{5,})\D*', re.DOTALL)
+MOST_RECORD = 1 << 28   # bytes of a record's contents: an image and its boxes
 _FRAMING = 16           # bytes around a record's contents: length, its check sum, the contents' check sum
 
 
@@ -156,7 +157,8 @@ def _examples(path, problems):
         problems.add(f'{path}: the file is empty: copy the shard again', 'shard dropped')
         return
     try:
-        for contents in tf.data.TFRecordDataset(path).as_numpy_iterator():
+        whole, place = _whole_records(path)
+        for contents in tf.data.TFRecordDataset(path).take(whole).as_numpy_iterator():
             location = image_files.Location(path, offset, len(contents))
             offset += len(contents) + _FRAMING
             try:
@@ -166,10 +168,30 @@ def _examples(path, problems):
                     raise
                 problems.add(f'{path}: record {number}: not a tf.train.Example', 'record dropped')
             number += 1
+        if place is not None:
+            problems.add(f'{path}: record {number} at byte {place}: damaged, or no uncompressed TFRecord: copy or '
+                         'write the shard again', f'it and all behind it dropped, {number} records kept')
     except tf.errors.OpError as error:
         reason = image_files.first_line(error)[:120]
         problems.add(f'{path}: record {number} at byte {offset}: damaged, or no uncompressed TFRecord ({reason}): copy '
                      'or write the shard again', f'it and all behind it dropped, {number} records kept')
+
+
+def _whole_records(path):
+    """(number of records up to the first that the file cannot hold, where that one begins or None).
+
+    TensorFlow takes the memory that a record says it has before it reads it: 2^60 bytes end the process.
+    """
+    size, place, number = tf.io.gfile.stat(path).length, 0, 0
+    with tf.io.gfile.GFile(path, 'rb') as file:
+        while place < size:
+            file.seek(place)
+            header = file.read(8)
+            length = int.from_bytes(header, 'little')
+            if len(header) < 8 or length > min(MOST_RECORD, size - place - _FRAMING):
+                return number, place
+            place, number = place + length + _FRAMING, number + 1
+    return number, None
 
 
 def _annotated(location, example, shard, problems):
