@@ -15,7 +15,7 @@ PACKAGE = 'yolov3_tf'
 LAYERS = [
     ['errors'],
     ['choices', 'printable', 'boxes', 'geometry', 'atomic_file', 'array_file', 'cache_folder', 'collector',
-     'orientation', 'image_headers', 'rgb_images', 'replicas', 'progress', 'fetch'],
+     'regular_file', 'orientation', 'image_headers', 'rgb_images', 'replicas', 'progress', 'fetch'],
     ['structures', 'anchors', 'codec', 'assign', 'postprocess', 'tiling', 'losses', 'drawing'],
     ['data', 'models'],
     ['data_check', 'evaluation'],

@@ -312,7 +312,8 @@ def test_signals_are_heard_and_a_second_one_does_not_wait(number, capsys):
     assert signal.getsignal(number) is before
 
 
-def test_a_closed_terminal_saves_too_however_often_it_says_so_but_not_under_nohup(monkeypatch):
+def test_a_closed_terminal_saves_too_however_often_it_says_so_but_not_under_nohup():
+    first = signal.signal(signal.SIGHUP, signal.SIG_DFL)        # the tests themselves may run under nohup
     before, request = signal.getsignal(signal.SIGHUP), StopRequest()
     with request.listening():
         os.kill(os.getpid(), signal.SIGHUP)
@@ -328,7 +329,7 @@ def test_a_closed_terminal_saves_too_however_often_it_says_so_but_not_under_nohu
             os.kill(os.getpid(), signal.SIGHUP)
             assert not request.asked
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGHUP, first)
 
 
 @pytest.mark.parametrize('number', [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])

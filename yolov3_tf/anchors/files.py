@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from yolov3_tf import regular_file
 from yolov3_tf.anchors import YOLOV3_ANCHORS, Anchors
 from yolov3_tf.errors import InputError
 
@@ -67,7 +68,7 @@ def darknet_line(anchors: Anchors) -> str:
 
 def _lines(path):
     try:
-        with open(path, 'rb') as file:
+        with open(path, 'rb', opener=regular_file.opener) as file:
             content = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         raise InputError(f'{path}: cannot be read ({error}): expected an anchor file') from None

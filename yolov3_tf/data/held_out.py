@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from yolov3_tf import regular_file
 from yolov3_tf.data.readers import class_files, lists
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset, Record
@@ -243,7 +244,7 @@ def _size(path):
 
 def _digest(path):
     try:
-        with open(path, 'rb') as file:
+        with open(path, 'rb', opener=regular_file.opener) as file:
             return hashlib.sha256(file.read()).digest()
     except OSError:
         return None

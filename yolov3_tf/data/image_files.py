@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf import image_headers, rgb_images
+from yolov3_tf import image_headers, regular_file, rgb_images
 from yolov3_tf import orientation as orientations
 from yolov3_tf.data import image_formats
 from yolov3_tf.errors import InputError
@@ -194,6 +194,8 @@ def explain(path: str, orientation: int = 0) -> str | None:
         return f'{file}: there is no such file; restore the image or remove it from the annotations'
     if tf.io.gfile.isdir(file):
         return f'{file}: expected an image file, got a folder'
+    if regular_file.waits(file):
+        return f'{file}: {regular_file.WHY}; remove it from the annotations'
     try:
         contents = read_contents(path)
     except InputError as error:

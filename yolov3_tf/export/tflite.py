@@ -23,7 +23,7 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from yolov3_tf import anchors, atomic_file, codec, geometry
+from yolov3_tf import anchors, atomic_file, codec, geometry, regular_file
 from yolov3_tf.choices import choose
 from yolov3_tf.data import image_files
 from yolov3_tf.errors import InputError
@@ -82,7 +82,7 @@ def read_metadata(path: str | os.PathLike) -> metadata.Metadata:
       InputError: no such file, or another kind of file.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open(path, 'rb', opener=regular_file.opener) as file, zipfile.ZipFile(file) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST_METADATA:
                 raise InputError(f'{path}: its archive unpacks to more than {LARGEST_METADATA:,} bytes: '
                                  'not a file of this package')

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
 
+from yolov3_tf import regular_file
 from yolov3_tf.data.readers import class_files, faults, headers, image_lookup, xml_folder
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -89,7 +90,7 @@ def load_json(path: str) -> Any:
     try:
         if os.path.getsize(path) > LARGEST_FILE:
             raise InputError(f'{path}: {os.path.getsize(path)} bytes; expected at most {LARGEST_FILE}')
-        with open(path, encoding='utf-8-sig') as file:
+        with open(path, encoding='utf-8-sig', opener=regular_file.opener) as file:
             return json.load(file)
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from None

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable
 
+from yolov3_tf import regular_file
 from yolov3_tf.data.readers import texts
 from yolov3_tf.errors import InputError
 
@@ -30,12 +32,13 @@ COCO_CLASSES = (
     'teddy bear', 'hair drier', 'toothbrush')
 
 
+_open = functools.partial(open, opener=regular_file.opener)
 MOST_CLASSES = 10_000       # more is a damaged file: names are made for all class ids below the highest
 LONGEST_NAME = 200          # bytes: result files are named after classes, and file names end at 255
 _BETWEEN = re.compile(r'(?<!\d)[\s_-]+|[\s_-]+(?!\d)')       # 1-2 and 12 differ
 
 
-def read_lines(path: str | os.PathLike, opened: Callable = open) -> Iterator[tuple[int, str]]:
+def read_lines(path: str | os.PathLike, opened: Callable = _open) -> Iterator[tuple[int, str]]:
     """Yields (line number, text) of a text file, stripped; blank lines, '\\r' and a byte order mark vanish.
 
     Raises:
@@ -75,7 +78,7 @@ def alike(names: Sequence[str]) -> list[str]:
             if len(group) > 1]
 
 
-def read_class_file(path: str | os.PathLike, opened: Callable = open) -> list[str]:
+def read_class_file(path: str | os.PathLike, opened: Callable = _open) -> list[str]:
     """Class names, one a line, in the file's order; ``opened`` as ``open``, for files that are not local.
 
     Raises:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from yolov3_tf import printable
+from yolov3_tf import printable, regular_file
 from yolov3_tf.data.readers import class_files, faults, headers, image_lookup, lists, paths, texts
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -129,7 +129,7 @@ def load(path: str) -> Any:
       InputError: it cannot be read or is not JSON, with line and column.
     """
     try:
-        with open(path, 'rb') as file:
+        with open(path, 'rb', opener=regular_file.opener) as file:
             return json.loads(texts.decode(file.read()))
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror}); expected COCO instances') from None

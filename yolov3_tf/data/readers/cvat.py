@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from xml.parsers import expat
 
-from yolov3_tf import printable
+from yolov3_tf import printable, regular_file
 from yolov3_tf.data.readers import class_files, faults, rows
 from yolov3_tf.data.readers.texts import is_number
 from yolov3_tf.errors import InputError
@@ -59,7 +59,7 @@ class _Reader:
         try:
             if os.path.getsize(self.path) > LARGEST_FILE:
                 raise InputError(f'{self.path}: {os.path.getsize(self.path)} bytes; expected at most {LARGEST_FILE}')
-            with open(self.path, 'rb') as file:
+            with open(self.path, 'rb', opener=regular_file.opener) as file:
                 self.parser.ParseFile(file)
         except OSError as error:
             raise InputError(f'{self.path}: cannot be read ({error.strerror})') from None

@@ -6,6 +6,7 @@ import json
 import os
 import re
 
+from yolov3_tf import regular_file
 from yolov3_tf.data.readers import annotation_tools, image_lookup, lists, tables, voc, yolo, yolo_folder
 from yolov3_tf.data.readers.folder_files import (
     SAMPLE,
@@ -107,7 +108,7 @@ def _file_names(files, path):
     try:
         if os.path.getsize(files.at(path)) > _SMALL:
             return []
-        with open(files.at(path), encoding='utf-8-sig') as file:
+        with open(files.at(path), encoding='utf-8-sig', opener=regular_file.opener) as file:
             images = json.load(file)['images']
         return [image['file_name'] for image in images[:SAMPLE] if isinstance(image['file_name'], str)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

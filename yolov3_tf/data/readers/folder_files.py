@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from yolov3_tf import printable
+from yolov3_tf import printable, regular_file
 from yolov3_tf.data.readers import image_lookup
 from yolov3_tf.errors import InputError
 
@@ -54,7 +54,7 @@ class Files:
     def head(self, relative: str, tail: bool = False) -> str:
         """The first characters of a file, and with ``tail`` its last; '' where it cannot be read."""
         try:
-            with open(self.at(relative), 'rb') as file:
+            with open(self.at(relative), 'rb', opener=regular_file.opener) as file:
                 content = file.read(HEAD)
                 if tail:
                     file.seek(max(len(content), os.path.getsize(self.at(relative)) - TAIL))

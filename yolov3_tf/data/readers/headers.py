@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 
-from yolov3_tf import image_headers
+from yolov3_tf import image_headers, regular_file
 from yolov3_tf.image_headers import Header, read
 
 _START = 1 << 11        # bytes, which hold the tables of a JPEG without a profile
@@ -14,11 +14,11 @@ __all__ = ['Header', 'claims', 'of_file', 'read', 'unstated']
 def of_file(path: str) -> Header | None:
     """Header of an image file; None where there is no such file, or its header is not understood."""
     try:
-        with open(path, 'rb', buffering=0) as file:
+        with open(path, 'rb', buffering=0, opener=regular_file.opener) as file:
             start = file.read(_START)
         if header := image_headers.of_plain_jpeg(start):
             return header
-        with open(path, 'rb') as file:
+        with open(path, 'rb', opener=regular_file.opener) as file:
             return read(file)
     except (OSError, ValueError):       # ValueError: a path with a zero byte
         return None

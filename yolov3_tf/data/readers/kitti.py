@@ -12,6 +12,7 @@ import collections
 import os
 from collections.abc import Sequence
 
+from yolov3_tf import regular_file
 from yolov3_tf.data.readers import annotated_files, class_files, faults, xml_folder
 from yolov3_tf.data.readers.annotated_files import Content, Item
 from yolov3_tf.data.readers.texts import is_number
@@ -82,8 +83,11 @@ def _of_boxes(paths):
 
 
 def _begins_with_object(path):
-    with open(path, 'rb') as file:
-        return is_line(file.readline(_LONGEST).decode('utf-8', 'replace'))
+    try:
+        with open(path, 'rb', opener=regular_file.opener) as file:
+            return is_line(file.readline(_LONGEST).decode('utf-8', 'replace'))
+    except OSError:
+        return False
 
 
 def is_line(line: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from yolov3_tf import orientation
+from yolov3_tf import orientation, regular_file
 from yolov3_tf.data.readers import faults, headers
 from yolov3_tf.image_headers import Header
 from yolov3_tf.structures import Dataset, Record
@@ -80,7 +80,10 @@ def _headers(records: Sequence[Record]) -> list[Header | None]:
 
 def _matched(record: Record, header: Header | None, problems: faults.Problems) -> Record | None:
     if header is None:
-        return record
+        if not regular_file.waits(record.image_path):
+            return record
+        problems.add(f'{record.image_path}: {regular_file.WHY}', 'image dropped')
+        return None
     if why := headers.claims(record.image_path, header):
         problems.add(f'{record.image_path}: {why}', 'image dropped')
         return None

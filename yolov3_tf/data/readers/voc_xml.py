@@ -13,7 +13,7 @@ from typing import NamedTuple
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-from yolov3_tf import printable
+from yolov3_tf import printable, regular_file
 from yolov3_tf.data.readers import texts, xml_layouts
 from yolov3_tf.errors import InputError
 
@@ -251,8 +251,9 @@ def _annotation(size, objects):
 def _read(path):
     """The file's bytes, never more than the limit."""
     try:
-        with open(path, 'rb', buffering=0) as file:     # a buffer would cost as much as the file
-            content = part = file.read(FIRST_PART)
+        # A buffer would cost as much as the file.
+        with open(path, 'rb', buffering=0, opener=regular_file.quick_opener) as file:
+            content = part = file.read(FIRST_PART) or b''       # None of a pipe
             while part and len(content) <= LARGEST_FILE:
                 part = file.read(LARGEST_FILE + 1 - len(content))
                 content += part

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from yolov3_tf import printable
+from yolov3_tf import printable, regular_file
 from yolov3_tf.data.readers import faults, image_lookup, lists, voc, voc_xml
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -108,7 +108,7 @@ def _annotated(path, folder, images, problems):
 def _file_name(path):
     """<filename> of an annotation file, '' where there is none."""
     try:
-        with open(path, 'rb') as file:
+        with open(path, 'rb', opener=regular_file.opener) as file:
             match = _FILE_NAME.search(file.read(_HEAD))
     except OSError:
         return ''

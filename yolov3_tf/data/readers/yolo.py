@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from yolov3_tf import printable
+from yolov3_tf import printable, regular_file
 from yolov3_tf.data import image_formats
 from yolov3_tf.data.readers import class_files, darknet, faults, paths, texts
 from yolov3_tf.errors import InputError
@@ -147,8 +147,13 @@ def _joined_lines(path):
 
 def _raw_lines(path):
     """(line number, text) with indentation, without comments, blank lines and the document's marks."""
-    with open(path, 'rb') as file:
-        content = file.read(LARGEST_FILE + 1)
+    try:
+        with open(path, 'rb', opener=regular_file.opener) as file:
+            content = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror})') from None
     try:
         lines = texts.lines(content)
     except texts.UnknownCoding as error:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
+from yolov3_tf import regular_file
 from yolov3_tf.data.readers import class_files, darknet, faults, image_lookup, kitti, lists
 from yolov3_tf.errors import InputError
 from yolov3_tf.structures import Dataset
@@ -55,7 +56,7 @@ def own_names(folder: str, names: str | None = None) -> list[str] | None:
     if file is None or not file.endswith('.json'):
         return class_files.read_class_file(file) if file else None
     try:
-        with open(file, encoding='utf-8-sig') as opened:
+        with open(file, encoding='utf-8-sig', opener=regular_file.opener) as opened:
             content = json.load(opened)
         entries = sorted((int(entry['id']), str(entry['name'])) for entry in content['categories'])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -112,7 +113,7 @@ def _annotation_file(image, folders):
 def holds_boxes(path: str) -> bool | None:
     """Whether a text file has lines of YOLO's: a class and fractions; None where it is empty."""
     try:
-        with open(path, 'rb') as file:
+        with open(path, 'rb', opener=regular_file.opener) as file:
             text = file.read(4096).decode('utf-8', 'replace')
     except OSError:
         return False

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from yolov3_tf import regular_file
 from yolov3_tf.anchors import Anchors
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
@@ -60,7 +61,7 @@ def load(path: str | os.PathLike, num_classes: int | None = None, backbone_layer
       InputError: the file cannot be read, or as in ``parse``.
     """
     try:
-        with open(path, encoding='utf-8', errors='replace') as file:
+        with open(path, encoding='utf-8', errors='replace', opener=regular_file.opener) as file:
             text = file.read(cfg_file.MOST_TEXT + 1)
     except OSError as error:
         raise InputError(f'{path}: expected a darknet cfg, got {error.strerror or error}: check the path') from error

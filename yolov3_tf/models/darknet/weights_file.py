@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from yolov3_tf import regular_file
 from yolov3_tf.errors import InputError
 
 FLOAT = np.dtype('<f4')
@@ -68,7 +69,7 @@ def inspect(path: str | os.PathLike) -> tuple[Header, int]:
     if not os.path.isfile(path):
         got = 'a folder' if os.path.isdir(path) else 'no such file'
         raise InputError(f'{path}: expected a darknet weights file, got {got}: check the path')
-    with _readable(path), open(path, 'rb') as file:
+    with _readable(path), open(path, 'rb', opener=regular_file.opener) as file:
         start, size = file.read(64), os.fstat(file.fileno()).st_size
     # A valid file cannot look like text: versions are small integers, so some of its first bytes are zero.
     if start.strip() and re.fullmatch(rb'[\t\n\r -~\x80-\xff]+', start):
