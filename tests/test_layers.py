@@ -16,7 +16,7 @@ LAYERS = [
     ['errors'],
     ['choices', 'printable', 'boxes', 'geometry', 'atomic_file', 'array_file', 'cache_folder', 'collector',
      'regular_file', 'orientation', 'image_headers', 'rgb_images', 'replicas', 'progress', 'fetch'],
-    ['structures', 'anchors', 'codec', 'assign', 'postprocess', 'tiling', 'losses', 'drawing'],
+    ['structures', 'anchors', 'codec', 'assign', 'postprocess', 'tiling', 'tile_merge', 'losses', 'drawing'],
     ['data', 'models'],
     ['data_check', 'evaluation'],
     ['export', 'run_report'],

@@ -2,14 +2,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from absl import flags
 
+from yolov3_tf import tiling
 from yolov3_tf.errors import InputError
-
-if TYPE_CHECKING:
-    from yolov3_tf.tiling import Tiling
+from yolov3_tf.tiling import Tiling
 
 NONE = 'none'
 
@@ -53,8 +51,7 @@ def of_model(options: flags.FlagValues, own: str) -> Tiling | None:
 
 def checked(tiles: str, where: str, overlap: float = .2) -> Tiling:
     """A tiling that can be understood; the error begins with ``where`` it is from."""
-    from yolov3_tf import tiling  # imports TensorFlow
-    made = tiling.Tiling(tiles, overlap)
+    made = Tiling(tiles, overlap)
     try:
         tiling.check(made)
     except InputError as error:

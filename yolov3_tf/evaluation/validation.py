@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from yolov3_tf import anchors as anchors_module
-from yolov3_tf import codec, postprocess
-from yolov3_tf import tiling as tilings
+from yolov3_tf import codec, postprocess, tile_merge
 from yolov3_tf.codec import to_input
 from yolov3_tf.data import image_files, pipeline
 from yolov3_tf.data.windows import Windows
@@ -135,7 +134,7 @@ class Validator:
     def _merged(self, index, found, windows):
         """The detections of an image from those in its windows, the first of which is the whole image."""
         record, names = self.dataset.records[index], tuple(self.dataset.class_names)
-        return Detections(record.image_id, *tilings.merge_found(found, windows, self.suppression, len(names)), names,
+        return Detections(record.image_id, *tile_merge.merge_found(found, windows, self.suppression, len(names)), names,
                           record.image_path)
 
     def _take_weights(self):

@@ -14,7 +14,8 @@ import numpy as np
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import Settings
 from yolov3_tf.structures import Detections
-from yolov3_tf.tiling import AUTO, DEFAULTS, Tiling, check, lay_out, merge_found
+from yolov3_tf.tile_merge import merge_found
+from yolov3_tf.tiling import AUTO, DEFAULTS, Tiling, check, lay_out
 
 
 class DetectsArrays(Protocol):

@@ -94,6 +94,7 @@ def _known_to_all(config):
 def load_model(path: str) -> tuple[tf.keras.Model, ModelConfig]:
     """Rebuilds the network of a checkpoint with its weights; errors as in ``describe`` and ``load_weights``."""
     config = describe(path)
+    _check_size(config, path)
     model = build(config)
     load_weights(path, model)
     return model, config
@@ -116,7 +117,6 @@ def describe(path: str) -> ModelConfig:
     """
     with _open(path) as file:
         fields = file.json('description')
-        floats = sum(math.prod(array.shape) for name, array in file.arrays.items() if name.startswith(WEIGHTS))
     try:
         sizes, strides, *sensitivity = fields['anchors']      # files before grid sensitivity hold two
         anchors = Anchors(tuple(tuple(tuple(pair) for pair in level) for level in sizes), tuple(strides),
@@ -129,12 +129,25 @@ def describe(path: str) -> ModelConfig:
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f'{path}: its config of the model is damaged ({error!r}): '
                          'take another checkpoint') from error
-    _check(config, path, floats)
+    _check(config, path)
     return config
 
 
-def _check(config, path, floats):
-    """Raises InputError for a description that no network of ``floats`` weights has, before it is built."""
+def _check_size(config, path):
+    """Raises InputError for a description of a network with more weights than the file has, before it is built."""
+    least = yolov3_network.least_parameters(len(config.class_names), config.width_multiplier)
+    if config.cfg:
+        network = darknet_cfg.parse(config.cfg, f'{path}, its cfg', len(config.class_names), config.backbone_layers)
+        least = sum(layer.floats for layer in network.layers[:network.backbone_layers])
+    with _open(path) as file:
+        floats = sum(math.prod(array.shape) for name, array in file.arrays.items() if name.startswith(WEIGHTS))
+    if floats < least:
+        raise InputError(f'{path}: describes a network of {least:,} weights or more and holds {floats:,}: its config '
+                         'of the model is damaged, or the file is incomplete')
+
+
+def _check(config, path):
+    """Raises InputError for a description that no network has."""
     choose(HEADS, config.head, f'head in {path}')
     names = config.class_names
     if not 0 < len(names) <= MOST_CLASSES or not all(map(_is_name, names)) or len(set(names)) < len(names):
@@ -148,17 +161,12 @@ def _check(config, path, floats):
             tiling.check(Tiling(config.tiles))
         except InputError as error:
             raise InputError(f'{path}: its config of the model is damaged: {error}') from None
-    least = yolov3_network.least_parameters(len(names), config.width_multiplier)
     levels = [(3, stride) for stride in YOLOV3_ANCHORS.strides]
     if config.cfg:
         network = darknet_cfg.parse(config.cfg, f'{path}, its cfg', len(names), config.backbone_layers)
-        least = sum(layer.floats for layer in network.layers[:network.backbone_layers])
         levels = [(len(pairs), stride) for pairs, stride in zip(network.anchors.sizes, network.anchors.strides)]
     if levels != [(len(pairs), stride) for pairs, stride in zip(config.anchors.sizes, config.anchors.strides)]:
         raise InputError(f'{path}: its anchors are not those of its network: its config is damaged')
-    if floats < least:
-        raise InputError(f'{path}: describes a network of {least:,} weights or more and holds {floats:,}: its config '
-                         'of the model is damaged, or the file is incomplete')
     check_size(config.anchors, *config.image_size)
     if max(config.image_size) > MOST_PIXELS_A_SIDE:
         raise InputError(f'{path}: expected an input of at most {MOST_PIXELS_A_SIDE} pixels a side: its config of the '
