@@ -54,3 +54,13 @@ def test_a_full_disk_leaves_the_older_file(tmp_path, monkeypatch):
         atomic_file.write_text(path, 'new')
     assert path.read_text() == 'old'
     assert os.listdir(tmp_path) == ['a.txt']
+
+
+def test_what_is_there_is_refused_unless_it_may_be_replaced(tmp_path):
+    (tmp_path / 'a').write_text('mine')
+    os.symlink(tmp_path / 'nowhere', tmp_path / 'link')
+    atomic_file.check_free(tmp_path / 'b', tmp_path / 'c')
+    for name in ('a', 'link'):
+        with pytest.raises(InputError, match=f'{name} exists: choose another name, or allow overwriting'):
+            atomic_file.check_free(tmp_path / 'b', tmp_path / name)
+        atomic_file.check_free(tmp_path / name, overwrite=True)

@@ -37,6 +37,13 @@ def writing(path: str | os.PathLike) -> Iterator[BinaryIO]:
             os.remove(partial)
 
 
+def check_free(*paths: str | os.PathLike, overwrite: bool = False) -> None:
+    """Raises InputError for the first path where something is already, unless it may be replaced (``--overwrite``)."""
+    for path in paths:
+        if not overwrite and os.path.lexists(path):
+            raise InputError(f'{path} exists: choose another name, or allow overwriting (--overwrite)')
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a whole text file in UTF-8; see ``writing``."""
     with writing(path) as file:

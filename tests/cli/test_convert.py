@@ -168,7 +168,7 @@ def test_a_network_of_other_classes_is_written_with_its_cfg(folder, answers):
 
 
 @pytest.mark.parametrize('name, message', [
-    ('over a cfg', 'two.cfg: File exists'),
+    ('over a cfg', 'two.cfg exists: choose another name, or allow overwriting (--overwrite)'),
     ('cfg of nothing', '--output_cfg without --to_darknet'),
     ('another cfg', 'It is cut off or of another cfg'),
     ('file of no layer', 'small.weights: small.cfg: backbone_layers=15: expected 0 to 10, the first layer whose'),

@@ -63,6 +63,16 @@ def test_paper_splits_by_name(devkit, tmp_path):
     assert {path: path.read_bytes() for path in devkit.rglob('*') if path.is_file()} == before
 
 
+def test_lists_that_are_there_are_not_replaced_unasked(devkit, tmp_path):
+    (tmp_path / 'lists').mkdir()
+    (tmp_path / 'lists/test.txt').write_text('mine')
+    result = run(f'--voc={devkit}', f'--output={tmp_path}/lists')
+    assert result.returncode == 2 and 'test.txt exists: choose another name' in result.stderr
+    assert [path.name for path in (tmp_path / 'lists').iterdir()] == ['test.txt']
+    assert run(f'--voc={devkit}', f'--output={tmp_path}/lists', '--overwrite').returncode == 0
+    assert (tmp_path / 'lists/test.txt').read_text() != 'mine'
+
+
 def test_difficult_may_be_kept(devkit, tmp_path):
     run(f'--voc={devkit}', f'--output={tmp_path}', '--splits=mine=2012_trainval', '--difficult')
     assert (tmp_path / 'mine.txt').read_text().endswith(' 40 30 11 10 2 20 30\n')

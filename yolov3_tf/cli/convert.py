@@ -16,7 +16,7 @@ import os
 
 from absl import flags
 
-from yolov3_tf import anchors
+from yolov3_tf import anchors, atomic_file
 from yolov3_tf.data.readers import class_files
 from yolov3_tf.errors import InputError
 from yolov3_tf.models import checkpoints, model_files, yolov3_network
@@ -34,6 +34,7 @@ def define_flags(values=flags.FLAGS):
     at = dict(flag_values=values)
     flags.DEFINE_string('model', None, 'File to read. A darknet file, a checkpoint (.h5) or the folder of a run.', **at)
     flags.DEFINE_string('output', None, 'File to write.', **at)
+    flags.DEFINE_boolean('overwrite', False, 'Replace the files to write if they exist.', **at)
     flags.DEFINE_string('cfg', None, 'Darknet cfg of the network in the darknet file. Default: YOLOv3 itself.', **at)
     flags.DEFINE_boolean('backbone', False, 'The darknet file has only the backbone, like darknet53.conv.74. Reading '
                          'it leaves the other layers random and needs --num_classes or --cfg.', **at)
@@ -62,6 +63,7 @@ def run(arguments, options) -> int:
             raise InputError(f'--{name}: expected a file to {"read" if name == "model" else "write"}, got none')
     to_darknet = _is_to_darknet(options)
     _check_output(options, to_darknet)
+    atomic_file.check_free(*filter(None, (options.output, options.output_cfg)), overwrite=options.overwrite)
     (_to_darknet if to_darknet else _to_keras)(options)
     print(f'wrote {options.output}, {os.path.getsize(options.output):,} bytes')
     return 0
@@ -105,8 +107,7 @@ def _write_cfg(config, path):
     if not config.cfg:
         raise InputError('--output_cfg: expected a network from a cfg, got YOLOv3 itself, which darknet\'s yolov3.cfg '
                          'describes: set its classes= and the filters= before each [yolo]')
-    with open(path, 'x', encoding='utf-8') as file:        # never overwrites a file
-        file.write(cfg_file.with_classes(config.cfg, len(config.class_names)))
+    atomic_file.write_text(path, cfg_file.with_classes(config.cfg, len(config.class_names)))
     print(f'wrote {path}')
 
 

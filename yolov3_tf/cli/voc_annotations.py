@@ -36,6 +36,7 @@ def define_flags(values=flags.FLAGS):
                         "those found.", **at)
     flags.DEFINE_bool('difficult', False, 'Keep objects marked difficult, without the mark, which a list cannot hold. '
                       'The reference leaves them out.', **at)
+    flags.DEFINE_bool('overwrite', False, 'Replace the lists and classes.names if they exist.', **at)
     flags.DEFINE_bool('strict', False, 'Any problem: write nothing and exit with 1.', **at)
 
 
@@ -47,6 +48,9 @@ def run(arguments, options) -> int:
         raise InputError(f'--voc={options.voc}: no such folder; expected that of a VOC set, such as VOCdevkit')
     check_output(options.voc, options.output)
     parts = wanted(options.voc, options.splits)
+    atomic_file.check_free(*(os.path.join(options.output, name) for name in (*(f'{name}.txt' for name in parts),
+                                                                            lists.CLASS_FILE)),
+                           overwrite=options.overwrite)
     class_names = class_files.read_class_file(options.classes) if options.classes else None
     if class_names is None:  # the classes are those of all splits together
         class_names = voc.read(options.voc, '+'.join(parts.values())).class_names

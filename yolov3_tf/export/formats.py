@@ -8,6 +8,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from yolov3_tf import atomic_file
 from yolov3_tf.choices import choose
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import darknet, onnx, saved_model, tflite
@@ -53,9 +54,7 @@ def write(name: str, path: str | os.PathLike, model: tf.keras.Model, config: Mod
     chosen, path = choose(FORMATS, name, 'format'), os.fspath(path)
     if chosen.suffix and not path.endswith(chosen.suffix):
         raise InputError(f'{path}: expected a name ending in {chosen.suffix} for the format {name}')
-    existing = [file for file in chosen.files(path) if os.path.exists(file)]
-    if existing and not options.overwrite:
-        raise InputError(f'{existing[0]} exists: choose another name, or allow overwriting (--overwrite)')
+    atomic_file.check_free(*chosen.files(path), overwrite=options.overwrite)
     if chosen.suffix:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     return chosen.write(path, model, config, options)
