@@ -149,6 +149,26 @@ def test_data_that_moved_are_known_by_their_content(tmp_path, capsys):
     assert not capsys.readouterr().err
 
 
+@pytest.mark.parametrize('name', ['saved_model', 'evaluation'])
+def test_results_without_checkpoints_are_not_overwritten(tmp_path, name):
+    folder = RunFolder(tmp_path / 'x')
+    folder.claim(FLAGS, ['cat'])
+    (folder.root / name).mkdir()
+    for flags in (FLAGS, {**FLAGS, 'loss': 'mse'}):
+        with pytest.raises(InputError, match=f'checkpoints of this run are gone, and .* overwrite .*{name}'):
+            folder.claim(flags, ['cat'])
+
+
+def test_data_that_changed_are_noted(tmp_path, capsys):
+    folder = RunFolder(tmp_path / 'x')
+    folder.claim(FLAGS, ['cat', 'dog'], data='abc')
+    checkpoint(folder, flags=FLAGS, data='abc')
+    folder.claim(FLAGS, ['cat', 'dog'], data='abc')
+    assert 'changed' not in capsys.readouterr().err
+    folder.claim(FLAGS, ['cat', 'dog'], data='other')
+    assert 'note: images or boxes have changed since' in capsys.readouterr().err
+
+
 def test_a_run_without_its_last_checkpoint_does_not_overwrite_the_best(tmp_path):
     folder = RunFolder(tmp_path / 'run')
     folder.claim(FLAGS, ['cat'])

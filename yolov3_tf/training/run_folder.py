@@ -95,6 +95,10 @@ class RunFolder:
             raise InputError(f'{self.root}: {self.last} is gone, so this run cannot go on, and a new one would '
                              f'overwrite {self.best}: choose another --name, with --init_weights={self.best} to start '
                              'from its weights, or delete the folder')
+        for results in (self.saved_model, self.evaluation):
+            if results.exists():
+                raise InputError(f'{self.root}: the checkpoints of this run are gone, and a new one would overwrite '
+                                 f'{results}: choose another --name, or delete the folder')
         if not self.flags.exists() and any(self.root.iterdir()):
             raise InputError(f'{self.root} holds files that are no run of this program: choose another --name')
         self.last.parent.mkdir(exist_ok=True)
@@ -123,6 +127,9 @@ class RunFolder:
         if self.labels.read_text(encoding='utf-8') != labels:
             raise InputError(f'{self.root} was trained for other classes or another order of them than '
                              f'{", ".join(labels.split())} (see {self.labels}): choose another --name')
+        if data and before.get('data') not in (None, '', data):
+            print(f'note: images or boxes have changed since {self.last} was written; the run goes on with them as '
+                  'they are now. Choose another --name to train on them alone', file=sys.stderr)
         if changed or not self.flags.exists():
             self._write_flags({**old, **flags})
 
