@@ -102,3 +102,13 @@ def test_slow_storage_is_read_by_threads(tmp_path, monkeypatch):
                                 for number in range(9)], ['fish'], []))
     assert len(read.records) == 9 and len(read.problems) == 1
     np.testing.assert_allclose(read.records[5].boxes, [np.divide(BOX, 2)])
+
+
+def test_an_image_of_too_many_boxes_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(sizes, 'MOST_BOXES', 3)
+    read = dataset(tmp_path, (120, 90), with_exif(120, 90))
+    record = read.records[0]
+    crowded = record._replace(boxes=record.boxes.repeat(4, 0), classes=record.classes.repeat(4))
+    found = sizes.match(read._replace(records=[record, crowded]))
+    assert len(found.records) == 1
+    assert found.problems == ['a.xml: 4 boxes in one image; expected at most 3; image dropped']

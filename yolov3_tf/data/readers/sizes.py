@@ -18,6 +18,7 @@ from yolov3_tf.structures import Dataset, Record
 PART = 256              # images whose headers are read together
 SLOW = 4.               # times the processor time that a disk may take, before threads wait for it side by side
 AT_ONCE = 8             # threads
+MOST_BOXES = 10_000     # of an image: a batch is filled up to its image of most boxes, and 35,000 took 8 GiB
 ROUNDING = 1.           # pixel: sizes are rounded when an image is resized
 
 
@@ -31,7 +32,8 @@ def match(dataset: Dataset, strict: bool = False) -> Dataset:
       the boxes belong to it; ``Record.orientation`` says that they are upright now. Where the size does not tell
       (half turns, squares, no size), the image cannot be used, and is named where it would be.
 
-    An image whose header claims more pixels than its file can hold is dropped, before a decoder takes memory for them.
+    An image of more than ``MOST_BOXES`` boxes is dropped, and so is one whose header claims more pixels than its file
+    can hold, before a decoder takes memory for them.
     Images that cannot be opened are left as they are; they are named where they would be used.
 
     Raises:
@@ -79,6 +81,10 @@ def _headers(records: Sequence[Record]) -> list[Header | None]:
 
 
 def _matched(record: Record, header: Header | None, problems: faults.Problems) -> Record | None:
+    if len(record.boxes) > MOST_BOXES:
+        problems.add(f'{record.annotation_file or record.image_path}: {len(record.boxes):,} boxes in one image; '
+                     f'expected at most {MOST_BOXES:,}', 'image dropped')
+        return None
     if header is None:
         if not regular_file.waits(record.image_path):
             return record
