@@ -26,11 +26,10 @@ The folder ``assets.extra`` beside the model holds these files; servers read onl
 from __future__ import annotations
 
 import os
-import tempfile
 
 import tensorflow as tf
 
-from yolov3_tf import codec, postprocess
+from yolov3_tf import atomic_file, codec, postprocess
 from yolov3_tf.errors import InputError
 from yolov3_tf.export import folded_network, metadata, preprocess, warmup
 from yolov3_tf.export.settings import DEFAULTS, Settings, check
@@ -105,7 +104,8 @@ def export(model: tf.keras.Model, config: ModelConfig, folder: str | os.PathLike
     server = Server(model, config, settings)
     os.makedirs(folder, exist_ok=True)
     # Servers watch the folder for names that are numbers, so an unfinished model must not have such a name.
-    with tempfile.TemporaryDirectory(prefix='.writing-', dir=folder) as scratch:
+    atomic_file.remove_leftovers(folder)
+    with atomic_file.scratch_folder(folder) as scratch:
         written = os.path.join(scratch, 'model')
         functions = (server.encoded, server.image_tensor, server.tf_example)
         tf.saved_model.save(server, written, signatures=dict(zip(SIGNATURES, functions)))

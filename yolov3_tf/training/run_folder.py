@@ -88,6 +88,8 @@ class RunFolder:
         self._lock()
         kept = {name: text for name, text in flags.items() if name not in may_differ}
         self.claimed = {'flags': kept, 'data': data}
+        for folder in (self.root, self.evaluation, self.saved_model):
+            atomic_file.remove_leftovers(folder)
         if self.last.exists():
             self._check_same(flags, labels, may_differ, defaults, data)
             return
