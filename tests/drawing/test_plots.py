@@ -102,7 +102,7 @@ def test_bad_metrics(tmp_path, text, message):
         plots.training_curves(tmp_path / 'absent', tmp_path / 'c.png')
 
 
-def evaluated(classes, seed=0):
+def evaluated(classes, seed=0, names=None):
     """A report in which the last class has no object."""
     rng, records, detections = np.random.default_rng(seed), [], []
     for image_number in range(classes):
@@ -113,7 +113,7 @@ def evaluated(classes, seed=0):
         records.append(Record('', str(image_number), 0, 0, boxes, class_ids, none, none, np.full(8, 900.)))
         moved = (boxes + rng.normal(0, 4, (8, 1))).astype(np.float32)
         detections.append(Detections(str(image_number), moved, rng.random(8), class_ids))
-    names = [f'class {k}' for k in range(classes)]
+    names = names or [f'class {k}' for k in range(classes)]
     return report.evaluate(Dataset(records, names, []), detections)
 
 
@@ -122,6 +122,12 @@ def test_precision_recall(tmp_path, classes):
     path = report.write(tmp_path, evaluated(classes))
     image = read_plot(plots.precision_recall(path, tmp_path / 'new' / 'pr.png'))
     assert has(image, (0, 0, 0)) and has(image, BLUE) == (classes - 1 <= plots.NAMED_CURVES)
+
+
+@pytest.mark.parametrize('name', ['$', 'a$\\b$', '$_$', 'US$ 5_^{', '\\frac'])
+def test_a_class_name_is_no_formula(tmp_path, name):
+    path = report.write(tmp_path, evaluated(3, names=[name, 'dog', 'cow']))
+    assert has(read_plot(plots.precision_recall(path, tmp_path / 'drawn.png')), BLUE)
 
 
 def test_the_area_under_each_drawn_line_is_the_ap_beside_it():

@@ -143,3 +143,14 @@ def test_a_grid_sensitivity_replaces_that_of_a_cfg(tmp_path):
     (None, False, 'voc-giou-ignore0.45'), ('shapes:12', True, 'shapes-giou-ignore0.45')])
 def test_a_run_without_a_name_is_named_after_data_and_loss(data, on_shapes, name):
     assert plan.name_of(recipe.make(train_data=data, loss='giou', ignore_thresh=.45), on_shapes) == name
+
+
+def test_a_drawing_that_fails_ends_no_run(capsys):
+    def fail():
+        raise ValueError('no such font')
+
+    run._draw('curves', fail)
+    run._draw('report', lambda: 'runs/a/report.html')
+    said = capsys.readouterr()
+    assert said.err == 'note: curves could not be drawn (ValueError: no such font)\n'
+    assert said.out == 'report   runs/a/report.html\n'

@@ -22,7 +22,7 @@ NOT_LOSSES = {'kind', 'stage', 'epoch', 'step', 'lr', *SCORES}
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 GREY = '#666666'
 NAMED_CURVES = 24    # with more classes a legend is useless
-STYLE = {'font.size': 8, 'axes.titlesize': 8, 'figure.titlesize': 9, 'legend.fontsize': 7,
+STYLE = {'text.parse_math': False, 'font.size': 8, 'axes.titlesize': 8, 'figure.titlesize': 9, 'legend.fontsize': 7,
          'legend.title_fontsize': 7, 'legend.frameon': False, 'axes.grid': True, 'grid.alpha': .25,
          'axes.axisbelow': True, 'axes.spines.top': False, 'axes.spines.right': False}
 VALIDATION = dict(linestyle=(0, (4, 2)), marker='o', markersize=2.5)    # on the validation set

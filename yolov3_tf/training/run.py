@@ -197,16 +197,27 @@ def evaluate_best(folder: RunFolder, trainer: Trainer, val_set: Dataset, wanted_
     if outcome.skipped:
         print(report.describe_skipped(val_set, outcome.skipped))
     written = report.write(folder.evaluation, found)
-    curves = plots.training_curves(folder.metrics, folder.root / 'curves.png')
-    plots.precision_recall(written, folder.evaluation / 'precision_recall.png')
-    page_file = _report(folder, trainer, outcome, found, model.count_params(), validator.speed())
-    print(f'scores   {written}\ncurves   {curves}\nreport   {page_file}')
-    if not wanted_export:
-        return found, None
-    settings = export.DEFAULTS._replace(operating=found.operating)
-    saved = export.export(model, config, folder.saved_model, version=1, settings=settings, overwrite=True)
-    print(f'serve    {saved}')
-    return found, pathlib.Path(saved)
+    print(f'scores   {written}')
+    saved = None
+    if wanted_export:
+        settings = export.DEFAULTS._replace(operating=found.operating)
+        saved = pathlib.Path(export.export(model, config, folder.saved_model, 1, settings, overwrite=True))
+        print(f'serve    {saved}')
+    _draw('curves', lambda: plots.training_curves(folder.metrics, folder.root / 'curves.png'))
+    _draw('', lambda: plots.precision_recall(written, folder.evaluation / 'precision_recall.png'))
+    _draw('report', lambda: _report(folder, trainer, outcome, found, model.count_params(), validator.speed()))
+    return found, saved
+
+
+def _draw(name, work):
+    """Prints the name and file of a drawing; one that fails is a note, for the model is there and is what counts."""
+    try:
+        path = work()
+    except Exception as error:
+        print(f'note: {name or "a plot"} could not be drawn ({type(error).__name__}: {error})', file=sys.stderr)
+    else:
+        if name:
+            print(f'{name:8} {path}')
 
 
 def _report(folder, trainer, outcome, found, parameters, speed) -> pathlib.Path:
