@@ -357,7 +357,8 @@ def _by_image(rows: list[Row]) -> list[Detections]:
 
 def _text(path) -> str:
     if not path.is_file():
-        raise InputError(f'{path}: expected a file, got {"a folder" if path.exists() else "nothing"}')
+        raise InputError(f'{path}: expected a file, got '
+                         f'{"a folder" if path.is_dir() else "a pipe or a device" if path.exists() else "nothing"}')
     try:
         return texts.decode(path.read_bytes())
     except texts.UnknownCoding as error:
