@@ -63,7 +63,7 @@ class ArrayFile:
         self._sums: dict[str, int] | None = None
         if self.format is None:             # another program's, such as Keras's weights: nothing of it is read
             return
-        self.texts = self._guarded(lambda: {name: _text(file, name) for name in file.attrs if name != 'format'})
+        self.texts = self._guarded(lambda: _texts(file))
         self.arrays = self._guarded(lambda: dict(_walk(file)))
         most = os.path.getsize(path)
         if sum(array.nbytes for array in self.arrays.values()) > most:
@@ -222,12 +222,17 @@ def _attribute(file, name):
     return attribute
 
 
-def _text(file, name):
-    kind = _attribute(file, name).get_type()
-    if not isinstance(kind, h5py.h5t.TypeStringID):
-        raise NotPlain(f'attribute {name} is no text')
-    if kind.is_variable_str():              # files from before version 0.3
+def _texts(file):
+    kinds = {name: _attribute(file, name).get_type() for name in file.attrs if name != 'format'}
+    for name, kind in kinds.items():
+        if not isinstance(kind, h5py.h5t.TypeStringID):
+            raise NotPlain(f'attribute {name} is no text')
+    if any(kind.is_variable_str() for kind in kinds.values()):      # files from before version 0.3
         _check_heaps(file.filename)
+    return {name: _text(file, name) for name in kinds}
+
+
+def _text(file, name):
     found = file.attrs[name]
     text = found if isinstance(found, str) else found.decode()
     if not printable.is_text(text):         # h5py gives bytes that are not UTF-8 as halves of surrogate pairs

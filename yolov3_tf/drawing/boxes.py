@@ -56,7 +56,7 @@ def draw_detections(image: np.ndarray, boxes: ArrayLike, classes: Sequence[int] 
       classes: int [n]; scores: float [n] in 0..1, or None to write no scores.
       class_names: names of the class ids.
       track_ids: int [n] of objects in a video: each has its own colour in all frames, and its number before its name;
-        with a legend the number alone, where there is room for all.
+        with a legend the number alone, where all of them fit.
 
     Raises:
       ValueError: not a uint8 RGB image, or lengths that differ.

@@ -93,8 +93,8 @@ def _known_to_all(config):
 
 def load_model(path: str) -> tuple[tf.keras.Model, ModelConfig]:
     """Rebuilds the network of a checkpoint with its weights; errors as in ``describe`` and ``load_weights``."""
-    config = describe(path)
-    _check_size(config, path)
+    config, floats = _described(path)
+    _check_size(config, floats, path)
     model = build(config)
     load_weights(path, model)
     return model, config
@@ -115,8 +115,14 @@ def describe(path: str) -> ModelConfig:
     Raises:
       InputError: no checkpoint, or its config is damaged.
     """
+    return _described(path)[0]
+
+
+def _described(path) -> tuple[ModelConfig, int]:
+    """The config, and how many weights the file has."""
     with _open(path) as file:
         fields = file.json('description')
+        floats = sum(math.prod(array.shape) for name, array in file.arrays.items() if name.startswith(WEIGHTS))
     try:
         sizes, strides, *sensitivity = fields['anchors']      # files before grid sensitivity hold two
         anchors = Anchors(tuple(tuple(tuple(pair) for pair in level) for level in sizes), tuple(strides),
@@ -130,17 +136,15 @@ def describe(path: str) -> ModelConfig:
         raise InputError(f'{path}: its config of the model is damaged ({error!r}): '
                          'take another checkpoint') from error
     _check(config, path)
-    return config
+    return config, floats
 
 
-def _check_size(config, path):
-    """Raises InputError for a description of a network with more weights than the file has, before it is built."""
+def _check_size(config, floats, path):
+    """Raises InputError for a description of a network with more weights than the ``floats`` of the file."""
     least = yolov3_network.least_parameters(len(config.class_names), config.width_multiplier)
     if config.cfg:
         network = darknet_cfg.parse(config.cfg, f'{path}, its cfg', len(config.class_names), config.backbone_layers)
         least = sum(layer.floats for layer in network.layers[:network.backbone_layers])
-    with _open(path) as file:
-        floats = sum(math.prod(array.shape) for name, array in file.arrays.items() if name.startswith(WEIGHTS))
     if floats < least:
         raise InputError(f'{path}: describes a network of {least:,} weights or more and holds {floats:,}: its config '
                          'of the model is damaged, or the file is incomplete')

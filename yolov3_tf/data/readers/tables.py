@@ -188,8 +188,8 @@ def _numbers_of(path, layout, found, problems):
 def _fits(corners, width, height, unit):
     """Whether corners are in order and inside an image; a size of 0 is unknown."""
     x1, y1, x2, y2 = corners
-    room = .01 if unit else _TOLERANCE
-    return -room <= x1 < x2 and -room <= y1 < y2 and x2 <= (width or x2) + room and y2 <= (height or y2) + room
+    over = .01 if unit else _TOLERANCE
+    return -over <= x1 < x2 and -over <= y1 < y2 and x2 <= (width or x2) + over and y2 <= (height or y2) + over
 
 
 def _names(path, found, classes):
